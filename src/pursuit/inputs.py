@@ -1,0 +1,276 @@
+"""The front door: what the user gave, checked before any work starts, and the way back to the user's form."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from .loop import Run
+from .operators import ColumnScaled, Operator, as_operator, as_tensor, spectral_norm_squared
+from .selection import Atoms, Choice, Selection, compact
+from .solution import Solution
+
+Hook = Callable[["Iterate"], Any]
+
+
+class Iterate(NamedTuple):
+    """What `on_step` is given after every step, in the caller's units and array type.
+
+    Attributes
+    ----------
+    step : int
+        Number of the step, from 1.
+    x : (*batch, n)
+        The signal that the solver would return now.
+    residual_norm : (*batch,)
+    status : (*batch,)
+        Codes of `Status`; 0 where the item is still running.
+    """
+
+    step: int
+    x: Any
+    residual_norm: Any
+    status: Any
+
+
+@dataclass(frozen=True)
+class Problem:
+    """`y = A x` in the form that the steps take, and what is needed to hand the answer back.
+
+    Attributes
+    ----------
+    A : Operator
+        With unit columns where `scale` undoes them.
+    y : Tensor (*batch, m)
+    k : Tensor (*batch,) int64
+        How many atoms each item may have; `most` is the largest.
+    target : Tensor (*batch,)
+        Residual norm at which an item is done.
+    weights : Tensor (n,) or (*batch, n)
+        Of the score; zero for zero columns.
+    scale : Tensor (n,) or (*batch, n)
+        What turns a coefficient of a unit column into the caller's.
+    """
+
+    A: Operator
+    y: Tensor
+    k: Tensor
+    most: int
+    target: Tensor
+    weights: Tensor
+    scale: Tensor
+    as_numpy: bool
+
+    @property
+    def batch(self) -> torch.Size:
+        """Shape of the batch."""
+        return self.y.shape[:-1]
+
+    def choice(self, select: Selection) -> Choice:
+        """How the solver chooses its atoms."""
+        return Choice(select, self.k, self.most, self.weights)
+
+    def start(self, x0: Any) -> Tensor:
+        """The warm start `x0` in the units of the unit columns, zeros if there is none."""
+        n = self.A.shape[1]
+        if x0 is None:
+            return self.y.new_zeros(*self.batch, n)
+        x0 = _finite("x0", as_tensor("x0", x0))
+        if x0.shape[-1:] != (n,) or not _expands(x0.shape[:-1], self.batch):
+            raise ValueError(
+                f"x0 has shape {tuple(x0.shape)}; needed is {(*self.batch, n)}, the shape of the solution."
+            )
+        if x0.is_complex() and not self.y.is_complex():
+            raise TypeError("x0 is complex but A and y are real; pass a real x0.")
+        x0 = x0.to(self.y).expand(*self.batch, n)
+        return x0 / torch.where(self.scale > 0, self.scale, 1)
+
+    def step_size(self, eta: Any, default: float) -> Tensor:
+        """`eta (*batch, 1)`; where it is None, `default` over the largest eigenvalue of `A^H A`."""
+        if eta is None:
+            largest = spectral_norm_squared(self.A)
+            eta = default / torch.where(largest > 0, largest, 1)
+        return self.per_item("eta", eta).unsqueeze(-1)
+
+    def per_item(self, name: str, value: Any) -> Tensor:
+        """A finite number >= 0 per item, `(*batch,)`, from one number or one per item."""
+        return _number(name, value, self.batch, self.y)
+
+    def budget(self, max_steps: Any) -> Tensor:
+        """`max_steps (*batch,)`."""
+        return _whole("max_steps", max_steps, 0, None, self.batch, self.y.device)
+
+    def watch(self, on_step: Hook | None, view: Callable[[Any], Tensor]) -> Callable[[int, Any, Tensor], None] | None:
+        """What the loop calls after every step: the user's hook with the user's view of the state."""
+        if on_step is None:
+            return None
+
+        def call(step: int, state: Any, status: Tensor) -> None:
+            norm = torch.linalg.vector_norm(state.r, dim=-1)
+            values = (self._out(v) for v in (self.scale * view(state), norm, status))
+            on_step(Iterate(step, *values))
+
+        return call
+
+    def solution(self, x: Tensor, atoms: Atoms, run: Run) -> Solution:
+        """The answer in the caller's units and array type."""
+        chosen = atoms.indices.where(atoms.take(x) != 0, -1)
+        norm = torch.linalg.vector_norm(run.state.r, dim=-1)
+        values = (self.scale * x, compact(chosen), norm, run.steps, run.status)
+        return Solution(*(self._out(v) for v in values))
+
+    def _out(self, value: Tensor) -> Any:
+        return value.detach().resolve_conj().cpu().numpy() if self.as_numpy else value
+
+
+def problem(
+    A: Any,
+    y: Any,
+    k: Any = None,
+    *,
+    tol: Any = None,
+    weights: Any = None,
+    unit_columns: bool = True,
+) -> Problem:
+    """Check the input and bring it into one form.
+
+    Parameters
+    ----------
+    A, y, k, tol, weights
+        As the solvers take them; `k=None` allows as many atoms as there are measurements.
+    unit_columns : bool
+        Whether to work with columns of unit norm, so that scores compare correlations.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Saying what was given, what is needed and what to do.
+    """
+    as_numpy = not isinstance(y, Tensor)
+    y = as_tensor("y", y)
+    op = as_operator(A, dtype=y.dtype, device=y.device)
+    m, n = op.shape
+    if y.ndim == 0 or y.shape[-1] != m:
+        hint = " y.T may be what you want: signals are rows." if y.ndim == 2 and y.shape[0] == m else ""
+        raise ValueError(
+            f"y has shape {tuple(y.shape)} but A has m={m} rows (shape {op.shape}); needed is y of shape "
+            f"(*batch, {m}).{hint}"
+        )
+    if y.device != op.device:
+        raise ValueError(f"A is on {op.device} and y on {y.device}; move one of them with .to(device).")
+    if y.real.dtype != _real(op.dtype):
+        raise TypeError(
+            f"A has dtype {op.dtype} and y {y.dtype}; use one precision for both, for example y.astype(A.dtype) "
+            "or y.to(A.dtype)."
+        )
+    if y.is_complex() or op.dtype.is_complex:
+        op = op.complexified()
+        y = y.to(op.dtype)
+    _finite("y", y)
+    y = y.expand(*_common_batch(op.batch_shape, y.shape[:-1]), m)
+    batch = y.shape[:-1]
+
+    norms = op.column_norms()
+    if not norms.isfinite().all():
+        raise ValueError("A has entries that are NaN or infinite; clean or drop those columns first.")
+    nonzero = norms > torch.finfo(norms.dtype).tiny
+    scale = torch.where(nonzero, 1 / torch.where(nonzero, norms, 1), 0) if unit_columns else torch.ones_like(norms)
+    w = _weights(weights, n, batch, y) * nonzero
+
+    each = _whole("k", min(m, n) if k is None else k, 1, min(m, n), batch, y.device)
+    y_norm = torch.linalg.vector_norm(y.detach(), dim=-1)
+    # What rounding leaves of an exact fit is not a residual to be explained by further atoms.
+    floor = 10 * torch.finfo(y_norm.dtype).eps
+    relative = _number("tol", 0.0 if tol is None else tol, batch, y).clamp(min=floor)
+    return Problem(
+        A=ColumnScaled(op, scale) if unit_columns else op,
+        y=y,
+        k=each,
+        most=int(each.max()) if each.numel() else 1,
+        target=relative * y_norm,
+        weights=w,
+        scale=scale,
+        as_numpy=as_numpy,
+    )
+
+
+def _weights(weights: Any, n: int, batch: torch.Size, y: Tensor) -> Tensor:
+    if weights is None:
+        return y.real.new_ones(n)
+    weights = as_tensor("weights", weights)
+    if weights.is_complex():
+        raise TypeError("weights are complex; needed are real numbers >= 0, one per column of A.")
+    if weights.shape[-1:] != (n,) or not _expands(weights.shape[:-1], batch):
+        raise ValueError(
+            f"weights have shape {tuple(weights.shape)}; needed is ({n},) or {(*batch, n)}: one per column of A."
+        )
+    if not (_finite("weights", weights) >= 0).all():
+        raise ValueError(
+            f"weights go down to {weights.min().item():.3g}; needed is >= 0 (they multiply the score of a column)."
+        )
+    return weights.to(y.device, y.real.dtype)
+
+
+def _number(name: str, value: Any, batch: torch.Size, like: Tensor) -> Tensor:
+    """Finite numbers >= 0, `(*batch,)`."""
+    value = torch.as_tensor(value, device=like.device)
+    if value.is_complex() or not _expands(value.shape, batch):
+        raise ValueError(
+            f"{name} has shape {tuple(value.shape)} and dtype {value.dtype}; needed is a real number, or one per item "
+            f"with shape {tuple(batch)}."
+        )
+    if not ((value >= 0) & value.isfinite()).all():
+        raise ValueError(f"{name} is {_show(value)}; needed is a finite number >= 0.")
+    return value.to(like.real.dtype).expand(batch)
+
+
+def _whole(name: str, value: Any, low: int, high: int | None, batch: torch.Size, device: Any) -> Tensor:
+    """Whole numbers `(*batch,)` between `low` and `high`."""
+    value = torch.as_tensor(value, device=device)
+    wanted = f">= {low}" if high is None else f"{low} <= {name} <= {high} (the smaller of m and n)"
+    if value.is_floating_point() or value.is_complex() or value.dtype == torch.bool:
+        raise TypeError(f"{name} is {_show(value)}; needed is a whole number {wanted}.")
+    if not _expands(value.shape, batch):
+        raise ValueError(
+            f"{name} has shape {tuple(value.shape)}; needed is one number, or one per item with shape {tuple(batch)}."
+        )
+    if (value < low).any() or (high is not None and (value > high).any()):
+        raise ValueError(f"{name} is {_show(value)}; needed is {wanted}.")
+    return value.long().expand(batch)
+
+
+def _finite(name: str, values: Tensor) -> Tensor:
+    bad = ~values.detach().isfinite()
+    if bad.any():
+        where = tuple(bad.nonzero()[0].tolist())
+        raise ValueError(
+            f"{name} has {int(bad.sum())} entries that are NaN or infinite, the first at {where}; remove or fill them."
+        )
+    return values
+
+
+def _expands(shape: torch.Size, batch: torch.Size) -> bool:
+    """Whether `shape` can be expanded to `batch`."""
+    padded = (1,) * (len(batch) - len(shape)) + tuple(shape)
+    return len(padded) == len(batch) and all(s in (1, b) for s, b in zip(padded, batch, strict=True))
+
+
+def _common_batch(a: torch.Size, b: torch.Size) -> torch.Size:
+    try:
+        return torch.broadcast_shapes(a, b)
+    except RuntimeError:
+        raise ValueError(
+            f"A has batch {tuple(a)} and y batch {tuple(b)}; they must be equal, or one of them absent."
+        ) from None
+
+
+def _real(dtype: torch.dtype) -> torch.dtype:
+    return torch.empty(0, dtype=dtype).real.dtype
+
+
+def _show(value: Tensor) -> str:
+    return str(value.item()) if value.numel() == 1 else f"between {value.min().item()} and {value.max().item()}"

@@ -1,0 +1,205 @@
+"""The least squares of the package: grown by a column, or solved on a support."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple, Self
+
+import torch
+from torch import Tensor
+
+from .operators import Operator
+from .selection import Atoms, compact
+
+
+class QR(NamedTuple):
+    """A thin QR factorisation of fixed capacity, and `y` in its basis; columns are appended one by one.
+
+    Attributes
+    ----------
+    Q : Tensor (*batch, m, k)
+    R : Tensor (*batch, k, k)
+    g : Tensor (*batch, k)
+        `Q^H y`.
+    size : int
+        How many columns are in.
+    """
+
+    Q: Tensor
+    R: Tensor
+    g: Tensor
+    size: int
+
+    @classmethod
+    def empty(cls, y: Tensor, capacity: int) -> Self:
+        """No columns yet: `Q = 0`, `R = I`."""
+        Q = y.new_zeros(*y.shape, capacity)
+        R = torch.eye(capacity, dtype=y.dtype, device=y.device).expand(*y.shape[:-1], -1, -1)
+        return cls(Q, R, y.new_zeros(*y.shape[:-1], capacity), 0)
+
+    def append(self, a: Tensor, r: Tensor) -> tuple[Self, Tensor]:
+        """Take in the column `a (*batch, m)`; returns the factorisation and the residual `r` without it.
+
+        A column that depends on those before it (or is zero) adds nothing: its coefficient is zero.
+        """
+        t = self.size
+        Q = self.Q[..., :t]
+        q, v = a, self.g.new_zeros(())
+        for _ in range(2):  # twice is enough
+            c = (Q.mH @ q.unsqueeze(-1)).squeeze(-1)
+            q, v = q - (Q @ c.unsqueeze(-1)).squeeze(-1), v + c
+        length, size = _energy(q), _energy(a)
+        new = (length > rank_tolerance(a.shape[-1], a.dtype) ** 2 * size) & (length > 0)
+        rho = torch.where(new, length, 1).sqrt()
+        q = torch.where(new, q / rho, 0)
+        gamma = (q.conj() * r).sum(-1, keepdim=True)
+        column = torch.cat([torch.where(new, v, 0), rho.to(a.dtype)], dim=-1)
+        return self._with(t, q, column, gamma), r - q * gamma
+
+    def _with(self, t: int, q: Tensor, column: Tensor, gamma: Tensor) -> Self:
+        """Column `t` written out of place: what autograd saved stays as it was."""
+        here = torch.arange(self.R.shape[-1], device=q.device) == t
+        column = torch.nn.functional.pad(column, (0, self.R.shape[-1] - t - 1))
+        return self._replace(
+            Q=torch.where(here, q.unsqueeze(-1), self.Q),
+            R=torch.where(here, column.unsqueeze(-1), self.R),
+            g=torch.where(here, gamma, self.g),
+            size=t + 1,
+        )
+
+    def solve(self) -> Tensor:
+        """Coefficients of the columns taken in so far, `(*batch, k)`."""
+        return torch.linalg.solve_triangular(self.R, self.g.unsqueeze(-1), upper=True).squeeze(-1)
+
+
+class Fit(NamedTuple):
+    """Least squares on chosen atoms: coefficients `z (*batch, k)` and the residual `r (*batch, m)`."""
+
+    z: Tensor
+    r: Tensor
+
+
+def fit(A: Operator, y: Tensor, atoms: Atoms) -> Fit:
+    """Least squares of `y (*batch, m)` on the chosen columns of `A`, at most `m` of them.
+
+    Dependent columns get the coefficients of minimum norm; absent ones get zero.
+    """
+    most = min(atoms.indices.shape[-1], A.shape[0])
+    packed = atoms._replace(indices=compact(atoms.indices)[..., :most])
+    B = packed.columns(A)
+    z = solve(B, y, packed.found.sum(-1))
+    r = y - (B @ z.unsqueeze(-1)).squeeze(-1)
+    return Fit(atoms.take(packed.embed(z)), r)
+
+
+class Memory(NamedTuple):
+    """The last few supports of every item and their coefficients, so that a support seen again is not solved again.
+
+    Attributes
+    ----------
+    indices : Tensor (*batch, slots, k) int64
+        Sorted supports; -2 where a slot is empty.
+    z : Tensor (*batch, slots, k)
+    next : Tensor (*batch,) int64
+        The slot to overwrite.
+    """
+
+    indices: Tensor
+    z: Tensor
+    next: Tensor
+
+    @classmethod
+    def empty(cls, y: Tensor, k: int, slots: int) -> Self:
+        """Nothing remembered."""
+        none = torch.full((*y.shape[:-1], slots, k), -2, device=y.device)
+        return cls(none, y.new_zeros(none.shape), none.new_zeros(y.shape[:-1]))
+
+    def fit(self, A: Operator, y: Tensor, atoms: Atoms) -> tuple[Self, Tensor]:
+        """Coefficients `(*batch, k)` on the chosen atoms (sorted by column number), and the memory with them in it."""
+        match = (self.indices == atoms.indices.unsqueeze(-2)).all(-1)
+        known = match.any(-1)
+        z = (self.z * match.unsqueeze(-1)).sum(-2)
+        new = ~known
+        fresh = fit(A.items(new), y[new], atoms._replace(indices=atoms.indices[new])).z
+        z = z.masked_scatter(new.unsqueeze(-1), fresh)
+        slots = self.indices.shape[-2]
+        here = (torch.arange(slots, device=y.device) == self.next.unsqueeze(-1)) & new.unsqueeze(-1)
+        memory = self._replace(
+            indices=torch.where(here.unsqueeze(-1), atoms.indices.unsqueeze(-2), self.indices),
+            z=torch.where(here.unsqueeze(-1), z.unsqueeze(-2), self.z),
+            next=(self.next + new) % slots,
+        )
+        return memory, z
+
+
+def solve(B: Tensor, y: Tensor, count: Tensor | None = None) -> Tensor:
+    """`argmin ||B z - y||` of minimum norm, `(*batch, m, k)` and `(*batch, m) -> (*batch, k)`, with `k <= m`.
+
+    Parameters
+    ----------
+    B, y : Tensor
+    count : Tensor (*batch,) int64, optional
+        How many leading columns are in use; the others are zero. Default all.
+    """
+    if count is None:
+        count = torch.full(B.shape[:-2], B.shape[-1], device=B.device)
+    z: Tensor = _Solve.apply(B, y, count)
+    return z
+
+
+class _Solve(torch.autograd.Function):
+    """Least squares with the derivative of its normal equations, so that any factorisation may serve forward.
+
+    With M = (B^H B)^+ : dz = M (dB^H r + B^H (dy - dB z)).
+    """
+
+    @staticmethod
+    def forward(ctx: Any, B: Tensor, y: Tensor, count: Tensor) -> Tensor:
+        Q, F = pseudo_inverse(B, count)
+        z = (F @ (Q.mH @ y.unsqueeze(-1))).squeeze(-1)
+        ctx.save_for_backward(B, y, z, F)
+        return z
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None]:
+        B, y, z, F = ctx.saved_tensors
+        w = F @ (F.mH @ grads[0].unsqueeze(-1))  # M grad
+        Bw = B @ w
+        r = y.unsqueeze(-1) - B @ z.unsqueeze(-1)
+        return r @ w.mH - Bw @ z.unsqueeze(-1).mH, Bw.squeeze(-1), None
+
+
+def pseudo_inverse(B: Tensor, count: Tensor) -> tuple[Tensor, Tensor]:
+    """`(Q, F)` with `B^+ = F Q^H` and `(B^H B)^+ = F F^H`: from QR, and from the SVD where columns are dependent.
+
+    Only the first `count (*batch,)` columns of `B (*batch, m, k)` are in use; the others are zero.
+    """
+    batch, k = B.shape[:-2], B.shape[-1]
+    B, count = B.reshape(-1, *B.shape[-2:]), count.reshape(-1)
+    Q, R = torch.linalg.qr(B)
+    used = torch.arange(k, device=B.device) < count.unsqueeze(-1)
+    eye = torch.eye(k, dtype=B.dtype, device=B.device)
+    R = torch.where(used.unsqueeze(-2), R, eye)
+    Q = Q * used.unsqueeze(-2)
+    pivots = R.diagonal(dim1=-2, dim2=-1).abs()
+    tolerance = rank_tolerance(B.shape[-2], B.dtype)
+    independent = (pivots > tolerance * torch.linalg.vector_norm(R, dim=-2)).all(dim=-1)
+    R = torch.where(independent[..., None, None], R, eye)
+    F = torch.linalg.solve_triangular(R, eye.expand_as(R), upper=True) * used.unsqueeze(-1)
+
+    # Indexing with a list that is mostly empty, not a branch: the SVD is taken of the dependent items alone.
+    rest = (~independent).nonzero().squeeze(-1)
+    U, S, Vh = torch.linalg.svd(B[rest], full_matrices=False)
+    small = tolerance * S[..., :1] >= S
+    inverse = torch.where(small, 0, 1 / torch.where(small, 1, S))
+    Q, F = Q.index_copy(0, rest, U), F.index_copy(0, rest, Vh.mH * inverse.unsqueeze(-2))
+    return Q.reshape(*batch, *Q.shape[1:]), F.reshape(*batch, k, k)
+
+
+def _energy(a: Tensor) -> Tensor:
+    return (a.conj() * a).real.sum(-1, keepdim=True)
+
+
+def rank_tolerance(m: int, dtype: torch.dtype) -> float:
+    """Below this fraction of its length, what is left of a column counts as rounding error."""
+    return max(m, 10) * torch.finfo(dtype).eps

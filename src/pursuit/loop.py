@@ -1,0 +1,115 @@
+"""The only loop: it repeats a step until every item of the batch has a reason to stop."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
+
+import torch
+from torch import Tensor
+
+from .solution import Status
+
+
+class State(Protocol):
+    """What the loop needs of a solver's state, a NamedTuple of tensors and of other such tuples."""
+
+    @property
+    def r(self) -> Tensor:
+        """The residual, `(*batch, m)`."""
+        ...
+
+
+S = TypeVar("S", bound=State)
+
+
+class Run(NamedTuple, Generic[S]):
+    """How a loop ended: the last state, and per item the steps taken and the status."""
+
+    state: S
+    steps: Tensor
+    status: Tensor
+
+
+def run(
+    step: Callable[[S], S],
+    stop: Callable[[S, S], Tensor],
+    state: S,
+    *,
+    target: Tensor,
+    max_steps: Tensor,
+    at_budget: Status = Status.MAX_STEPS,
+    watch: Callable[[int, S, Tensor], None] | None = None,
+) -> Run[S]:
+    """Repeat `step` from `state`, each item of the batch until it stops.
+
+    Parameters
+    ----------
+    step : state -> state
+    stop : (old, new) -> Tensor (*batch,)
+        The solver's own reasons: codes of `Status`, `RUNNING` to go on. With `NO_DECREASE` or `EXHAUSTED` the
+        old state is kept.
+    target : Tensor (*batch,)
+        Residual norm at which an item is done.
+    max_steps : Tensor (*batch,) int64
+    at_budget : Status
+        What reaching `max_steps` means.
+    watch : callable, optional
+        Called with the step's number, the state and the status after every step.
+    """
+    status = torch.where(_norm(state) <= target, Status.TOLERANCE, Status.RUNNING)
+    steps = torch.zeros_like(status)
+    status = torch.where(_running(status) & (max_steps <= 0), at_budget, status)
+    count = 0
+    while True:
+        running = _running(status)
+        if not running.any():
+            return Run(state, steps, status)
+        count += 1
+        new = step(state)
+        norm = _norm(new)
+        code = torch.where(norm <= target, Status.TOLERANCE, stop(state, new))
+        code = torch.where(norm.isfinite(), code, Status.DIVERGED)
+        steps = steps + running
+        code = torch.where(_running(code) & (steps >= max_steps), at_budget, code)
+        accepted = running & (code != Status.NO_DECREASE) & (code != Status.EXHAUSTED) & (code != Status.DIVERGED)
+        state = new if accepted.all() else _choose(accepted, new, state)
+        status = torch.where(running, code, status)
+        if watch is not None:
+            watch(count, state, status)
+
+
+def never(old: State, new: State) -> Tensor:
+    """No reason of its own to stop."""
+    return torch.full(new.r.shape[:-1], Status.RUNNING, device=new.r.device)
+
+
+def no_decrease(old: State, new: State) -> Tensor:
+    """Stop where the residual did not shrink, and keep the state before."""
+    return torch.where(_norm(new) < _norm(old), Status.RUNNING, Status.NO_DECREASE)
+
+
+def _norm(state: State) -> Tensor:
+    return torch.linalg.vector_norm(state.r.detach(), dim=-1)
+
+
+def _running(status: Tensor) -> Tensor:
+    return status == Status.RUNNING
+
+
+def _choose(where: Tensor, new: Any, old: Any) -> Any:
+    """The new state where `where (*batch,)` holds, else the old one, field by field."""
+    if isinstance(new, tuple):
+        parts = [_choose(where, a, b) for a, b in zip(new, old, strict=True)]
+        return type(new)(*parts)
+    if not isinstance(new, Tensor) or new is old:
+        return new
+    return torch.where(where.reshape(where.shape + (1,) * (new.ndim - where.ndim)), new, old)
+
+
+def stationary(old: Any, new: Any) -> Tensor:
+    """Stop where the step moved `x` by no more than rounding."""
+    change = torch.linalg.vector_norm((new.x - old.x).detach(), dim=-1)
+    size = torch.linalg.vector_norm(new.x.detach(), dim=-1)
+    still = change <= 10 * torch.finfo(size.dtype).eps * size
+    return torch.where(still, Status.STATIONARY, Status.RUNNING)

@@ -1,0 +1,654 @@
+"""Sensing operators: linear maps known by what they do, not by their entries.
+
+Every solver sees only `Operator`: `forward`, `adjoint`, `columns`. A dense matrix is one operator among others,
+the signal axis is last, and any leading dimensions are a batch.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+DTYPES = (torch.float32, torch.float64, torch.complex64, torch.complex128)
+
+
+def gather_last(values: Tensor, index: Tensor) -> Tensor:
+    """Take `values[..., index]` where either side may lack the other's batch dimensions."""
+    if values.ndim == 1:
+        return values[index]
+    batch = torch.broadcast_shapes(values.shape[:-1], index.shape[:-1])
+    return values.expand(*batch, -1).gather(-1, index.expand(*batch, -1))
+
+
+class Operator:
+    """A linear map from signals `(*batch, n)` to measurements `(*batch, m)`.
+
+    A subclass gives `forward` and `adjoint`; the rest follows from them and is overridden where a formula is
+    quicker.
+
+    Attributes
+    ----------
+    shape : tuple of int
+        `(m, n)`.
+    dtype, device
+        Of the signals and measurements.
+    batch_shape : torch.Size
+        The operator's own batch: `()` for one operator shared by all signals.
+    """
+
+    shape: tuple[int, int]
+    dtype: torch.dtype
+    device: torch.device
+    batch_shape: torch.Size = torch.Size()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Measure: `A x`, `(*batch, n) -> (*batch, m)`."""
+        raise NotImplementedError(f"{type(self).__name__} must define forward(x)")
+
+    def adjoint(self, y: Tensor) -> Tensor:
+        """Back-project: `A^H y`, `(*batch, m) -> (*batch, n)`."""
+        raise NotImplementedError(f"{type(self).__name__} must define adjoint(y)")
+
+    def columns(self, index: Tensor) -> Tensor:
+        """The atoms `A[:, index]`: `(*batch, p) -> (*batch, m, p)`."""
+        unit = torch.nn.functional.one_hot(index, self.shape[1]).to(self.dtype)
+        return self.forward(unit).mT
+
+    def column_norms(self) -> Tensor:
+        """Euclidean norm of every atom, `(*batch_shape, n)`, real."""
+        n = self.shape[1]
+        chunk = max(1, 2**22 // max(self.shape))
+        parts = torch.arange(n, device=self.device).split(chunk)
+        return torch.cat([torch.linalg.vector_norm(self.columns(part), dim=-2) for part in parts], dim=-1)
+
+    def to_dense(self) -> Tensor:
+        """The matrix, `(*batch_shape, m, n)`."""
+        return self.columns(torch.arange(self.shape[1], device=self.device))
+
+    def items(self, keep: Tensor) -> Operator:
+        """The operators of the batch items where the boolean mask `keep` holds, batch flattened to one axis."""
+        if self.batch_shape:
+            raise NotImplementedError(f"{type(self).__name__} has a batch and must define items(keep)")
+        return self
+
+    def on_sets(self) -> Operator:
+        """The same map for a set of signals per item: it takes `(*batch, p, n)` where this one takes `(*batch, n)`."""
+        if self.batch_shape:
+            raise NotImplementedError(f"{type(self).__name__} has a batch and must define on_sets()")
+        return self
+
+    def complexified(self) -> Operator:
+        """The same map on complex signals; itself where it is complex already."""
+        return self if self.dtype.is_complex else _OnBothParts(self)
+
+    def __repr__(self) -> str:
+        batch = f", batch={tuple(self.batch_shape)}" if self.batch_shape else ""
+        return f"{type(self).__name__}(shape={self.shape}, dtype={self.dtype}{batch})"
+
+
+class Dense(Operator):
+    """A matrix, or one matrix per item of the batch.
+
+    Parameters
+    ----------
+    matrix : Tensor (*batch, m, n)
+
+    Examples
+    --------
+    >>> import torch, pursuit
+    >>> pursuit.Dense(torch.eye(2, 3)).forward(torch.tensor([1.0, 2.0, 3.0]))
+    tensor([1., 2.])
+    """
+
+    def __init__(self, matrix: Tensor):
+        if matrix.ndim < 2:
+            raise ValueError(
+                f"A has shape {tuple(matrix.shape)}; a sensing matrix needs shape (m, n) or (*batch, m, n)."
+            )
+        _check_dtype("A", matrix.dtype)
+        self.matrix = matrix
+        self.shape = (matrix.shape[-2], matrix.shape[-1])
+        self.dtype, self.device = matrix.dtype, matrix.device
+        self.batch_shape = matrix.shape[:-2]
+
+    def forward(self, x: Tensor) -> Tensor:
+        return _rows_times(x, self.matrix.mT)
+
+    def adjoint(self, y: Tensor) -> Tensor:
+        return _rows_times(y, self.matrix.conj())
+
+    def columns(self, index: Tensor) -> Tensor:
+        if not self.batch_shape:
+            return self.matrix.mT[index].mT
+        return gather_last(self.matrix, index.unsqueeze(-2))
+
+    def column_norms(self) -> Tensor:
+        return torch.linalg.vector_norm(self.matrix, dim=-2)
+
+    def to_dense(self) -> Tensor:
+        return self.matrix
+
+    def items(self, keep: Tensor) -> Operator:
+        return Dense(_keep(self.matrix, keep, own=2)) if self.batch_shape else self
+
+    def on_sets(self) -> Operator:
+        return Dense(self.matrix.unsqueeze(-3)) if self.batch_shape else self
+
+    def complexified(self) -> Operator:
+        return self if self.dtype.is_complex else Dense(torch.complex(self.matrix, torch.zeros_like(self.matrix)))
+
+
+class SubsampledFourier(Operator):
+    """Chosen rows of the discrete Fourier transform, by FFT.
+
+    `(A x)_i = scale * sum_j exp(-2 pi i rows_i j / n) x_j`
+
+    Parameters
+    ----------
+    rows : int sequence (m,)
+        Frequencies, taken modulo `n`.
+    n : int
+        Signal length.
+    scale : float, default 1 / sqrt(m)
+        The default makes the columns unit vectors.
+    dtype : complex dtype, default torch.complex128
+    device : optional
+    """
+
+    def __init__(
+        self,
+        rows: Tensor | Sequence[int],
+        n: int,
+        *,
+        scale: float | None = None,
+        dtype: torch.dtype = torch.complex128,
+        device: torch.device | str | None = None,
+    ):
+        rows = torch.as_tensor(rows, device=device)
+        if rows.ndim != 1 or rows.is_floating_point() or rows.is_complex() or rows.numel() == 0:
+            raise ValueError(
+                f"rows has shape {tuple(rows.shape)} and dtype {rows.dtype}; it needs a list of whole frequencies."
+            )
+        if not dtype.is_complex:
+            raise ValueError(f"dtype is {dtype}; a Fourier operator is complex: use complex64 or complex128.")
+        self.rows = rows.long() % n
+        self.shape = (rows.numel(), n)
+        self.scale = 1 / math.sqrt(rows.numel()) if scale is None else float(scale)
+        self.dtype, self.device = dtype, rows.device
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.scale * torch.fft.fft(x, dim=-1)[..., self.rows]
+
+    def adjoint(self, y: Tensor) -> Tensor:
+        n = self.shape[1]
+        spectrum = y.new_zeros(*y.shape[:-1], n).index_add(-1, self.rows, y)
+        return torch.fft.ifft(spectrum, dim=-1) * (n * self.scale)
+
+    def columns(self, index: Tensor) -> Tensor:
+        n = self.shape[1]
+        # Whole turns are taken off in integers: the angle keeps its digits however long the signal is.
+        turns = (self.rows.unsqueeze(-1) * index.unsqueeze(-2) % n).double() / n
+        return (self.scale * torch.exp(-2j * math.pi * turns)).to(self.dtype)
+
+    def column_norms(self) -> Tensor:
+        m, n = self.shape
+        real = torch.empty(0, dtype=self.dtype).real.dtype
+        return torch.full((n,), abs(self.scale) * math.sqrt(m), dtype=real, device=self.device)
+
+
+class Convolution(Operator):
+    """Convolution with a kernel, by FFT.
+
+    Parameters
+    ----------
+    kernel : Tensor (*batch, length)
+        Real or complex; `length <= n`.
+    n : int
+        Signal length.
+    boundary : {"circular", "full", "same", "valid"}
+        What happens at the ends. "circular" wraps around (m = n); "full" keeps every sample that a spike reaches
+        (m = n + length - 1); "same" pads with zeros and keeps the central n; "valid" keeps only samples that the
+        whole kernel covers (m = n - length + 1). For "circular" and "same" the kernel is centred at its sample
+        `length // 2`, so that a spike stays where it is.
+    """
+
+    def __init__(self, kernel: Tensor, n: int, boundary: str = "circular"):
+        length = kernel.shape[-1] if kernel.ndim else 0
+        if not 1 <= length <= n:
+            raise ValueError(f"the kernel has {length} samples and the signal n={n}; needed is 1 <= length <= n.")
+        _check_dtype("kernel", kernel.dtype)
+        # Each mode is a window of one circular convolution of length `period`, starting at `start`.
+        windows = {
+            "circular": (n, n, length // 2),
+            "full": (n + length - 1, n + length - 1, 0),
+            "same": (n + length - 1, n, length // 2),
+            "valid": (n + length - 1, n - length + 1, length - 1),
+        }
+        if boundary not in windows:
+            raise ValueError(f"boundary is {boundary!r}; choose one of {', '.join(map(repr, windows))}.")
+        self.boundary = boundary
+        self.period, m, start = windows[boundary]
+        self.kernel = kernel
+        self.shape = (m, n)
+        self.dtype, self.device = kernel.dtype, kernel.device
+        self.batch_shape = kernel.shape[:-1]
+        self._window = (start + torch.arange(m, device=kernel.device)) % self.period
+        self._spectrum = torch.fft.fft(kernel, n=self.period, dim=-1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        full = torch.fft.ifft(self._spectrum * torch.fft.fft(x, n=self.period, dim=-1), dim=-1)
+        return self._as_dtype(full[..., self._window])
+
+    def adjoint(self, y: Tensor) -> Tensor:
+        full = y.new_zeros(*y.shape[:-1], self.period).index_copy(-1, self._window, y)
+        back = torch.fft.ifft(self._spectrum.conj() * torch.fft.fft(full, dim=-1), dim=-1)
+        return self._as_dtype(back[..., : self.shape[1]])
+
+    def columns(self, index: Tensor) -> Tensor:
+        lag = (self._window.unsqueeze(-1) - index.unsqueeze(-2)) % self.period
+        pad = self.period - self.kernel.shape[-1]
+        kernel = torch.nn.functional.pad(self.kernel, (0, pad))
+        return gather_last(kernel, lag.flatten(-2)).unflatten(-1, lag.shape[-2:])
+
+    def column_norms(self) -> Tensor:
+        energy = Convolution(self.kernel.abs().square(), self.shape[1], self.boundary)
+        return energy.adjoint(energy.kernel.new_ones(self.shape[0])).clamp(min=0).sqrt()
+
+    def items(self, keep: Tensor) -> Operator:
+        if not self.batch_shape:
+            return self
+        return Convolution(_keep(self.kernel, keep, own=1), self.shape[1], self.boundary)
+
+    def on_sets(self) -> Operator:
+        return Convolution(self.kernel.unsqueeze(-2), self.shape[1], self.boundary) if self.batch_shape else self
+
+    def _as_dtype(self, values: Tensor) -> Tensor:
+        return values if self.dtype.is_complex else values.real
+
+
+class Compose(Operator):
+    """The product of operators, `Compose(A, B).forward(x) == A.forward(B.forward(x))`.
+
+    Parameters
+    ----------
+    *operators : Operator
+        From the measurement side to the signal side; inner sizes, dtypes and devices must agree.
+    """
+
+    def __init__(self, *operators: Operator):
+        if not operators:
+            raise ValueError("Compose needs at least one operator.")
+        for left, right in pairwise(operators):
+            if left.shape[1] != right.shape[0]:
+                raise ValueError(
+                    f"{left!r} takes {left.shape[1]} values but {right!r} gives {right.shape[0]}; the sizes must agree."
+                )
+            if (left.dtype, left.device) != (right.dtype, right.device):
+                raise ValueError(
+                    f"{left!r} on {left.device} and {right!r} on {right.device} differ in dtype or device; "
+                    "use one dtype and device (op.complexified() makes a real operator complex)."
+                )
+        self.operators = operators
+        self.shape = (operators[0].shape[0], operators[-1].shape[1])
+        self.dtype, self.device = operators[0].dtype, operators[0].device
+        self.batch_shape = torch.broadcast_shapes(*(op.batch_shape for op in operators))
+
+    def forward(self, x: Tensor) -> Tensor:
+        for op in reversed(self.operators):
+            x = op.forward(x)
+        return x
+
+    def adjoint(self, y: Tensor) -> Tensor:
+        for op in self.operators:
+            y = op.adjoint(y)
+        return y
+
+    def columns(self, index: Tensor) -> Tensor:
+        atoms = self.operators[-1].columns(index)
+        for op in reversed(self.operators[:-1]):
+            atoms = op.on_sets().forward(atoms.mT).mT
+        return atoms
+
+    def items(self, keep: Tensor) -> Operator:
+        return Compose(*(op.items(keep) for op in self.operators))
+
+    def on_sets(self) -> Operator:
+        return Compose(*(op.on_sets() for op in self.operators))
+
+
+class ColumnScaled(Operator):
+    """An operator with every column multiplied by its own factor: `A diag(scale)`.
+
+    Parameters
+    ----------
+    operator : Operator
+    scale : Tensor (n,) or (*batch, n)
+    """
+
+    def __init__(self, operator: Operator, scale: Tensor):
+        n = operator.shape[1]
+        if scale.shape[-1:] != (n,):
+            raise ValueError(f"scale has shape {tuple(scale.shape)}; needed is (n,) or (*batch, n) with n={n}.")
+        self.operator, self.scale = operator, scale
+        self.shape, self.dtype, self.device = operator.shape, operator.dtype, operator.device
+        self.batch_shape = torch.broadcast_shapes(operator.batch_shape, scale.shape[:-1])
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.operator.forward(self.scale * x)
+
+    def adjoint(self, y: Tensor) -> Tensor:
+        return self.scale.conj() * self.operator.adjoint(y)
+
+    def columns(self, index: Tensor) -> Tensor:
+        return self.operator.columns(index) * gather_last(self.scale, index).unsqueeze(-2)
+
+    def column_norms(self) -> Tensor:
+        return self.operator.column_norms() * self.scale.abs()
+
+    def items(self, keep: Tensor) -> Operator:
+        scale = _keep(self.scale, keep, own=1) if self.scale.ndim > 1 else self.scale
+        return ColumnScaled(self.operator.items(keep), scale)
+
+    def on_sets(self) -> Operator:
+        scale = self.scale.unsqueeze(-2) if self.scale.ndim > 1 else self.scale
+        return ColumnScaled(self.operator.on_sets(), scale)
+
+
+class _OnBothParts(Operator):
+    """A real operator on complex signals: real and imaginary part each by itself."""
+
+    def __init__(self, operator: Operator):
+        self.operator = operator
+        self.shape, self.device = operator.shape, operator.device
+        self.dtype = torch.complex128 if operator.dtype == torch.float64 else torch.complex64
+        self.batch_shape = operator.batch_shape
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.complex(self.operator.forward(x.real), self.operator.forward(x.imag))
+
+    def adjoint(self, y: Tensor) -> Tensor:
+        return torch.complex(self.operator.adjoint(y.real), self.operator.adjoint(y.imag))
+
+    def columns(self, index: Tensor) -> Tensor:
+        return self.operator.columns(index).to(self.dtype)
+
+    def column_norms(self) -> Tensor:
+        return self.operator.column_norms()
+
+    def items(self, keep: Tensor) -> Operator:
+        return _OnBothParts(self.operator.items(keep))
+
+    def on_sets(self) -> Operator:
+        return _OnBothParts(self.operator.on_sets())
+
+
+class Callables(Operator):
+    """An operator from two functions on tensors.
+
+    Parameters
+    ----------
+    forward : callable, (*batch, n) -> (*batch, m)
+    adjoint : callable, (*batch, m) -> (*batch, n)
+    shape : (m, n)
+    dtype : default torch.float64
+    device : default CPU
+    """
+
+    def __init__(
+        self,
+        forward: Callable[[Tensor], Tensor],
+        adjoint: Callable[[Tensor], Tensor],
+        shape: tuple[int, int],
+        *,
+        dtype: torch.dtype = torch.float64,
+        device: torch.device | str | None = None,
+    ):
+        _check_dtype("the operator", dtype)
+        self._forward, self._adjoint = forward, adjoint
+        self.shape = (int(shape[0]), int(shape[1]))
+        self.dtype, self.device = dtype, torch.device(device or "cpu")
+
+    def forward(self, x: Tensor) -> Tensor:
+        return _sized(self._forward(x), x, self.shape[0], "forward")
+
+    def adjoint(self, y: Tensor) -> Tensor:
+        return _sized(self._adjoint(y), y, self.shape[1], "adjoint")
+
+
+class _Outside(torch.autograd.Function):
+    """A linear map that leaves torch (NumPy, SciPy, PyLops); its derivative is its adjoint."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, apply: Callable, back: Callable) -> Tensor:
+        ctx.maps = apply, back
+        flat = x.detach().cpu().resolve_conj().numpy().reshape(-1, x.shape[-1])
+        out = np.ascontiguousarray(np.asarray(apply(flat.T)).T)
+        if np.iscomplexobj(out) and not x.is_complex():
+            raise ValueError("the operator turned a real signal into a complex one; give it a complex dtype.")
+        return torch.from_numpy(out).to(x).unflatten(0, x.shape[:-1]) if x.ndim > 1 else torch.from_numpy(out[0]).to(x)
+
+    @staticmethod
+    def backward(ctx: Any, *grad: Tensor) -> tuple[Tensor, None, None]:
+        apply, back = ctx.maps
+        return _Outside.apply(grad[0], back, apply), None, None
+
+
+def _from_numpy_maps(
+    apply: Callable,
+    back: Callable,
+    shape: tuple[int, int],
+    dtype: torch.dtype,
+    device: torch.device | str | None,
+) -> Operator:
+    """An operator from two maps on NumPy matrices whose columns are signals."""
+    return Callables(
+        lambda x: _Outside.apply(x, apply, back),
+        lambda y: _Outside.apply(y, back, apply),
+        shape,
+        dtype=dtype,
+        device=device,
+    )
+
+
+def from_physics(
+    physics: Any,
+    signal_shape: Sequence[int],
+    *,
+    dtype: torch.dtype = torch.float32,
+    device: torch.device | str | None = None,
+) -> Operator:
+    """A DeepInverse linear physics, by its `A` and `A_adjoint`, on flattened signals.
+
+    Parameters
+    ----------
+    physics : object with `A(x)` and `A_adjoint(y)` on tensors `(batch, *shape)`
+    signal_shape : sequence of int
+        Shape of one signal as the physics takes it, for example `(1, 64, 64)`; `n` is its product.
+    dtype, device
+        Of the signals.
+    """
+    signal = tuple(int(s) for s in signal_shape)
+    probe = physics.A(torch.zeros(1, *signal, dtype=dtype, device=device))
+    measured = tuple(probe.shape[1:])
+
+    def forward(x: Tensor) -> Tensor:
+        return physics.A(x.reshape(-1, *signal)).reshape(*x.shape[:-1], math.prod(measured))
+
+    def adjoint(y: Tensor) -> Tensor:
+        return physics.A_adjoint(y.reshape(-1, *measured)).reshape(*y.shape[:-1], math.prod(signal))
+
+    return Callables(forward, adjoint, (math.prod(measured), math.prod(signal)), dtype=dtype, device=device)
+
+
+def as_operator(A: Any, *, dtype: torch.dtype | None = None, device: torch.device | str | None = None) -> Operator:
+    """Make an `Operator` of anything that acts like a matrix.
+
+    Parameters
+    ----------
+    A : Operator, Tensor or array-like (*batch, m, n), SciPy sparse matrix, SciPy or PyLops `LinearOperator`, \
+DeepInverse linear physics with an `img_size`, or a triple `(forward, adjoint, (m, n))` of functions on tensors
+    dtype : torch.dtype, optional
+        For an `A` that knows no dtype of its own (triples, physics); others keep theirs.
+    device : optional
+        For an `A` that lives on no device of its own.
+
+    Returns
+    -------
+    Operator
+
+    Raises
+    ------
+    TypeError
+        If `A` is none of these.
+    ValueError
+        If its shape, dtype or entries cannot be used.
+
+    Examples
+    --------
+    >>> import torch, pursuit
+    >>> double = pursuit.as_operator((lambda x: 2 * x, lambda y: 2 * y, (3, 3)))
+    >>> pursuit.adjoint_gap(double) < 1e-12
+    True
+    """
+    if isinstance(A, Operator):
+        return A
+    if isinstance(A, Tensor):
+        if A.layout != torch.strided:
+            raise ValueError(f"A is a torch tensor of layout {A.layout}; pass A.to_dense() or a SciPy sparse matrix.")
+        return Dense(A)
+    if isinstance(A, tuple) and len(A) == 3 and callable(A[0]):
+        return Callables(A[0], A[1], A[2], dtype=dtype or torch.float64, device=device)
+    if hasattr(A, "A_adjoint") and hasattr(A, "A"):
+        signal_shape = getattr(A, "img_size", None) or getattr(A, "img_shape", None)
+        if signal_shape is None:
+            raise ValueError(
+                "this physics does not say its signal's shape; use pursuit.from_physics(physics, signal_shape=...)."
+            )
+        return from_physics(A, signal_shape, dtype=dtype or torch.float32, device=device)
+    if hasattr(A, "rmatmat"):  # SciPy's LinearOperator, and PyLops', which is one
+        return _from_numpy_maps(A.matmat, A.rmatmat, A.shape, _torch_dtype(A.dtype), device)
+    if hasattr(A, "tocsr"):
+        rows = A.tocsr()
+        back = rows.conj().T.tocsr()
+        return _from_numpy_maps(rows.__matmul__, back.__matmul__, A.shape, _torch_dtype(A.dtype), device)
+    if isinstance(A, np.ndarray | list | tuple):
+        return Dense(as_tensor("A", A).to(device))
+    raise TypeError(
+        f"A is a {type(A).__name__}; needed is a matrix (torch or NumPy), a SciPy sparse matrix, a LinearOperator, "
+        "a pursuit Operator, a linear physics, or a (forward, adjoint, shape) triple."
+    )
+
+
+def as_tensor(name: str, values: Any) -> Tensor:
+    """A tensor of a dtype that the solvers take, from a tensor or anything NumPy reads."""
+    if isinstance(values, Tensor):
+        _check_dtype(name, values.dtype)
+        return values
+    array = np.asarray(values)
+    _torch_dtype(array.dtype, name)
+    # torch takes neither foreign byte orders, negative strides, nor (without a warning) read-only memory.
+    array = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("="))
+    return torch.from_numpy(array if array.flags.writeable else array.copy())
+
+
+def adjoint_gap(operator: Any, *, seed: int = 0) -> float:
+    """The dot test: how far `<A x, y>` is from `<x, A^H y>` for random `x` and `y`.
+
+    Parameters
+    ----------
+    operator : anything `as_operator` takes
+    seed : int, default 0
+
+    Returns
+    -------
+    float
+        `|<Ax, y> - <x, A^H y>|` over `||Ax|| ||y|| + ||x|| ||A^H y||`; rounding error for a right adjoint.
+
+    Examples
+    --------
+    >>> import pursuit
+    >>> pursuit.adjoint_gap(pursuit.SubsampledFourier([0, 3, 5], 8)) < 1e-14
+    True
+    """
+    op = as_operator(operator)
+    m, n = op.shape
+    rng = torch.Generator().manual_seed(seed)
+    x = torch.randn(*op.batch_shape, n, dtype=op.dtype, generator=rng).to(op.device)
+    y = torch.randn(*op.batch_shape, m, dtype=op.dtype, generator=rng).to(op.device)
+    Ax, Ay = op.forward(x), op.adjoint(y)
+    gap = torch.linalg.vecdot(Ax, y) - torch.linalg.vecdot(x, Ay)
+    size = Ax.norm(dim=-1) * y.norm(dim=-1) + x.norm(dim=-1) * Ay.norm(dim=-1)
+    return (gap.abs() / size.clamp(min=torch.finfo(size.dtype).tiny)).max().item()
+
+
+def spectral_norm_squared(A: Operator, *, steps: int = 64) -> Tensor:
+    """The largest eigenvalue of `A^H A`, `(*batch_shape,)`, by Lanczos from a fixed start.
+
+    It is a constant to automatic differentiation. `steps` bounds the Krylov space; the estimate is from below.
+    """
+    with torch.no_grad():
+        start = torch.randn(A.shape[1], dtype=A.dtype, generator=torch.Generator().manual_seed(0))
+        v = start.to(A.device).expand(*A.batch_shape, -1)
+        v = v / torch.linalg.vector_norm(v, dim=-1, keepdim=True)
+        V, images = [v], []
+        for _ in range(min(steps, *A.shape)):
+            w = A.adjoint(A.forward(V[-1]))
+            images.append(w)
+            basis = torch.stack(V, dim=-1)
+            for _ in range(2):  # twice is enough
+                w = w - (basis @ (basis.mH @ w.unsqueeze(-1))).squeeze(-1)
+            norm = torch.linalg.vector_norm(w, dim=-1, keepdim=True)
+            # An invariant subspace ends the search; zero vectors add zero eigenvalues, which change no maximum.
+            small = norm <= 1e3 * torch.finfo(norm.dtype).eps * torch.linalg.vector_norm(
+                images[0], dim=-1, keepdim=True
+            )
+            V.append(torch.where(small, 0, w / torch.where(small, 1, norm)))
+        T = torch.stack(V[:-1], dim=-1).mH @ torch.stack(images, dim=-1)
+        return torch.linalg.eigvalsh((T + T.mH) / 2)[..., -1]
+
+
+def _rows_times(rows: Tensor, matrix: Tensor) -> Tensor:
+    """`rows (*batch, p)` times `matrix (*batch, p, q)`, one product per matrix where several rows share it."""
+    if matrix.ndim == 2:
+        return rows @ matrix
+    if matrix.shape[-3] == 1 and rows.ndim > 1:
+        return rows @ matrix.squeeze(-3)
+    return (rows.unsqueeze(-2) @ matrix).squeeze(-2)
+
+
+def _keep(values: Tensor, keep: Tensor, own: int) -> Tensor:
+    """The batch items of `values` (whose last `own` axes are not batch) where `keep` holds, flattened."""
+    return values.expand(*keep.shape, *values.shape[values.ndim - own :])[keep]
+
+
+def _sized(out: Tensor, given: Tensor, size: int, what: str) -> Tensor:
+    if out.shape != (*given.shape[:-1], size):
+        raise ValueError(
+            f"the operator's {what} turned shape {tuple(given.shape)} into {tuple(out.shape)}; needed is "
+            f"{(*given.shape[:-1], size)}: signals on the last axis, any leading axes kept."
+        )
+    return out
+
+
+def _check_dtype(name: str, dtype: torch.dtype) -> None:
+    if dtype not in DTYPES:
+        raise TypeError(
+            f"{name} has dtype {dtype}; needed is float32, float64, complex64 or complex128: convert it first."
+        )
+
+
+def _torch_dtype(dtype: Any, name: str = "A") -> torch.dtype:
+    names = {str(d).removeprefix("torch."): d for d in DTYPES}
+    found = np.dtype(dtype).newbyteorder("=").name
+    if found not in names:
+        raise TypeError(
+            f"{name} has dtype {found}; needed is float32, float64, complex64 or complex128: convert it, for example "
+            "with .astype(float)."
+        )
+    return names[found]

@@ -1,0 +1,91 @@
+"""Compressive Sampling Matching Pursuit."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+from torch import Tensor
+
+from .. import loop
+from ..inputs import Hook, problem
+from ..least_squares import fit
+from ..operators import Operator
+from ..selection import Choice, Hard, Selection
+from ..solution import Solution
+from .iht import State, init
+
+
+def step(A: Operator, y: Tensor, s: State, *, choice: Choice) -> State:
+    """Widen the support by 2k atoms, fit, prune to k."""
+    omega = choice.best(A.adjoint(s.r), times=2)  # Omega = largest_2k |A^H r|
+    T = s.atoms.union(omega, most=A.shape[0])  # T = Omega with supp(x)
+    b = T.embed(fit(A, y, T).z)  # b = LS(T)
+    atoms = choice.best(b)
+    x = atoms.keep(b)  # x = H_k(b)
+    return State(x, y - A.forward(x), atoms)  # r = y - A x
+
+
+def cosamp(
+    A: Any,
+    y: Any,
+    k: Any,
+    *,
+    x0: Any = None,
+    tol: Any = None,
+    max_steps: Any = 100,
+    weights: Any = None,
+    select: Selection = Hard(),
+    on_step: Hook | None = None,
+) -> Solution:
+    """CoSaMP: fit on the 2k best correlating atoms joined with the current k, keep the k largest coefficients.
+
+    The coefficients are those of the joint fit, as in the paper: not refitted on the final support. Where 3k exceeds m,
+    the joint support is cut to the m best. It stops when the residual no longer decreases.
+
+    Parameters
+    ----------
+    A : array (*batch, m, n), or anything `as_operator` takes
+        Columns of any norm.
+    y : array (*batch, m)
+    k : int or int array (*batch,)
+    x0 : array (*batch, n), optional
+        Warm start.
+    tol : float or array (*batch,), optional
+        Stop when `||r|| <= tol ||y||`.
+    max_steps : int or int array (*batch,), default 100
+    weights : array (n,) or (*batch, n), optional
+        Multiplies both scores; the values stay unweighted.
+    select : selection, default Hard()
+    on_step : callable, optional
+        Called after every step with an `Iterate`.
+
+    Returns
+    -------
+    Solution
+
+    Raises
+    ------
+    TypeError, ValueError
+        Before any work, on input that cannot be solved as given.
+
+    References
+    ----------
+    Needell, Tropp, "CoSaMP: iterative signal recovery from incomplete and inaccurate samples", ACHA 2009.
+
+    Examples
+    --------
+    >>> import torch, pursuit
+    >>> pursuit.cosamp(torch.eye(4), torch.tensor([0.5, 4.0, 1.0, 0.0]), k=1).x
+    tensor([0., 4., 0., 0.])
+    """
+    p = problem(A, y, k, tol=tol, weights=weights)
+    run = loop.run(
+        partial(step, p.A, p.y, choice=p.choice(select)),
+        loop.no_decrease,
+        init(p.A, p.y, p.start(x0), p.choice(select)),
+        target=p.target,
+        max_steps=p.budget(max_steps),
+        watch=p.watch(on_step, lambda s: s.x),
+    )
+    return p.solution(run.state.x, run.state.atoms, run)

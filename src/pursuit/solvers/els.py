@@ -1,0 +1,131 @@
+"""Exhaustive Local Search."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .. import loop
+from ..inputs import Hook, problem
+from ..least_squares import pseudo_inverse, rank_tolerance
+from ..operators import Operator, gather_last
+from ..selection import Atoms, Hard
+from ..solution import Solution, Status
+from . import ompr, sp
+from .iht import State
+
+LEAST_GAIN = 1e-12  # of ||r||^2: what counts as a decrease
+
+
+def swap_gains(A: Operator, y: Tensor, atoms: Atoms) -> Tensor:
+    """How much `||r||^2` falls if chosen atom `i` is replaced by column `j` and all is refitted, `(*batch, k, n)`.
+
+    Rank-one formulas: with `M = (A_S^H A_S)^-1`, `x = LS(S)` and `r = y - A x`, removing `i` raises `||r||^2` by
+    `|x_i|^2 / M_ii` and leaves the residual `r_i = r + (x_i / M_ii) A_S M e_i`; adding `j` then lowers it by
+    `|a_j^H r_i|^2 / ||P a_j||^2`, where `P` projects off the columns of `S` without `i`. Minus infinity where `i` is
+    absent, or where `a_j` lies in `S` or in the span of the others.
+    """
+    B = atoms.columns(A)
+    Q, F = pseudo_inverse(B, atoms.found.sum(-1))
+    M = F @ F.mH
+    x = (F @ (Q.mH @ y.unsqueeze(-1))).squeeze(-1)
+    r = y - (B @ x.unsqueeze(-1)).squeeze(-1)
+    M_ii = M.diagonal(dim1=-2, dim2=-1).real
+    present = atoms.found & (M_ii > 0)
+    M_ii = torch.where(present, M_ii, 1)
+
+    BM = B @ M
+    D = A.on_sets().adjoint(BM.mT)  # D_ij = a_j^H A_S M e_i
+    E = A.on_sets().adjoint(Q.mT)  # the part of a_j in the span of S
+    outside = A.column_norms().square() - E.abs().square().sum(-2)
+    left = outside.unsqueeze(-2) + D.abs().square() / M_ii.unsqueeze(-1)  # ||P a_j||^2, S without i
+    correlation = A.adjoint(r).unsqueeze(-2) + (x / M_ii).unsqueeze(-1) * D  # a_j^H r_i
+    independent = left > rank_tolerance(A.shape[0], y.dtype)
+    gain = correlation.abs().square() / torch.where(independent, left, 1) - (x.abs().square() / M_ii).unsqueeze(-1)
+    allowed = independent & present.unsqueeze(-1) & ~atoms.mask().unsqueeze(-2)
+    return torch.where(allowed, gain, -torch.inf)
+
+
+def step(A: Operator, y: Tensor, s: State, *, weights: Tensor) -> State:
+    """The best of all swaps."""
+    gain = swap_gains(A, y, s.atoms) * weights.unsqueeze(-2)
+    gain = torch.where(weights.unsqueeze(-2) > 0, gain, -torch.inf)
+    n = gain.shape[-1]
+    best = gain.flatten(-2).argmax(-1, keepdim=True)  # (i, j) = argmin f(S - i + j)
+    slots = torch.arange(s.atoms.indices.shape[-1], device=y.device)
+    swapped = torch.where(slots == best // n, best % n, s.atoms.indices)
+    useful = gather_last(gain.flatten(-2), best) > 0
+    return sp.refit(A, y, s.atoms._replace(indices=torch.where(useful, swapped, s.atoms.indices)))
+
+
+def stop(old: State, new: State) -> Tensor:
+    """Go on while the refitted residual strictly decreases."""
+    before, after = (torch.linalg.vector_norm(s.r.detach(), dim=-1).square() for s in (old, new))
+    return torch.where(after < (1 - LEAST_GAIN) * before, Status.RUNNING, Status.NO_DECREASE)
+
+
+def els(
+    A: Any,
+    y: Any,
+    k: Any,
+    *,
+    x0: Any = None,
+    tol: Any = None,
+    max_steps: Any = 1000,
+    weights: Any = None,
+    on_step: Hook | None = None,
+) -> Solution:
+    """Exhaustive Local Search: from OMP's support, make the best of all k (n - k) swaps while the residual decreases.
+
+    Swaps are scored by rank-one formulas that equal a full refit of each.
+
+    Parameters
+    ----------
+    A : array (*batch, m, n), or anything `as_operator` takes
+        Columns of any norm.
+    y : array (*batch, m)
+    k : int or int array (*batch,)
+    x0 : array (*batch, n), optional
+        Warm start: its k largest entries are the first support. By default OMP's support.
+    tol : float or array (*batch,), optional
+        Stop when `||r|| <= tol ||y||`.
+    max_steps : int or int array (*batch,), default 1000
+    weights : array (n,) or (*batch, n), optional
+        Multiplies OMP's score, and the gain of a swap by the weight of the atom that comes in.
+    on_step : callable, optional
+        Called after every swap with an `Iterate`.
+
+    Returns
+    -------
+    Solution
+
+    Raises
+    ------
+    TypeError, ValueError
+        Before any work, on input that cannot be solved as given.
+
+    References
+    ----------
+    Axiotis, Sviridenko, "Sparse convex optimization via adaptively regularized hard thresholding", ICML 2020,
+    arXiv 2006.14571.
+
+    Examples
+    --------
+    >>> import torch, pursuit
+    >>> wrong = torch.tensor([1.0, 0.0, 0.0])
+    >>> pursuit.els(torch.eye(3), torch.tensor([0.5, 4.0, 1.0]), k=1, x0=wrong).x
+    tensor([0., 4., 0.])
+    """
+    p = problem(A, y, k, tol=tol, weights=weights)
+    run = loop.run(
+        partial(step, p.A, p.y, weights=p.weights),
+        stop,
+        ompr.init(p, x0, Hard()),
+        target=p.target,
+        max_steps=p.budget(max_steps),
+        watch=p.watch(on_step, lambda s: s.x),
+    )
+    return p.solution(run.state.x, run.state.atoms, run)

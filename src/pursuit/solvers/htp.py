@@ -1,0 +1,127 @@
+"""Hard Thresholding Pursuit."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from .. import loop
+from ..inputs import Hook, problem
+from ..least_squares import fit
+from ..operators import Operator
+from ..selection import Atoms, Choice, Hard, Selection
+from ..solution import Solution, Status
+from . import iht
+
+
+class State(NamedTuple):
+    """The best iterate `x, r, atoms`, the current one `now`, and an earlier support to notice cycles by."""
+
+    x: Tensor
+    r: Tensor
+    atoms: Atoms
+    now: iht.State
+    seen: Atoms
+    t: int
+
+
+def step(A: Operator, y: Tensor, s: State, *, eta: Tensor, choice: Choice) -> State:
+    """One cycle of the paper; the best residual is kept, since at large eta the residual may grow."""
+    u = s.now.x + eta * A.adjoint(s.now.r)
+    atoms = choice.best(u)  # S = largest_k(x + eta A^H (y - A x))
+    z, r = fit(A, y, atoms)
+    now = iht.State(atoms.embed(z), r, atoms)  # x = LS(S)
+    better = (_norm(r) < _norm(s.r)).unsqueeze(-1)
+    return State(
+        x=torch.where(better, now.x, s.x),
+        r=torch.where(better, now.r, s.r),
+        atoms=atoms._replace(indices=torch.where(better, atoms.indices, s.atoms.indices)),
+        now=now,
+        # Brent's cycle detection: at every power of two remember a support; meeting it again closes a cycle.
+        seen=s.now.atoms if (s.t & (s.t - 1)) == 0 else s.seen,
+        t=s.t + 1,
+    )
+
+
+def stop(old: State, new: State) -> Tensor:
+    """The next iterate depends on the support alone: one that comes back brings everything after it back."""
+    fixed = new.now.atoms.same_set(old.now.atoms)
+    cycle = new.now.atoms.same_set(new.seen)
+    code = torch.where(cycle, Status.CYCLE, Status.RUNNING)
+    return torch.where(fixed, Status.STATIONARY, code)
+
+
+def _norm(r: Tensor) -> Tensor:
+    return torch.linalg.vector_norm(r.detach(), dim=-1)
+
+
+def htp(
+    A: Any,
+    y: Any,
+    k: Any,
+    *,
+    eta: Any = None,
+    x0: Any = None,
+    tol: Any = None,
+    max_steps: Any = 1000,
+    weights: Any = None,
+    select: Selection = Hard(),
+    on_step: Hook | None = None,
+) -> Solution:
+    """Hard Thresholding Pursuit: IHT with a least-squares fit on every support it visits.
+
+    It stops when a support repeats and returns the best residual seen.
+
+    Parameters
+    ----------
+    A : array (*batch, m, n), or anything `as_operator` takes
+        Columns of any norm.
+    y : array (*batch, m)
+    k : int or int array (*batch,)
+    eta : float or array (*batch,), default 1.8 / L
+        Step size, with `L` the largest eigenvalue of `A^H A` after the columns are normalised. Below 1 / L the residual
+        never grows.
+    x0 : array (*batch, n), optional
+        Warm start.
+    tol : float or array (*batch,), optional
+        Stop when `||r|| <= tol ||y||`.
+    max_steps : int or int array (*batch,), default 1000
+    weights : array (n,) or (*batch, n), optional
+        Multiplies the score; the values stay unweighted.
+    select : selection, default Hard()
+    on_step : callable, optional
+        Called after every step with an `Iterate`.
+
+    Returns
+    -------
+    Solution
+
+    Raises
+    ------
+    TypeError, ValueError
+        Before any work, on input that cannot be solved as given.
+
+    References
+    ----------
+    Foucart, "Hard thresholding pursuit: an algorithm for compressive sensing", SIAM J. Numer. Anal. 2011.
+
+    Examples
+    --------
+    >>> import torch, pursuit
+    >>> pursuit.htp(torch.eye(3), torch.tensor([0.5, 4.0, 1.0]), k=1).x
+    tensor([0., 4., 0.])
+    """
+    p = problem(A, y, k, tol=tol, weights=weights)
+    start = iht.init(p.A, p.y, p.start(x0), p.choice(select))
+    run = loop.run(
+        partial(step, p.A, p.y, eta=p.step_size(eta, 1.8), choice=p.choice(select)),
+        stop,
+        State(*start, now=start, seen=start.atoms, t=0),
+        target=p.target,
+        max_steps=p.budget(max_steps),
+        watch=p.watch(on_step, lambda s: s.x),
+    )
+    return p.solution(run.state.x, run.state.atoms, run)

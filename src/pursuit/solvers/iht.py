@@ -1,0 +1,104 @@
+"""Iterative Hard Thresholding."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any, NamedTuple
+
+from torch import Tensor
+
+from .. import loop
+from ..inputs import Hook, problem
+from ..operators import Operator
+from ..selection import Atoms, Choice, Hard, Selection
+from ..solution import Solution
+
+
+class State(NamedTuple):
+    """Iterate `x`, its residual `r` and its atoms."""
+
+    x: Tensor
+    r: Tensor
+    atoms: Atoms
+
+
+def init(A: Operator, y: Tensor, x: Tensor, choice: Choice) -> State:
+    """The start, cut down to its k largest entries."""
+    atoms = choice.hard().best(x)
+    x = atoms.keep(x)
+    return State(x, y - A.forward(x), atoms)
+
+
+def step(A: Operator, y: Tensor, s: State, *, eta: Tensor, choice: Choice) -> State:
+    """Gradient step, then keep the k largest."""
+    u = s.x + eta * A.adjoint(s.r)  # u = x + eta A^H (y - A x)
+    atoms = choice.best(u)
+    x = atoms.keep(u)  # x = H_k(u)
+    return State(x, y - A.forward(x), atoms)
+
+
+def iht(
+    A: Any,
+    y: Any,
+    k: Any,
+    *,
+    eta: Any = None,
+    x0: Any = None,
+    tol: Any = None,
+    max_steps: Any = 1000,
+    weights: Any = None,
+    select: Selection = Hard(),
+    on_step: Hook | None = None,
+) -> Solution:
+    """Iterative Hard Thresholding: gradient steps, each followed by keeping the k largest entries.
+
+    It works on unit columns, `A D` with `D` the inverse column norms, and returns `x` in the caller's units.
+
+    Parameters
+    ----------
+    A : array (*batch, m, n), or anything `as_operator` takes
+    y : array (*batch, m)
+    k : int or int array (*batch,)
+    eta : float or array (*batch,), default 1.8 / L
+        Step size, with `L` the largest eigenvalue of `A^H A` after normalisation. Below 1 / L the residual never
+        grows; the default explores further. It is a constant to automatic differentiation.
+    x0 : array (*batch, n), optional
+        Warm start.
+    tol : float or array (*batch,), optional
+        Stop when `||r|| <= tol ||y||`.
+    max_steps : int or int array (*batch,), default 1000
+    weights : array (n,) or (*batch, n), optional
+        Multiplies the score `|u|`; the values stay unweighted.
+    select : selection, default Hard()
+    on_step : callable, optional
+        Called after every step with an `Iterate`.
+
+    Returns
+    -------
+    Solution
+
+    Raises
+    ------
+    TypeError, ValueError
+        Before any work, on input that cannot be solved as given.
+
+    References
+    ----------
+    Blumensath, Davies, "Iterative hard thresholding for compressed sensing", ACHA 2009.
+
+    Examples
+    --------
+    >>> import torch, pursuit
+    >>> pursuit.iht(torch.eye(3), torch.tensor([0.5, 4.0, 1.0]), k=1, eta=1.0).x
+    tensor([0., 4., 0.])
+    """
+    p = problem(A, y, k, tol=tol, weights=weights)
+    run = loop.run(
+        partial(step, p.A, p.y, eta=p.step_size(eta, 1.8), choice=p.choice(select)),
+        loop.stationary,
+        init(p.A, p.y, p.start(x0), p.choice(select)),
+        target=p.target,
+        max_steps=p.budget(max_steps),
+        watch=p.watch(on_step, lambda s: s.x),
+    )
+    return p.solution(run.state.x, run.state.atoms, run)

@@ -1,0 +1,118 @@
+"""Iterative Shrinkage-Thresholding."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
+
+from torch import Tensor
+
+from .. import loop
+from ..inputs import Hook, Problem, problem
+from ..operators import Operator
+from ..selection import Hard
+from ..shrinkage import soft
+from ..solution import Solution
+
+
+class State(NamedTuple):
+    """Iterate `x` and its residual `r`."""
+
+    x: Tensor
+    r: Tensor
+
+
+def init(A: Operator, y: Tensor, x: Tensor) -> State:
+    """The start."""
+    return State(x, y - A.forward(x))
+
+
+def step(
+    A: Operator,
+    y: Tensor,
+    s: State,
+    *,
+    gamma: Tensor,
+    theta: Tensor,
+    back: Callable[[Tensor], Tensor],
+    shrink: Callable[[Tensor, Tensor], Tensor] = soft,
+) -> State:
+    """Gradient step through the back-projection, then shrink."""
+    x = shrink(s.x + gamma * back(s.r), theta)  # x = eta_theta(x + gamma A^H (y - A x))
+    return State(x, y - A.forward(x))
+
+
+def penalised(A: Any, y: Any, lam: Any, tol: Any) -> tuple[Problem, Tensor, Tensor]:
+    """The checked problem in the caller's own units, the step size 1 / L and the threshold lam / L."""
+    p = problem(A, y, tol=tol, unit_columns=False)
+    gamma = p.step_size(None, 1.0)
+    return p, gamma, gamma * p.per_item("lam", lam).unsqueeze(-1)
+
+
+def solution(p: Problem, x: Tensor, run: loop.Run) -> Solution:
+    """The answer; its support is whatever is not zero, largest first."""
+    atoms = Hard()(x.detach().abs(), x.shape[-1])
+    found = (x != 0).sum(-1)
+    most = int(found.max()) if found.numel() else 0
+    return p.solution(x, atoms._replace(indices=atoms.indices[..., :most]), run)
+
+
+def ista(
+    A: Any,
+    y: Any,
+    lam: Any,
+    *,
+    x0: Any = None,
+    tol: Any = None,
+    max_steps: Any = 1000,
+    on_step: Hook | None = None,
+) -> Solution:
+    """ISTA: minimises `||y - A x||^2 / 2 + lam ||x||_1` by proximal gradient steps.
+
+    Parameters
+    ----------
+    A : array (*batch, m, n), or anything `as_operator` takes
+        Taken as it is: the penalty is on the caller's coefficients, so the columns are not normalised.
+    y : array (*batch, m)
+    lam : float or array (*batch,)
+        Weight of the penalty; at `max |A^H y|` and above the solution is zero.
+    x0 : array (*batch, n), optional
+        Warm start.
+    tol : float or array (*batch,), optional
+        Stop when `||r|| <= tol ||y||`.
+    max_steps : int or int array (*batch,), default 1000
+        It stops earlier where a step changes nothing but rounding.
+    on_step : callable, optional
+        Called after every step with an `Iterate`.
+
+    Returns
+    -------
+    Solution
+        `support` holds the non-zero entries, largest first.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Before any work, on input that cannot be solved as given.
+
+    References
+    ----------
+    Daubechies, Defrise, De Mol, "An iterative thresholding algorithm for linear inverse problems", CPAM 2004.
+
+    Examples
+    --------
+    >>> import torch, pursuit
+    >>> pursuit.ista(torch.eye(3), torch.tensor([0.5, 4.0, 2.0]), lam=1.0).x.round(decimals=4)
+    tensor([0., 3., 1.])
+    """
+    p, gamma, theta = penalised(A, y, lam, tol)
+    run = loop.run(
+        partial(step, p.A, p.y, gamma=gamma, theta=theta, back=p.A.adjoint),
+        loop.stationary,
+        init(p.A, p.y, p.start(x0)),
+        target=p.target,
+        max_steps=p.budget(max_steps),
+        watch=p.watch(on_step, lambda s: s.x),
+    )
+    return solution(p, run.state.x, run)

@@ -1,0 +1,142 @@
+"""Normalised Iterative Hard Thresholding."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from .. import loop
+from ..inputs import Hook, problem
+from ..operators import Operator
+from ..selection import Atoms, Choice, Hard, Selection
+from ..solution import Solution, Status
+from .iht import State
+
+MARGIN = 0.01  # c of the paper: how far below the stable step size a trial must stay
+SHRINK = 1 / (2 * (1 - MARGIN))  # 1 / (kappa (1 - c)) with kappa = 2
+MAX_TRIALS = 100  # a step size below (1 - c) / ||A||^2 always passes, a few dozen halvings away
+
+
+class Trial(NamedTuple):
+    """A step size `mu` under test, where it leads, and whether it passed."""
+
+    mu: Tensor
+    x: Tensor
+    r: Tensor
+    atoms: Atoms
+    passed: Tensor
+
+
+def init(A: Operator, y: Tensor, x: Tensor, choice: Choice) -> State:
+    """S = supp H_k(A^H y), or the start's support where there is a start."""
+    warm = (x != 0).any(-1, keepdim=True)
+    atoms = choice.hard().best(torch.where(warm, x, A.adjoint(y)))
+    x = atoms.keep(x)
+    return State(x, y - A.forward(x), atoms)
+
+
+def step(A: Operator, y: Tensor, s: State, *, choice: Choice) -> State:
+    """The exact line search on the current support, shortened until the change of support is safe."""
+    g = A.adjoint(s.r)
+    g_S = s.atoms.keep(g)
+    mu = ratio(energy(g_S), energy(A.forward(g_S)))  # mu = ||g_S||^2 / ||A_S g_S||^2
+
+    def attempt(t: Trial) -> Trial:
+        u = s.x + t.mu * g
+        atoms = choice.best(u)
+        x = atoms.keep(u)  # x' = H_k(x + mu g)
+        d = x - s.x
+        safe = t.mu <= (1 - MARGIN) * ratio(energy(d), energy(A.forward(d)))
+        passed = safe.squeeze(-1) | atoms.same_set(s.atoms)
+        mu = torch.where(passed.unsqueeze(-1), t.mu, SHRINK * t.mu)  # else mu <- mu / (kappa (1 - c))
+        return Trial(mu, x, y - A.forward(x), atoms, passed)
+
+    trials = loop.run(
+        attempt,
+        lambda old, new: torch.where(new.passed, Status.STATIONARY, Status.RUNNING),
+        Trial(mu, s.x, s.r, s.atoms, torch.zeros_like(choice.k, dtype=torch.bool)),
+        target=-torch.ones_like(mu.squeeze(-1)),
+        max_steps=torch.full_like(choice.k, MAX_TRIALS),
+    ).state
+    return State(trials.x, trials.r, trials.atoms)
+
+
+def energy(v: Tensor) -> Tensor:
+    """`||v||^2`, the last axis kept."""
+    return (v.conj() * v).real.sum(-1, keepdim=True)
+
+
+def ratio(a: Tensor, b: Tensor) -> Tensor:
+    """`a / b`, zero where `b` is."""
+    return torch.where(b > 0, a / torch.where(b > 0, b, 1), 0)
+
+
+def niht(
+    A: Any,
+    y: Any,
+    k: Any,
+    *,
+    x0: Any = None,
+    tol: Any = None,
+    max_steps: Any = 1000,
+    weights: Any = None,
+    select: Selection = Hard(),
+    on_step: Hook | None = None,
+) -> Solution:
+    """Normalised Iterative Hard Thresholding: IHT that finds its own step size, so that the residual never grows.
+
+    Parameters
+    ----------
+    A : array (*batch, m, n), or anything `as_operator` takes
+        Of any scaling.
+    y : array (*batch, m)
+    k : int or int array (*batch,)
+    x0 : array (*batch, n), optional
+        Warm start.
+    tol : float or array (*batch,), optional
+        Stop when `||r|| <= tol ||y||`.
+    max_steps : int or int array (*batch,), default 1000
+    weights : array (n,) or (*batch, n), optional
+        Multiplies the score; the values stay unweighted.
+    select : selection, default Hard()
+    on_step : callable, optional
+        Called after every step with an `Iterate`.
+
+    Returns
+    -------
+    Solution
+
+    Raises
+    ------
+    TypeError, ValueError
+        Before any work, on input that cannot be solved as given.
+
+    References
+    ----------
+    Blumensath, Davies, "Normalized iterative hard thresholding", IEEE JSTSP 2010.
+
+    Examples
+    --------
+    >>> import torch, pursuit
+    >>> pursuit.niht(3 * torch.eye(3), torch.tensor([0.0, 6.0, 1.0]), k=1).x
+    tensor([0., 2., 0.])
+    """
+    p = problem(A, y, k, tol=tol, weights=weights)
+    run = loop.run(
+        partial(step, p.A, p.y, choice=p.choice(select)),
+        stop,
+        init(p.A, p.y, p.start(x0), p.choice(select)),
+        target=p.target,
+        max_steps=p.budget(max_steps),
+        watch=p.watch(on_step, lambda s: s.x),
+    )
+    return p.solution(run.state.x, run.state.atoms, run)
+
+
+def stop(old: State, new: State) -> Tensor:
+    """A fixed point, or a residual that only rounding still moves."""
+    still = loop.stationary(old, new)
+    return torch.where(still == Status.RUNNING, loop.no_decrease(old, new), still)

@@ -1,0 +1,134 @@
+"""Orthogonal Matching Pursuit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from .. import loop
+from ..inputs import Hook, Problem, problem
+from ..least_squares import QR
+from ..operators import Operator
+from ..selection import Atoms, Choice, Hard, Selection
+from ..solution import Solution, Status
+
+
+class State(NamedTuple):
+    """Residual `r`, the chosen columns as a QR factorisation, and which they are."""
+
+    r: Tensor
+    qr: QR
+    atoms: Atoms
+
+
+def init(y: Tensor, n: int, k: int) -> State:
+    """Nothing chosen, and room for k atoms."""
+    none = torch.full((*y.shape[:-1], k), -1, device=y.device)
+    return State(y, QR.empty(y, k), Atoms(none, n))
+
+
+def step(A: Operator, s: State, *, choice: Choice) -> State:
+    """Choose one more atom and project."""
+    c = A.adjoint(s.r)  # correlate
+    best = choice.next(c, s.atoms)  # identify: j = argmax_i w_i |a_i^H r|
+    here = torch.arange(s.atoms.indices.shape[-1], device=c.device) == s.qr.size
+    atoms = s.atoms._replace(indices=torch.where(here, best.indices, s.atoms.indices))  # S <- S + {j}
+    qr, r = s.qr.append(best.columns(A).squeeze(-1), s.r)  # r = y - A LS(S)
+    return State(r, qr, atoms)
+
+
+def estimate(s: State) -> Tensor:
+    """x = LS(S)."""
+    return s.atoms.embed(s.qr.solve())
+
+
+def pursue(
+    p: Problem,
+    select: Selection,
+    *,
+    max_steps: Any = None,
+    full: Status = Status.SPARSITY,
+    watch: Callable[[int, State, Tensor], None] | None = None,
+) -> loop.Run[State]:
+    """Run on a checked problem; `full` is what k atoms without meeting the tolerance mean."""
+
+    def stop(old: State, new: State) -> Tensor:
+        code = torch.where(new.atoms.found.sum(-1) >= p.k, full, Status.RUNNING)
+        return torch.where(loop.no_decrease(old, new) == Status.RUNNING, code, Status.EXHAUSTED)
+
+    return loop.run(
+        partial(step, p.A, choice=p.choice(select)),
+        stop,
+        init(p.y, p.A.shape[1], p.most),
+        target=p.target,
+        max_steps=p.k if max_steps is None else torch.minimum(p.k, p.budget(max_steps)),
+        watch=watch,
+    )
+
+
+def omp(
+    A: Any,
+    y: Any,
+    k: Any = None,
+    *,
+    tol: Any = None,
+    max_steps: Any = None,
+    weights: Any = None,
+    select: Selection = Hard(),
+    on_step: Hook | None = None,
+) -> Solution:
+    """Orthogonal Matching Pursuit: one atom at a time, the one that correlates best with the residual.
+
+    Parameters
+    ----------
+    A : array (*batch, m, n), or anything `as_operator` takes
+        Columns of any norm: scores are divided by the column norms.
+    y : array (*batch, m)
+    k : int or int array (*batch,), optional
+        Most atoms per signal; by default min(m, n), which needs `tol`.
+    tol : float or array (*batch,), optional
+        Stop when `||r|| <= tol ||y||`; by default only where the fit is exact to rounding.
+    max_steps : int or int array (*batch,), optional
+        Stop after so many atoms, also below `k`.
+    weights : array (n,) or (*batch, n), optional
+        Structure: multiplies the score; an atom of weight 0 is never chosen. The coefficients stay unweighted.
+    select : selection, default Hard()
+        How an atom is identified.
+    on_step : callable, optional
+        Called after every step with an `Iterate`; `on_step=history.append` keeps the history.
+
+    Returns
+    -------
+    Solution
+
+    Raises
+    ------
+    TypeError, ValueError
+        Before any work, on input that cannot be solved as given.
+
+    References
+    ----------
+    Pati, Rezaiifar, Krishnaprasad, "Orthogonal matching pursuit", Asilomar 1993.
+
+    Examples
+    --------
+    >>> import torch, pursuit
+    >>> sol = pursuit.omp(2 * torch.eye(4), torch.tensor([0.0, 6.0, 0.0, -2.0]), k=2)
+    >>> sol.x, sol.support
+    (tensor([ 0.,  3.,  0., -1.]), tensor([1, 3]))
+    """
+    if k is None and tol is None:
+        raise ValueError("omp was given neither k nor tol; pass k (how many atoms), tol (a residual level), or both.")
+    p = problem(A, y, k, tol=tol, weights=weights)
+    run = pursue(
+        p,
+        select,
+        max_steps=max_steps,
+        full=Status.SPARSITY if k is not None else Status.MAX_STEPS,
+        watch=p.watch(on_step, estimate),
+    )
+    return p.solution(estimate(run.state), run.state.atoms, run)

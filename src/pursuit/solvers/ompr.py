@@ -1,0 +1,105 @@
+"""Orthogonal Matching Pursuit with Replacement."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .. import loop
+from ..inputs import Hook, Problem, problem
+from ..operators import Operator
+from ..selection import Choice, Hard, Selection
+from ..solution import Solution, Status
+from . import omp, sp
+from .iht import State
+
+
+def init(p: Problem, x0: Any, select: Selection) -> State:
+    """LS on the support of the start, or OMP's."""
+    if x0 is None:
+        return sp.refit(p.A, p.y, omp.pursue(p, select).state.atoms)
+    return sp.refit(p.A, p.y, p.choice(Hard()).best(p.start(x0)))
+
+
+def step(A: Operator, y: Tensor, s: State, *, eta: Tensor, choice: Choice) -> State:
+    """Bring in the best atom outside, drop the worst of the k + 1."""
+    z = s.x + eta * A.adjoint(s.r)  # z = x + eta A^H (y - A x)
+    j = choice.next(z, s.atoms)  # j = argmax outside S of |z|
+    J = s.atoms.mask() | j.mask()  # J = S with j
+    S = choice.best_of(z, among=J)  # drop the smallest |z| of J
+    return sp.refit(A, y, S)  # x = LS(S)
+
+
+def stop(old: State, new: State) -> Tensor:
+    """No replacement, or none that helps."""
+    same = new.atoms.same_set(old.atoms)
+    return torch.where(same, Status.STATIONARY, loop.no_decrease(old, new))
+
+
+def ompr(
+    A: Any,
+    y: Any,
+    k: Any,
+    *,
+    eta: Any = 1.0,
+    x0: Any = None,
+    tol: Any = None,
+    max_steps: Any = 1000,
+    weights: Any = None,
+    select: Selection = Hard(),
+    on_step: Hook | None = None,
+) -> Solution:
+    """OMP with Replacement: from OMP's support, swap one atom at a time while the residual decreases.
+
+    Parameters
+    ----------
+    A : array (*batch, m, n), or anything `as_operator` takes
+        Columns of any norm.
+    y : array (*batch, m)
+    k : int or int array (*batch,)
+    eta : float or array (*batch,), default 1
+        Step size of the gradient that ranks the atoms; at most 1.
+    x0 : array (*batch, n), optional
+        Warm start: its k largest entries are the first support. By default OMP's support.
+    tol : float or array (*batch,), optional
+        Stop when `||r|| <= tol ||y||`.
+    max_steps : int or int array (*batch,), default 1000
+    weights : array (n,) or (*batch, n), optional
+        Multiplies every score; the values stay unweighted.
+    select : selection, default Hard()
+    on_step : callable, optional
+        Called after every replacement with an `Iterate`.
+
+    Returns
+    -------
+    Solution
+
+    Raises
+    ------
+    TypeError, ValueError
+        Before any work, on input that cannot be solved as given.
+
+    References
+    ----------
+    Jain, Tewari, Dhillon, "Orthogonal matching pursuit with replacement", NeurIPS 2011.
+
+    Examples
+    --------
+    >>> import torch, pursuit
+    >>> wrong = torch.tensor([1.0, 0.0, 0.0])
+    >>> pursuit.ompr(torch.eye(3), torch.tensor([0.5, 4.0, 1.0]), k=1, x0=wrong).x
+    tensor([0., 4., 0.])
+    """
+    p = problem(A, y, k, tol=tol, weights=weights)
+    run = loop.run(
+        partial(step, p.A, p.y, eta=p.step_size(eta, 1.0), choice=p.choice(select)),
+        stop,
+        init(p, x0, select),
+        target=p.target,
+        max_steps=p.budget(max_steps),
+        watch=p.watch(on_step, lambda s: s.x),
+    )
+    return p.solution(run.state.x, run.state.atoms, run)

@@ -1,0 +1,127 @@
+"""The Support Exploration Algorithm."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from .. import loop
+from ..inputs import Hook, problem
+from ..least_squares import Memory
+from ..operators import Operator
+from ..selection import Atoms, Choice, Hard
+from ..solution import Solution, Status
+
+REMEMBERED = 16  # supports per signal whose least squares are kept; see benchmarks/sea_memory.py
+
+
+class State(NamedTuple):
+    """The exploration variable `X`, the best solution seen (`x, r, atoms`) and the fits remembered."""
+
+    X: Tensor
+    x: Tensor
+    r: Tensor
+    atoms: Atoms
+    memory: Memory
+
+
+def init(y: Tensor, X: Tensor, most: int) -> State:
+    """X^0, and nothing seen yet."""
+    none = torch.full((*y.shape[:-1], most), -1, device=y.device)
+    return State(X, torch.zeros_like(X), y, Atoms(none, X.shape[-1]), Memory.empty(y, most, REMEMBERED))
+
+
+def step(A: Operator, y: Tensor, s: State, *, eta: Tensor, choice: Choice) -> State:
+    """Look at the support that X points to, then let the residual move X."""
+    ranked = choice.best(s.X)  # S^t = the k largest |X^t|, ties to the lowest index
+    S = ranked.sorted()
+    memory, z = s.memory.fit(A, y, S)
+    x = S.embed(z)  # x^t = LS(S^t)
+    r = y - A.forward(x)
+    # The gradient vanishes on S^t; without the exact zero its rounding error would move X there.
+    g = torch.where(S.mask(), 0, A.adjoint(r))
+    X = s.X + eta * g  # X^{t+1} = X^t - eta A^H (A x^t - y)
+    better = _norm(r) < _norm(s.r)  # t_BEST: the first minimiser
+    return State(
+        X=X,
+        x=torch.where(better, x, s.x),
+        r=torch.where(better, r, s.r),
+        atoms=S._replace(indices=torch.where(better, ranked.indices, s.atoms.indices)),
+        memory=memory,
+    )
+
+
+def _norm(r: Tensor) -> Tensor:
+    return torch.linalg.vector_norm(r.detach(), dim=-1, keepdim=True)
+
+
+def sea(
+    A: Any,
+    y: Any,
+    k: Any,
+    *,
+    eta: Any = None,
+    x0: Any = None,
+    tol: Any = None,
+    max_steps: Any = 1000,
+    weights: Any = None,
+    on_step: Hook | None = None,
+) -> Solution:
+    """Support Exploration Algorithm: a dense variable, moved by the residual, points to support after support.
+
+    The best one is kept. Started from another solver's result it is never worse in residual than that result's support.
+
+    Parameters
+    ----------
+    A : array (*batch, m, n), or anything `as_operator` takes
+        Columns of any norm.
+    y : array (*batch, m)
+    k : int or int array (*batch,)
+    eta : float or array (*batch,), default 1.8 / L
+        Step size, with `L` the largest eigenvalue of `A^H A` after the columns are normalised. Without a warm start the
+        supports do not depend on it.
+    x0 : array (*batch, n), optional
+        Warm start of the exploration variable: any solver's `x`.
+    tol : float or array (*batch,), optional
+        Stop when `||r|| <= tol ||y||`.
+    max_steps : int or int array (*batch,), default 1000
+        Supports to look at.
+    weights : array (n,) or (*batch, n), optional
+        Multiplies the score `|X|`; the values stay unweighted.
+    on_step : callable, optional
+        Called after every step with an `Iterate` (of the best solution so far).
+
+    Returns
+    -------
+    Solution
+
+    Raises
+    ------
+    TypeError, ValueError
+        Before any work, on input that cannot be solved as given.
+
+    References
+    ----------
+    Mohamed, Malgouyres, Emiya, Chaux, "Straight-through meets sparse recovery: the support exploration algorithm",
+    ICML 2024.
+
+    Examples
+    --------
+    >>> import torch, pursuit
+    >>> pursuit.sea(torch.eye(3), torch.tensor([0.5, 4.0, 1.0]), k=1, max_steps=10).x
+    tensor([0., 4., 0.])
+    """
+    p = problem(A, y, k, tol=tol, weights=weights)
+    run = loop.run(
+        partial(step, p.A, p.y, eta=p.step_size(eta, 1.8), choice=p.choice(Hard())),
+        loop.never,
+        init(p.y, p.start(x0), p.most),
+        target=p.target,
+        max_steps=p.budget(max_steps),
+        at_budget=Status.EXPLORED,
+        watch=p.watch(on_step, lambda s: s.x),
+    )
+    return p.solution(run.state.x, run.state.atoms, run)

@@ -1,0 +1,101 @@
+"""Subspace Pursuit."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .. import loop
+from ..inputs import Hook, problem
+from ..least_squares import fit
+from ..operators import Operator
+from ..selection import Atoms, Choice, Hard, Selection
+from ..solution import Solution
+from .iht import State
+
+
+def init(A: Operator, y: Tensor, x: Tensor, *, choice: Choice) -> State:
+    """S = largest_k |A^H y|, or the start's support where there is a start; x = LS(S)."""
+    warm = (x != 0).any(-1, keepdim=True)
+    return refit(A, y, choice.best(torch.where(warm, x, A.adjoint(y))))
+
+
+def refit(A: Operator, y: Tensor, atoms: Atoms) -> State:
+    """x = LS(S)."""
+    z, r = fit(A, y, atoms)
+    return State(atoms.embed(z), r, atoms)
+
+
+def step(A: Operator, y: Tensor, s: State, *, choice: Choice) -> State:
+    """Widen the support by k atoms, fit, prune to k, fit again."""
+    new = choice.best(A.adjoint(s.r))
+    T = s.atoms.union(new, most=A.shape[0])  # T = S with largest_k |A^H r|
+    b = T.embed(fit(A, y, T).z)  # b = LS(T)
+    S = choice.best(b)  # S = largest_k |b|
+    return refit(A, y, S)  # x = LS(S)
+
+
+def sp(
+    A: Any,
+    y: Any,
+    k: Any,
+    *,
+    x0: Any = None,
+    tol: Any = None,
+    max_steps: Any = 100,
+    weights: Any = None,
+    select: Selection = Hard(),
+    on_step: Hook | None = None,
+) -> Solution:
+    """Subspace Pursuit: widen the support by k atoms, fit, prune to k and fit again while the residual decreases.
+
+    Parameters
+    ----------
+    A : array (*batch, m, n), or anything `as_operator` takes
+        Columns of any norm.
+    y : array (*batch, m)
+    k : int or int array (*batch,)
+    x0 : array (*batch, n), optional
+        Warm start: its support is the first one.
+    tol : float or array (*batch,), optional
+        Stop when `||r|| <= tol ||y||`.
+    max_steps : int or int array (*batch,), default 100
+    weights : array (n,) or (*batch, n), optional
+        Multiplies every score; the values stay unweighted.
+    select : selection, default Hard()
+    on_step : callable, optional
+        Called after every step with an `Iterate`.
+
+    Returns
+    -------
+    Solution
+
+    Raises
+    ------
+    TypeError, ValueError
+        Before any work, on input that cannot be solved as given.
+
+    References
+    ----------
+    Dai, Milenkovic, "Subspace pursuit for compressive sensing signal reconstruction", IEEE Trans. IT 2009.
+
+    Examples
+    --------
+    >>> import torch, pursuit
+    >>> pursuit.sp(torch.eye(4), torch.tensor([0.5, 4.0, 1.0, 0.0]), k=1).x
+    tensor([0., 4., 0., 0.])
+    """
+    p = problem(A, y, k, tol=tol, weights=weights)
+    choice = p.choice(select)
+    run = loop.run(
+        partial(step, p.A, p.y, choice=choice),
+        loop.no_decrease,
+        init(p.A, p.y, p.start(x0), choice=choice),
+        target=p.target,
+        max_steps=p.budget(max_steps),
+        watch=p.watch(on_step, lambda s: s.x),
+    )
+    return p.solution(run.state.x, run.state.atoms, run)
