@@ -9,11 +9,13 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from .checks import expands, finite, number, plain, whole
 from .loop import Run
 from .operators import ColumnScaled, Operator, as_operator, as_tensor, spectral_norm_squared
 from .selection import Atoms, Choice, Selection, compact
 from .solution import Solution
 
+ALL: Any = object()  # given for k: as many atoms as there are measurements
 Hook = Callable[["Iterate"], Any]
 
 
@@ -79,8 +81,8 @@ class Problem:
         n = self.A.shape[1]
         if x0 is None:
             return self.y.new_zeros(*self.batch, n)
-        x0 = _finite("x0", as_tensor("x0", x0))
-        if x0.shape[-1:] != (n,) or not _expands(x0.shape[:-1], self.batch):
+        x0 = finite("x0", as_tensor("x0", x0))
+        if x0.shape[-1:] != (n,) or not expands(x0.shape[:-1], self.batch):
             raise ValueError(
                 f"x0 has shape {tuple(x0.shape)}; needed is {(*self.batch, n)}, the shape of the solution."
             )
@@ -98,11 +100,11 @@ class Problem:
 
     def per_item(self, name: str, value: Any) -> Tensor:
         """A finite number >= 0 per item, `(*batch,)`, from one number or one per item."""
-        return _number(name, value, self.batch, self.y)
+        return number(name, value, self.batch, self.y)
 
     def budget(self, max_steps: Any) -> Tensor:
         """`max_steps (*batch,)`."""
-        return _whole("max_steps", max_steps, 0, None, self.batch, self.y.device)
+        return whole("max_steps", max_steps, 0, None, self.batch, self.y.device)
 
     def watch(self, on_step: Hook | None, view: Callable[[Any], Tensor]) -> Callable[[int, Any, Tensor], None] | None:
         """What the loop calls after every step: the user's hook with the user's view of the state."""
@@ -130,7 +132,7 @@ class Problem:
 def problem(
     A: Any,
     y: Any,
-    k: Any = None,
+    k: Any,
     *,
     tol: Any = None,
     weights: Any = None,
@@ -141,7 +143,7 @@ def problem(
     Parameters
     ----------
     A, y, k, tol, weights
-        As the solvers take them; `k=None` allows as many atoms as there are measurements.
+        As the solvers take them; `ALL` for k allows as many atoms as there are measurements.
     unit_columns : bool
         Whether to work with columns of unit norm, so that scores compare correlations.
 
@@ -151,9 +153,41 @@ def problem(
         Saying what was given, what is needed and what to do.
     """
     as_numpy = not isinstance(y, Tensor)
-    y = as_tensor("y", y)
-    op = as_operator(A, dtype=y.dtype, device=y.device)
+    op, y = _measured(A, as_tensor("y", y))
     m, n = op.shape
+    batch = y.shape[:-1]
+    norms = op.column_norms()
+    if not norms.isfinite().all():
+        raise ValueError(
+            f"A has entries that are NaN or infinite, or columns whose norm overflows {op.dtype}; clean, drop or scale "
+            "those columns first."
+        )
+    nonzero = norms > torch.finfo(norms.dtype).tiny
+    scale = torch.where(nonzero, 1 / torch.where(nonzero, norms, 1), 0) if unit_columns else torch.ones_like(norms)
+
+    if k is None:
+        raise ValueError("k was not given; pass k, how many atoms each signal may have.")
+    k = plain("k", min(m, n) if k is ALL else k, "a whole number", y.device)
+    y_norm = torch.linalg.vector_norm(y.detach(), dim=-1)
+    # What rounding leaves of an exact fit is not a residual to be explained by further atoms.
+    floor = 10 * torch.finfo(y_norm.dtype).eps
+    relative = number("tol", 0.0 if tol is None else tol, batch, y).clamp(min=floor)
+    return Problem(
+        A=ColumnScaled(op, scale) if unit_columns else op,
+        y=y,
+        k=whole("k", k, 1, min(m, n), batch, y.device),
+        most=int(k.max()) if k.numel() else 1,  # of k as given: an empty batch has no largest of its own
+        target=relative * y_norm,
+        weights=_weights(weights, n, batch, y) * nonzero,
+        scale=scale,
+        as_numpy=as_numpy,
+    )
+
+
+def _measured(A: Any, y: Tensor) -> tuple[Operator, Tensor]:
+    """The operator and the measurements, agreeing in shape, device and dtype, and of one batch."""
+    op = as_operator(A, dtype=y.dtype, device=y.device)
+    m = op.shape[0]
     if y.ndim == 0 or y.shape[-1] != m:
         hint = " y.T may be what you want: signals are rows." if y.ndim == 2 and y.shape[0] == m else ""
         raise ValueError(
@@ -170,32 +204,13 @@ def problem(
     if y.is_complex() or op.dtype.is_complex:
         op = op.complexified()
         y = y.to(op.dtype)
-    _finite("y", y)
-    y = y.expand(*_common_batch(op.batch_shape, y.shape[:-1]), m)
-    batch = y.shape[:-1]
-
-    norms = op.column_norms()
-    if not norms.isfinite().all():
-        raise ValueError("A has entries that are NaN or infinite; clean or drop those columns first.")
-    nonzero = norms > torch.finfo(norms.dtype).tiny
-    scale = torch.where(nonzero, 1 / torch.where(nonzero, norms, 1), 0) if unit_columns else torch.ones_like(norms)
-    w = _weights(weights, n, batch, y) * nonzero
-
-    each = _whole("k", min(m, n) if k is None else k, 1, min(m, n), batch, y.device)
-    y_norm = torch.linalg.vector_norm(y.detach(), dim=-1)
-    # What rounding leaves of an exact fit is not a residual to be explained by further atoms.
-    floor = 10 * torch.finfo(y_norm.dtype).eps
-    relative = _number("tol", 0.0 if tol is None else tol, batch, y).clamp(min=floor)
-    return Problem(
-        A=ColumnScaled(op, scale) if unit_columns else op,
-        y=y,
-        k=each,
-        most=int(each.max()) if each.numel() else 1,
-        target=relative * y_norm,
-        weights=w,
-        scale=scale,
-        as_numpy=as_numpy,
-    )
+    y_norm = torch.linalg.vector_norm(finite("y", y).detach(), dim=-1)
+    if not (y_norm.isfinite() & ((y_norm > 0) | (y == 0).all(-1))).all():
+        raise ValueError(
+            f"y goes up to {y.detach().abs().max().item():.3g}, and the square of its norm leaves the range of "
+            f"{y.dtype}; scale y, or use double precision."
+        )
+    return op, y.expand(*_common_batch(op.batch_shape, y.shape[:-1]), m)
 
 
 def _weights(weights: Any, n: int, batch: torch.Size, y: Tensor) -> Tensor:
@@ -204,59 +219,15 @@ def _weights(weights: Any, n: int, batch: torch.Size, y: Tensor) -> Tensor:
     weights = as_tensor("weights", weights)
     if weights.is_complex():
         raise TypeError("weights are complex; needed are real numbers >= 0, one per column of A.")
-    if weights.shape[-1:] != (n,) or not _expands(weights.shape[:-1], batch):
+    if weights.shape[-1:] != (n,) or not expands(weights.shape[:-1], batch):
         raise ValueError(
             f"weights have shape {tuple(weights.shape)}; needed is ({n},) or {(*batch, n)}: one per column of A."
         )
-    if not (_finite("weights", weights) >= 0).all():
+    if not (finite("weights", weights) >= 0).all():
         raise ValueError(
             f"weights go down to {weights.min().item():.3g}; needed is >= 0 (they multiply the score of a column)."
         )
     return weights.to(y.device, y.real.dtype)
-
-
-def _number(name: str, value: Any, batch: torch.Size, like: Tensor) -> Tensor:
-    """Finite numbers >= 0, `(*batch,)`."""
-    value = torch.as_tensor(value, device=like.device)
-    if value.is_complex() or not _expands(value.shape, batch):
-        raise ValueError(
-            f"{name} has shape {tuple(value.shape)} and dtype {value.dtype}; needed is a real number, or one per item "
-            f"with shape {tuple(batch)}."
-        )
-    if not ((value >= 0) & value.isfinite()).all():
-        raise ValueError(f"{name} is {_show(value)}; needed is a finite number >= 0.")
-    return value.to(like.real.dtype).expand(batch)
-
-
-def _whole(name: str, value: Any, low: int, high: int | None, batch: torch.Size, device: Any) -> Tensor:
-    """Whole numbers `(*batch,)` between `low` and `high`."""
-    value = torch.as_tensor(value, device=device)
-    wanted = f">= {low}" if high is None else f"{low} <= {name} <= {high} (the smaller of m and n)"
-    if value.is_floating_point() or value.is_complex() or value.dtype == torch.bool:
-        raise TypeError(f"{name} is {_show(value)}; needed is a whole number {wanted}.")
-    if not _expands(value.shape, batch):
-        raise ValueError(
-            f"{name} has shape {tuple(value.shape)}; needed is one number, or one per item with shape {tuple(batch)}."
-        )
-    if (value < low).any() or (high is not None and (value > high).any()):
-        raise ValueError(f"{name} is {_show(value)}; needed is {wanted}.")
-    return value.long().expand(batch)
-
-
-def _finite(name: str, values: Tensor) -> Tensor:
-    bad = ~values.detach().isfinite()
-    if bad.any():
-        where = tuple(bad.nonzero()[0].tolist())
-        raise ValueError(
-            f"{name} has {int(bad.sum())} entries that are NaN or infinite, the first at {where}; remove or fill them."
-        )
-    return values
-
-
-def _expands(shape: torch.Size, batch: torch.Size) -> bool:
-    """Whether `shape` can be expanded to `batch`."""
-    padded = (1,) * (len(batch) - len(shape)) + tuple(shape)
-    return len(padded) == len(batch) and all(s in (1, b) for s, b in zip(padded, batch, strict=True))
 
 
 def _common_batch(a: torch.Size, b: torch.Size) -> torch.Size:
@@ -270,7 +241,3 @@ def _common_batch(a: torch.Size, b: torch.Size) -> torch.Size:
 
 def _real(dtype: torch.dtype) -> torch.dtype:
     return torch.empty(0, dtype=dtype).real.dtype
-
-
-def _show(value: Tensor) -> str:
-    return str(value.item()) if value.numel() == 1 else f"between {value.min().item()} and {value.max().item()}"

@@ -170,7 +170,9 @@ class _Solve(torch.autograd.Function):
 
 
 def pseudo_inverse(B: Tensor, count: Tensor) -> tuple[Tensor, Tensor]:
-    """`(Q, F)` with `B^+ = F Q^H` and `(B^H B)^+ = F F^H`: from QR, and from the SVD where columns are dependent.
+    """`(Q, F)` with `B^+ = F Q^H`, `(B^H B)^+ = F F^H` and `Q Q^H` the projector onto the range of `B`.
+
+    From QR, and from the SVD where columns are dependent.
 
     Only the first `count (*batch,)` columns of `B (*batch, m, k)` are in use; the others are zero.
     """
@@ -192,7 +194,7 @@ def pseudo_inverse(B: Tensor, count: Tensor) -> tuple[Tensor, Tensor]:
     U, S, Vh = torch.linalg.svd(B[rest], full_matrices=False)
     small = tolerance * S[..., :1] >= S
     inverse = torch.where(small, 0, 1 / torch.where(small, 1, S))
-    Q, F = Q.index_copy(0, rest, U), F.index_copy(0, rest, Vh.mH * inverse.unsqueeze(-2))
+    Q, F = Q.index_copy(0, rest, U * ~small.unsqueeze(-2)), F.index_copy(0, rest, Vh.mH * inverse.unsqueeze(-2))
     return Q.reshape(*batch, *Q.shape[1:]), F.reshape(*batch, k, k)
 
 

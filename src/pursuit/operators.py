@@ -183,12 +183,12 @@ class SubsampledFourier(Operator):
         self.dtype, self.device = dtype, rows.device
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.scale * torch.fft.fft(x, dim=-1)[..., self.rows]
+        return self.scale * _fft(x)[..., self.rows]
 
     def adjoint(self, y: Tensor) -> Tensor:
         n = self.shape[1]
         spectrum = y.new_zeros(*y.shape[:-1], n).index_add(-1, self.rows, y)
-        return torch.fft.ifft(spectrum, dim=-1) * (n * self.scale)
+        return _ifft(spectrum) * (n * self.scale)
 
     def columns(self, index: Tensor) -> Tensor:
         n = self.shape[1]
@@ -238,16 +238,17 @@ class Convolution(Operator):
         self.shape = (m, n)
         self.dtype, self.device = kernel.dtype, kernel.device
         self.batch_shape = kernel.shape[:-1]
+        self._start = start
         self._window = (start + torch.arange(m, device=kernel.device)) % self.period
-        self._spectrum = torch.fft.fft(kernel, n=self.period, dim=-1)
+        self._spectrum = _fft(kernel, self.period)
 
     def forward(self, x: Tensor) -> Tensor:
-        full = torch.fft.ifft(self._spectrum * torch.fft.fft(x, n=self.period, dim=-1), dim=-1)
+        full = _ifft(self._spectrum * _fft(x, self.period))
         return self._as_dtype(full[..., self._window])
 
     def adjoint(self, y: Tensor) -> Tensor:
         full = y.new_zeros(*y.shape[:-1], self.period).index_copy(-1, self._window, y)
-        back = torch.fft.ifft(self._spectrum.conj() * torch.fft.fft(full, dim=-1), dim=-1)
+        back = _ifft(self._spectrum.conj() * _fft(full))
         return self._as_dtype(back[..., : self.shape[1]])
 
     def columns(self, index: Tensor) -> Tensor:
@@ -257,8 +258,14 @@ class Convolution(Operator):
         return gather_last(kernel, lag.flatten(-2)).unflatten(-1, lag.shape[-2:])
 
     def column_norms(self) -> Tensor:
-        energy = Convolution(self.kernel.abs().square(), self.shape[1], self.boundary)
-        return energy.adjoint(energy.kernel.new_ones(self.shape[0])).clamp(min=0).sqrt()
+        (m, n), length = self.shape, self.kernel.shape[-1]
+        if self.boundary == "circular":  # every column holds the whole kernel, as those of "full" do
+            return Convolution(self.kernel, n, "full").column_norms()
+        # Column j holds the kernel's samples from start - j on, m of them.
+        energy = torch.nn.functional.pad(self.kernel.abs().square(), (n - 1 - self._start, self._start + m - length))
+        squared = _window_sums(energy, m).flip(-1)
+        positive = squared > 0  # guards the derivative of the root at zero
+        return torch.where(positive, torch.where(positive, squared, 1).sqrt(), 0)
 
     def items(self, keep: Tensor) -> Operator:
         if not self.batch_shape:
@@ -335,6 +342,8 @@ class ColumnScaled(Operator):
         n = operator.shape[1]
         if scale.shape[-1:] != (n,):
             raise ValueError(f"scale has shape {tuple(scale.shape)}; needed is (n,) or (*batch, n) with n={n}.")
+        if scale.is_complex() and not operator.dtype.is_complex:
+            raise TypeError("the scale is complex and the operator real; scale operator.complexified() instead.")
         self.operator, self.scale = operator, scale
         self.shape, self.dtype, self.device = operator.shape, operator.dtype, operator.device
         self.batch_shape = torch.broadcast_shapes(operator.batch_shape, scale.shape[:-1])
@@ -427,11 +436,13 @@ class _Outside(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, apply: Callable, back: Callable) -> Tensor:
         ctx.maps = apply, back
-        flat = x.detach().cpu().resolve_conj().numpy().reshape(-1, x.shape[-1])
-        out = np.ascontiguousarray(np.asarray(apply(flat.T)).T)
+        flat = x.detach().cpu().resolve_conj().resolve_neg().numpy().reshape(-1, x.shape[-1])
+        # Few outside operators take no signals at all: they get a zero one, and its image is dropped.
+        given = flat if len(flat) else np.zeros_like(flat, shape=(1, x.shape[-1]))
+        out = np.ascontiguousarray(np.asarray(apply(given.T)).T[: len(flat)])
         if np.iscomplexobj(out) and not x.is_complex():
             raise ValueError("the operator turned a real signal into a complex one; give it a complex dtype.")
-        return torch.from_numpy(out).to(x).unflatten(0, x.shape[:-1]) if x.ndim > 1 else torch.from_numpy(out[0]).to(x)
+        return torch.from_numpy(out).to(x).reshape(*x.shape[:-1], out.shape[-1])
 
     @staticmethod
     def backward(ctx: Any, *grad: Tensor) -> tuple[Tensor, None, None]:
@@ -532,8 +543,15 @@ DeepInverse linear physics with an `img_size`, or a triple `(forward, adjoint, (
             )
         return from_physics(A, signal_shape, dtype=dtype or torch.float32, device=device)
     if hasattr(A, "rmatmat"):  # SciPy's LinearOperator, and PyLops', which is one
+        if not getattr(A, "clinear", True) and np.issubdtype(A.dtype, np.complexfloating):
+            raise ValueError(
+                f"A is a {type(A).__name__} that is linear for real factors only (its clinear is False), so A (i x) is "
+                "not i A x; needed is a complex-linear one, for example pylops' FFT with real=False."
+            )
         return _from_numpy_maps(A.matmat, A.rmatmat, A.shape, _torch_dtype(A.dtype), device)
     if hasattr(A, "tocsr"):
+        if len(A.shape) != 2:
+            raise ValueError(f"A has shape {A.shape}; a sparse matrix needs shape (m, n).")
         rows = A.tocsr()
         back = rows.conj().T.tocsr()
         return _from_numpy_maps(rows.__matmul__, back.__matmul__, A.shape, _torch_dtype(A.dtype), device)
@@ -550,10 +568,13 @@ def as_tensor(name: str, values: Any) -> Tensor:
     if isinstance(values, Tensor):
         _check_dtype(name, values.dtype)
         return values
-    array = np.asarray(values)
+    try:
+        array = np.asarray(values)
+    except ValueError as problem:
+        raise ValueError(f"{name} cannot be read as an array: {problem}") from None
     _torch_dtype(array.dtype, name)
     # torch takes neither foreign byte orders, negative strides, nor (without a warning) read-only memory.
-    array = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("="))
+    array = np.asarray(array, dtype=array.dtype.newbyteorder("="), order="C")
     return torch.from_numpy(array if array.flags.writeable else array.copy())
 
 
@@ -597,7 +618,8 @@ def spectral_norm_squared(A: Operator, *, steps: int = 64) -> Tensor:
         v = start.to(A.device).expand(*A.batch_shape, -1)
         v = v / torch.linalg.vector_norm(v, dim=-1, keepdim=True)
         V, images = [v], []
-        for _ in range(min(steps, *A.shape)):
+        m, n = A.shape
+        for _ in range(min(steps, m + 1, n)):  # the start has a part in the null space, hence one more than the rank
             w = A.adjoint(A.forward(V[-1]))
             images.append(w)
             basis = torch.stack(V, dim=-1)
@@ -611,6 +633,24 @@ def spectral_norm_squared(A: Operator, *, steps: int = 64) -> Tensor:
             V.append(torch.where(small, 0, w / torch.where(small, 1, norm)))
         T = torch.stack(V[:-1], dim=-1).mH @ torch.stack(images, dim=-1)
         return torch.linalg.eigvalsh((T + T.mH) / 2)[..., -1]
+
+
+def _fft(x: Tensor, n: int | None = None) -> Tensor:
+    """The FFT of the last axis, padded to `n`; MKL's fails for an empty batch."""
+    return torch.fft.fft(x, n=n, dim=-1) if x.numel() else x.new_zeros(*x.shape[:-1], n or x.shape[-1]) + 0j
+
+
+def _ifft(x: Tensor) -> Tensor:
+    return torch.fft.ifft(x, dim=-1) if x.numel() else x
+
+
+def _window_sums(values: Tensor, width: int) -> Tensor:
+    """The sum of every `width` neighbours along the last axis, with no subtraction: small sums keep their digits."""
+    blocks = torch.nn.functional.pad(values, (0, -values.shape[-1] % width)).unflatten(-1, (-1, width))
+    until = blocks.cumsum(-1).flatten(-2)  # from the start of the block
+    after = blocks.flip(-1).cumsum(-1).flip(-1).flatten(-2)  # to its end
+    first = torch.arange(values.shape[-1] - width + 1, device=values.device)
+    return after[..., first] + torch.where(first % width == 0, 0, until[..., first + width - 1])
 
 
 def _rows_times(rows: Tensor, matrix: Tensor) -> Tensor:

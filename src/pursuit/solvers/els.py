@@ -35,7 +35,9 @@ def swap_gains(A: Operator, y: Tensor, atoms: Atoms) -> Tensor:
     r = y - (B @ x.unsqueeze(-1)).squeeze(-1)
     M_ii = M.diagonal(dim1=-2, dim2=-1).real
     present = atoms.found & (M_ii > 0)
-    M_ii = torch.where(present, M_ii, 1)
+    # A column that the others span goes at no cost, as if M_ii were infinite: its diagonal of B^+ B is below one.
+    needed = (F * (Q.mH @ B).mT).sum(-1).real > 0.999
+    M_ii = torch.where(present, torch.where(needed, M_ii, torch.inf), 1)
 
     BM = B @ M
     D = A.on_sets().adjoint(BM.mT)  # D_ij = a_j^H A_S M e_i

@@ -31,14 +31,15 @@ class State(NamedTuple):
 def step(A: Operator, y: Tensor, s: State, *, eta: Tensor, choice: Choice) -> State:
     """One cycle of the paper; the best residual is kept, since at large eta the residual may grow."""
     u = s.now.x + eta * A.adjoint(s.now.r)
-    atoms = choice.best(u)  # S = largest_k(x + eta A^H (y - A x))
-    z, r = fit(A, y, atoms)
-    now = iht.State(atoms.embed(z), r, atoms)  # x = LS(S)
+    ranked = choice.best(u)  # S = largest_k(x + eta A^H (y - A x))
+    S = ranked.sorted()  # a support that comes back then gives the same bits, and is no better than before
+    z, r = fit(A, y, S)
+    now = iht.State(S.embed(z), r, S)  # x = LS(S)
     better = (_norm(r) < _norm(s.r)).unsqueeze(-1)
     return State(
         x=torch.where(better, now.x, s.x),
         r=torch.where(better, now.r, s.r),
-        atoms=atoms._replace(indices=torch.where(better, atoms.indices, s.atoms.indices)),
+        atoms=S._replace(indices=torch.where(better, ranked.indices, s.atoms.indices)),
         now=now,
         # Brent's cycle detection: at every power of two remember a support; meeting it again closes a cycle.
         seen=s.now.atoms if (s.t & (s.t - 1)) == 0 else s.seen,
@@ -116,10 +117,11 @@ def htp(
     """
     p = problem(A, y, k, tol=tol, weights=weights)
     start = iht.init(p.A, p.y, p.start(x0), p.choice(select))
+    unvisited = start.atoms.first(torch.zeros_like(p.k))  # the start need not be the fit on its own support
     run = loop.run(
         partial(step, p.A, p.y, eta=p.step_size(eta, 1.8), choice=p.choice(select)),
         stop,
-        State(*start, now=start, seen=start.atoms, t=0),
+        State(*start, now=start._replace(atoms=unvisited), seen=unvisited, t=0),
         target=p.target,
         max_steps=p.budget(max_steps),
         watch=p.watch(on_step, lambda s: s.x),

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from torch import Tensor
 
 from .. import loop
-from ..inputs import Hook, Problem, problem
+from ..inputs import ALL, Hook, Problem, problem
 from ..operators import Operator
 from ..selection import Hard
 from ..shrinkage import soft
@@ -45,7 +45,7 @@ def step(
 
 def penalised(A: Any, y: Any, lam: Any, tol: Any) -> tuple[Problem, Tensor, Tensor]:
     """The checked problem in the caller's own units, the step size 1 / L and the threshold lam / L."""
-    p = problem(A, y, tol=tol, unit_columns=False)
+    p = problem(A, y, ALL, tol=tol, unit_columns=False)
     gamma = p.step_size(None, 1.0)
     return p, gamma, gamma * p.per_item("lam", lam).unsqueeze(-1)
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from .. import loop
-from ..inputs import Hook, Problem, problem
+from ..inputs import ALL, Hook, Problem, problem
 from ..least_squares import QR
 from ..operators import Operator
 from ..selection import Atoms, Choice, Hard, Selection
@@ -123,7 +123,7 @@ def omp(
     """
     if k is None and tol is None:
         raise ValueError("omp was given neither k nor tol; pass k (how many atoms), tol (a residual level), or both.")
-    p = problem(A, y, k, tol=tol, weights=weights)
+    p = problem(A, y, ALL if k is None else k, tol=tol, weights=weights)
     run = pursue(
         p,
         select,

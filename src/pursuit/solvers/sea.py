@@ -15,7 +15,9 @@ from ..operators import Operator
 from ..selection import Atoms, Choice, Hard
 from ..solution import Solution, Status
 
-REMEMBERED = 16  # supports per signal whose least squares are kept; see benchmarks/sea_memory.py
+# Supports per signal whose fits are kept: between none and two in five steps come back to one of the last 16, depending
+# on the problem (results/sea_memory.csv, by benchmarks/sea_memory.py).
+REMEMBERED = 16
 
 
 class State(NamedTuple):

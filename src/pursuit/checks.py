@@ -1,0 +1,72 @@
+"""Checks of what a user gives: each says what was given and what is needed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+def number(name: str, value: Any, batch: torch.Size, like: Tensor) -> Tensor:
+    """Finite numbers >= 0, `(*batch,)`."""
+    value = plain(name, value, "a real number >= 0", like.device)
+    if value.is_complex() or not expands(value.shape, batch):
+        raise ValueError(
+            f"{name} has shape {tuple(value.shape)} and dtype {value.dtype}; needed is a real number, or one per item "
+            f"with shape {tuple(batch)}."
+        )
+    if not ((value >= 0) & value.isfinite()).all():
+        raise ValueError(f"{name} is {show(value)}; needed is a finite number >= 0.")
+    return value.to(like.real.dtype).expand(batch)
+
+
+def whole(name: str, value: Any, low: int, high: int | None, batch: torch.Size, device: Any) -> Tensor:
+    """Whole numbers `(*batch,)` between `low` and `high`."""
+    value = plain(name, value, "a whole number", device)
+    wanted = f">= {low}" if high is None else f"{low} <= {name} <= {high} (the smaller of m and n)"
+    if value.is_floating_point() or value.is_complex() or value.dtype == torch.bool:
+        raise TypeError(f"{name} is {show(value)}; needed is a whole number {wanted}.")
+    if not expands(value.shape, batch):
+        raise ValueError(
+            f"{name} has shape {tuple(value.shape)}; needed is one number, or one per item with shape {tuple(batch)}."
+        )
+    if (value < low).any() or (high is not None and (value > high).any()):
+        raise ValueError(f"{name} is {show(value)}; needed is {wanted}.")
+    return value.long().expand(batch)
+
+
+def plain(name: str, value: Any, needed: str, device: Any) -> Tensor:
+    """A number, or an array of them, read by NumPy: torch would round a Python float to single precision."""
+    if isinstance(value, Tensor):
+        return value.to(device)
+    array = np.asarray(value)
+    widest = {"b": np.bool_, "i": np.int64, "u": np.int64, "f": np.float64, "c": np.complex128}
+    if array.dtype.kind not in widest:
+        raise TypeError(f"{name} is {value!r}; needed is {needed}, or one per item.")
+    return torch.from_numpy(np.array(array, dtype=widest[array.dtype.kind], order="C")).to(device)
+
+
+def finite(name: str, values: Tensor) -> Tensor:
+    bad = ~values.detach().isfinite()
+    if bad.any():
+        where = tuple(bad.nonzero()[0].tolist())
+        raise ValueError(
+            f"{name} has {int(bad.sum())} entries that are NaN or infinite, the first at {where}; remove or fill them."
+        )
+    return values
+
+
+def expands(shape: torch.Size, batch: torch.Size) -> bool:
+    """Whether `shape` can be expanded to `batch`."""
+    padded = (1,) * (len(batch) - len(shape)) + tuple(shape)
+    return len(padded) == len(batch) and all(s in (1, b) for s, b in zip(padded, batch, strict=True))
+
+
+def show(value: Tensor) -> str:
+    if value.numel() == 1:
+        return str(value.item())
+    if value.numel() == 0 or value.is_complex():
+        return f"an array of shape {tuple(value.shape)} and dtype {value.dtype}"
+    return f"between {value.min().item()} and {value.max().item()}"

@@ -1,0 +1,179 @@
+"""Which solver suits this data: every one of them on the same measurements."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import platform
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from . import metrics
+from .files import write_whole
+from .problems import Instance
+from .solution import Solution, Status
+from .solve import methods, solver
+
+PENALISED = ("ista", "fista")
+LAM = 0.01  # of the lam at which the solution is zero
+
+
+@dataclass(frozen=True)
+class Row:
+    """One method on one instance.
+
+    Attributes
+    ----------
+    method : str
+    error_db : float
+        NMSE in dB where the truth is known, else the residual `||y - A x||^2` relative to `||y||^2`, in dB.
+    support_recovered : float or None
+        Share of the k largest true coefficients found; None where the truth is unknown.
+    residual : float
+        `||y - A x|| / ||y||` over all signals.
+    nonzeros : float
+        Mean number of non-zero coefficients.
+    ms_per_signal : float
+        Wall time of the whole batch over the number of signals.
+    steps : int
+        Median.
+    status : Status
+        The most frequent one.
+    x : Tensor (*batch, n)
+    """
+
+    method: str
+    error_db: float
+    support_recovered: float | None
+    residual: float
+    nonzeros: float
+    ms_per_signal: float
+    steps: int
+    status: Status
+    x: Tensor
+
+
+def compare(
+    instance: Instance,
+    chosen: Sequence[str] | None = None,
+    *,
+    lam: float = LAM,
+    started: Callable[[str], Any] | None = None,
+) -> list[Row]:
+    """Recover the instance by several methods, the best first.
+
+    Parameters
+    ----------
+    instance : Instance
+    chosen : sequence of str, optional
+        Names of methods; by default all.
+    lam : float
+        For ISTA and FISTA: the penalty relative to the smallest one at which a signal's solution is zero.
+    started : callable, optional
+        Called with each method's name before it runs.
+
+    Returns
+    -------
+    list of Row
+        By NMSE where the truth is known, else by residual.
+    """
+    chosen = methods() if chosen is None else chosen
+    runs = {name: solver(name) for name in chosen}
+    rows = []
+    for name in runs:
+        if started is not None:
+            started(name)
+        options = _options(name, instance, lam)
+        solver(name)(
+            instance.A, instance.y, **options, max_steps=2
+        )  # warm up: the first call pays for setting up torch
+        begin = time.perf_counter()
+        solution = solver(name)(instance.A, instance.y, **options)
+        rows.append(_row(name, instance, solution, time.perf_counter() - begin))
+    return sorted(rows, key=lambda row: row.error_db)
+
+
+def oracle(instance: Instance) -> float | None:
+    """NMSE in dB of least squares on the k largest true coefficients: what no method that uses k can expect to beat."""
+    if instance.x is None:
+        return None
+    from .least_squares import fit
+    from .selection import Hard
+
+    atoms = Hard()(instance.x.abs(), instance.k)
+    op = instance.A.complexified() if instance.y.is_complex() else instance.A
+    return metrics.nmse_db(atoms.embed(fit(op, instance.y, atoms).z), instance.x)
+
+
+def _options(name: str, instance: Instance, lam: float) -> dict[str, Any]:
+    if name not in PENALISED:
+        return {"k": instance.k}
+    return {"lam": lam * instance.A.adjoint(instance.y).abs().amax(-1)}
+
+
+def _row(name: str, instance: Instance, solution: Solution, seconds: float) -> Row:
+    signals = instance.y.shape[:-1].numel()
+    share = float(solution.residual_norm.norm() / instance.y.norm())
+    known = instance.x is not None
+    return Row(
+        method=name,
+        error_db=metrics.nmse_db(solution.x, instance.x)
+        if known
+        else metrics.nmse_db(instance.A.forward(solution.x), instance.y),
+        support_recovered=metrics.support_recovered(solution.x, instance.x, instance.k) if known else None,
+        residual=share,
+        nonzeros=float((solution.x != 0).sum(-1).double().mean()),
+        ms_per_signal=1e3 * seconds / signals,
+        steps=int(solution.steps.median()),
+        status=Status(int(solution.status.flatten().mode().values)),
+        x=solution.x,
+    )
+
+
+COLUMNS = {
+    "rank": lambda rank, row: str(rank),
+    "method": lambda rank, row: row.method,
+    "error (dB)": lambda rank, row: f"{row.error_db:.2f}",
+    "support found": lambda rank, row: "" if row.support_recovered is None else f"{100 * row.support_recovered:.0f} %",
+    "residual": lambda rank, row: f"{row.residual:.2e}",
+    "non-zeros": lambda rank, row: f"{row.nonzeros:.1f}",
+    "ms/signal": lambda rank, row: f"{row.ms_per_signal:.2f}",
+    "steps": lambda rank, row: str(row.steps),
+    "status": lambda rank, row: row.status.name.lower(),
+}
+
+
+def write_table(path: Path, rows: Sequence[Row]) -> None:
+    """The rows as CSV, in full precision."""
+    text = io.StringIO(newline="")
+    table = csv.writer(text, lineterminator="\n")
+    names = ("error_db", "support_recovered", "residual", "nonzeros", "ms_per_signal", "steps")
+    table.writerow(("rank", "method", *names, "status"))
+    for rank, row in enumerate(rows, 1):
+        table.writerow((rank, row.method, *(getattr(row, name) for name in names), row.status.name.lower()))
+    write_whole(path, lambda file: file.write(text.getvalue().encode()))
+
+
+def write_settings(path: Path, instance: Instance, **more: Any) -> None:
+    """What was run, with which versions and on what machine, as JSON."""
+    from importlib.metadata import version
+
+    record = {
+        "problem": instance.name,
+        "k": instance.k,
+        "shape": list(instance.A.shape),
+        "dtype": str(instance.y.dtype).removeprefix("torch."),
+        **instance.settings,
+        **more,
+        "versions": {"python": platform.python_version(), **{p: version(p) for p in ("pursuit", "torch", "numpy")}},
+        "machine": {"processor": platform.machine(), "cores": os.cpu_count(), "threads": torch.get_num_threads()},
+    }
+    write_whole(path, lambda file: file.write((json.dumps(record, indent=2) + "\n").encode()))

@@ -1,0 +1,156 @@
+"""Seeded instances to try solvers on. One seed gives one instance, on any machine."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .operators import Convolution, Dense, Operator, SubsampledFourier
+
+
+@dataclass(frozen=True)
+class Instance:
+    """Measurements, the operator that made them, and what is known of the truth.
+
+    Attributes
+    ----------
+    name : str
+    A : Operator
+    y : Tensor (*batch, m)
+    k : int
+        Sparsity to solve for.
+    x : Tensor (*batch, n), optional
+        True coefficients.
+    synthesis : Operator, optional
+        Turns coefficients into the signal to look at; by default they are the signal.
+    settings : dict
+        What it was made with, for the record.
+    labels : tuple of str
+        What the signal's axis and values are, with units.
+    """
+
+    name: str
+    A: Operator
+    y: Tensor
+    k: int
+    x: Tensor | None
+    settings: dict[str, Any]
+    synthesis: Operator | None = None
+    labels: tuple[str, str] = ("index", "coefficient")
+
+    def signal(self, x: Tensor) -> Tensor:
+        """The signal with coefficients `x`."""
+        return x if self.synthesis is None else self.synthesis.forward(x)
+
+
+def gaussian(
+    *, n: int = 400, m: int = 200, k: int = 40, signals: int = 50, snr: float = 30.0, seed: int = 0
+) -> Instance:
+    """Gaussian matrix with unit columns, Gaussian coefficients on a uniform support.
+
+    Parameters
+    ----------
+    n, m, k : int
+        Unknowns, measurements, non-zeros.
+    signals : int
+        How many signals share the matrix.
+    snr : float
+        Signal-to-noise ratio of the measurements in dB; infinity for none.
+    seed : int
+
+    Examples
+    --------
+    >>> gaussian(n=20, m=10, k=2, signals=3).y.shape
+    torch.Size([3, 10])
+    """
+    check_sizes(n=n, m=m, k=k, signals=signals)
+    rng = torch.Generator().manual_seed(seed)
+    matrix = torch.randn(m, n, dtype=torch.float64, generator=rng)
+    A = Dense(matrix / torch.linalg.vector_norm(matrix, dim=0))
+    x = on_random_support(torch.randn(signals, k, dtype=torch.float64, generator=rng), n, rng)
+    settings = {"n": n, "m": m, "k": k, "signals": signals, "snr_db": snr, "seed": seed}
+    return Instance("gaussian", A, with_noise(A.forward(x), snr, rng), k, x, settings)
+
+
+def fourier(
+    *, n: int = 512, m: int = 128, k: int = 24, signals: int = 50, snr: float = 30.0, seed: int = 0
+) -> Instance:
+    """Random rows of the discrete Fourier transform, applied by FFT; complex Gaussian coefficients.
+
+    Parameters
+    ----------
+    n, m, k : int
+        Unknowns, measured frequencies, non-zeros.
+    signals : int
+        How many signals share the operator.
+    snr : float
+        Signal-to-noise ratio of the measurements in dB; infinity for none.
+    seed : int
+    """
+    check_sizes(n=n, m=m, k=k, signals=signals)
+    rng = torch.Generator().manual_seed(seed)
+    rows = torch.randperm(n, generator=rng)[:m].sort().values
+    A = SubsampledFourier(rows, n)
+    x = on_random_support(torch.randn(signals, k, dtype=torch.complex128, generator=rng), n, rng)
+    settings = {"n": n, "m": m, "k": k, "signals": signals, "snr_db": snr, "seed": seed}
+    return Instance("fourier", A, with_noise(A.forward(x), snr, rng), k, x, settings, labels=("index", "magnitude"))
+
+
+def deconvolution(
+    *, n: int = 500, k: int = 20, sigma: float = 3.0, signals: int = 20, snr: float = math.inf, seed: int = 0
+) -> Instance:
+    """Spikes blurred by a Gaussian: neighbouring atoms have coherence `exp(-1 / (4 sigma^2))`, 0.97 at the default.
+
+    The convolution is circular; spikes are uniform on [-2, -1] and [1, 2] (the poster's experiment 1).
+
+    Parameters
+    ----------
+    n, k : int
+        Samples and spikes.
+    sigma : float
+        Width of the kernel in samples.
+    signals : int
+        How many signals share the operator.
+    snr : float
+        Signal-to-noise ratio of the measurements in dB; infinity for none.
+    seed : int
+    """
+    check_sizes(n=n, m=n, k=k, signals=signals)
+    rng = torch.Generator().manual_seed(seed)
+    reach = min(math.ceil(6 * sigma), (n - 1) // 2)
+    t = torch.arange(-reach, reach + 1, dtype=torch.float64)
+    kernel = torch.exp(-t.square() / (2 * sigma**2))
+    A = Convolution(kernel / torch.linalg.vector_norm(kernel), n)
+    uniform = torch.rand(2, signals, k, dtype=torch.float64, generator=rng)
+    x = on_random_support((1 + uniform[0]) * torch.where(uniform[1] < 0.5, -1.0, 1.0), n, rng)
+    settings = {"n": n, "k": k, "sigma": sigma, "boundary": "circular", "signals": signals, "snr_db": snr, "seed": seed}
+    labels = ("sample", "amplitude")
+    return Instance("deconvolution", A, with_noise(A.forward(x), snr, rng), k, x, settings, labels=labels)
+
+
+def check_sizes(*, n: int, m: int, k: int, signals: int) -> None:
+    """Raise ValueError where no instance has these sizes."""
+    if not 1 <= m <= n:
+        raise ValueError(f"m is {m} and n is {n}; needed is 1 <= m <= n.")
+    if not 1 <= k <= m:
+        raise ValueError(f"k is {k}; needed is 1 <= k <= {m}, the number of measurements.")
+    if signals < 1:
+        raise ValueError(f"{signals} signals were asked for; needed is at least 1.")
+
+
+def on_random_support(values: Tensor, n: int, rng: torch.Generator) -> Tensor:
+    """Put `values (*batch, k)` at k distinct places of a signal of length n, each choice equally likely."""
+    order = torch.rand(*values.shape[:-1], n, generator=rng, dtype=torch.float64).argsort(dim=-1)
+    return values.new_zeros(*values.shape[:-1], n).scatter(-1, order[..., : values.shape[-1]], values)
+
+
+def with_noise(y: Tensor, snr: float, rng: torch.Generator) -> Tensor:
+    """`y (*batch, m)` with white Gaussian noise at `snr` dB below each signal's standard deviation."""
+    if snr == math.inf:
+        return y
+    level = 10 ** (-snr / 20) * y.std(dim=-1, keepdim=True)
+    return y + level * torch.randn(y.shape, dtype=y.dtype, generator=rng)

@@ -1,0 +1,17 @@
+"""What all tests share: reproducible draws, no more threads than a small machine has, and the devices."""
+
+import pytest
+import torch
+from hypothesis import settings
+
+from helpers import DEVICES
+
+settings.register_profile("pursuit", deadline=None, derandomize=True, database=None, max_examples=3)
+settings.load_profile("pursuit")
+torch.set_num_threads(1)  # on problems this small, threads cost more than they give
+
+
+@pytest.fixture(params=DEVICES)
+def device(request: pytest.FixtureRequest) -> str:
+    """Every device that the machine has."""
+    return request.param

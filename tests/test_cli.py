@@ -1,0 +1,303 @@
+"""The command line end to end: every format, and bad input."""
+
+import csv
+import json
+import os
+import pty
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import scipy.io
+import scipy.sparse
+
+from pursuit import cli, files
+from pursuit.solve import methods
+
+rng = np.random.default_rng(0)
+K = 2
+A = rng.standard_normal((12, 20))
+X = np.zeros((3, 20))
+for row in X:
+    row[rng.choice(20, K, replace=False)] = 2 + rng.random(K)
+Y = X @ A.T
+
+
+def pursuit(capsys, *arguments):
+    """Exit status, standard output and standard error of the command."""
+    with pytest.raises(SystemExit) as end:
+        cli.main([str(a) for a in arguments])
+    out, err = capsys.readouterr()
+    return end.value.code or 0, out, err
+
+
+def save(folder, form, name, array):
+    """The array in a file of that form; how to name it on the command line."""
+    path = folder / f"{name}.{form}"
+    if form == "npy":
+        np.save(path, array)
+    elif form == "npz":
+        np.savez(path, other=np.ones(3), wanted=array)
+        return f"{path}:wanted"
+    elif form == "mat":
+        scipy.io.savemat(path, {"other": np.ones(3), "wanted": array})
+        return f"{path}:wanted"
+    else:
+        lines = [",".join(str(v).strip("()") for v in row) for row in np.atleast_2d(array)]
+        path.write_text("\n".join(lines) + "\n")
+    return str(path)
+
+
+@pytest.fixture
+def data(tmp_path):
+    """A.npy, y.npy and x.npy in a folder."""
+    for name, array in {"A": A, "y": Y, "x": X}.items():
+        np.save(tmp_path / f"{name}.npy", array)
+    return tmp_path
+
+
+@pytest.mark.parametrize("phase", [1.0, np.exp(0.7j)], ids=["real", "complex"])
+@pytest.mark.parametrize("form", ["npy", "npz", "mat", "csv"])
+def test_recover_reads_and_writes_every_format(form, phase, tmp_path, capsys):
+    matrix, values = save(tmp_path, form, "A", phase * A), save(tmp_path, form, "y", phase * Y)
+    out = tmp_path / f"x.{form}"
+    code, said, _ = pursuit(capsys, "recover", matrix, values, "-k", K, "--method", "omp", "-o", out)
+    assert code == 0
+    assert "3 of 3: the residual reached the tolerance" in said
+    np.testing.assert_allclose(files.read_array(out), X, atol=1e-12)
+
+
+@pytest.mark.parametrize("form", ["npy", "npz", "mat", "csv"])
+def test_compare_on_own_files_writes_table_settings_and_figure(form, tmp_path, capsys):
+    matrix, values, truth = (save(tmp_path, form, name, v) for name, v in {"A": A, "y": Y, "x": X}.items())
+    out = tmp_path / "deep" / "out"
+    code, said, _ = pursuit(capsys, "compare", "--A", matrix, "--y", values, "--x", truth, "-k", K, "-o", out)
+    assert code == 0
+    assert "NMSE (dB)" in said
+    assert "Oracle" in said
+    with open(out / "table.csv", newline="") as file:
+        table = list(csv.DictReader(file))
+    assert sorted(row["method"] for row in table) == sorted(methods())
+    errors = [float(row["error_db"]) for row in table]
+    assert errors == sorted(errors)
+    assert errors[0] < -100
+    settings = json.loads((out / "settings.json").read_text())
+    assert settings["k"] == K
+    assert settings["shape"] == [12, 20]
+    assert (out / "figure.png").read_bytes().startswith(b"\x89PNG")
+    assert sorted(path.name for path in out.iterdir()) == ["figure.png", "settings.json", "table.csv"]
+
+
+def test_compare_without_truth_ranks_by_residual(data, capsys):
+    arguments = ("compare", "--A", data / "A.npy", "--y", data / "y.npy", "-k", 1, "--methods", "iht,omp,sea")
+    code, said, _ = pursuit(capsys, *arguments, "-o", data / "out")
+    assert code == 0
+    assert "residual (dB)" in said
+    assert "truth is unknown" in said
+    with open(data / "out" / "table.csv", newline="") as file:
+        table = list(csv.DictReader(file))
+    errors = [float(row["error_db"]) for row in table]
+    assert errors == sorted(errors)
+    np.testing.assert_allclose(errors, [20 * np.log10(float(row["residual"])) for row in table], rtol=1e-8)
+    assert {row["support_recovered"] for row in table} == {""}
+
+
+@pytest.mark.parametrize("problem", ["gaussian", "fourier", "deconvolution", "ecg"])
+def test_compare_named_problem(problem, tmp_path, capsys):
+    size = () if problem == "ecg" else ("--signals", 2)
+    code, said, _ = pursuit(capsys, "compare", problem, "-k", 4, *size, "--methods", "omp,htp", "-o", tmp_path)
+    assert code == 0
+    assert problem in said
+    assert (tmp_path / "figure.png").stat().st_size > 10_000
+
+
+def test_same_seed_same_table(tmp_path, capsys):
+    tables = []
+    for name in ("a", "b"):
+        pursuit(
+            capsys, "compare", "gaussian", "--signals", 2, "--methods", "omp,sp", "--seed", 3, "-o", tmp_path / name
+        )
+        with open(tmp_path / name / "table.csv", newline="") as file:
+            tables.append([{**row, "ms_per_signal": ""} for row in csv.DictReader(file)])
+    assert tables[0] == tables[1]
+
+
+@pytest.mark.parametrize("shape", [(12, 1), (12, 3)])
+def test_signals_as_columns_come_back_as_columns(shape, tmp_path, capsys):
+    np.save(tmp_path / "A.npy", A)
+    np.save(tmp_path / "y.npy", Y[: shape[1]].T)
+    code, _, _ = pursuit(capsys, "recover", tmp_path / "A.npy", tmp_path / "y.npy", "-k", K, "-o", tmp_path / "x.npy")
+    assert code == 0
+    np.testing.assert_allclose(np.load(tmp_path / "x.npy"), X[: shape[1]].T, atol=1e-12)
+
+
+def test_recover_takes_warm_start_weights_and_penalty(data, capsys):
+    np.save(data / "w.npy", np.where(np.arange(20) < 10, 1, 0))
+    common = ("recover", data / "A.npy", data / "y.npy", "-o", data / "out.npy")
+    assert pursuit(capsys, *common, "-k", K, "--weights", data / "w.npy")[0] == 0
+    assert not np.load(data / "out.npy")[:, 10:].any()
+    assert pursuit(capsys, *common, "-k", K, "--method", "sea", "--x0", data / "x.npy", "--max-steps", 1)[0] == 0
+    np.testing.assert_allclose(np.load(data / "out.npy"), X, atol=1e-12)
+    assert pursuit(capsys, *common, "--method", "fista", "--lam", 0.5, "--max-steps", 5000)[0] == 0
+    assert np.abs(np.load(data / "out.npy") - X).max() < 0.5
+
+
+def test_recover_says_and_shows_by_its_status_that_the_budget_ended_first(data, capsys):
+    options = ("-k", K, "--method", "iht", "--max-steps", 1, "-o", data / "out.npy")
+    code, said, _ = pursuit(capsys, "recover", data / "A.npy", data / "y.npy", *options)
+    assert code == 1
+    assert "max_steps" in said
+    assert (data / "out.npy").exists()
+
+
+def test_sparse_matrix_file(data, capsys):
+    scipy.sparse.save_npz(data / "S.npz", scipy.sparse.csr_array(A))
+    code, _, _ = pursuit(capsys, "recover", data / "S.npz", data / "y.npy", "-k", K, "-o", data / "out.npy")
+    assert code == 0
+    np.testing.assert_allclose(np.load(data / "out.npy"), X, atol=1e-12)
+
+
+def bad_files(folder):
+    """Files that cannot be used, by name."""
+    np.save(folder / "nan.npy", np.where(np.arange(36).reshape(3, 12) == 7, np.nan, Y))
+    np.save(folder / "short.npy", Y[:, :5])
+    np.save(folder / "square.npy", np.ones((12, 12)))
+    np.save(folder / "words.npy", np.array(["a", "b"]))
+    np.save(folder / "zero.npy", np.zeros((3, 20)))
+    np.save(folder / "object.npy", np.array([{}], dtype=object), allow_pickle=True)
+    np.save(folder / "negative.npy", -np.ones(20))
+    np.savez(folder / "two.npz", a=A, b=A)
+    scipy.io.savemat(folder / "two.mat", {"a": A, "b": A})
+    (folder / "broken.npy").write_bytes(b"not an array")
+    (folder / "broken.mat").write_bytes(b"not an array")
+    (folder / "ragged.csv").write_text("1,2,3\n4,5\n")
+    (folder / "empty.csv").write_text("\n")
+    (folder / "file.txt").write_text("1 2 3")
+
+
+COMPARE = ["compare", "--A", "A.npy", "--y", "y.npy", "-k", "2", "-o", "out"]
+RECOVER = ["recover", "A.npy", "y.npy", "-k", "2", "-o", "out.npy"]
+BAD = [
+    (["compare", "--A", "gone.npy", "--y", "y.npy", "-k", "2"], "gone.npy: no such file"),
+    (["compare", "--A", "file.txt", "--y", "y.npy", "-k", "2"], "'.txt'"),
+    (["compare", "--A", "broken.npy", "--y", "y.npy", "-k", "2"], "broken.npy: cannot be read"),
+    (["compare", "--A", "broken.mat", "--y", "y.npy", "-k", "2"], "broken.mat: cannot be read"),
+    (["compare", "--A", "object.npy", "--y", "y.npy", "-k", "2"], "object.npy: cannot be read"),
+    (["compare", "--A", "words.npy", "--y", "y.npy", "-k", "2"], "needed are real or complex numbers"),
+    (["compare", "--A", "two.npz", "--y", "y.npy", "-k", "2"], "holds 2 arrays (a, b)"),
+    (["compare", "--A", "two.mat", "--y", "y.npy", "-k", "2"], "holds 2 arrays (a, b)"),
+    (["compare", "--A", "two.npz:c", "--y", "y.npy", "-k", "2"], "has no array 'c'; it has a, b"),
+    (["compare", "--A", "ragged.csv", "--y", "y.npy", "-k", "2"], "between 2 and 3 values"),
+    (["compare", "--A", "empty.csv", "--y", "y.npy", "-k", "2"], "the file is empty"),
+    (["compare", "--A", "A.npy", "--y", "nan.npy", "-k", "2"], "NaN or infinite, the first at (0, 7)"),
+    (["compare", "--A", "A.npy", "--y", "short.npy", "-k", "2"], "y has shape (3, 5) but A has m=12"),
+    (["compare", "--A", "A.npy", "--y", "square.npy", "-k", "2"], "--layout"),
+    (["compare", "--A", "A.npy", "--y", "y.npy"], "-k missing"),
+    (["compare", "--y", "y.npy", "-k", "2"], "--A missing"),
+    (["compare"], "--A, --y, -k missing"),
+    ([*COMPARE, "--x", "y.npy"], "x has shape (3, 12); needed is (3, 20)"),
+    ([*COMPARE, "--x", "zero.npy"], "zero everywhere"),
+    ([*COMPARE, "--methods", "omp,magic"], "choose one of omp"),
+    ([*COMPARE, "--lam", "2"], "--lam is 2.0"),
+    ([*COMPARE, "--layout", "diagonal"], "choose rows, columns or auto"),
+    ([*COMPARE, "--signals", "3"], "only for a named problem"),
+    ([*COMPARE[:6], "13", "-o", "out"], "k is 13; needed is 1 <= k <= 12"),
+    ([*COMPARE[:6], "0", "-o", "out"], "k is 0; needed is 1 <= k <= 12"),
+    ([*COMPARE[:6], "two", "-o", "out"], "Invalid value for '-k'"),
+    ([*COMPARE[:-1], "A.npy/out"], "cannot be written to"),
+    (["compare", "magic"], "problem is 'magic'; choose one of ecg"),
+    (["compare", "ecg", "--y", "y.npy"], "give one or the other"),
+    (["compare", "ecg", "--signals", "3"], "as many as it has windows"),
+    (["compare", "gaussian", "-k", "1000"], "k is 1000; needed is 1 <= k <= 200"),
+    (["compare", "gaussian", "--signals", "0"], "0 signals were asked for"),
+    (["compare", "gaussian", "--snow"], "--snow"),
+    (["magic"], "magic"),
+    ([*RECOVER, "--method", "magic"], "choose one of omp"),
+    ([*RECOVER, "--method", "ista"], "method 'ista'"),
+    ([*RECOVER, "--method", "ista", "--lam", "1"], "unexpected keyword argument 'k'"),
+    ([*RECOVER, "--weights", "negative.npy"], "weights go down to -1"),
+    ([*RECOVER, "--x0", "x.npy"], "method 'omp': got an unexpected keyword argument 'x0'; it takes k, tol"),
+    ([*RECOVER, "--method", "sea", "--x0", "y.npy"], "x0 has shape (3, 12)"),
+    ([*RECOVER, "--tol", "-1"], "tol is -1"),
+    ([*RECOVER, "--max-steps", "-1"], "max_steps is -1"),
+    ([*RECOVER[:-1], "out.txt"], "'.txt' is not one that can be written"),
+    ([*RECOVER[:-1], "A.npy/x.npy"], "cannot be written to"),
+    (["recover", "A.npy", "y.npy", "-k", "2"], "output"),
+    (["recover", "A.npy", "y.npy", "-o", "out.npy"], "neither k nor tol"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "message"), BAD, ids=[" ".join(arguments) for arguments, _ in BAD])
+def test_bad_input_ends_with_one_line_and_writes_nothing(arguments, message, data, capsys, monkeypatch):
+    bad_files(data)
+    before = sorted(data.iterdir())
+    monkeypatch.chdir(data)
+    code, out, err = pursuit(capsys, *arguments)
+    assert code == 2
+    assert message in err
+    assert err.startswith("pursuit: ")
+    assert err.count("\n") == 1
+    assert out == ""
+    left = {path for path in data.rglob("*") if path.is_file()} - set(before)
+    assert not left
+
+
+def test_a_folder_in_the_output_files_place_is_refused(data, capsys):
+    (data / "x.csv").mkdir()
+    code, _, err = pursuit(capsys, "recover", data / "A.npy", data / "y.npy", "-k", 2, "-o", data / "x.csv")
+    assert code == 2
+    assert "is a folder" in err
+
+
+def test_failure_while_writing_leaves_the_old_file(tmp_path):
+    path = tmp_path / "x.npy"
+    path.write_text("old")
+
+    def save(file):
+        file.write(b"half")
+        raise RuntimeError("power cut")
+
+    with pytest.raises(RuntimeError):
+        files.write_whole(path, save)
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+COMMAND = [sys.executable, "-m", "pursuit.cli"]
+
+
+def test_help_answers_at_once():
+    seconds = []
+    for _ in range(3):
+        begin = time.perf_counter()
+        said = subprocess.run([*COMMAND, "--help"], capture_output=True, text=True, check=True).stdout
+        seconds.append(time.perf_counter() - begin)
+    assert "compare" in said
+    assert min(seconds) < 0.5
+
+
+def test_progress_bar_on_a_terminal_and_none_in_a_pipe(tmp_path):
+    command = [*COMMAND, "compare", "gaussian", "--signals", "2", "--methods", "omp", "-o", str(tmp_path)]
+    piped = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert piped.stderr == ""
+    assert "\x1b" not in piped.stdout
+
+    ours, theirs = pty.openpty()
+    with subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=theirs, env={**os.environ, "TERM": "xterm"}
+    ) as run:
+        os.close(theirs)
+        shown = b""
+        while True:
+            try:
+                part = os.read(ours, 4096)
+            except OSError:  # the other side is closed
+                break
+            if not part:
+                break
+            shown += part
+    os.close(ours)
+    assert run.returncode == 0
+    assert b"comparing omp" in shown

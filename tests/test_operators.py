@@ -1,0 +1,537 @@
+"""Every operator and every adapter against the dense matrix that it must equal."""
+
+import math
+from types import SimpleNamespace
+
+import numpy as np
+import pylops
+import pytest
+import scipy.sparse
+import scipy.sparse.linalg
+import torch
+
+import pursuit
+from pursuit.operators import spectral_norm_squared
+
+REAL = (torch.float32, torch.float64)
+COMPLEX = (torch.complex64, torch.complex128)
+ALL = REAL + COMPLEX
+DOUBLE = (torch.float64, torch.complex128)
+TWO = (torch.float32, torch.complex128)  # for what differs from another row only in its shapes
+M, N = 6, 9
+
+
+def randn(dtype, *shape, seed=0):
+    return torch.randn(*shape, dtype=dtype, generator=torch.Generator().manual_seed(seed))
+
+
+def rounding(dtype):
+    """Relative error that a few dozen operations may leave."""
+    return 100 * torch.finfo(dtype).eps
+
+
+def close(found, wanted):
+    assert found.shape == wanted.shape
+    assert found.dtype == wanted.dtype
+    scale = wanted.abs().max().item() if wanted.numel() else 0.0
+    torch.testing.assert_close(found, wanted, rtol=0, atol=rounding(wanted.dtype) * max(scale, 1e-3))
+
+
+# The twins: what each operator must equal, written with NumPy and without the operator's own formulas.
+
+
+def fourier_rows(rows, n, dtype, scale):
+    return torch.from_numpy(scale * np.fft.fft(np.eye(n))[np.asarray(rows) % n]).to(dtype)
+
+
+def convolve(x, kernel, boundary):
+    """One signal with one kernel; "same" and "circular" are centred at sample length // 2."""
+    n, length = len(x), len(kernel)
+    if boundary == "circular":
+        return sum(kernel[i] * np.roll(x, i - length // 2) for i in range(length))
+    if boundary == "same":
+        return np.convolve(x, kernel, "full")[length // 2 :][:n]
+    return np.convolve(x, kernel, boundary)
+
+
+def convolution_matrix(kernel, n, boundary):
+    batch, flat = kernel.shape[:-1], kernel.reshape(-1, kernel.shape[-1]).numpy()
+    matrices = [np.stack([convolve(unit, k, boundary) for unit in np.eye(n)], axis=-1) for k in flat]
+    return torch.from_numpy(np.stack(matrices)).to(kernel.dtype).unflatten(0, batch or (1,)).reshape(*batch, -1, n)
+
+
+def dense(*batch):
+    def make(dtype):
+        A = randn(dtype, *batch, M, N)
+        return pursuit.Dense(A), A
+
+    return make
+
+
+def fourier(rows, n, scale=None):
+    def make(dtype):
+        op = pursuit.SubsampledFourier(rows, n, scale=scale, dtype=dtype)
+        return op, fourier_rows(rows, n, dtype, 1 / math.sqrt(len(rows)) if scale is None else scale)
+
+    return make
+
+
+def convolution(boundary, length, *batch, n=N):
+    def make(dtype):
+        kernel = randn(dtype, *batch, length)
+        return pursuit.Convolution(kernel, n, boundary), convolution_matrix(kernel, n, boundary)
+
+    return make
+
+
+def compose(left, right):
+    def make(dtype):
+        A, B = randn(dtype, *left, 5, 7), randn(dtype, *right, 7, N, seed=1)
+        return pursuit.Compose(pursuit.Dense(A), pursuit.Dense(B)), A @ B
+
+    return make
+
+
+def compose_three(dtype):
+    kernel, A, scale = randn(dtype, 2, 4), randn(dtype, 5, N, seed=1), randn(dtype, N, seed=2)
+    blur = pursuit.Convolution(kernel, N, "same")
+    op = pursuit.Compose(pursuit.Dense(A), blur, pursuit.ColumnScaled(pursuit.Dense(torch.eye(N, dtype=dtype)), scale))
+    return op, A @ convolution_matrix(kernel, N, "same") @ torch.diag(scale)
+
+
+def scaled(matrix_batch, scale_batch):
+    def make(dtype):
+        A, scale = randn(dtype, *matrix_batch, M, N), randn(dtype, *scale_batch, N, seed=1)
+        return pursuit.ColumnScaled(pursuit.Dense(A), scale), A * scale.unsqueeze(-2)
+
+    return make
+
+
+def outside(wrap):
+    """An adapter of something made from a NumPy matrix."""
+
+    def make(dtype):
+        A = randn(dtype, M, N)
+        return pursuit.as_operator(wrap(A.numpy())), A
+
+    return make
+
+
+def pylops_fourier(dtype):
+    op = pylops.signalprocessing.FFT(N, dtype=torch.zeros(0, dtype=dtype).numpy().dtype, engine="scipy")
+    return pursuit.as_operator(op), fourier_rows(range(N), N, dtype, 1 / math.sqrt(N))
+
+
+def pylops_restriction(dtype):
+    rows = [7, 0, 4]
+    op = pylops.Restriction(N, rows, dtype=torch.zeros(0, dtype=dtype).numpy().dtype)
+    return pursuit.as_operator(op), torch.eye(N, dtype=dtype)[rows]
+
+
+class Physics:
+    """What DeepInverse's linear physics look like: images (B, C, H, W) in, any shape (B, ...) out."""
+
+    img_size = (1, 3, 3)
+
+    def __init__(self, matrix):
+        self.matrix = matrix
+
+    def A(self, x):
+        assert x.shape[1:] == self.img_size
+        return (x.flatten(1) @ self.matrix.mT).unflatten(1, (2, -1))
+
+    def A_adjoint(self, y):
+        assert y.shape[1] == 2
+        return (y.flatten(1) @ self.matrix.conj()).unflatten(1, self.img_size)
+
+
+def physics(dtype):
+    A = randn(dtype, M, N)
+    return pursuit.as_operator(Physics(A), dtype=dtype), A
+
+
+def sized_physics(dtype):
+    A = randn(dtype, M, N)
+    unsized = SimpleNamespace(A=Physics(A).A, A_adjoint=Physics(A).A_adjoint)
+    return pursuit.from_physics(unsized, (1, 3, 3), dtype=dtype), A
+
+
+def triple(dtype):
+    A = randn(dtype, M, N)
+    return pursuit.as_operator((lambda x: x @ A.mT, lambda y: y @ A.conj(), (M, N)), dtype=dtype), A
+
+
+def complexified(make):
+    def made(dtype):
+        op, A = make(torch.float64 if dtype == torch.complex128 else torch.float32)
+        return op.complexified(), A.to(dtype)
+
+    return made
+
+
+TABLE = {
+    "dense": (dense(), ALL),
+    "dense-batch": (dense(2), ALL),
+    "dense-batch23": (dense(2, 3), TWO),
+    "dense-shared": (dense(2, 1), ALL),
+    "dense-one": (dense(1), TWO),
+    "fourier": (fourier([0, 3, 8, 4], N), COMPLEX),
+    "fourier-repeated": (fourier([5, -1, 5, 14, 0], 7, scale=-0.3), COMPLEX),
+    **{
+        f"{boundary}-{length}": (convolution(boundary, length), ALL if length == 4 else TWO)
+        for boundary in ("circular", "full", "same", "valid")
+        for length in (1, 4, N)
+    },
+    **{
+        f"{boundary}-batch": (convolution(boundary, 4, 2, n=8), TWO)
+        for boundary in ("circular", "full", "same", "valid")
+    },
+    "valid-shared": (convolution("valid", 6, 2, 1), TWO),
+    "compose": (compose((), ()), ALL),
+    "compose-left": (compose((2,), ()), TWO),
+    "compose-right": (compose((), (2,)), TWO),
+    "compose-crossed": (compose((2, 1), (3,)), TWO),
+    "compose-three": (compose_three, TWO),
+    "scaled": (scaled((), ()), TWO),
+    "scaled-batch": (scaled((2,), (2,)), TWO),
+    "scaled-shared": (scaled((), (2,)), TWO),
+    "scaled-crossed": (scaled((2, 1), (3,)), ALL),
+    "numpy": (outside(np.asarray), ALL),
+    "csr": (outside(scipy.sparse.csr_matrix), ALL),
+    "csc": (outside(scipy.sparse.csc_matrix), TWO),
+    "csr-array": (outside(scipy.sparse.csr_array), TWO),
+    "coo-array": (outside(scipy.sparse.coo_array), TWO),
+    "linear-operator": (outside(scipy.sparse.linalg.aslinearoperator), ALL),
+    "pylops-matrix": (outside(lambda A: pylops.MatrixMult(A, dtype=A.dtype)), ALL),
+    "pylops-fourier": (pylops_fourier, COMPLEX),
+    "pylops-restriction": (pylops_restriction, TWO),
+    "physics": (physics, ALL),
+    "physics-sized": (sized_physics, TWO),
+    "triple": (triple, ALL),
+    "complexified-dense": (complexified(dense(2)), COMPLEX),
+    "complexified-convolution": (complexified(convolution("same", 4, 2)), COMPLEX),
+    "complexified-scaled": (complexified(scaled((2, 1), (3,))), COMPLEX),
+    "complexified-sparse": (complexified(outside(scipy.sparse.csr_array)), COMPLEX),
+    "complexified-pylops": (complexified(outside(lambda A: pylops.MatrixMult(A, dtype=A.dtype))), COMPLEX),
+    "complexified-triple": (complexified(triple), COMPLEX),
+}
+
+
+def cases(*wanted):
+    """The rows of the table at these dtypes, each handed to the test as `pair`: operator and twin."""
+    rows = [(name, dtype) for name, (_, dtypes) in TABLE.items() for dtype in dtypes if dtype in wanted]
+    ids = [f"{name}-{str(dtype).removeprefix('torch.')}" for name, dtype in rows]
+    return pytest.mark.parametrize("pair", rows, ids=ids, indirect=True)
+
+
+@pytest.fixture
+def pair(request):
+    name, dtype = request.param
+    return TABLE[name][0](dtype)
+
+
+def signal_batch(op):
+    """A batch that the operator serves: several signals wherever it has one matrix for all."""
+    return tuple(b if b > 1 else 3 for b in op.batch_shape) or (2, 3)
+
+
+def signals(op, *, seed=5):
+    return randn(op.dtype, *signal_batch(op), op.shape[1], seed=seed)
+
+
+def measurements(op, *, seed=6):
+    return randn(op.dtype, *signal_batch(op), op.shape[0], seed=seed)
+
+
+def apply(A, x):
+    return (A @ x.unsqueeze(-1)).squeeze(-1)
+
+
+@cases(*ALL)
+def test_attributes(pair):
+    op, A = pair
+    assert op.shape == A.shape[-2:]
+    assert op.dtype == A.dtype
+    assert op.batch_shape == A.shape[:-2]
+    assert op.device == A.device
+
+
+@cases(*ALL)
+def test_forward(pair):
+    op, A = pair
+    for x in (signals(op), randn(op.dtype, op.shape[1])):
+        close(op.forward(x), apply(A, x))
+
+
+@cases(*ALL)
+def test_adjoint(pair):
+    op, A = pair
+    for y in (measurements(op), randn(op.dtype, op.shape[0])):
+        close(op.adjoint(y), apply(A.mH, y))
+
+
+@cases(*COMPLEX)
+def test_lazy_conjugates(pair):
+    op, A = pair
+    x, y = signals(op), measurements(op)
+    close(op.forward(x.conj()), apply(A, x.conj().resolve_conj()))
+    close(op.adjoint(y.conj()), apply(A.mH, y.conj().resolve_conj()))
+
+
+@cases(*ALL)
+def test_columns_shared_by_the_batch(pair):
+    op, A = pair
+    index = torch.tensor([3, 0, 3])
+    close(op.columns(index), A[..., index])
+
+
+@cases(*ALL)
+def test_columns_of_each_item(pair):
+    op, A = pair
+    batch = signal_batch(op)
+    index = torch.randint(op.shape[1], (*batch, 4), generator=torch.Generator().manual_seed(0))
+    per_row = index.unsqueeze(-2).expand(*batch, op.shape[0], -1)
+    close(op.columns(index), A.expand(*batch, *op.shape).gather(-1, per_row))
+
+
+@cases(*DOUBLE)
+def test_no_signals_and_no_columns(pair):
+    op, _ = pair
+    batch = signal_batch(op)
+    assert op.columns(torch.zeros(*batch, 0, dtype=torch.long)).shape == (*batch, op.shape[0], 0)
+    if not op.batch_shape:
+        assert op.forward(signals(op)[:0]).shape == (0, *batch[1:], op.shape[0])
+        assert op.adjoint(measurements(op)[:0]).shape == (0, *batch[1:], op.shape[1])
+
+
+@cases(*ALL)
+def test_column_norms(pair):
+    op, A = pair
+    close(op.column_norms(), torch.linalg.vector_norm(A, dim=-2))
+
+
+@cases(*ALL)
+def test_to_dense(pair):
+    op, A = pair
+    close(op.to_dense(), A)
+
+
+@cases(*ALL)
+@pytest.mark.parametrize("kept", [[1, 2], []], ids=["some", "none"])
+def test_items(pair, kept):
+    op, A = pair
+    batch = signal_batch(op)
+    keep = torch.isin(torch.arange(math.prod(batch)), torch.tensor(kept)).reshape(batch)
+    x, y, matrices = signals(op)[keep], measurements(op)[keep], A.expand(*batch, *op.shape)[keep]
+    part = op.items(keep)
+    close(part.forward(x), apply(matrices, x))
+    close(part.adjoint(y), apply(matrices.mH, y))
+    close(part.columns(torch.full((len(x), 2), 4)), matrices[..., [4, 4]])
+
+
+@cases(*ALL)
+def test_on_sets(pair):
+    op, A = pair
+    batch = signal_batch(op)
+    x, y = randn(op.dtype, *batch, 4, op.shape[1]), randn(op.dtype, *batch, 4, op.shape[0])
+    close(op.on_sets().forward(x), x @ A.mT)
+    close(op.on_sets().adjoint(y), y @ A.conj())
+
+
+@cases(*ALL)
+def test_dot_test_passes(pair):
+    op, _ = pair
+    assert pursuit.adjoint_gap(op) < rounding(op.dtype)
+
+
+@cases(*DOUBLE)
+def test_gradient_of_forward_is_adjoint(pair):
+    op, _ = pair
+    x, y = signals(op).requires_grad_(), measurements(op)
+    (grad,) = torch.autograd.grad(op.forward(x), x, y)
+    close(grad, op.adjoint(y))
+
+
+@cases(*DOUBLE)
+def test_gradient_of_adjoint_is_forward(pair):
+    op, _ = pair
+    x, y = signals(op), measurements(op).requires_grad_()
+    (grad,) = torch.autograd.grad(op.adjoint(y), y, x)
+    close(grad, op.forward(x))
+
+
+@cases(*DOUBLE)
+def test_gradcheck_of_forward(pair):
+    op, _ = pair
+    x = randn(op.dtype, *(op.batch_shape or (2,)), op.shape[1]).requires_grad_()
+    assert torch.autograd.gradcheck(op.forward, x, fast_mode=True)
+
+
+@pytest.mark.parametrize("boundary", ["full", "same", "valid"])
+def test_odd_convolution_agrees_with_numpy_by_name(boundary):
+    kernel, x = randn(torch.float64, 5), randn(torch.float64, N)
+    found = pursuit.Convolution(kernel, N, boundary).forward(x)
+    close(found, torch.from_numpy(np.convolve(x.numpy(), kernel.numpy(), boundary)))
+
+
+@pytest.mark.parametrize("boundary", ["circular", "same"])
+@pytest.mark.parametrize("length", [1, 2, 3, 4, 5])
+def test_centred_convolution_leaves_a_spike_where_it_is(boundary, length):
+    kernel = torch.zeros(length, dtype=torch.float64)
+    kernel[length // 2] = 1
+    x = randn(torch.float64, N)
+    close(pursuit.Convolution(kernel, N, boundary).forward(x), x)
+
+
+@pytest.mark.parametrize("dtype", ALL)
+@pytest.mark.parametrize("boundary", ["circular", "full", "same", "valid"])
+def test_small_columns_of_a_convolution_keep_their_digits(dtype, boundary):
+    kernel = 10.0 ** -torch.arange(8.0).to(dtype)
+    op = pursuit.Convolution(kernel, 12, boundary)
+    wanted = torch.linalg.vector_norm(op.to_dense(), dim=-2)
+    torch.testing.assert_close(op.column_norms(), wanted, rtol=rounding(dtype), atol=0)
+
+
+@pytest.mark.parametrize("dtype", ALL)
+def test_zero_columns_of_a_convolution_have_norm_zero_and_a_finite_gradient(dtype):
+    kernel = randn(dtype, 5) * torch.tensor([1, 1, 1, 0, 0])
+    kernel.requires_grad_()
+    norms = pursuit.Convolution(kernel, 12, "valid").column_norms()
+    norms.sum().backward()
+    assert (norms == 0).tolist() == 2 * [True] + 10 * [False]
+    assert kernel.grad.isfinite().all()
+
+
+@pytest.mark.parametrize("make", [dense(2), convolution("same", 4), compose((), ()), scaled((), ())])
+def test_complexified_complex_operator_is_itself(make):
+    op, _ = make(torch.complex128)
+    assert op.complexified() is op
+
+
+def wrong_adjoints():
+    A = randn(torch.complex128, M, N)
+    B = randn(torch.float64, M, N)
+    return {
+        "transpose without conjugate": ((lambda x: x @ A.mT, lambda y: y @ A, (M, N)), torch.complex128),
+        "another matrix": ((lambda x: x @ B.mT, lambda y: y @ B.roll(1, 0), (M, N)), torch.float64),
+        "wrong factor": ((lambda x: x @ B.mT, lambda y: 1.01 * y @ B, (M, N)), torch.float64),
+        "conjugate of the result": ((lambda x: x @ A.mT, lambda y: (y @ A.conj()).conj(), (M, N)), torch.complex128),
+    }
+
+
+@pytest.mark.parametrize("wrong", wrong_adjoints())
+@pytest.mark.parametrize("seed", [0, 1])
+def test_dot_test_fails_for_a_wrong_adjoint(wrong, seed):
+    functions, dtype = wrong_adjoints()[wrong]
+    assert pursuit.adjoint_gap(pursuit.as_operator(functions, dtype=dtype), seed=seed) > 1e-6
+
+
+SPECTRA = {
+    "random": randn(torch.float64, 20, 30),
+    "tall": randn(torch.float64, 30, 5),
+    "complex": randn(torch.complex128, 12, 15),
+    "large": randn(torch.float64, 60, 150),
+    "identity": torch.eye(7, dtype=torch.float64),
+    "clustered": torch.diag(1 + 1e-6 * torch.arange(8.0, dtype=torch.float64)),
+    "rank one": randn(torch.float64, 8, 1) @ randn(torch.float64, 1, 11, seed=1),
+    "rank two": randn(torch.complex128, 8, 2) @ randn(torch.complex128, 2, 11, seed=1),
+    "zero": torch.zeros(4, 6, dtype=torch.float64),
+    "m=1": randn(torch.float64, 1, 9),
+    "n=1": randn(torch.float64, 9, 1),
+    "m=n=1": randn(torch.complex128, 1, 1),
+    "tiny scale": 1e-8 * randn(torch.float64, 5, 8),
+    "huge scale": 1e8 * randn(torch.float64, 5, 8),
+    "batched": randn(torch.float64, 2, 3, 6, 10),
+    "batched ranks": torch.stack([torch.zeros(4, 4), torch.eye(4), torch.ones(4, 4)]).double(),
+}
+
+
+@pytest.mark.parametrize("name", SPECTRA)
+def test_spectral_norm_squared(name):
+    A = SPECTRA[name]
+    wanted = torch.linalg.matrix_norm(A, 2).square()
+    torch.testing.assert_close(spectral_norm_squared(pursuit.Dense(A)), wanted, rtol=1e-8, atol=0)
+
+
+def test_spectral_norm_squared_of_scaled_columns():
+    op, A = scaled((2, 1), (3,))(torch.float64)
+    wanted = torch.linalg.matrix_norm(A, 2).square()
+    torch.testing.assert_close(spectral_norm_squared(op), wanted, rtol=1e-8, atol=0)
+
+
+# Solvers see nothing but the operator: whatever the form of A, the answer is that of the dense matrix.
+
+
+class WidePhysics(Physics):
+    img_size = (2, 4, 5)
+
+
+def easy(dtype, signal_dtype):
+    A, x = randn(dtype, 24, 40), torch.zeros(40, dtype=signal_dtype)
+    x[[4, 17, 30]] = randn(signal_dtype, 3).sgn() * torch.tensor([1.0, 2.0, 1.5])
+    return A, apply(A.to(signal_dtype), x)
+
+
+def dense_functions(A):
+    return lambda x: x @ A.mT, lambda y: y @ A.conj(), tuple(A.shape)
+
+
+FORMS = {
+    "numpy": lambda A: A.numpy(),
+    "csr": lambda A: scipy.sparse.csr_matrix(A.numpy()),
+    "csc-array": lambda A: scipy.sparse.csc_array(A.numpy()),
+    "linear-operator": lambda A: scipy.sparse.linalg.aslinearoperator(A.numpy()),
+    "matvec-only": lambda A: scipy.sparse.linalg.LinearOperator(
+        A.shape, matvec=A.numpy().__matmul__, rmatvec=A.mH.resolve_conj().numpy().__matmul__, dtype=A.numpy().dtype
+    ),
+    "pylops": lambda A: pylops.MatrixMult(A.numpy(), dtype=A.numpy().dtype),
+    "pylops-blocks": lambda A: pylops.VStack([pylops.MatrixMult(a.numpy(), dtype=a.numpy().dtype) for a in A.split(8)]),
+    "physics": WidePhysics,
+    "triple": dense_functions,
+    "callables": lambda A: pursuit.Callables(*dense_functions(A), dtype=A.dtype),
+    "composed": lambda A: pursuit.Compose(pursuit.Dense(torch.eye(24, dtype=A.dtype)), pursuit.Dense(A)),
+    "scaled": lambda A: pursuit.ColumnScaled(pursuit.Dense(A / 3), torch.full((40,), 3, dtype=A.dtype)),
+}
+
+
+def solve(A, y, method):
+    """The answer after a number of steps that is enough for most methods, and the same for all."""
+    return pursuit.solve(A, y, method=method, max_steps=30, **{"lam": 0.1} if "ista" in method else {"k": 3})
+
+
+@pytest.mark.parametrize("method", pursuit.methods())
+@pytest.mark.parametrize("form", FORMS)
+def test_solvers_give_the_same_for_every_form_of_A(method, form):
+    A, y = easy(torch.complex128, torch.complex128)
+    wanted = solve(A, y, method)
+    found = solve(FORMS[form](A), y, method)
+    torch.testing.assert_close(found.x, wanted.x, rtol=1e-8, atol=1e-8)
+    torch.testing.assert_close(found.support, wanted.support)
+
+
+@pytest.mark.parametrize("method", pursuit.methods())
+@pytest.mark.parametrize("op", [fourier(range(0, 48, 2), 40), convolution("valid", 5, n=28), convolution("full", 6)])
+def test_solvers_give_the_same_for_own_operators(method, op):
+    op, A = op(torch.complex128)
+    y = apply(A, torch.nn.functional.one_hot(torch.tensor(2), op.shape[1]).to(A.dtype))
+    wanted = solve(A, y, method)
+    found = solve(op, y, method)
+    torch.testing.assert_close(found.x, wanted.x, rtol=1e-8, atol=1e-8)
+
+
+@pytest.mark.parametrize("method", pursuit.methods())
+@pytest.mark.parametrize("form", ["numpy", "csr", "matvec-only", "pylops", "callables", "composed", "scaled"])
+def test_solvers_give_the_same_for_every_form_of_real_A(method, form):
+    A, y = easy(torch.float64, torch.float64)
+    wanted = solve(A, y, method)
+    found = solve(FORMS[form](A), y, method)
+    torch.testing.assert_close(found.x, wanted.x, rtol=1e-8, atol=1e-8)
+
+
+@pytest.mark.parametrize("method", pursuit.methods())
+@pytest.mark.parametrize("form", ["csr", "pylops", "callables", "scaled"])
+def test_real_operators_take_complex_measurements(method, form):
+    A, y = easy(torch.float64, torch.complex128)
+    wanted = solve(A.to(y.dtype), y, method)
+    found = solve(FORMS[form](A), y, method)
+    torch.testing.assert_close(found.x, wanted.x, rtol=1e-8, atol=1e-8)
