@@ -183,6 +183,7 @@ def test_bad_input_is_named(name):
         (lambda: pursuit.Compose(pursuit.Dense(torch.eye(3)), pursuit.Dense(torch.eye(4))), "takes 3|gives 4"),
         (lambda: pursuit.Compose(pursuit.Dense(torch.eye(3)), pursuit.Dense(torch.eye(3) + 0j)), "differ in dtype"),
         (lambda: pursuit.ColumnScaled(pursuit.Dense(torch.eye(3)), torch.ones(4)), "scale has shape (4,)|n=3"),
+        (lambda: pursuit.ColumnScaled(pursuit.Dense(torch.eye(3)), torch.ones(3) + 0j), "complex|real|complexified"),
     ],
 )
 def test_operators_name_what_is_wrong(make, words):

@@ -115,10 +115,8 @@ def recover(
             solution = solve(matrix, values, method, **options)
         files.write_array(output, solution.x.T if columns else solution.x)
         codes, counts = np.unique(solution.status, return_counts=True)
-        for code, count in zip(codes, counts, strict=True):
-            typer.echo(f"{count} of {counts.sum()}: {Status(int(code)).message}")
-        if not all(Status(int(code)).ok for code in codes):
-            raise typer.Exit(1)
+        for status, count in zip(map(Status, codes.tolist()), counts, strict=True):
+            typer.echo(f"{count} of {counts.sum()}: {status.message}", err=not status.ok)
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:

@@ -343,7 +343,7 @@ class ColumnScaled(Operator):
         if scale.shape[-1:] != (n,):
             raise ValueError(f"scale has shape {tuple(scale.shape)}; needed is (n,) or (*batch, n) with n={n}.")
         if scale.is_complex() and not operator.dtype.is_complex:
-            raise TypeError("the scale is complex and the operator real; scale operator.complexified() instead.")
+            raise ValueError("the scale is complex and the operator real; scale operator.complexified() instead.")
         self.operator, self.scale = operator, scale
         self.shape, self.dtype, self.device = operator.shape, operator.dtype, operator.device
         self.batch_shape = torch.broadcast_shapes(operator.batch_shape, scale.shape[:-1])
