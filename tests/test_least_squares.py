@@ -5,7 +5,7 @@ import pytest
 import torch
 
 import pursuit
-from pursuit.least_squares import QR, Memory, fit, pseudo_inverse, solve
+from pursuit.least_squares import QR, Memory, factor, fit, solve
 from pursuit.selection import Atoms
 
 DTYPES = (torch.float32, torch.float64, torch.complex64, torch.complex128)
@@ -96,12 +96,14 @@ def test_solve_agrees_with_numpy(make, dtype, batch):
 @every_matrix
 @double_dtype
 @every_batch
-def test_pseudo_inverse_agrees_with_torch(make, dtype, batch):
+def test_factor_agrees_with_torch(make, dtype, batch):
     B = make(dtype, *batch)
-    Q, F = pseudo_inverse(B, torch.full(batch, B.shape[-1]))
+    y = randn(dtype, *batch, B.shape[-2], seed=1)
+    z, F = factor(B, y, torch.full(batch, B.shape[-1]))
     pinv = torch.linalg.pinv(B, rtol=1e-13)
     scale = torch.linalg.vector_norm(B, dim=-2).unsqueeze(-1)
-    close(scale * (F @ Q.mH), scale * pinv)
+    close(scale * z.unsqueeze(-1), scale * (pinv @ y.unsqueeze(-1)))
+    close(scale * (F @ (B @ F).mH), scale * pinv)
     close(scale * (F @ F.mH) * scale.mT, scale * (pinv @ pinv.mH) * scale.mT)
 
 

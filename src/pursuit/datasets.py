@@ -40,14 +40,14 @@ def ecg(*, n: int = 512, m: int = 256, k: int = 64, hop: int = 64, seed: int = 0
     """
     import pywt
 
-    record = torch.as_tensor(pywt.data.ecg(), dtype=torch.float64)
+    record = torch.from_numpy(pywt.data.ecg()).double()
     if n & (n - 1) or not 16 <= n <= len(record):
         raise ValueError(f"a window of {n} samples was asked for; needed is a power of two from 16 to {len(record)}.")
     windows = record.unfold(0, n, hop)
     check_sizes(n=n, m=m, k=k, signals=len(windows))
     basis = wavelet_basis(n)
     rng = torch.Generator().manual_seed(seed)
-    measure = torch.randn(m, n, dtype=torch.float64, generator=rng) / math.sqrt(m)
+    measure = torch.randn(m, n, dtype=torch.float64, generator=rng, device=rng.device) / math.sqrt(m)
     return Instance(
         name="ecg",
         A=Dense(measure @ basis),
@@ -67,4 +67,4 @@ def wavelet_basis(n: int) -> torch.Tensor:
 
     level = pywt.dwt_max_level(n, WAVELET)
     parts = pywt.wavedec(np.eye(n), WAVELET, mode="periodization", level=level, axis=-1)
-    return torch.as_tensor(np.concatenate(parts, axis=-1))
+    return torch.from_numpy(np.concatenate(parts, axis=-1))

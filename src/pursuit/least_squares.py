@@ -142,7 +142,7 @@ def solve(B: Tensor, y: Tensor, count: Tensor | None = None) -> Tensor:
     """
     if count is None:
         count = torch.full(B.shape[:-2], B.shape[-1], device=B.device)
-    z: Tensor = _Solve.apply(B, y, count)
+    z: Tensor = _Solve.apply(B, y.expand(B.shape[:-1]), count)
     return z
 
 
@@ -154,8 +154,7 @@ class _Solve(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, B: Tensor, y: Tensor, count: Tensor) -> Tensor:
-        Q, F = pseudo_inverse(B, count)
-        z = (F @ (Q.mH @ y.unsqueeze(-1))).squeeze(-1)
+        z, F = factor(B, y, count)
         ctx.save_for_backward(B, y, z, F)
         return z
 
@@ -169,33 +168,35 @@ class _Solve(torch.autograd.Function):
         return r @ w.mH - Bw @ z.unsqueeze(-1).mH, Bw.squeeze(-1), None
 
 
-def pseudo_inverse(B: Tensor, count: Tensor) -> tuple[Tensor, Tensor]:
-    """`(Q, F)` with `B^+ = F Q^H`, `(B^H B)^+ = F F^H` and `Q Q^H` the projector onto the range of `B`.
+def factor(B: Tensor, y: Tensor, count: Tensor) -> tuple[Tensor, Tensor]:
+    """`(z, F)` with `z = B^+ y` and `(B^H B)^+ = F F^H`; `B F` is then an orthonormal basis of the range of `B`.
 
     From QR, and from the SVD where columns are dependent.
 
     Only the first `count (*batch,)` columns of `B (*batch, m, k)` are in use; the others are zero.
     """
     batch, k = B.shape[:-2], B.shape[-1]
-    B, count = B.reshape(-1, *B.shape[-2:]), count.reshape(-1)
-    Q, R = torch.linalg.qr(B)
+    B, y, count = B.reshape(-1, *B.shape[-2:]), y.reshape(-1, y.shape[-1], 1), count.reshape(-1)
+    reflectors, tau = torch.geqrf(B)  # B = Q R with Q left as reflectors: only Q^H y is asked for
+    c = torch.ormqr(reflectors, tau, y, left=True, transpose=True)[..., :k, :]
     used = torch.arange(k, device=B.device) < count.unsqueeze(-1)
     eye = torch.eye(k, dtype=B.dtype, device=B.device)
-    R = torch.where(used.unsqueeze(-2), R, eye)
-    Q = Q * used.unsqueeze(-2)
+    R = torch.where(used.unsqueeze(-2), reflectors[..., :k, :].triu(), eye)
     pivots = R.diagonal(dim1=-2, dim2=-1).abs()
     tolerance = rank_tolerance(B.shape[-2], B.dtype)
     independent = (pivots > tolerance * torch.linalg.vector_norm(R, dim=-2)).all(dim=-1)
     R = torch.where(independent[..., None, None], R, eye)
-    F = torch.linalg.solve_triangular(R, eye.expand_as(R), upper=True) * used.unsqueeze(-1)
+    F = torch.linalg.solve_triangular(R, eye.expand_as(R), upper=True) * used.unsqueeze(-2)
+    z = F @ (c * used.unsqueeze(-1))
 
     # Indexing with a list that is mostly empty, not a branch: the SVD is taken of the dependent items alone.
     rest = (~independent).nonzero().squeeze(-1)
     U, S, Vh = torch.linalg.svd(B[rest], full_matrices=False)
     small = tolerance * S[..., :1] >= S
     inverse = torch.where(small, 0, 1 / torch.where(small, 1, S))
-    Q, F = Q.index_copy(0, rest, U * ~small.unsqueeze(-2)), F.index_copy(0, rest, Vh.mH * inverse.unsqueeze(-2))
-    return Q.reshape(*batch, *Q.shape[1:]), F.reshape(*batch, k, k)
+    G = Vh.mH * inverse.unsqueeze(-2)
+    z, F = z.index_copy(0, rest, G @ (U.mH @ y[rest])), F.index_copy(0, rest, G)
+    return z.reshape(*batch, k), F.reshape(*batch, k, k)
 
 
 def _energy(a: Tensor) -> Tensor:

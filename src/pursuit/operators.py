@@ -170,7 +170,7 @@ class SubsampledFourier(Operator):
         dtype: torch.dtype = torch.complex128,
         device: torch.device | str | None = None,
     ):
-        rows = torch.as_tensor(rows, device=device)
+        rows = torch.as_tensor(rows, device=rows.device if isinstance(rows, Tensor) and device is None else device)
         if rows.ndim != 1 or rows.is_floating_point() or rows.is_complex() or rows.numel() == 0:
             raise ValueError(
                 f"rows has shape {tuple(rows.shape)} and dtype {rows.dtype}; it needs a list of whole frequencies."
@@ -600,8 +600,8 @@ def adjoint_gap(operator: Any, *, seed: int = 0) -> float:
     op = as_operator(operator)
     m, n = op.shape
     rng = torch.Generator().manual_seed(seed)
-    x = torch.randn(*op.batch_shape, n, dtype=op.dtype, generator=rng).to(op.device)
-    y = torch.randn(*op.batch_shape, m, dtype=op.dtype, generator=rng).to(op.device)
+    x = torch.randn(*op.batch_shape, n, dtype=op.dtype, generator=rng, device=rng.device).to(op.device)
+    y = torch.randn(*op.batch_shape, m, dtype=op.dtype, generator=rng, device=rng.device).to(op.device)
     Ax, Ay = op.forward(x), op.adjoint(y)
     gap = torch.linalg.vecdot(Ax, y) - torch.linalg.vecdot(x, Ay)
     size = Ax.norm(dim=-1) * y.norm(dim=-1) + x.norm(dim=-1) * Ay.norm(dim=-1)
@@ -614,7 +614,8 @@ def spectral_norm_squared(A: Operator, *, steps: int = 64) -> Tensor:
     It is a constant to automatic differentiation. `steps` bounds the Krylov space; the estimate is from below.
     """
     with torch.no_grad():
-        start = torch.randn(A.shape[1], dtype=A.dtype, generator=torch.Generator().manual_seed(0))
+        rng = torch.Generator().manual_seed(0)
+        start = torch.randn(A.shape[1], dtype=A.dtype, generator=rng, device=rng.device)
         v = start.to(A.device).expand(*A.batch_shape, -1)
         v = v / torch.linalg.vector_norm(v, dim=-1, keepdim=True)
         V, images = [v], []

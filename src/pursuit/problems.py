@@ -69,9 +69,9 @@ def gaussian(
     """
     check_sizes(n=n, m=m, k=k, signals=signals)
     rng = torch.Generator().manual_seed(seed)
-    matrix = torch.randn(m, n, dtype=torch.float64, generator=rng)
+    matrix = torch.randn(m, n, dtype=torch.float64, generator=rng, device=rng.device)
     A = Dense(matrix / torch.linalg.vector_norm(matrix, dim=0))
-    x = on_random_support(torch.randn(signals, k, dtype=torch.float64, generator=rng), n, rng)
+    x = on_random_support(torch.randn(signals, k, dtype=torch.float64, generator=rng, device=rng.device), n, rng)
     settings = {"n": n, "m": m, "k": k, "signals": signals, "snr_db": snr, "seed": seed}
     return Instance("gaussian", A, with_noise(A.forward(x), snr, rng), k, x, settings)
 
@@ -93,9 +93,9 @@ def fourier(
     """
     check_sizes(n=n, m=m, k=k, signals=signals)
     rng = torch.Generator().manual_seed(seed)
-    rows = torch.randperm(n, generator=rng)[:m].sort().values
+    rows = torch.randperm(n, generator=rng, device=rng.device)[:m].sort().values
     A = SubsampledFourier(rows, n)
-    x = on_random_support(torch.randn(signals, k, dtype=torch.complex128, generator=rng), n, rng)
+    x = on_random_support(torch.randn(signals, k, dtype=torch.complex128, generator=rng, device=rng.device), n, rng)
     settings = {"n": n, "m": m, "k": k, "signals": signals, "snr_db": snr, "seed": seed}
     return Instance("fourier", A, with_noise(A.forward(x), snr, rng), k, x, settings, labels=("index", "magnitude"))
 
@@ -122,10 +122,10 @@ def deconvolution(
     check_sizes(n=n, m=n, k=k, signals=signals)
     rng = torch.Generator().manual_seed(seed)
     reach = min(math.ceil(6 * sigma), (n - 1) // 2)
-    t = torch.arange(-reach, reach + 1, dtype=torch.float64)
+    t = torch.arange(-reach, reach + 1, dtype=torch.float64, device=rng.device)
     kernel = torch.exp(-t.square() / (2 * sigma**2))
     A = Convolution(kernel / torch.linalg.vector_norm(kernel), n)
-    uniform = torch.rand(2, signals, k, dtype=torch.float64, generator=rng)
+    uniform = torch.rand(2, signals, k, dtype=torch.float64, generator=rng, device=rng.device)
     x = on_random_support((1 + uniform[0]) * torch.where(uniform[1] < 0.5, -1.0, 1.0), n, rng)
     settings = {"n": n, "k": k, "sigma": sigma, "boundary": "circular", "signals": signals, "snr_db": snr, "seed": seed}
     labels = ("sample", "amplitude")
@@ -144,7 +144,7 @@ def check_sizes(*, n: int, m: int, k: int, signals: int) -> None:
 
 def on_random_support(values: Tensor, n: int, rng: torch.Generator) -> Tensor:
     """Put `values (*batch, k)` at k distinct places of a signal of length n, each choice equally likely."""
-    order = torch.rand(*values.shape[:-1], n, generator=rng, dtype=torch.float64).argsort(dim=-1)
+    order = torch.rand(*values.shape[:-1], n, generator=rng, device=rng.device, dtype=torch.float64).argsort(dim=-1)
     return values.new_zeros(*values.shape[:-1], n).scatter(-1, order[..., : values.shape[-1]], values)
 
 
@@ -153,4 +153,4 @@ def with_noise(y: Tensor, snr: float, rng: torch.Generator) -> Tensor:
     if snr == math.inf:
         return y
     level = 10 ** (-snr / 20) * y.std(dim=-1, keepdim=True)
-    return y + level * torch.randn(y.shape, dtype=y.dtype, generator=rng)
+    return y + level * torch.randn(y.shape, dtype=y.dtype, generator=rng, device=rng.device)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from .. import loop
 from ..inputs import Hook, problem
-from ..least_squares import pseudo_inverse, rank_tolerance
+from ..least_squares import factor, rank_tolerance
 from ..operators import Operator, gather_last
 from ..selection import Atoms, Hard
 from ..solution import Solution, Status
@@ -20,6 +20,7 @@ from .iht import State
 LEAST_GAIN = 1e-12  # of ||r||^2: what counts as a decrease
 
 
+@torch.no_grad()  # gains only choose the swap; derivatives pass through the fit on what was chosen
 def swap_gains(A: Operator, y: Tensor, atoms: Atoms) -> Tensor:
     """How much `||r||^2` falls if chosen atom `i` is replaced by column `j` and all is refitted, `(*batch, k, n)`.
 
@@ -29,17 +30,16 @@ def swap_gains(A: Operator, y: Tensor, atoms: Atoms) -> Tensor:
     absent, or where `a_j` lies in `S` or in the span of the others.
     """
     B = atoms.columns(A)
-    Q, F = pseudo_inverse(B, atoms.found.sum(-1))
+    x, F = factor(B, y, atoms.found.sum(-1))
     M = F @ F.mH
-    x = (F @ (Q.mH @ y.unsqueeze(-1))).squeeze(-1)
+    Q, BM = B @ F, B @ M
     r = y - (B @ x.unsqueeze(-1)).squeeze(-1)
     M_ii = M.diagonal(dim1=-2, dim2=-1).real
     present = atoms.found & (M_ii > 0)
     # A column that the others span goes at no cost, as if M_ii were infinite: its diagonal of B^+ B is below one.
-    needed = (F * (Q.mH @ B).mT).sum(-1).real > 0.999
+    needed = (B.conj() * BM).sum(-2).real > 0.999
     M_ii = torch.where(present, torch.where(needed, M_ii, torch.inf), 1)
 
-    BM = B @ M
     D = A.on_sets().adjoint(BM.mT)  # D_ij = a_j^H A_S M e_i
     E = A.on_sets().adjoint(Q.mT)  # the part of a_j in the span of S
     outside = A.column_norms().square() - E.abs().square().sum(-2)
