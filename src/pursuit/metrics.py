@@ -25,7 +25,8 @@ def nmse_db(x: Any, truth: Any) -> float:
     -20.0
     """
     x, truth = np.asarray(x), np.asarray(truth)
-    error, energy = _energy(x - truth), _energy(truth)
+    with np.errstate(over="ignore"):  # a diverged signal has an infinite error
+        error, energy = _energy(x - truth), _energy(truth)
     if energy == 0:
         raise ValueError("the true signal is zero everywhere; a normalised error needs one that is not.")
     with np.errstate(divide="ignore"):

@@ -1,0 +1,61 @@
+"""The README is true: its example runs, and its table is the committed result."""
+
+import csv
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from pursuit import cli
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+
+
+def as_markdown(path):
+    """A committed table as the README shows it."""
+    heads = ["rank", "method", "NMSE (dB)", "support found", "residual", "non-zeros", "ms/signal", "steps", "status"]
+    lines = [
+        f"| {' | '.join(heads)} |",
+        "|" + "|".join("---" if h in ("method", "status") else "--:" for h in heads) + "|",
+    ]
+    with open(path, newline="") as file:
+        for row in csv.DictReader(file):
+            cells = [
+                row["rank"],
+                f"`{row['method']}`",
+                f"{float(row['error_db']):.2f}",
+                f"{100 * float(row['support_recovered']):.0f} %",
+                f"{float(row['residual']):.2e}",
+                f"{float(row['nonzeros']):.1f}",
+                f"{float(row['ms_per_signal']):.1f}",
+                row["steps"],
+                row["status"],
+            ]
+            lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def test_the_table_is_the_committed_result():
+    path, shown = re.search(r"<!-- table: (\S+) -->\n(.*)\n<!-- end of table -->", README, flags=re.DOTALL).groups()
+    assert shown == as_markdown(ROOT / path)
+
+
+def test_the_example_runs():
+    (example,) = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+    assert len([line for line in example.splitlines() if line.strip()]) <= 10
+    exec(compile(example, "README.md", "exec"), {})
+
+
+def test_linked_files_exist():
+    for link in re.findall(r"\]\(([^)#]+)\)", README):
+        assert (ROOT / link).exists(), link
+
+
+@pytest.mark.parametrize("command", re.findall(r"^pursuit (.*?)(?: +#.*)?$", README, flags=re.MULTILINE))
+def test_commands_parse(command, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)  # the files that the README names are the reader's: only they may be missing
+    with pytest.raises(SystemExit):
+        cli.main(shlex.split(command))
+    assert "no such file" in capsys.readouterr().err
