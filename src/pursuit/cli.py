@@ -269,11 +269,12 @@ def _print_table(instance: Instance, rows: list[Row], oracle: float | None) -> N
     error = "NMSE (dB)" if instance.x is not None else "residual (dB)"
     title = f"{instance.name}: {count} signal{'s' * (count != 1)}, n={n}, m={m}, k={instance.k}"
     table = Table(title=title, title_justify="left", caption=_caption(oracle), caption_justify="left")
-    for name in COLUMNS:
+    columns = {name: cell for name, cell in COLUMNS.items() if name != "support found" or instance.x is not None}
+    for name in columns:
         text = name in ("method", "status")
         table.add_column(error if name == "error (dB)" else name, justify="left" if text else "right")
     for rank, row in enumerate(rows, 1):
-        table.add_row(*(cell(rank, row) for cell in COLUMNS.values()), style="bold" if rank == 1 else None)
+        table.add_row(*(cell(rank, row) for cell in columns.values()), style="bold" if rank == 1 else None)
     console = Console()
     (console if console.is_terminal else Console(width=120)).print(table)
 

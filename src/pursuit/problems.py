@@ -97,7 +97,7 @@ def fourier(
     A = SubsampledFourier(rows, n)
     x = on_random_support(torch.randn(signals, k, dtype=torch.complex128, generator=rng, device=rng.device), n, rng)
     settings = {"n": n, "m": m, "k": k, "signals": signals, "snr_db": snr, "seed": seed}
-    return Instance("fourier", A, with_noise(A.forward(x), snr, rng), k, x, settings, labels=("index", "magnitude"))
+    return Instance("fourier", A, with_noise(A.forward(x), snr, rng), k, x, settings)
 
 
 def deconvolution(

@@ -36,16 +36,18 @@ def draw(path: Path, instance: Instance, rows: Sequence[Row], oracle_db: float |
     axes: list[Any] = list(np.atleast_1d(left.subplots(panels, 1)))
 
     complex_valued = instance.y.is_complex()
-    value = ("magnitude of " if complex_valued else "") + instance.labels[1]
+    value = f"|{instance.labels[1]}|" if complex_valued else instance.labels[1]
     signals = [ax for i, ax in enumerate(axes) if i != (truth is not None)]
     if truth is not None:
         _plot(axes[0], truth, BLACK, "truth")
     _plot_measurements(axes[1 if truth is not None else 0], _shown(_one(instance.y, item)), complex_valued)
+    count = instance.y.shape[:-1].numel()
+    measure, over = "NMSE" if truth is not None else "residual", " over all signals" if count > 1 else ""
     for ax, row, colour in zip(axes[-len(best) :], best, BEST, strict=False):
         if truth is not None:
             _plot(ax, truth, "0.75", None)
         _plot(ax, _shown(instance.signal(_one(row.x, item))), colour, None)
-        ax.set_title(f"{row.method}: {row.error_db:.1f} dB over all signals", loc="left", fontsize=9, color=colour)
+        ax.set_title(f"{row.method}: {measure} {row.error_db:.1f} dB{over}", loc="left", fontsize=9, color=colour)
     length = len(_shown(instance.signal(_one(rows[0].x, item))))
     signals[0].set_xlim(-0.02 * length, 1.02 * length)
     for ax in signals[1:]:
@@ -57,7 +59,6 @@ def draw(path: Path, instance: Instance, rows: Sequence[Row], oracle_db: float |
     for ax in axes:
         ax.tick_params(labelsize=8)
         ax.spines[["top", "right"]].set_visible(False)
-    count = instance.y.shape[:-1].numel()
     left.suptitle(f"{instance.name}: signal {item + 1} of {count}" if count > 1 else instance.name, fontsize=10)
 
     _bars(right.subplots(), rows, oracle_db, known=truth is not None)
