@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
 
+from . import loop
 from .checks import expands, finite, number, plain, whole
-from .loop import Run
 from .operators import ColumnScaled, Operator, as_operator, as_tensor, spectral_norm_squared
 from .selection import Atoms, Choice, Selection, compact
-from .solution import Solution
+from .solution import Solution, Status
 
+S = TypeVar("S", bound=loop.State)
 ALL: Any = object()  # given for k: as many atoms as there are measurements
+UNLIMITED = 2**62  # given for max_steps: something else ends the loop
 Hook = Callable[["Iterate"], Any]
 
 
@@ -52,6 +54,7 @@ class Problem:
         How many atoms each item may have; `most` is the largest.
     target : Tensor (*batch,)
         Residual norm at which an item is done.
+    max_steps : Tensor (*batch,) int64
     weights : Tensor (n,) or (*batch, n)
         Of the score; zero for zero columns.
     scale : Tensor (n,) or (*batch, n)
@@ -63,6 +66,7 @@ class Problem:
     k: Tensor
     most: int
     target: Tensor
+    max_steps: Tensor
     weights: Tensor
     scale: Tensor
     as_numpy: bool
@@ -102,31 +106,36 @@ class Problem:
         """A finite number >= 0 per item, `(*batch,)`, from one number or one per item."""
         return number(name, value, self.batch, self.y)
 
-    def budget(self, max_steps: Any) -> Tensor:
-        """`max_steps (*batch,)`."""
-        return whole("max_steps", max_steps, 0, None, self.batch, self.y.device)
+    def recover(
+        self,
+        step: Callable[[S], S],
+        stop: Callable[[S, S], Tensor],
+        start: S,
+        *,
+        on_step: Hook | None,
+        at_budget: Status = Status.MAX_STEPS,
+        answer: Callable[[Any], tuple[Tensor, Atoms]] = lambda state: (state.x, state.atoms),
+    ) -> Solution:
+        """Run a solver's step from its start and give back what `answer` reads off the last state."""
 
-    def watch(self, on_step: Hook | None, view: Callable[[Any], Tensor]) -> Callable[[int, Any, Tensor], None] | None:
-        """What the loop calls after every step: the user's hook with the user's view of the state."""
-        if on_step is None:
-            return None
+        def watch(step: int, state: S, status: Tensor) -> None:
+            if on_step is not None:
+                values = (self.scale * answer(state)[0], _norm(state), status)
+                on_step(Iterate(step, *map(self._out, values)))
 
-        def call(step: int, state: Any, status: Tensor) -> None:
-            norm = torch.linalg.vector_norm(state.r, dim=-1)
-            values = (self._out(v) for v in (self.scale * view(state), norm, status))
-            on_step(Iterate(step, *values))
-
-        return call
-
-    def solution(self, x: Tensor, atoms: Atoms, run: Run) -> Solution:
-        """The answer in the caller's units and array type."""
-        chosen = atoms.indices.where(atoms.take(x) != 0, -1)
-        norm = torch.linalg.vector_norm(run.state.r, dim=-1)
-        values = (self.scale * x, compact(chosen), norm, run.steps, run.status)
-        return Solution(*(self._out(v) for v in values))
+        state, steps, status = loop.run(
+            step, stop, start, target=self.target, max_steps=self.max_steps, at_budget=at_budget, watch=watch
+        )
+        x, atoms = answer(state)
+        support = compact(atoms.indices.where(atoms.take(x) != 0, -1))
+        return Solution(*map(self._out, (self.scale * x, support, _norm(state), steps, status)))
 
     def _out(self, value: Tensor) -> Any:
         return value.detach().resolve_conj().cpu().numpy() if self.as_numpy else value
+
+
+def _norm(state: loop.State) -> Tensor:
+    return torch.linalg.vector_norm(state.r, dim=-1)
 
 
 def problem(
@@ -135,6 +144,7 @@ def problem(
     k: Any,
     *,
     tol: Any = None,
+    max_steps: Any = UNLIMITED,
     weights: Any = None,
     unit_columns: bool = True,
 ) -> Problem:
@@ -142,7 +152,7 @@ def problem(
 
     Parameters
     ----------
-    A, y, k, tol, weights
+    A, y, k, tol, max_steps, weights
         As the solvers take them; `ALL` for k allows as many atoms as there are measurements.
     unit_columns : bool
         Whether to work with columns of unit norm, so that scores compare correlations.
@@ -178,6 +188,7 @@ def problem(
         k=whole("k", k, 1, min(m, n), batch, y.device),
         most=int(k.max()) if k.numel() else 1,  # of k as given: an empty batch has no largest of its own
         target=relative * y_norm,
+        max_steps=whole("max_steps", max_steps, 0, None, batch, y.device),
         weights=_weights(weights, n, batch, y) * nonzero,
         scale=scale,
         as_numpy=as_numpy,

@@ -47,7 +47,7 @@ class QR(NamedTuple):
         for _ in range(2):  # twice is enough
             c = (Q.mH @ q.unsqueeze(-1)).squeeze(-1)
             q, v = q - (Q @ c.unsqueeze(-1)).squeeze(-1), v + c
-        length, size = _energy(q), _energy(a)
+        length, size = energy(q), energy(a)
         new = (length > rank_tolerance(a.shape[-1], a.dtype) ** 2 * size) & (length > 0)
         rho = torch.where(new, length, 1).sqrt()
         q = torch.where(new, q / rho, 0)
@@ -199,8 +199,9 @@ def factor(B: Tensor, y: Tensor, count: Tensor) -> tuple[Tensor, Tensor]:
     return z.reshape(*batch, k), F.reshape(*batch, k, k)
 
 
-def _energy(a: Tensor) -> Tensor:
-    return (a.conj() * a).real.sum(-1, keepdim=True)
+def energy(v: Tensor) -> Tensor:
+    """`||v||^2` of every vector on the last axis, which is kept with length one."""
+    return (v.conj() * v).real.sum(-1, keepdim=True)
 
 
 def rank_tolerance(m: int, dtype: torch.dtype) -> float:

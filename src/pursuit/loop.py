@@ -57,7 +57,7 @@ def run(
     watch : callable, optional
         Called with the step's number, the state and the status after every step.
     """
-    status = torch.where(_norm(state) <= target, Status.TOLERANCE, Status.RUNNING)
+    status = torch.where(_norm(state.r) <= target, Status.TOLERANCE, Status.RUNNING)
     steps = torch.zeros_like(status)
     status = torch.where(_running(status) & (max_steps <= 0), at_budget, status)
     count = 0
@@ -67,7 +67,7 @@ def run(
             return Run(state, steps, status)
         count += 1
         new = step(state)
-        norm = _norm(new)
+        norm = _norm(new.r)
         code = torch.where(norm <= target, Status.TOLERANCE, stop(state, new))
         code = torch.where(norm.isfinite(), code, Status.DIVERGED)
         steps = steps + running
@@ -86,11 +86,16 @@ def never(old: State, new: State) -> Tensor:
 
 def no_decrease(old: State, new: State) -> Tensor:
     """Stop where the residual did not shrink, and keep the state before."""
-    return torch.where(_norm(new) < _norm(old), Status.RUNNING, Status.NO_DECREASE)
+    return torch.where(_norm(new.r) < _norm(old.r), Status.RUNNING, Status.NO_DECREASE)
 
 
-def _norm(state: State) -> Tensor:
-    return torch.linalg.vector_norm(state.r.detach(), dim=-1)
+def lower(r: Tensor, best: Tensor) -> Tensor:
+    """Where the residual `r (*batch, m)` is smaller than the best so far, `(*batch, 1)`."""
+    return (_norm(r) < _norm(best)).unsqueeze(-1)
+
+
+def _norm(v: Tensor) -> Tensor:
+    return torch.linalg.vector_norm(v.detach(), dim=-1)
 
 
 def _running(status: Tensor) -> Tensor:
@@ -109,7 +114,6 @@ def _choose(where: Tensor, new: Any, old: Any) -> Any:
 
 def stationary(old: Any, new: Any) -> Tensor:
     """Stop where the step moved `x` by no more than rounding."""
-    change = torch.linalg.vector_norm((new.x - old.x).detach(), dim=-1)
-    size = torch.linalg.vector_norm(new.x.detach(), dim=-1)
+    change, size = _norm(new.x - old.x), _norm(new.x)
     still = change <= 10 * torch.finfo(size.dtype).eps * size
     return torch.where(still, Status.STATIONARY, Status.RUNNING)

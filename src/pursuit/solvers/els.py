@@ -8,9 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .. import loop
 from ..inputs import Hook, problem
-from ..least_squares import factor, rank_tolerance
+from ..least_squares import energy, factor, rank_tolerance
 from ..operators import Operator, gather_last
 from ..selection import Atoms, Hard
 from ..solution import Solution, Status
@@ -65,7 +64,7 @@ def step(A: Operator, y: Tensor, s: State, *, weights: Tensor) -> State:
 
 def stop(old: State, new: State) -> Tensor:
     """Go on while the refitted residual strictly decreases."""
-    before, after = (torch.linalg.vector_norm(s.r.detach(), dim=-1).square() for s in (old, new))
+    before, after = (energy(s.r.detach()).squeeze(-1) for s in (old, new))
     return torch.where(after < (1 - LEAST_GAIN) * before, Status.RUNNING, Status.NO_DECREASE)
 
 
@@ -121,13 +120,10 @@ def els(
     >>> pursuit.els(torch.eye(3), torch.tensor([0.5, 4.0, 1.0]), k=1, x0=wrong).x
     tensor([0., 4., 0.])
     """
-    p = problem(A, y, k, tol=tol, weights=weights)
-    run = loop.run(
+    p = problem(A, y, k, tol=tol, max_steps=max_steps, weights=weights)
+    return p.recover(
         partial(step, p.A, p.y, weights=p.weights),
         stop,
         ompr.init(p, x0, Hard()),
-        target=p.target,
-        max_steps=p.budget(max_steps),
-        watch=p.watch(on_step, lambda s: s.x),
+        on_step=on_step,
     )
-    return p.solution(run.state.x, run.state.atoms, run)

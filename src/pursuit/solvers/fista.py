@@ -91,13 +91,11 @@ def fista(
     >>> pursuit.fista(torch.eye(3), torch.tensor([0.5, 4.0, 2.0]), lam=1.0).x.round(decimals=4)
     tensor([0., 3., 1.])
     """
-    p, gamma, theta = ista.penalised(A, y, lam, tol)
-    run = loop.run(
+    p, gamma, theta = ista.penalised(A, y, lam, tol, max_steps)
+    return p.recover(
         partial(step, p.A, p.y, gamma=gamma, theta=theta),
         loop.stationary,
         init(p.A, p.y, p.start(x0)),
-        target=p.target,
-        max_steps=p.budget(max_steps),
-        watch=p.watch(on_step, lambda s: s.x),
+        on_step=on_step,
+        answer=ista.answer,
     )
-    return ista.solution(p, run.state.x, run)

@@ -35,7 +35,7 @@ def step(A: Operator, y: Tensor, s: State, *, eta: Tensor, choice: Choice) -> St
     S = ranked.sorted()  # a support that comes back then gives the same bits, and is no better than before
     z, r = fit(A, y, S)
     now = iht.State(S.embed(z), r, S)  # x = LS(S)
-    better = (_norm(r) < _norm(s.r)).unsqueeze(-1)
+    better = loop.lower(r, s.r)
     return State(
         x=torch.where(better, now.x, s.x),
         r=torch.where(better, now.r, s.r),
@@ -53,10 +53,6 @@ def stop(old: State, new: State) -> Tensor:
     cycle = new.now.atoms.same_set(new.seen)
     code = torch.where(cycle, Status.CYCLE, Status.RUNNING)
     return torch.where(fixed, Status.STATIONARY, code)
-
-
-def _norm(r: Tensor) -> Tensor:
-    return torch.linalg.vector_norm(r.detach(), dim=-1)
 
 
 def htp(
@@ -115,15 +111,12 @@ def htp(
     >>> pursuit.htp(torch.eye(3), torch.tensor([0.5, 4.0, 1.0]), k=1).x
     tensor([0., 4., 0.])
     """
-    p = problem(A, y, k, tol=tol, weights=weights)
+    p = problem(A, y, k, tol=tol, max_steps=max_steps, weights=weights)
     start = iht.init(p.A, p.y, p.start(x0), p.choice(select))
     unvisited = start.atoms.first(torch.zeros_like(p.k))  # the start need not be the fit on its own support
-    run = loop.run(
+    return p.recover(
         partial(step, p.A, p.y, eta=p.step_size(eta, 1.8), choice=p.choice(select)),
         stop,
         State(*start, now=start._replace(atoms=unvisited), seen=unvisited, t=0),
-        target=p.target,
-        max_steps=p.budget(max_steps),
-        watch=p.watch(on_step, lambda s: s.x),
+        on_step=on_step,
     )
-    return p.solution(run.state.x, run.state.atoms, run)

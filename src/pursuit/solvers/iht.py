@@ -92,13 +92,10 @@ def iht(
     >>> pursuit.iht(torch.eye(3), torch.tensor([0.5, 4.0, 1.0]), k=1, eta=1.0).x
     tensor([0., 4., 0.])
     """
-    p = problem(A, y, k, tol=tol, weights=weights)
-    run = loop.run(
+    p = problem(A, y, k, tol=tol, max_steps=max_steps, weights=weights)
+    return p.recover(
         partial(step, p.A, p.y, eta=p.step_size(eta, 1.8), choice=p.choice(select)),
         loop.stationary,
         init(p.A, p.y, p.start(x0), p.choice(select)),
-        target=p.target,
-        max_steps=p.budget(max_steps),
-        watch=p.watch(on_step, lambda s: s.x),
+        on_step=on_step,
     )
-    return p.solution(run.state.x, run.state.atoms, run)

@@ -11,7 +11,7 @@ from torch import Tensor
 from .. import loop
 from ..inputs import ALL, Hook, Problem, problem
 from ..operators import Operator
-from ..selection import Hard
+from ..selection import Atoms, Hard
 from ..shrinkage import soft
 from ..solution import Solution
 
@@ -43,19 +43,19 @@ def step(
     return State(x, y - A.forward(x))
 
 
-def penalised(A: Any, y: Any, lam: Any, tol: Any) -> tuple[Problem, Tensor, Tensor]:
+def penalised(A: Any, y: Any, lam: Any, tol: Any, max_steps: Any) -> tuple[Problem, Tensor, Tensor]:
     """The checked problem in the caller's own units, the step size 1 / L and the threshold lam / L."""
-    p = problem(A, y, ALL, tol=tol, unit_columns=False)
+    p = problem(A, y, ALL, tol=tol, max_steps=max_steps, unit_columns=False)
     gamma = p.step_size(None, 1.0)
     return p, gamma, gamma * p.per_item("lam", lam).unsqueeze(-1)
 
 
-def solution(p: Problem, x: Tensor, run: loop.Run) -> Solution:
-    """The answer; its support is whatever is not zero, largest first."""
-    atoms = Hard()(x.detach().abs(), x.shape[-1])
-    found = (x != 0).sum(-1)
+def answer(s: Any) -> tuple[Tensor, Atoms]:
+    """The iterate, and as its support whatever is not zero, largest first."""
+    atoms = Hard()(s.x.detach().abs(), s.x.shape[-1])
+    found = (s.x != 0).sum(-1)
     most = int(found.max()) if found.numel() else 0
-    return p.solution(x, atoms._replace(indices=atoms.indices[..., :most]), run)
+    return s.x, atoms._replace(indices=atoms.indices[..., :most])
 
 
 def ista(
@@ -106,13 +106,11 @@ def ista(
     >>> pursuit.ista(torch.eye(3), torch.tensor([0.5, 4.0, 2.0]), lam=1.0).x.round(decimals=4)
     tensor([0., 3., 1.])
     """
-    p, gamma, theta = penalised(A, y, lam, tol)
-    run = loop.run(
+    p, gamma, theta = penalised(A, y, lam, tol, max_steps)
+    return p.recover(
         partial(step, p.A, p.y, gamma=gamma, theta=theta, back=p.A.adjoint),
         loop.stationary,
         init(p.A, p.y, p.start(x0)),
-        target=p.target,
-        max_steps=p.budget(max_steps),
-        watch=p.watch(on_step, lambda s: s.x),
+        on_step=on_step,
+        answer=answer,
     )
-    return solution(p, run.state.x, run)

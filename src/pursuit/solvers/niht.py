@@ -10,6 +10,7 @@ from torch import Tensor
 
 from .. import loop
 from ..inputs import Hook, problem
+from ..least_squares import energy
 from ..operators import Operator
 from ..selection import Atoms, Choice, Hard, Selection
 from ..solution import Solution, Status
@@ -62,11 +63,6 @@ def step(A: Operator, y: Tensor, s: State, *, choice: Choice) -> State:
         max_steps=torch.full_like(choice.k, MAX_TRIALS),
     ).state
     return State(trials.x, trials.r, trials.atoms)
-
-
-def energy(v: Tensor) -> Tensor:
-    """`||v||^2`, the last axis kept."""
-    return (v.conj() * v).real.sum(-1, keepdim=True)
 
 
 def ratio(a: Tensor, b: Tensor) -> Tensor:
@@ -124,16 +120,13 @@ def niht(
     >>> pursuit.niht(3 * torch.eye(3), torch.tensor([0.0, 6.0, 1.0]), k=1).x
     tensor([0., 2., 0.])
     """
-    p = problem(A, y, k, tol=tol, weights=weights)
-    run = loop.run(
+    p = problem(A, y, k, tol=tol, max_steps=max_steps, weights=weights)
+    return p.recover(
         partial(step, p.A, p.y, choice=p.choice(select)),
         stop,
         init(p.A, p.y, p.start(x0), p.choice(select)),
-        target=p.target,
-        max_steps=p.budget(max_steps),
-        watch=p.watch(on_step, lambda s: s.x),
+        on_step=on_step,
     )
-    return p.solution(run.state.x, run.state.atoms, run)
 
 
 def stop(old: State, new: State) -> Tensor:

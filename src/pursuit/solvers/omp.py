@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -10,7 +9,7 @@ import torch
 from torch import Tensor
 
 from .. import loop
-from ..inputs import ALL, Hook, Problem, problem
+from ..inputs import ALL, UNLIMITED, Hook, Problem, problem
 from ..least_squares import QR
 from ..operators import Operator
 from ..selection import Atoms, Choice, Hard, Selection
@@ -46,28 +45,19 @@ def estimate(s: State) -> Tensor:
     return s.atoms.embed(s.qr.solve())
 
 
-def pursue(
-    p: Problem,
-    select: Selection,
-    *,
-    max_steps: Any = None,
-    full: Status = Status.SPARSITY,
-    watch: Callable[[int, State, Tensor], None] | None = None,
-) -> loop.Run[State]:
-    """Run on a checked problem; `full` is what k atoms without meeting the tolerance mean."""
+def stop(old: State, new: State, *, k: Tensor, full: Status = Status.SPARSITY) -> Tensor:
+    """All k atoms are in (`full`), or the last one explains nothing."""
+    code = torch.where(new.atoms.found.sum(-1) >= k, full, Status.RUNNING)
+    return torch.where(loop.no_decrease(old, new) == Status.RUNNING, code, Status.EXHAUSTED)
 
-    def stop(old: State, new: State) -> Tensor:
-        code = torch.where(new.atoms.found.sum(-1) >= p.k, full, Status.RUNNING)
-        return torch.where(loop.no_decrease(old, new) == Status.RUNNING, code, Status.EXHAUSTED)
 
-    return loop.run(
-        partial(step, p.A, choice=p.choice(select)),
-        stop,
-        init(p.y, p.A.shape[1], p.most),
-        target=p.target,
-        max_steps=p.k if max_steps is None else torch.minimum(p.k, p.budget(max_steps)),
-        watch=watch,
+def pursue(p: Problem, select: Selection) -> Atoms:
+    """The atoms that OMP chooses, for solvers that start from them."""
+    start = init(p.y, p.A.shape[1], p.most)
+    run = loop.run(
+        partial(step, p.A, choice=p.choice(select)), partial(stop, k=p.k), start, target=p.target, max_steps=p.k
     )
+    return run.state.atoms
 
 
 def omp(
@@ -89,7 +79,7 @@ def omp(
         Columns of any norm: scores are divided by the column norms.
     y : array (*batch, m)
     k : int or int array (*batch,), optional
-        Most atoms per signal; by default min(m, n), which needs `tol`.
+        Most atoms per signal. Without it `tol` ends the search, and room for min(m, n) atoms is set aside.
     tol : float or array (*batch,), optional
         Stop when `||r|| <= tol ||y||`; by default only where the fit is exact to rounding.
     max_steps : int or int array (*batch,), optional
@@ -123,12 +113,12 @@ def omp(
     """
     if k is None and tol is None:
         raise ValueError("omp was given neither k nor tol; pass k (how many atoms), tol (a residual level), or both.")
-    p = problem(A, y, ALL if k is None else k, tol=tol, weights=weights)
-    run = pursue(
-        p,
-        select,
-        max_steps=max_steps,
-        full=Status.SPARSITY if k is not None else Status.MAX_STEPS,
-        watch=p.watch(on_step, estimate),
+    steps = UNLIMITED if max_steps is None else max_steps  # k ends it
+    p = problem(A, y, ALL if k is None else k, tol=tol, max_steps=steps, weights=weights)
+    return p.recover(
+        partial(step, p.A, choice=p.choice(select)),
+        partial(stop, k=p.k, full=Status.SPARSITY if k is not None else Status.MAX_STEPS),
+        init(p.y, p.A.shape[1], p.most),
+        on_step=on_step,
+        answer=lambda s: (estimate(s), s.atoms),
     )
-    return p.solution(estimate(run.state), run.state.atoms, run)

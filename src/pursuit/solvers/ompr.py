@@ -20,7 +20,7 @@ from .iht import State
 def init(p: Problem, x0: Any, select: Selection) -> State:
     """LS on the support of the start, or OMP's."""
     if x0 is None:
-        return sp.refit(p.A, p.y, omp.pursue(p, select).state.atoms)
+        return sp.refit(p.A, p.y, omp.pursue(p, select))
     return sp.refit(p.A, p.y, p.choice(Hard()).best(p.start(x0)))
 
 
@@ -93,13 +93,10 @@ def ompr(
     >>> pursuit.ompr(torch.eye(3), torch.tensor([0.5, 4.0, 1.0]), k=1, x0=wrong).x
     tensor([0., 4., 0.])
     """
-    p = problem(A, y, k, tol=tol, weights=weights)
-    run = loop.run(
+    p = problem(A, y, k, tol=tol, max_steps=max_steps, weights=weights)
+    return p.recover(
         partial(step, p.A, p.y, eta=p.step_size(eta, 1.0), choice=p.choice(select)),
         stop,
         init(p, x0, select),
-        target=p.target,
-        max_steps=p.budget(max_steps),
-        watch=p.watch(on_step, lambda s: s.x),
+        on_step=on_step,
     )
-    return p.solution(run.state.x, run.state.atoms, run)

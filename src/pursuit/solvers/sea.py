@@ -46,7 +46,7 @@ def step(A: Operator, y: Tensor, s: State, *, eta: Tensor, choice: Choice) -> St
     # The gradient vanishes on S^t; without the exact zero its rounding error would move X there.
     g = torch.where(S.mask(), 0, A.adjoint(r))
     X = s.X + eta * g  # X^{t+1} = X^t - eta A^H (A x^t - y)
-    better = _norm(r) < _norm(s.r)  # t_BEST: the first minimiser
+    better = loop.lower(r, s.r)  # t_BEST: the first minimiser
     return State(
         X=X,
         x=torch.where(better, x, s.x),
@@ -54,10 +54,6 @@ def step(A: Operator, y: Tensor, s: State, *, eta: Tensor, choice: Choice) -> St
         atoms=S._replace(indices=torch.where(better, ranked.indices, s.atoms.indices)),
         memory=memory,
     )
-
-
-def _norm(r: Tensor) -> Tensor:
-    return torch.linalg.vector_norm(r.detach(), dim=-1, keepdim=True)
 
 
 def sea(
@@ -116,14 +112,11 @@ def sea(
     >>> pursuit.sea(torch.eye(3), torch.tensor([0.5, 4.0, 1.0]), k=1, max_steps=10).x
     tensor([0., 4., 0.])
     """
-    p = problem(A, y, k, tol=tol, weights=weights)
-    run = loop.run(
+    p = problem(A, y, k, tol=tol, max_steps=max_steps, weights=weights)
+    return p.recover(
         partial(step, p.A, p.y, eta=p.step_size(eta, 1.8), choice=p.choice(Hard())),
         loop.never,
         init(p.y, p.start(x0), p.most),
-        target=p.target,
-        max_steps=p.budget(max_steps),
+        on_step=on_step,
         at_budget=Status.EXPLORED,
-        watch=p.watch(on_step, lambda s: s.x),
     )
-    return p.solution(run.state.x, run.state.atoms, run)

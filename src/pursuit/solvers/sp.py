@@ -88,14 +88,11 @@ def sp(
     >>> pursuit.sp(torch.eye(4), torch.tensor([0.5, 4.0, 1.0, 0.0]), k=1).x
     tensor([0., 4., 0., 0.])
     """
-    p = problem(A, y, k, tol=tol, weights=weights)
+    p = problem(A, y, k, tol=tol, max_steps=max_steps, weights=weights)
     choice = p.choice(select)
-    run = loop.run(
+    return p.recover(
         partial(step, p.A, p.y, choice=choice),
         loop.no_decrease,
         init(p.A, p.y, p.start(x0), choice=choice),
-        target=p.target,
-        max_steps=p.budget(max_steps),
-        watch=p.watch(on_step, lambda s: s.x),
+        on_step=on_step,
     )
-    return p.solution(run.state.x, run.state.atoms, run)
