@@ -266,7 +266,7 @@ def test_failure_while_writing_leaves_the_old_file(tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
-COMMAND = [sys.executable, "-m", "pursuit.cli"]
+COMMAND = [sys.executable, "-m", "pursuit"]
 
 
 def test_help_answers_at_once():
@@ -277,6 +277,21 @@ def test_help_answers_at_once():
         seconds.append(time.perf_counter() - begin)
     assert "compare" in said
     assert min(seconds) < 0.5
+
+
+def test_without_its_extra_the_command_says_what_to_install():
+    hide = "import sys, runpy; sys.modules['typer'] = None; runpy.run_module('pursuit', run_name='__main__')"
+    run = subprocess.run([sys.executable, "-c", hide], capture_output=True, text=True, check=False)
+    assert run.returncode == 1
+    assert run.stderr == "pursuit: typer is not installed; run: pip install 'pursuit[cli]'\n"
+
+
+def test_without_pywavelets_the_demo_says_what_to_install(tmp_path, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pywt", None)
+    code, _, err = pursuit(capsys, "compare", "ecg", "-o", tmp_path / "out")
+    assert code == 2
+    assert err == "pursuit: pywt is not installed; run: pip install 'pursuit[all]'\n"
+    assert not (tmp_path / "out").exists()
 
 
 def test_progress_bar_on_a_terminal_and_none_in_a_pipe(tmp_path):

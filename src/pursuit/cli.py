@@ -283,7 +283,3 @@ def _caption(oracle: float | None) -> str | None:
     if oracle is None:
         return "Ranked by residual: the truth is unknown, and more non-zeros always fit better."
     return f"Oracle (least squares on the k largest true coefficients): {oracle:.2f} dB"
-
-
-if __name__ == "__main__":
-    main()
