@@ -1,5 +1,6 @@
 """The command line end to end: every format, and bad input."""
 
+import contextlib
 import csv
 import json
 import os
@@ -169,6 +170,8 @@ def bad_files(folder):
     np.save(folder / "zero.npy", np.zeros((3, 20)))
     np.save(folder / "object.npy", np.array([{}], dtype=object), allow_pickle=True)
     np.save(folder / "negative.npy", -np.ones(20))
+    np.save(folder / "zeros.npy", 0 * Y)
+    np.save(folder / "cube.npy", Y[None])
     np.savez(folder / "two.npz", a=A, b=A)
     scipy.io.savemat(folder / "two.mat", {"a": A, "b": A})
     (folder / "broken.npy").write_bytes(b"not an array")
@@ -193,6 +196,7 @@ BAD = [
     (["compare", "--A", "ragged.csv", "--y", "y.npy", "-k", "2"], "between 2 and 3 values"),
     (["compare", "--A", "empty.csv", "--y", "y.npy", "-k", "2"], "the file is empty"),
     (["compare", "--A", "A.npy", "--y", "nan.npy", "-k", "2"], "NaN or infinite, the first at (0, 7)"),
+    (["compare", "--A", "A.npy", "--y", "zeros.npy", "-k", "2"], "y is zero everywhere"),
     (["compare", "--A", "A.npy", "--y", "short.npy", "-k", "2"], "y has shape (3, 5) but A has m=12"),
     (["compare", "--A", "A.npy", "--y", "square.npy", "-k", "2"], "--layout"),
     (["compare", "--A", "A.npy", "--y", "y.npy"], "-k missing"),
@@ -224,6 +228,7 @@ BAD = [
     ([*RECOVER, "--tol", "-1"], "tol is -1"),
     ([*RECOVER, "--max-steps", "-1"], "max_steps is -1"),
     ([*RECOVER[:-1], "out.txt"], "'.txt' is not one that can be written"),
+    (["recover", "A.npy", "cube.npy", "-k", "2", "-o", "out.csv"], "y has shape (1, 3, 12)"),
     ([*RECOVER[:-1], "A.npy/x.npy"], "cannot be written to"),
     (["recover", "A.npy", "y.npy", "-k", "2"], "output"),
     (["recover", "A.npy", "y.npy", "-o", "out.npy"], "neither k nor tol"),
@@ -294,26 +299,26 @@ def test_without_pywavelets_the_demo_says_what_to_install(tmp_path, capsys, monk
     assert not (tmp_path / "out").exists()
 
 
-def test_progress_bar_on_a_terminal_and_none_in_a_pipe(tmp_path):
-    command = [*COMMAND, "compare", "gaussian", "--signals", "2", "--methods", "omp", "-o", str(tmp_path)]
-    piped = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert piped.stderr == ""
-    assert "\x1b" not in piped.stdout
-
+def on_terminal(*command):
+    """What a command shows where standard error is a terminal."""
     ours, theirs = pty.openpty()
-    with subprocess.Popen(
-        command, stdout=subprocess.DEVNULL, stderr=theirs, env={**os.environ, "TERM": "xterm"}
-    ) as run:
+    environment = {**os.environ, "TERM": "xterm"}
+    with subprocess.Popen([*COMMAND, *command], stdout=subprocess.DEVNULL, stderr=theirs, env=environment) as run:
         os.close(theirs)
         shown = b""
-        while True:
-            try:
-                part = os.read(ours, 4096)
-            except OSError:  # the other side is closed
-                break
-            if not part:
-                break
-            shown += part
+        with contextlib.suppress(OSError):  # how Linux says that the other side is closed
+            while part := os.read(ours, 4096):
+                shown += part
     os.close(ours)
-    assert run.returncode == 0
-    assert b"comparing omp" in shown
+    assert run.returncode == 0, shown
+    return shown
+
+
+def test_progress_bar_on_a_terminal_and_none_in_a_pipe(data):
+    compare = ["compare", "gaussian", "--signals", "2", "--methods", "omp", "-o", str(data / "out")]
+    recover = ["recover", str(data / "A.npy"), str(data / "y.npy"), "-k", "2", "-o", str(data / "out.npy")]
+    for command, shown in ((compare, b"comparing omp"), (recover, b"omp step 2")):
+        piped = subprocess.run([*COMMAND, *command], capture_output=True, text=True, check=True)
+        assert piped.stderr == ""
+        assert "\x1b" not in piped.stdout
+        assert shown in on_terminal(*command)

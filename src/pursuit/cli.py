@@ -103,15 +103,18 @@ def recover(
         files.check_writable(output)
         matrix, values = _same_precision(files.read_array(A), files.read_array(y))
         values, columns = _as_rows("y", values, matrix.shape[-2], layout)
-        options = {"k": k, "tol": tol, "lam": lam, "max_steps": max_steps}
-        options = {name: value for name, value in options.items() if value is not None}
+        if values.ndim > 2 and output.suffix.lower() == ".csv":
+            raise ValueError(f"y has shape {values.shape}; a .csv file holds rows of one batch: write to .npy or .mat.")
+        given = {"k": k, "tol": tol, "lam": lam, "max_steps": max_steps}
+        options: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
         if x0 is not None:
             start = files.read_array(x0)
             options["x0"] = (start.T if columns else start).astype(values.dtype)
         if weights is not None:
             options["weights"] = files.read_array(weights).astype(values.real.dtype)
-        with progress(method, 1) as advance:
-            advance(method)
+        with progress(method, None) as advance:
+            if advance is not None:
+                options["on_step"] = lambda iterate: advance(f"step {iterate.step}")
             solution = solve(matrix, values, method, **options)
         files.write_array(output, solution.x.T if columns else solution.x)
         codes, counts = np.unique(solution.status, return_counts=True)
@@ -149,10 +152,10 @@ def _fail(message: str) -> NoReturn:
 
 
 @contextlib.contextmanager
-def progress(what: str, total: int) -> Iterator[Callable[[str], Any]]:
-    """A progress bar on a terminal, nothing in a pipe; yields a function to call with the name of each part begun."""
+def progress(what: str, total: int | None) -> Iterator[Callable[[str], Any] | None]:
+    """A progress bar on a terminal; yields a function to call with the name of each part begun, None in a pipe."""
     if not sys.stderr.isatty():
-        yield lambda name: None
+        yield None
         return
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
@@ -170,7 +173,7 @@ def progress(what: str, total: int) -> Iterator[Callable[[str], Any]]:
 
         def advance(name: str) -> None:
             nonlocal begun
-            bar.update(task, description=f"{what} {name}" if name != what else what, completed=begun)
+            bar.update(task, description=f"{what} {name}", completed=begun)
             begun += 1
 
         yield advance
@@ -213,6 +216,8 @@ def _given(
     matrix, values = _same_precision(read_array(A), read_array(y))
     values, columns = _as_rows("y", values, matrix.shape[-2], layout)
     checked = problem(matrix, values, k)
+    if not checked.y.any():
+        raise ValueError("y is zero everywhere; needed are measurements of something.")
     truth = None
     if x is not None:
         true = read_array(x)

@@ -47,7 +47,7 @@ def read_array(spec: str | Path) -> Any:
         raise ValueError(f"{path}: no such file; give the path of a {suffix} file.")
     try:
         array = readers[suffix](path, name)
-    except _Unclear:
+    except (_Unclear, ModuleNotFoundError):
         raise
     except Exception as error:
         raise ValueError(f"{path}: cannot be read as {suffix} ({error}); save it again as {FORMATS}.") from None
