@@ -33,6 +33,14 @@ class Iterate(NamedTuple):
     residual_norm : (*batch,)
     status : (*batch,)
         Codes of `Status`; 0 where the item is still running.
+
+    Examples
+    --------
+    >>> import torch, pursuit
+    >>> history = []
+    >>> sol = pursuit.omp(torch.eye(3), torch.tensor([0.0, 2.0, 1.0]), k=2, on_step=history.append)
+    >>> [step.residual_norm.item() for step in history]
+    [1.0, 0.0]
     """
 
     step: int

@@ -40,6 +40,18 @@ class Operator:
         Of the signals and measurements.
     batch_shape : torch.Size
         The operator's own batch: `()` for one operator shared by all signals.
+
+    Examples
+    --------
+    >>> import torch, pursuit
+    >>> class Difference(pursuit.Operator):
+    ...     shape, dtype, device = (3, 4), torch.float64, torch.device("cpu")
+    ...     def forward(self, x):
+    ...         return x[..., 1:] - x[..., :-1]
+    ...     def adjoint(self, y):
+    ...         return torch.nn.functional.pad(y, (1, 0)) - torch.nn.functional.pad(y, (0, 1))
+    >>> pursuit.adjoint_gap(Difference()) < 1e-12
+    True
     """
 
     shape: tuple[int, int]
@@ -159,6 +171,18 @@ class SubsampledFourier(Operator):
         The default makes the columns unit vectors.
     dtype : complex dtype, default torch.complex128
     device : optional
+
+    Raises
+    ------
+    ValueError
+        If the rows are not whole numbers or the dtype is not complex.
+
+    Examples
+    --------
+    >>> import torch, pursuit
+    >>> A = pursuit.SubsampledFourier([0, 2], n=4, scale=1)
+    >>> A.forward(torch.tensor([1, 2, 3, 4], dtype=A.dtype)).real
+    tensor([10., -2.], dtype=torch.float64)
     """
 
     def __init__(
@@ -216,6 +240,18 @@ class Convolution(Operator):
         (m = n + length - 1); "same" pads with zeros and keeps the central n; "valid" keeps only samples that the
         whole kernel covers (m = n - length + 1). For "circular" and "same" the kernel is centred at its sample
         `length // 2`, so that a spike stays where it is.
+
+    Raises
+    ------
+    ValueError
+        If the kernel is empty or longer than the signal, or the boundary is none of these.
+
+    Examples
+    --------
+    >>> import torch, pursuit
+    >>> A = pursuit.Convolution(torch.tensor([1.0, 2.0, 1.0]), n=5, boundary="same")
+    >>> A.forward(torch.tensor([0.0, 0.0, 1.0, 0.0, 0.0])).round(decimals=4).abs()
+    tensor([0., 1., 2., 1., 0.])
     """
 
     def __init__(self, kernel: Tensor, n: int, boundary: str = "circular"):
@@ -286,6 +322,18 @@ class Compose(Operator):
     ----------
     *operators : Operator
         From the measurement side to the signal side; inner sizes, dtypes and devices must agree.
+
+    Raises
+    ------
+    ValueError
+        If they do not fit together.
+
+    Examples
+    --------
+    >>> import torch, pursuit
+    >>> half, double = pursuit.Dense(torch.eye(2, 3) / 2), pursuit.Dense(2 * torch.eye(3))
+    >>> pursuit.Compose(half, double).forward(torch.tensor([1.0, 2.0, 3.0]))
+    tensor([1., 2.])
     """
 
     def __init__(self, *operators: Operator):
@@ -336,6 +384,18 @@ class ColumnScaled(Operator):
     ----------
     operator : Operator
     scale : Tensor (n,) or (*batch, n)
+
+    Raises
+    ------
+    ValueError
+        If the scale does not fit the operator.
+
+    Examples
+    --------
+    >>> import torch, pursuit
+    >>> A = pursuit.ColumnScaled(pursuit.Dense(torch.eye(2)), torch.tensor([3.0, 4.0]))
+    >>> A.column_norms()
+    tensor([3., 4.])
     """
 
     def __init__(self, operator: Operator, scale: Tensor):
@@ -407,6 +467,18 @@ class Callables(Operator):
     shape : (m, n)
     dtype : default torch.float64
     device : default CPU
+
+    Raises
+    ------
+    TypeError
+        If the dtype is not one of float32, float64, complex64, complex128.
+
+    Examples
+    --------
+    >>> import torch, pursuit
+    >>> flip = pursuit.Callables(lambda x: x.flip(-1), lambda y: y.flip(-1), (3, 3), dtype=torch.float32)
+    >>> pursuit.omp(flip, torch.tensor([0.0, 0.0, 7.0]), k=1).x
+    tensor([7., 0., 0.])
     """
 
     def __init__(
@@ -483,6 +555,21 @@ def from_physics(
         Shape of one signal as the physics takes it, for example `(1, 64, 64)`; `n` is its product.
     dtype, device
         Of the signals.
+
+    Returns
+    -------
+    Operator
+
+    Examples
+    --------
+    >>> import torch, pursuit
+    >>> class Mask:
+    ...     def A(self, x):
+    ...         return x[..., ::2]
+    ...     def A_adjoint(self, y):
+    ...         return torch.stack([y, 0 * y], dim=-1).flatten(-2)
+    >>> pursuit.from_physics(Mask(), signal_shape=(1, 2, 4))
+    Callables(shape=(4, 8), dtype=torch.float32)
     """
     signal = tuple(int(s) for s in signal_shape)
     probe = physics.A(torch.zeros(1, *signal, dtype=dtype, device=device))

@@ -10,7 +10,15 @@ import numpy as np
 
 
 class Status(IntEnum):
-    """Why a solver stopped, one code per signal."""
+    """Why a solver stopped, one code per signal.
+
+    Examples
+    --------
+    >>> import torch, pursuit
+    >>> sol = pursuit.omp(torch.eye(3), torch.ones(2, 3), k=1)
+    >>> pursuit.Status(int(sol.status[0])).message
+    'all k atoms were chosen'
+    """
 
     RUNNING = 0
     TOLERANCE = 1
@@ -49,7 +57,15 @@ _MESSAGES = {
 
 
 class RecoveryError(RuntimeError):
-    """A solver ended without what was asked; raised by `Solution.check`."""
+    """A solver ended without what was asked; raised by `Solution.check`.
+
+    Examples
+    --------
+    >>> import torch, pursuit
+    >>> pursuit.iht(torch.ones(1, 1), torch.ones(1), k=1, eta=0.1, max_steps=2).check()
+    Traceback (most recent call last):
+    pursuit.solution.RecoveryError: the signal: max_steps was reached first: pass a larger max_steps or a looser tol.
+    """
 
 
 @dataclass(frozen=True)
@@ -68,6 +84,12 @@ class Solution:
         Steps taken.
     status : (*batch,) int64
         Codes of `Status`.
+
+    Examples
+    --------
+    >>> import numpy as np, pursuit
+    >>> pursuit.omp(2 * np.eye(3), np.array([[0.0, 4.0, 0.0]]), k=1).x
+    array([[0., 2., 0.]])
     """
 
     x: Any
