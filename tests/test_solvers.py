@@ -348,6 +348,11 @@ def test_sea_keeps_the_best_residual_so_far():
     assert_close(sol.residual_norm, residual(A, y, sol.x))
 
 
+def largest(x, k):
+    """Each signal cut down to its k largest entries."""
+    return x * (x.abs() >= x.abs().topk(k).values[..., -1:])
+
+
 @pytest.mark.parametrize("start", ["omp", "els", "htp", "iht"])
 def test_sea_is_never_worse_than_the_support_it_starts_from(start):
     A, _, y = many(REAL, count=30, m=12, n=32, k=4, noise=0.1)
@@ -356,6 +361,18 @@ def test_sea_is_never_worse_than_the_support_it_starts_from(start):
     sol = pursuit.sea(A, y, 4, x0=warm.x, max_steps=60)
     assert (sol.residual_norm <= residual(A, y, fitted) * (1 + 1e-12)).all()
     assert (sol.residual_norm < warm.residual_norm * (1 - 1e-6)).any()
+
+
+@pytest.mark.parametrize("name", ["sea", "iht", "htp", "ompr", "els"])
+@pytest.mark.parametrize("start", SOLVERS)
+def test_any_solvers_result_is_a_warm_start(start, name):
+    A, _, y = many(COMPLEX, count=10, m=12, n=32, k=4, noise=0.1)
+    warm = recover(start, A, y, 4)
+    sol = recover(name, A, y, 4, x0=warm.x)
+    assert sol.x.isfinite().all()
+    if name in ("sea", "ompr", "els"):  # these fit the start's support first, and keep the best
+        fitted = torch.stack([refit(a, b, x) for a, b, x in zip(A, y, largest(warm.x, 4), strict=True)])
+        assert (sol.residual_norm <= residual(A, y, fitted) * (1 + 1e-12)).all()
 
 
 def test_sea_stops_at_a_zero_residual():

@@ -208,9 +208,9 @@ def _given(
     extra = [name for name, value in unused.items() if value is not None]
     if extra:
         raise ValueError(f"{', '.join(extra)}: only for a named problem, not with --A and --y.")
+    from .adapters import as_operator, as_tensor
     from .files import read_array
     from .inputs import problem
-    from .operators import as_operator, as_tensor
     from .problems import Instance
 
     matrix, values = _same_precision(read_array(A), read_array(y))

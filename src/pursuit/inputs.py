@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from . import loop
+from .adapters import as_operator, as_tensor
 from .checks import expands, finite, number, plain, whole
-from .operators import ColumnScaled, Operator, as_operator, as_tensor, spectral_norm_squared
+from .operators import ColumnScaled, Operator, spectral_norm_squared
 from .selection import Atoms, Choice, Selection, compact
 from .solution import Solution, Status
 
