@@ -42,12 +42,14 @@ def draw(path: Path, instance: Instance, rows: Sequence[Row], oracle_db: float |
         _plot(axes[0], truth, BLACK, "truth")
     _plot_measurements(axes[1 if truth is not None else 0], _shown(_one(instance.y, item)), complex_valued)
     count = instance.y.shape[:-1].numel()
-    measure, over = "NMSE" if truth is not None else "residual", " over all signals" if count > 1 else ""
+    measure, behind = ("NMSE", ", truth in grey") if truth is not None else ("residual", "")
+    over = " over all signals" if count > 1 else ""
     for ax, row, colour in zip(axes[-len(best) :], best, BEST, strict=False):
         if truth is not None:
-            _plot(ax, truth, "0.75", None)
+            _plot(ax, truth, "0.6", None)
         _plot(ax, _shown(instance.signal(_one(row.x, item))), colour, None)
-        ax.set_title(f"{row.method}: {measure} {row.error_db:.1f} dB{over}", loc="left", fontsize=9, color=colour)
+        title = f"{row.method}: {measure} {row.error_db:.1f} dB{over}{behind}"
+        ax.set_title(title, loc="left", fontsize=9, color=colour)
     length = len(_shown(instance.signal(_one(rows[0].x, item))))
     signals[0].set_xlim(-0.02 * length, 1.02 * length)
     for ax in signals[1:]:
