@@ -535,3 +535,53 @@ def test_real_operators_take_complex_measurements(method, form):
     wanted = solve(A.to(y.dtype), y, method)
     found = solve(FORMS[form](A), y, method)
     torch.testing.assert_close(found.x, wanted.x, rtol=1e-8, atol=1e-8)
+
+
+def test_known_column_norms_save_the_products_and_give_the_same():
+    matrix = torch.randn(24, 40, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    y, calls = matrix[:, 3] - matrix[:, 7], []
+
+    def forward(x):
+        calls.append(x.shape)
+        return x @ matrix.T
+
+    triple = (forward, lambda y: y @ matrix, (24, 40))
+    wanted = pursuit.htp(pursuit.as_operator(triple), y, 2, max_steps=1)
+    assert calls.pop(0) == (40, 40)  # the unit vectors
+    spent = len(calls)
+    calls.clear()
+    norms = matrix.norm(dim=0)
+    for known in (norms, norms.numpy()):
+        found = pursuit.htp(pursuit.as_operator(triple, column_norms=known), y, 2, max_steps=1)
+        torch.testing.assert_close(found.x, wanted.x)
+        assert len(calls) == spent
+        calls.clear()
+    unit = pursuit.as_operator((forward, triple[1], triple[2]), column_norms=1.0)
+    assert torch.equal(unit.column_norms(), torch.ones(40, dtype=torch.float64))
+
+
+@pytest.mark.parametrize("norms", [-1.0, np.nan, np.ones(3), "one"])
+def test_column_norms_that_cannot_be_norms_are_refused(norms):
+    with pytest.raises((TypeError, ValueError), match="column_norms"):
+        pursuit.as_operator((lambda x: x, lambda y: y, (4, 4)), column_norms=norms)
+
+
+def test_column_norms_of_a_matrix_are_not_asked_for():
+    with pytest.raises(ValueError, match="knows its own"):
+        pursuit.as_operator(np.eye(3), column_norms=1.0)
+
+
+def test_atoms_of_a_long_operator_are_found_in_parts(monkeypatch):
+    matrix = torch.randn(5, 12, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    sizes = []
+
+    def forward(x):
+        sizes.append(x.numel())
+        return x @ matrix.T
+
+    op = pursuit.Callables(forward, lambda y: y @ matrix, (5, 12))
+    monkeypatch.setattr("pursuit.operators.PROBES", 30)
+    index = torch.arange(12).reshape(2, 2, 3)
+    torch.testing.assert_close(op.columns(index), matrix[:, index].permute(1, 2, 0, 3))
+    torch.testing.assert_close(op.column_norms(), matrix.norm(dim=0))
+    assert max(sizes) <= 30

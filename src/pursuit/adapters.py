@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .checks import number
 from .operators import DTYPES, Dense, Operator, check_dtype
 
 
@@ -23,11 +24,13 @@ class Callables(Operator):
     shape : (m, n)
     dtype : default torch.float64
     device : default CPU
+    column_norms : float or array (n,), optional
+        The norms of the columns where they are known; to find them out takes n products.
 
     Raises
     ------
-    TypeError
-        If the dtype is not one of float32, float64, complex64, complex128.
+    TypeError, ValueError
+        If the dtype is not one of float32, float64, complex64, complex128, or the norms cannot be norms.
 
     Examples
     --------
@@ -45,17 +48,54 @@ class Callables(Operator):
         *,
         dtype: torch.dtype = torch.float64,
         device: torch.device | str | None = None,
+        column_norms: Any = None,
     ):
         check_dtype("the operator", dtype)
         self._forward, self._adjoint = forward, adjoint
         self.shape = (int(shape[0]), int(shape[1]))
         self.dtype, self.device = dtype, torch.device(device or "cpu")
+        self._norms = None if column_norms is None else self._known(column_norms)
 
     def forward(self, x: Tensor) -> Tensor:
         return _sized(self._forward(x), x, self.shape[0], "forward")
 
     def adjoint(self, y: Tensor) -> Tensor:
         return _sized(self._adjoint(y), y, self.shape[1], "adjoint")
+
+    def column_norms(self) -> Tensor:
+        return super().column_norms() if self._norms is None else self._norms
+
+    def _known(self, norms: Any) -> Tensor:
+        n = self.shape[1]
+        norms = number("column_norms", norms, torch.Size([n]), torch.empty(0, dtype=self.dtype, device=self.device))
+        return norms.clone()
+
+
+class Sparse(Callables):
+    """A SciPy sparse matrix, which knows its columns.
+
+    Parameters
+    ----------
+    matrix : SciPy sparse matrix (m, n)
+    device : default CPU
+        Of the signals; the products are taken on the CPU.
+    """
+
+    def __init__(self, matrix: Any, *, device: torch.device | str | None = None):
+        rows, self._columns = matrix.tocsr(), matrix.tocsc()
+        back = rows.conj().T.tocsr()
+        super().__init__(
+            lambda x: _Outside.apply(x, rows.__matmul__, back.__matmul__),
+            lambda y: _Outside.apply(y, back.__matmul__, rows.__matmul__),
+            matrix.shape,
+            dtype=_torch_dtype(matrix.dtype),
+            device=device,
+        )
+        self._norms = torch.from_numpy(np.sqrt(np.asarray(abs(rows).power(2).sum(axis=0)).ravel())).to(self.device)
+
+    def columns(self, index: Tensor) -> Tensor:
+        atoms = torch.from_numpy(self._columns[:, index.reshape(-1).cpu().numpy()].T.toarray())
+        return atoms.to(self.device).reshape(*index.shape, self.shape[0]).mT
 
 
 class _Outside(torch.autograd.Function):
@@ -78,29 +118,13 @@ class _Outside(torch.autograd.Function):
         return _Outside.apply(grad[0], back, apply), None, None
 
 
-def _from_numpy_maps(
-    apply: Callable,
-    back: Callable,
-    shape: tuple[int, int],
-    dtype: torch.dtype,
-    device: torch.device | str | None,
-) -> Operator:
-    """An operator from two maps on NumPy matrices whose columns are signals."""
-    return Callables(
-        lambda x: _Outside.apply(x, apply, back),
-        lambda y: _Outside.apply(y, back, apply),
-        shape,
-        dtype=dtype,
-        device=device,
-    )
-
-
 def from_physics(
     physics: Any,
     signal_shape: Sequence[int],
     *,
     dtype: torch.dtype = torch.float32,
     device: torch.device | str | None = None,
+    column_norms: Any = None,
 ) -> Operator:
     """A DeepInverse linear physics, by its `A` and `A_adjoint`, on flattened signals.
 
@@ -111,6 +135,8 @@ def from_physics(
         Shape of one signal as the physics takes it, for example `(1, 64, 64)`; `n` is its product.
     dtype, device
         Of the signals.
+    column_norms : float or array (n,), optional
+        The norms of the columns where they are known; to find them out takes n products.
 
     Returns
     -------
@@ -138,10 +164,17 @@ def from_physics(
     def adjoint(y: Tensor) -> Tensor:
         return physics.A_adjoint(y.reshape(-1, *measured)).reshape(*y.shape[:-1], math.prod(signal))
 
-    return Callables(forward, adjoint, (math.prod(measured), math.prod(signal)), dtype=dtype, device=device)
+    shape = (math.prod(measured), math.prod(signal))
+    return Callables(forward, adjoint, shape, dtype=dtype, device=device, column_norms=column_norms)
 
 
-def as_operator(A: Any, *, dtype: torch.dtype | None = None, device: torch.device | str | None = None) -> Operator:
+def as_operator(
+    A: Any,
+    *,
+    dtype: torch.dtype | None = None,
+    device: torch.device | str | None = None,
+    column_norms: Any = None,
+) -> Operator:
     """Make an `Operator` of anything that acts like a matrix.
 
     Parameters
@@ -152,6 +185,9 @@ DeepInverse linear physics with an `img_size`, or a triple `(forward, adjoint, (
         For an `A` that knows no dtype of its own (triples, physics); others keep theirs.
     device : optional
         For an `A` that lives on no device of its own.
+    column_norms : float or array (n,), optional
+        For an `A` that only multiplies (triples, `LinearOperator`s, physics): the norms of its columns where they are
+        known; to find them out takes n products.
 
     Returns
     -------
@@ -171,39 +207,56 @@ DeepInverse linear physics with an `img_size`, or a triple `(forward, adjoint, (
     >>> pursuit.adjoint_gap(double) < 1e-12
     True
     """
+    if isinstance(A, tuple) and len(A) == 3 and callable(A[0]):
+        return Callables(*A, dtype=dtype or torch.float64, device=device, column_norms=column_norms)
+    if hasattr(A, "A_adjoint") and hasattr(A, "A"):
+        shape = _signal_shape(A)
+        return from_physics(A, shape, dtype=dtype or torch.float32, device=device, column_norms=column_norms)
+    if hasattr(A, "rmatmat"):  # SciPy's LinearOperator, and PyLops', which is one
+        return _linear_operator(A, device, column_norms)
+    if column_norms is not None:
+        raise ValueError(f"column_norms were given for a {type(A).__name__}, which knows its own; leave them out.")
     if isinstance(A, Operator):
         return A
     if isinstance(A, Tensor):
         if A.layout != torch.strided:
             raise ValueError(f"A is a torch tensor of layout {A.layout}; pass A.to_dense() or a SciPy sparse matrix.")
         return Dense(A)
-    if isinstance(A, tuple) and len(A) == 3 and callable(A[0]):
-        return Callables(A[0], A[1], A[2], dtype=dtype or torch.float64, device=device)
-    if hasattr(A, "A_adjoint") and hasattr(A, "A"):
-        signal_shape = getattr(A, "img_size", None) or getattr(A, "img_shape", None)
-        if signal_shape is None:
-            raise ValueError(
-                "this physics does not say its signal's shape; use pursuit.from_physics(physics, signal_shape=...)."
-            )
-        return from_physics(A, signal_shape, dtype=dtype or torch.float32, device=device)
-    if hasattr(A, "rmatmat"):  # SciPy's LinearOperator, and PyLops', which is one
-        if not getattr(A, "clinear", True) and np.issubdtype(A.dtype, np.complexfloating):
-            raise ValueError(
-                f"A is a {type(A).__name__} that is linear for real factors only (its clinear is False), so A (i x) is "
-                "not i A x; needed is a complex-linear one, for example pylops' FFT with real=False."
-            )
-        return _from_numpy_maps(A.matmat, A.rmatmat, A.shape, _torch_dtype(A.dtype), device)
     if hasattr(A, "tocsr"):
         if len(A.shape) != 2:
             raise ValueError(f"A has shape {A.shape}; a sparse matrix needs shape (m, n).")
-        rows = A.tocsr()
-        back = rows.conj().T.tocsr()
-        return _from_numpy_maps(rows.__matmul__, back.__matmul__, A.shape, _torch_dtype(A.dtype), device)
+        return Sparse(A, device=device)
     if isinstance(A, np.ndarray | list | tuple):
         return Dense(as_tensor("A", A).to(device))
     raise TypeError(
         f"A is a {type(A).__name__}; needed is a matrix (torch or NumPy), a SciPy sparse matrix, a LinearOperator, "
         "a pursuit Operator, a linear physics, or a (forward, adjoint, shape) triple."
+    )
+
+
+def _signal_shape(physics: Any) -> Sequence[int]:
+    shape = getattr(physics, "img_size", None) or getattr(physics, "img_shape", None)
+    if shape is None:
+        raise ValueError(
+            "this physics does not say its signal's shape; use pursuit.from_physics(physics, signal_shape=...)."
+        )
+    return shape
+
+
+def _linear_operator(A: Any, device: torch.device | str | None, column_norms: Any) -> Operator:
+    """SciPy's or PyLops' operator, by its products with NumPy matrices whose columns are signals."""
+    if not getattr(A, "clinear", True) and np.issubdtype(A.dtype, np.complexfloating):
+        raise ValueError(
+            f"A is a {type(A).__name__} that is linear for real factors only (its clinear is False), so A (i x) is "
+            "not i A x; needed is a complex-linear one, for example pylops' FFT with real=False."
+        )
+    return Callables(
+        lambda x: _Outside.apply(x, A.matmat, A.rmatmat),
+        lambda y: _Outside.apply(y, A.rmatmat, A.matmat),
+        A.shape,
+        dtype=_torch_dtype(A.dtype),
+        device=device,
+        column_norms=column_norms,
     )
 
 

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 DTYPES = (torch.float32, torch.float64, torch.complex64, torch.complex128)
+PROBES = 2**22  # entries of the unit vectors, or of the atoms, that are formed at a time to find atoms out
 
 
 def gather_last(values: Tensor, index: Tensor) -> Tensor:
@@ -67,14 +68,17 @@ class Operator:
 
     def columns(self, index: Tensor) -> Tensor:
         """The atoms `A[:, index]`: `(*batch, p) -> (*batch, m, p)`."""
-        unit = torch.nn.functional.one_hot(index, self.shape[1]).to(self.dtype)
-        return self.forward(unit).mT
+        if self.batch_shape:
+            raise NotImplementedError(f"{type(self).__name__} has a batch and must define columns(index)")
+        m, n = self.shape
+        parts = index.reshape(-1).split(max(1, PROBES // n))
+        atoms = [self.forward(torch.nn.functional.one_hot(part, n).to(self.dtype)) for part in parts]
+        return torch.cat(atoms).reshape(*index.shape, m).mT
 
     def column_norms(self) -> Tensor:
         """Euclidean norm of every atom, `(*batch_shape, n)`, real."""
-        n = self.shape[1]
-        chunk = max(1, 2**22 // max(self.shape))
-        parts = torch.arange(n, device=self.device).split(chunk)
+        m, n = self.shape
+        parts = torch.arange(n, device=self.device).split(max(1, PROBES // m))
         return torch.cat([torch.linalg.vector_norm(self.columns(part), dim=-2) for part in parts], dim=-1)
 
     def to_dense(self) -> Tensor:
