@@ -478,11 +478,12 @@ def spectral_norm_squared(A: Operator, *, steps: int = 64) -> Tensor:
             for _ in range(2):  # twice is enough
                 w = w - (basis @ (basis.mH @ w.unsqueeze(-1))).squeeze(-1)
             norm = torch.linalg.vector_norm(w, dim=-1, keepdim=True)
-            # An invariant subspace ends the search; zero vectors add zero eigenvalues, which change no maximum.
-            small = norm <= 1e3 * torch.finfo(norm.dtype).eps * torch.linalg.vector_norm(
-                images[0], dim=-1, keepdim=True
-            )
+            # In an invariant subspace nothing new is left; zero vectors add zero eigenvalues, which change no maximum.
+            first = torch.linalg.vector_norm(images[0], dim=-1, keepdim=True)
+            small = norm <= 1e3 * torch.finfo(norm.dtype).eps * first
             V.append(torch.where(small, 0, w / torch.where(small, 1, norm)))
+            if small.all():
+                break
         T = torch.stack(V[:-1], dim=-1).mH @ torch.stack(images, dim=-1)
         return torch.linalg.eigvalsh((T + T.mH) / 2)[..., -1]
 
