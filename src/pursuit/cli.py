@@ -142,7 +142,7 @@ def stated_errors() -> Iterator[None]:
     except ModuleNotFoundError as error:
         _fail(f"{error.name} is not installed; run: pip install 'pursuit[all]'")
     except KeyboardInterrupt:
-        typer.echo("stopped; nothing was written.", err=True)
+        typer.echo("pursuit: stopped.", err=True)
         raise typer.Exit(130) from None
 
 

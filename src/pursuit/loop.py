@@ -89,6 +89,13 @@ def no_decrease(old: State, new: State) -> Tensor:
     return torch.where(_norm(new.r) < _norm(old.r), Status.RUNNING, Status.NO_DECREASE)
 
 
+def stationary(old: Any, new: Any) -> Tensor:
+    """Stop where the step moved `x` by no more than rounding."""
+    change, size = _norm(new.x - old.x), _norm(new.x)
+    still = change <= 10 * torch.finfo(size.dtype).eps * size
+    return torch.where(still, Status.STATIONARY, Status.RUNNING)
+
+
 def lower(r: Tensor, best: Tensor) -> Tensor:
     """Where the residual `r (*batch, m)` is smaller than the best so far, `(*batch, 1)`."""
     return (_norm(r) < _norm(best)).unsqueeze(-1)
@@ -110,10 +117,3 @@ def _choose(where: Tensor, new: Any, old: Any) -> Any:
     if not isinstance(new, Tensor) or new is old:
         return new
     return torch.where(where.reshape(where.shape + (1,) * (new.ndim - where.ndim)), new, old)
-
-
-def stationary(old: Any, new: Any) -> Tensor:
-    """Stop where the step moved `x` by no more than rounding."""
-    change, size = _norm(new.x - old.x), _norm(new.x)
-    still = change <= 10 * torch.finfo(size.dtype).eps * size
-    return torch.where(still, Status.STATIONARY, Status.RUNNING)

@@ -21,6 +21,7 @@ class Instance:
     name : str
     A : Operator
     y : Tensor (*batch, m)
+        Of the operator's dtype.
     k : int
         Sparsity to solve for.
     x : Tensor (*batch, n), optional
