@@ -585,3 +585,21 @@ def test_atoms_of_a_long_operator_are_found_in_parts(monkeypatch):
     torch.testing.assert_close(op.columns(index), matrix[:, index].permute(1, 2, 0, 3))
     torch.testing.assert_close(op.column_norms(), matrix.norm(dim=0))
     assert max(sizes) <= 30
+
+
+@pytest.mark.parametrize("name", ["img_size", "imsize", "img_shape"])
+def test_a_physics_may_say_its_shape_by_any_of_its_names(name):
+    class Physics:
+        img_size = None
+
+        def A(self, x):
+            return x[..., ::2]
+
+        def A_adjoint(self, y):
+            return torch.stack([y, 0 * y], dim=-1).flatten(-2)
+
+    physics = Physics()
+    setattr(physics, name, (1, 2, 4))
+    op = pursuit.as_operator(physics)
+    assert op.shape == (4, 8)
+    assert pursuit.adjoint_gap(op) < 1e-6

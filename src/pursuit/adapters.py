@@ -235,7 +235,8 @@ DeepInverse linear physics with an `img_size`, or a triple `(forward, adjoint, (
 
 
 def _signal_shape(physics: Any) -> Sequence[int]:
-    shape = getattr(physics, "img_size", None) or getattr(physics, "img_shape", None)
+    names = ("img_size", "imsize", "img_shape")  # DeepInverse's classes do not agree on one
+    shape = next((shape for shape in (getattr(physics, name, None) for name in names) if shape is not None), None)
     if shape is None:
         raise ValueError(
             "this physics does not say its signal's shape; use pursuit.from_physics(physics, signal_shape=...)."
