@@ -1,3 +1,6 @@
+from . import nets as nets
+from . import theory as theory
+from . import training as training
 from .adapters import Callables as Callables
 from .adapters import adjoint_gap as adjoint_gap
 from .adapters import as_operator as as_operator
@@ -9,7 +12,11 @@ from .operators import Convolution as Convolution
 from .operators import Dense as Dense
 from .operators import Operator as Operator
 from .operators import SubsampledFourier as SubsampledFourier
+from .relaxations import neuralsort as neuralsort
+from .relaxations import sinkhorn_sort as sinkhorn_sort
+from .relaxations import softsort as softsort
 from .selection import Hard as Hard
+from .selection import Relaxed as Relaxed
 from .solution import RecoveryError as RecoveryError
 from .solution import Solution as Solution
 from .solution import Status as Status

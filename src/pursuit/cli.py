@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 from typer.exceptions import TyperException
+
+from .cli_train import train
+from .console import progress, stated_errors
 
 if TYPE_CHECKING:
     from .comparison import Row
@@ -21,6 +23,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Sparse recovery: find x with few non-zeros from y = A x + e.",
 )
+
+app.command()(train)
 
 PROBLEMS = ("ecg", "gaussian", "fourier", "deconvolution")
 FILES = "A .npy, .npz (file.npz:key), .mat (file.mat:name) or .csv file"
@@ -122,6 +126,37 @@ def recover(
             typer.echo(f"{count} of {counts.sum()}: {status.message}", err=not status.ok)
 
 
+@app.command()
+def reproduce(
+    experiment: Annotated[
+        str | None, typer.Argument(help="Name of the experiment; without one, they are listed.")
+    ] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="A small form, under two minutes on two cores.")] = False,
+    seed: Annotated[int, typer.Option(help="Of all that is drawn.")] = 0,
+    jobs: Annotated[int, typer.Option(help="Processes to work in.")] = 1,
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="Folder to write to.")] = None,
+) -> None:
+    """Run an experiment of the papers, or go on with it: tables, settings and a picture beside the published numbers.
+
+    Example: pursuit reproduce dgu-fig2 --quick
+    """
+    with stated_errors():
+        from . import reproduce as experiments
+
+        if experiment is None:
+            for name, shown in experiments.EXPERIMENTS.items():
+                typer.echo(f"{name:20} {shown}")
+            return
+        if jobs < 1:
+            raise ValueError(f"--jobs is {jobs}; needed is at least 1.")
+        total = len(experiments.module(experiment).cells(quick=quick, seed=seed))
+        folder = output or Path("runs") / (f"{experiment}-quick" if quick else experiment)
+        with progress(experiment, total) as advance:
+            tables = experiments.reproduce(experiment, folder, quick=quick, seed=seed, jobs=jobs, started=advance)
+        names = [*(f"{table}.csv" for table in tables), "settings.json", "figure.png"]
+        typer.echo(f"written: {', '.join(str(folder / name) for name in names)}")
+
+
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command line, by default with the process's arguments; without any it says what there is."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
@@ -130,53 +165,6 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     except TyperException as error:
         typer.echo(f"pursuit: {error.format_message()} See pursuit --help.", err=True)
         sys.exit(2)
-
-
-@contextlib.contextmanager
-def stated_errors() -> Iterator[None]:
-    """Bad input ends with one line and status 2, not with a traceback."""
-    try:
-        yield
-    except (ValueError, TypeError) as error:
-        _fail(str(error))
-    except ModuleNotFoundError as error:
-        _fail(f"{error.name} is not installed; run: pip install 'pursuit[all]'")
-    except KeyboardInterrupt:
-        typer.echo("pursuit: stopped.", err=True)
-        raise typer.Exit(130) from None
-
-
-def _fail(message: str) -> NoReturn:
-    typer.echo(f"pursuit: {' '.join(message.split())}", err=True)
-    raise typer.Exit(2)
-
-
-@contextlib.contextmanager
-def progress(what: str, total: int | None) -> Iterator[Callable[[str], Any] | None]:
-    """A progress bar on a terminal; yields a function to call with the name of each part begun, None in a pipe."""
-    if not sys.stderr.isatty():
-        yield None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-
-    columns = (
-        SpinnerColumn(),
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-    )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(what, total=total)
-        begun = 0
-
-        def advance(name: str) -> None:
-            nonlocal begun
-            bar.update(task, description=f"{what} {name}", completed=begun)
-            begun += 1
-
-        yield advance
 
 
 def _named(problem: str, *, k: int | None, signals: int | None, seed: int | None, given: dict[str, Any]) -> Instance:

@@ -5,19 +5,16 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
-import platform
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from . import metrics
-from .files import write_whole
+from .files import environment, write_whole
 from .problems import Instance
 from .solution import Solution, Status
 from .solve import methods, solver
@@ -161,8 +158,6 @@ def write_table(path: Path, rows: Sequence[Row]) -> None:
 
 def write_settings(path: Path, instance: Instance, **more: Any) -> None:
     """What was run, with which versions and on what machine, as JSON."""
-    from importlib.metadata import version
-
     record = {
         "problem": instance.name,
         "k": instance.k,
@@ -170,7 +165,6 @@ def write_settings(path: Path, instance: Instance, **more: Any) -> None:
         "dtype": str(instance.y.dtype).removeprefix("torch."),
         **instance.settings,
         **more,
-        "versions": {"python": platform.python_version(), **{p: version(p) for p in ("pursuit", "torch", "numpy")}},
-        "machine": {"processor": platform.machine(), "cores": os.cpu_count(), "threads": torch.get_num_threads()},
+        **environment(),
     }
     write_whole(path, lambda file: file.write((json.dumps(record, indent=2) + "\n").encode()))

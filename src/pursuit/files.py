@@ -114,6 +114,20 @@ def write_whole(path: Path, save: Callable[[Any], None]) -> None:
         raise
 
 
+def environment() -> dict[str, Any]:
+    """Versions and machine, for the record beside every result."""
+    import os
+    import platform
+    from importlib.metadata import version
+
+    import torch
+
+    return {
+        "versions": {"python": platform.python_version(), **{p: version(p) for p in ("pursuit", "torch", "numpy")}},
+        "machine": {"processor": platform.machine(), "cores": os.cpu_count(), "threads": torch.get_num_threads()},
+    }
+
+
 class _Unclear(ValueError):
     """The file is sound, but which array is meant is not clear."""
 

@@ -87,7 +87,14 @@ class Problem:
 
     def choice(self, select: Selection) -> Choice:
         """How the solver chooses its atoms."""
-        return Choice(select, self.k, self.most, self.weights)
+        zero = self.weights == 0
+        return Choice(
+            select,
+            self.most,
+            self.weights,
+            k=None if (self.k == self.most).all() else self.k,
+            barred=zero if zero.any() else None,
+        )
 
     def start(self, x0: Any) -> Tensor:
         """The warm start `x0` in the units of the unit columns, zeros if there is none."""
@@ -136,7 +143,7 @@ class Problem:
             step, stop, start, target=self.target, max_steps=self.max_steps, at_budget=at_budget, watch=watch
         )
         x, atoms = answer(state)
-        support = compact(atoms.indices.where(atoms.take(x) != 0, -1))
+        support = compact(atoms.supporting(x).indices)
         return Solution(*map(self._out, (self.scale * x, support, _norm(state), steps, status)))
 
     def _out(self, value: Tensor) -> Any:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from .operators import Operator
-from .selection import Atoms, compact
+from .selection import Atoms, present_first
 
 
 class QR(NamedTuple):
@@ -16,59 +16,64 @@ class QR(NamedTuple):
 
     Attributes
     ----------
-    Q : Tensor (*batch, m, k)
-    R : Tensor (*batch, k, k)
-    g : Tensor (*batch, k)
+    Q : tuple of k Tensors (*batch, m)
+        Orthonormal columns, zero where there is none. Apart, so that a new one copies nothing that autograd needs.
+    R : tuple of k Tensors (*batch, k)
+        Columns of the triangular factor.
+    g : tuple of k Tensors (*batch, 1)
         `Q^H y`.
     size : int
         How many columns are in.
     """
 
-    Q: Tensor
-    R: Tensor
-    g: Tensor
+    Q: tuple[Tensor, ...]
+    R: tuple[Tensor, ...]
+    g: tuple[Tensor, ...]
     size: int
 
     @classmethod
     def empty(cls, y: Tensor, capacity: int) -> Self:
         """No columns yet: `Q = 0`, `R = I`."""
-        Q = y.new_zeros(*y.shape, capacity)
-        R = torch.eye(capacity, dtype=y.dtype, device=y.device).expand(*y.shape[:-1], -1, -1)
-        return cls(Q, R, y.new_zeros(*y.shape[:-1], capacity), 0)
+        eye = torch.eye(capacity, dtype=y.dtype, device=y.device)
+        none = torch.zeros_like(y)
+        return cls(
+            Q=(none,) * capacity,
+            R=tuple(column.expand(*y.shape[:-1], -1) for column in eye),
+            g=(none[..., :1],) * capacity,
+            size=0,
+        )
 
     def append(self, a: Tensor, r: Tensor) -> tuple[Self, Tensor]:
         """Take in the column `a (*batch, m)`; returns the factorisation and the residual `r` without it.
 
         A column that depends on those before it (or is zero) adds nothing: its coefficient is zero.
         """
-        t = self.size
-        Q = self.Q[..., :t]
-        q, v = a, self.g.new_zeros(())
-        for _ in range(2):  # twice is enough
-            c = (Q.mH @ q.unsqueeze(-1)).squeeze(-1)
-            q, v = q - (Q @ c.unsqueeze(-1)).squeeze(-1), v + c
+        t, capacity = self.size, len(self.Q)
+        q, v = a, a[..., :0]
+        if t:
+            Qh = torch.stack(self.Q[:t], dim=-2)
+            for _ in range(2):  # twice is enough
+                c = (Qh.conj() * q.unsqueeze(-2)).sum(-1)
+                q = q - (Qh * c.unsqueeze(-1)).sum(-2)
+                v = v + c if v.shape == c.shape else c
         length, size = energy(q), energy(a)
         new = (length > rank_tolerance(a.shape[-1], a.dtype) ** 2 * size) & (length > 0)
         rho = torch.where(new, length, 1).sqrt()
         q = torch.where(new, q / rho, 0)
         gamma = (q.conj() * r).sum(-1, keepdim=True)
         column = torch.cat([torch.where(new, v, 0), rho.to(a.dtype)], dim=-1)
-        return self._with(t, q, column, gamma), r - q * gamma
-
-    def _with(self, t: int, q: Tensor, column: Tensor, gamma: Tensor) -> Self:
-        """Column `t` written out of place: what autograd saved stays as it was."""
-        here = torch.arange(self.R.shape[-1], device=q.device) == t
-        column = torch.nn.functional.pad(column, (0, self.R.shape[-1] - t - 1))
-        return self._replace(
-            Q=torch.where(here, q.unsqueeze(-1), self.Q),
-            R=torch.where(here, column.unsqueeze(-1), self.R),
-            g=torch.where(here, gamma, self.g),
-            size=t + 1,
-        )
+        column = torch.nn.functional.pad(column, (0, capacity - t - 1))
+        grown = type(self)(_put(self.Q, t, q), _put(self.R, t, column), _put(self.g, t, gamma), t + 1)
+        return grown, r - q * gamma
 
     def solve(self) -> Tensor:
         """Coefficients of the columns taken in so far, `(*batch, k)`."""
-        return torch.linalg.solve_triangular(self.R, self.g.unsqueeze(-1), upper=True).squeeze(-1)
+        R, g = torch.stack(self.R, dim=-1), torch.cat(self.g, dim=-1)
+        return torch.linalg.solve_triangular(R, g.unsqueeze(-1), upper=True).squeeze(-1)
+
+
+def _put(values: tuple[Tensor, ...], place: int, value: Tensor) -> tuple[Tensor, ...]:
+    return (*values[:place], value, *values[place + 1 :])
 
 
 class Fit(NamedTuple):
@@ -78,17 +83,17 @@ class Fit(NamedTuple):
     r: Tensor
 
 
-def fit(A: Operator, y: Tensor, atoms: Atoms) -> Fit:
-    """Least squares of `y (*batch, m)` on the chosen columns of `A`, at most `m` of them.
+def fit(A: Operator, y: Tensor, atoms: Any) -> Fit:
+    """Least squares of `y (*batch, m)` on the chosen columns of `A`, hard or soft, at most `m` of them.
 
     Dependent columns get the coefficients of minimum norm; absent ones get zero.
     """
-    most = min(atoms.indices.shape[-1], A.shape[0])
-    packed = atoms._replace(indices=compact(atoms.indices)[..., :most])
-    B = packed.columns(A)
-    z = solve(B, y, packed.found.sum(-1))
+    found = atoms.found
+    order = present_first(found)[..., : A.shape[0]]
+    B = atoms.pick(order).columns(A)
+    z = solve(B, y, found.sum(-1).clamp(max=A.shape[0]))
     r = y - (B @ z.unsqueeze(-1)).squeeze(-1)
-    return Fit(atoms.take(packed.embed(z)), r)
+    return Fit(z.new_zeros(found.shape).scatter(-1, order, z), r)
 
 
 class Memory(NamedTuple):

@@ -12,7 +12,7 @@ from .solution import Status
 
 
 class State(Protocol):
-    """What the loop needs of a solver's state, a NamedTuple of tensors and of other such tuples."""
+    """What the loop needs of a solver's state, a NamedTuple of tensors, of tuples, and of things that can `choose`."""
 
     @property
     def r(self) -> Tensor:
@@ -73,7 +73,7 @@ def run(
         steps = steps + running
         code = torch.where(_running(code) & (steps >= max_steps), at_budget, code)
         accepted = running & (code != Status.NO_DECREASE) & (code != Status.EXHAUSTED) & (code != Status.DIVERGED)
-        state = new if accepted.all() else _choose(accepted, new, state)
+        state = new if accepted.all() else choose(accepted, new, state)
         status = torch.where(running, code, status)
         if watch is not None:
             watch(count, state, status)
@@ -101,19 +101,21 @@ def lower(r: Tensor, best: Tensor) -> Tensor:
     return (_norm(r) < _norm(best)).unsqueeze(-1)
 
 
+def choose(where: Tensor, new: Any, old: Any) -> Any:
+    """The new state where `where (*batch,)` holds, else the old one, field by field."""
+    if hasattr(new, "choose"):
+        return new.choose(where, old)
+    if isinstance(new, tuple):
+        parts = [choose(where, a, b) for a, b in zip(new, old, strict=True)]
+        return type(new)(*parts) if hasattr(new, "_fields") else tuple(parts)
+    if not isinstance(new, Tensor) or new is old:
+        return new
+    return torch.where(where.reshape(where.shape + (1,) * (new.ndim - where.ndim)), new, old)
+
+
 def _norm(v: Tensor) -> Tensor:
     return torch.linalg.vector_norm(v.detach(), dim=-1)
 
 
 def _running(status: Tensor) -> Tensor:
     return status == Status.RUNNING
-
-
-def _choose(where: Tensor, new: Any, old: Any) -> Any:
-    """The new state where `where (*batch,)` holds, else the old one, field by field."""
-    if isinstance(new, tuple):
-        parts = [_choose(where, a, b) for a, b in zip(new, old, strict=True)]
-        return type(new)(*parts)
-    if not isinstance(new, Tensor) or new is old:
-        return new
-    return torch.where(where.reshape(where.shape + (1,) * (new.ndim - where.ndim)), new, old)

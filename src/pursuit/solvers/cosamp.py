@@ -19,7 +19,7 @@ from .iht import State, init
 def step(A: Operator, y: Tensor, s: State, *, choice: Choice) -> State:
     """Widen the support by 2k atoms, fit, prune to k."""
     omega = choice.best(A.adjoint(s.r), times=2)  # Omega = largest_2k |A^H r|
-    supp = s.atoms._replace(indices=s.atoms.indices.where(s.atoms.take(s.x) != 0, -1))  # empty for x = 0
+    supp = s.atoms.supporting(s.x)  # empty for x = 0
     T = supp.union(omega, most=A.shape[0])  # T = Omega with supp(x)
     b = T.embed(fit(A, y, T).z)  # b = LS(T)
     atoms = choice.best(b)

@@ -12,7 +12,7 @@ from .. import loop
 from ..inputs import Hook, problem
 from ..least_squares import fit
 from ..operators import Operator
-from ..selection import Atoms, Choice, Hard, Selection
+from ..selection import Choice, Hard, Selection
 from ..solution import Solution, Status
 from . import iht
 
@@ -22,29 +22,28 @@ class State(NamedTuple):
 
     x: Tensor
     r: Tensor
-    atoms: Atoms
+    atoms: Any
     now: iht.State
-    seen: Atoms
+    seen: Any
     t: int
 
 
-def step(A: Operator, y: Tensor, s: State, *, eta: Tensor, choice: Choice) -> State:
-    """One cycle of the paper; the best residual is kept, since at large eta the residual may grow."""
-    u = s.now.x + eta * A.adjoint(s.now.r)
+def cycle(A: Operator, y: Tensor, s: iht.State, *, eta: Tensor, choice: Choice) -> iht.State:
+    """One cycle of the paper; its atoms in order of size."""
+    u = s.x + eta * A.adjoint(s.r)
     ranked = choice.best(u)  # S = largest_k(x + eta A^H (y - A x))
     S = ranked.sorted()  # a support that comes back then gives the same bits, and is no better than before
     z, r = fit(A, y, S)
-    now = iht.State(S.embed(z), r, S)  # x = LS(S)
-    better = loop.lower(r, s.r)
-    return State(
-        x=torch.where(better, now.x, s.x),
-        r=torch.where(better, now.r, s.r),
-        atoms=S._replace(indices=torch.where(better, ranked.indices, s.atoms.indices)),
-        now=now,
-        # Brent's cycle detection: at every power of two remember a support; meeting it again closes a cycle.
-        seen=s.now.atoms if (s.t & (s.t - 1)) == 0 else s.seen,
-        t=s.t + 1,
-    )
+    return iht.State(S.embed(z), r, ranked)  # x = LS(S)
+
+
+def step(A: Operator, y: Tensor, s: State, *, eta: Tensor, choice: Choice) -> State:
+    """One cycle; the best residual is kept, since at large eta the residual may grow."""
+    now = cycle(A, y, s.now, eta=eta, choice=choice)
+    x, r, atoms = loop.choose(loop.lower(now.r, s.r).squeeze(-1), now, iht.State(s.x, s.r, s.atoms))
+    # Brent's cycle detection: at every power of two remember a support; meeting it again closes a cycle.
+    seen = s.now.atoms if (s.t & (s.t - 1)) == 0 else s.seen
+    return State(x, r, atoms, now, seen, s.t + 1)
 
 
 def stop(old: State, new: State) -> Tensor:

@@ -10,7 +10,7 @@ from torch import Tensor
 from .. import loop
 from ..inputs import Hook, problem
 from ..operators import Operator
-from ..selection import Atoms, Choice, Hard, Selection
+from ..selection import Choice, Hard, Selection
 from ..solution import Solution
 
 
@@ -19,14 +19,19 @@ class State(NamedTuple):
 
     x: Tensor
     r: Tensor
-    atoms: Atoms
+    atoms: Any
 
 
 def init(A: Operator, y: Tensor, x: Tensor, choice: Choice) -> State:
     """The start, cut down to its k largest entries."""
-    atoms = choice.hard().best(x)
+    atoms = choice.best(x)
     x = atoms.keep(x)
     return State(x, y - A.forward(x), atoms)
+
+
+def begin(y: Tensor, n: int, choice: Choice) -> State:
+    """x = 0."""
+    return State(y.new_zeros(*y.shape[:-1], n), y, choice.none(y, n))
 
 
 def step(A: Operator, y: Tensor, s: State, *, eta: Tensor, choice: Choice) -> State:

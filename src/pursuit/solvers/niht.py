@@ -12,7 +12,7 @@ from .. import loop
 from ..inputs import Hook, problem
 from ..least_squares import energy
 from ..operators import Operator
-from ..selection import Atoms, Choice, Hard, Selection
+from ..selection import Choice, Hard, Selection
 from ..solution import Solution, Status
 from .iht import State
 
@@ -27,14 +27,14 @@ class Trial(NamedTuple):
     mu: Tensor
     x: Tensor
     r: Tensor
-    atoms: Atoms
+    atoms: Any
     passed: Tensor
 
 
 def init(A: Operator, y: Tensor, x: Tensor, choice: Choice) -> State:
     """S = supp H_k(A^H y), or the start's support where there is a start."""
     warm = (x != 0).any(-1, keepdim=True)
-    atoms = choice.hard().best(torch.where(warm, x, A.adjoint(y)))
+    atoms = choice.best(torch.where(warm, x, A.adjoint(y)))
     x = atoms.keep(x)
     return State(x, y - A.forward(x), atoms)
 
@@ -58,9 +58,9 @@ def step(A: Operator, y: Tensor, s: State, *, choice: Choice) -> State:
     trials = loop.run(
         attempt,
         lambda old, new: torch.where(new.passed, Status.STATIONARY, Status.RUNNING),
-        Trial(mu, s.x, s.r, s.atoms, torch.zeros_like(choice.k, dtype=torch.bool)),
+        Trial(mu, s.x, s.r, s.atoms, torch.zeros_like(mu.squeeze(-1), dtype=torch.bool)),
         target=-torch.ones_like(mu.squeeze(-1)),
-        max_steps=torch.full_like(choice.k, MAX_TRIALS),
+        max_steps=torch.full_like(mu.squeeze(-1), MAX_TRIALS, dtype=torch.int64),
     ).state
     return State(trials.x, trials.r, trials.atoms)
 

@@ -12,7 +12,7 @@ from .. import loop
 from ..inputs import ALL, UNLIMITED, Hook, Problem, problem
 from ..least_squares import QR
 from ..operators import Operator
-from ..selection import Atoms, Choice, Hard, Selection
+from ..selection import Choice, Hard, Selection
 from ..solution import Solution, Status
 
 
@@ -21,21 +21,19 @@ class State(NamedTuple):
 
     r: Tensor
     qr: QR
-    atoms: Atoms
+    atoms: Any
 
 
-def init(y: Tensor, n: int, k: int) -> State:
+def init(y: Tensor, n: int, choice: Choice) -> State:
     """Nothing chosen, and room for k atoms."""
-    none = torch.full((*y.shape[:-1], k), -1, device=y.device)
-    return State(y, QR.empty(y, k), Atoms(none, n))
+    return State(y, QR.empty(y, choice.most), choice.none(y, n))
 
 
 def step(A: Operator, s: State, *, choice: Choice) -> State:
     """Choose one more atom and project."""
     c = A.adjoint(s.r)  # correlate
     best = choice.next(c, s.atoms)  # identify: j = argmax_i w_i |a_i^H r|
-    here = torch.arange(s.atoms.indices.shape[-1], device=c.device) == s.qr.size
-    atoms = s.atoms._replace(indices=torch.where(here, best.indices, s.atoms.indices))  # S <- S + {j}
+    atoms = s.atoms.put(s.qr.size, best)  # S <- S + {j}
     qr, r = s.qr.append(best.columns(A).squeeze(-1), s.r)  # r = y - A LS(S)
     return State(r, qr, atoms)
 
@@ -51,12 +49,11 @@ def stop(old: State, new: State, *, k: Tensor, full: Status = Status.SPARSITY) -
     return torch.where(loop.no_decrease(old, new) == Status.RUNNING, code, Status.EXHAUSTED)
 
 
-def pursue(p: Problem, select: Selection) -> Atoms:
+def pursue(p: Problem, select: Selection) -> Any:
     """The atoms that OMP chooses, for solvers that start from them."""
-    start = init(p.y, p.A.shape[1], p.most)
-    run = loop.run(
-        partial(step, p.A, choice=p.choice(select)), partial(stop, k=p.k), start, target=p.target, max_steps=p.k
-    )
+    choice = p.choice(select)
+    start = init(p.y, p.A.shape[1], choice)
+    run = loop.run(partial(step, p.A, choice=choice), partial(stop, k=p.k), start, target=p.target, max_steps=p.k)
     return run.state.atoms
 
 
@@ -115,10 +112,11 @@ def omp(
         raise ValueError("omp was given neither k nor tol; pass k (how many atoms), tol (a residual level), or both.")
     steps = UNLIMITED if max_steps is None else max_steps  # k ends it
     p = problem(A, y, ALL if k is None else k, tol=tol, max_steps=steps, weights=weights)
+    choice = p.choice(select)
     return p.recover(
-        partial(step, p.A, choice=p.choice(select)),
+        partial(step, p.A, choice=choice),
         partial(stop, k=p.k, full=Status.SPARSITY if k is not None else Status.MAX_STEPS),
-        init(p.y, p.A.shape[1], p.most),
+        init(p.y, p.A.shape[1], choice),
         on_step=on_step,
         answer=lambda s: (estimate(s), s.atoms),
     )

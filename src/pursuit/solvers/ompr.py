@@ -21,14 +21,14 @@ def init(p: Problem, x0: Any, select: Selection) -> State:
     """LS on the support of the start, or OMP's."""
     if x0 is None:
         return sp.refit(p.A, p.y, omp.pursue(p, select))
-    return sp.refit(p.A, p.y, p.choice(Hard()).best(p.start(x0)))
+    return sp.refit(p.A, p.y, p.choice(select).best(p.start(x0)))
 
 
 def step(A: Operator, y: Tensor, s: State, *, eta: Tensor, choice: Choice) -> State:
     """Bring in the best atom outside, drop the worst of the k + 1."""
     z = s.x + eta * A.adjoint(s.r)  # z = x + eta A^H (y - A x)
-    j = choice.next(z, s.atoms)  # j = argmax outside S of |z|
-    J = s.atoms.mask() | j.mask()  # J = S with j
+    j = choice.best_of(z, among=s.atoms.rest(), count=1)  # j = argmax outside S of |z|
+    J = s.atoms.union(j, most=choice.most + 1).mask()  # J = S with j
     S = choice.best_of(z, among=J)  # drop the smallest |z| of J
     return sp.refit(A, y, S)  # x = LS(S)
 

@@ -51,7 +51,7 @@ def step(A: Operator, y: Tensor, s: State, *, eta: Tensor, choice: Choice) -> St
         X=X,
         x=torch.where(better, x, s.x),
         r=torch.where(better, r, s.r),
-        atoms=S._replace(indices=torch.where(better, ranked.indices, s.atoms.indices)),
+        atoms=loop.choose(better.squeeze(-1), ranked, s.atoms),
         memory=memory,
     )
 

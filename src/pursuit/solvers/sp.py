@@ -12,7 +12,7 @@ from .. import loop
 from ..inputs import Hook, problem
 from ..least_squares import fit
 from ..operators import Operator
-from ..selection import Atoms, Choice, Hard, Selection
+from ..selection import Choice, Hard, Selection
 from ..solution import Solution
 from .iht import State
 
@@ -23,7 +23,7 @@ def init(A: Operator, y: Tensor, x: Tensor, *, choice: Choice) -> State:
     return refit(A, y, choice.best(torch.where(warm, x, A.adjoint(y))))
 
 
-def refit(A: Operator, y: Tensor, atoms: Atoms) -> State:
+def refit(A: Operator, y: Tensor, atoms: Any) -> State:
     """x = LS(S)."""
     z, r = fit(A, y, atoms)
     return State(atoms.embed(z), r, atoms)

@@ -1,0 +1,229 @@
+"""What networks are trained on: a sensing operator, and as many signals as asked for."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .operators import Dense, Operator, SubsampledFourier
+from .problems import Instance, check_sizes, on_random_support
+
+
+@dataclass(frozen=True, eq=False)
+class Ensemble:
+    """Random k-sparse signals of norm 1 and their noisy measurements by one operator.
+
+    The places of the k non-zeros are equally likely among the admissible ones, their values Gaussian before they are
+    scaled; the noise is white and Gaussian, complex where the operator is.
+
+    Attributes
+    ----------
+    name : str
+    A : Operator
+    k : int
+        Non-zeros per signal.
+    real : bool
+        Whether signals are real, though `A` may be complex.
+    noise : float
+        Root mean square norm of the noise in `y`.
+    settings : dict
+        What it was made with, for the record.
+    admissible : Tensor (n,), optional
+        1 where non-zeros can be, else 0: the weights that an oracle would use. By default they can be anywhere.
+
+    Examples
+    --------
+    >>> import torch
+    >>> ensemble = Ensemble("unit", Dense(torch.eye(4)), k=2, real=True, noise=0.0, settings={})
+    >>> y, x = ensemble.draw(3, torch.Generator().manual_seed(0))
+    >>> (x != 0).sum(-1)
+    tensor([2, 2, 2])
+    """
+
+    name: str
+    A: Operator
+    k: int
+    real: bool
+    noise: float
+    settings: dict[str, Any]
+    admissible: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        n = self.A.shape[1]
+        places = n if self.admissible is None else int(self.admissible.count_nonzero())
+        if self.admissible is not None and self.admissible.shape != (n,):
+            raise ValueError(f"admissible has shape {tuple(self.admissible.shape)}; needed is (n,) with n={n}.")
+        if not 1 <= self.k <= places:
+            raise ValueError(f"k is {self.k}; needed is 1 <= k <= {places}, the number of admissible places.")
+        if not 0 <= self.noise < math.inf:
+            raise ValueError(f"noise is {self.noise}; needed is a finite number >= 0.")
+        if not self.real and not self.A.dtype.is_complex:
+            raise ValueError("the signals are complex and the operator real; use A.complexified() or real signals.")
+
+    def draw(self, count: int, rng: torch.Generator) -> tuple[Tensor, Tensor]:
+        """New signals: measurements `y (count, m)` in the operator's dtype and truth `x (count, n)`, real if `real`."""
+        if count < 1:
+            raise ValueError(f"{count} signals were asked for; needed is at least 1.")
+        A, m = self.A, self.A.shape[0]
+        wide = torch.complex128 if A.dtype.is_complex else torch.float64  # drawn alike for every precision
+        values = torch.randn(
+            count, self.k, dtype=torch.float64 if self.real else wide, generator=rng, device=rng.device
+        )
+        x = self._placed(values / torch.linalg.vector_norm(values, dim=-1, keepdim=True), rng)
+        x = x.to(A.device, A.dtype.to_real() if self.real else A.dtype)
+        noise = torch.randn(count, m, dtype=wide, generator=rng, device=rng.device) * (self.noise / math.sqrt(m))
+        return A.forward(x.to(A.dtype)) + noise.to(A.device, A.dtype), x
+
+    def instance(self, signals: int = 50, *, seed: int = 0) -> Instance:
+        """Signals to compare solvers on."""
+        y, x = self.draw(signals, torch.Generator(self.A.device).manual_seed(seed))
+        settings = {**self.settings, "signals": signals, "signals_seed": seed}
+        return Instance(self.name, self.A, y, self.k, x, settings)
+
+    def _placed(self, values: Tensor, rng: torch.Generator) -> Tensor:
+        n = self.A.shape[1]
+        if self.admissible is None:
+            return on_random_support(values, n, rng)
+        places = self.admissible.nonzero().squeeze(-1).to(values.device)
+        chosen = on_random_support(values, len(places), rng)
+        return values.new_zeros(len(values), n).index_copy(-1, places, chosen)
+
+
+def fourier_levels(
+    *,
+    n: int = 256,
+    m: int = 20,
+    k: int = 10,
+    admissible: int = 20,
+    noise: float = 1e-3,
+    seed: int = 0,
+    complex_signals: bool = False,
+    dtype: torch.dtype = torch.complex64,
+    device: torch.device | str | None = None,
+) -> Ensemble:
+    """Sparsity in two levels under few Fourier samples: the non-zeros keep to one set of places, which is not told.
+
+    The matrix has m random frequencies between `-n/2 + 1` and `n/2 - 1`, without repetition, and unit columns; every
+    signal has its non-zeros among the same random `admissible` places. One seed gives the matrix and the places, on
+    any device.
+
+    Parameters
+    ----------
+    n, m, k : int
+        Unknowns, measured frequencies, non-zeros.
+    admissible : int
+        How many places the non-zeros are drawn from.
+    noise : float
+        Root mean square norm of the complex noise in y; signals have norm 1.
+    seed : int
+    complex_signals : bool
+        Complex Gaussian values instead of real ones.
+    dtype : complex dtype
+    device : optional
+
+    Returns
+    -------
+    Ensemble
+
+    Raises
+    ------
+    ValueError
+        If nothing has these sizes, or the dtype is not complex.
+
+    References
+    ----------
+    "Deep greedy unfolding", arXiv 2505.15661, the experiments on OMP-Net and IHT-Net.
+
+    Examples
+    --------
+    >>> import torch
+    >>> ensemble = fourier_levels(n=16, m=6, k=2, admissible=4)
+    >>> y, x = ensemble.draw(3, torch.Generator().manual_seed(0))
+    >>> y.dtype, x.dtype
+    (torch.complex64, torch.float32)
+    >>> (x != 0).any(0) <= ensemble.admissible
+    tensor([True, True, True, True, True, True, True, True, True, True, True, True,
+            True, True, True, True])
+    """
+    top = (n - 1) // 2  # the frequency n/2 of an even n is left out
+    if m > 2 * top + 1:
+        raise ValueError(f"m is {m} and n is {n}; needed is m <= {2 * top + 1}, the number of frequencies below n/2.")
+    if not dtype.is_complex:
+        raise ValueError(f"dtype is {dtype}; a Fourier matrix is complex: use complex64 or complex128.")
+    _check_levels(n, m, k, admissible)
+    rng = torch.Generator().manual_seed(seed)
+    rows = torch.randperm(2 * top + 1, generator=rng, device=rng.device)[:m].sort().values - top
+    matrix = SubsampledFourier(rows, n).to_dense()
+    settings = {
+        "n": n, "m": m, "k": k, "admissible": admissible, "noise": noise, "seed": seed,
+        "complex_signals": complex_signals,
+    }  # fmt: skip
+    return _levels("fourier-levels", matrix.to(device, dtype), settings, rng, real=not complex_signals)
+
+
+def gaussian_levels(
+    *,
+    n: int = 256,
+    m: int = 20,
+    k: int = 10,
+    admissible: int = 20,
+    noise: float = 1e-3,
+    seed: int = 0,
+    dtype: torch.dtype = torch.float32,
+    device: torch.device | str | None = None,
+) -> Ensemble:
+    """The signals of `fourier_levels` under a real Gaussian matrix with unit columns.
+
+    Parameters
+    ----------
+    n, m, k : int
+        Unknowns, measurements, non-zeros.
+    admissible : int
+        How many places the non-zeros are drawn from.
+    noise : float
+        Root mean square norm of the noise in y; signals have norm 1.
+    seed : int
+    dtype : real dtype
+    device : optional
+
+    Returns
+    -------
+    Ensemble
+
+    Raises
+    ------
+    ValueError
+        If nothing has these sizes, or the dtype is not real.
+
+    Examples
+    --------
+    >>> ensemble = gaussian_levels(n=16, m=6, k=2, admissible=4)
+    >>> ensemble.A
+    Dense(shape=(6, 16), dtype=torch.float32)
+    >>> int(ensemble.admissible.sum())
+    4
+    """
+    if dtype not in (torch.float32, torch.float64):
+        raise ValueError(f"dtype is {dtype}; this matrix is real: use float32 or float64.")
+    _check_levels(n, m, k, admissible)
+    rng = torch.Generator().manual_seed(seed)
+    matrix = torch.randn(m, n, dtype=torch.float64, generator=rng, device=rng.device)
+    matrix = matrix / torch.linalg.vector_norm(matrix, dim=0)
+    settings = {"n": n, "m": m, "k": k, "admissible": admissible, "noise": noise, "seed": seed}
+    return _levels("gaussian-levels", matrix.to(device, dtype), settings, rng, real=True)
+
+
+def _check_levels(n: int, m: int, k: int, admissible: int) -> None:
+    check_sizes(n=n, m=m, k=k, signals=1)
+    if not k <= admissible <= n:
+        raise ValueError(f"admissible is {admissible}; needed is {k} <= admissible <= {n}, between k and n.")
+
+
+def _levels(name: str, matrix: Tensor, settings: dict[str, Any], rng: torch.Generator, *, real: bool) -> Ensemble:
+    places = torch.randperm(settings["n"], generator=rng, device=rng.device)[: settings["admissible"]]
+    weights = torch.zeros(settings["n"], dtype=matrix.dtype.to_real(), device=rng.device).index_fill(0, places, 1)
+    return Ensemble(name, Dense(matrix), settings["k"], real, settings["noise"], settings, weights.to(matrix.device))

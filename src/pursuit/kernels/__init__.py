@@ -1,0 +1,1 @@
+"""Compiled kernels, each for one device; imported when they are first used."""

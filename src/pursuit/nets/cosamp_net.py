@@ -1,0 +1,87 @@
+"""CoSaMP-Net: Soft-CoSaMP unrolled."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from torch import Tensor, nn
+
+from ..relaxations import softsort
+from ..solvers import cosamp, iht
+from .parts import Identify, Rate, Sensing, whole
+
+
+class CoSaMPNet(nn.Module):
+    """Soft-CoSaMP with a fixed number of steps and trainable structure weights, `net(y) -> x`.
+
+    Every layer is a step of `pursuit.cosamp(..., select=Relaxed(sort, tau))`, from x = 0.
+
+    Parameters
+    ----------
+    A : array (m, n), or anything `as_operator` takes
+        Columns of any norm. A dense matrix becomes part of the network and of what is saved.
+    k : int
+        Atoms per signal.
+    layers : int
+    tau : float, Learned or Annealed, default 1e-3
+        Temperature of the sort.
+    sort : callable, default softsort
+        `softsort`, `neuralsort` or `sinkhorn_sort`.
+    weights : {"shared", "per-layer"}
+        Whether all layers have the same structure weights.
+    relative : bool, default False
+        Measure tau in units of the largest score.
+    real : bool, default False
+        Whether signals are real though `A` is complex: the real part is returned.
+
+    Raises
+    ------
+    ValueError, TypeError
+        On values that make no network; when called, on a `y` that does not fit.
+
+    References
+    ----------
+    "Deep greedy unfolding", arXiv 2505.15661, which names it as open.
+
+    Examples
+    --------
+    >>> import torch, pursuit
+    >>> net = pursuit.nets.CoSaMPNet(torch.eye(3), k=1, layers=2)
+    >>> net(torch.tensor([[0.5, 4.0, 1.0]])).detach().round(decimals=3).abs()
+    tensor([[0., 4., 0.]])
+    """
+
+    def __init__(
+        self,
+        A: Any,
+        *,
+        k: int,
+        layers: int,
+        tau: Rate = 1e-3,
+        sort: Callable[..., Tensor] = softsort,
+        weights: str = "shared",
+        relative: bool = False,
+        real: bool = False,
+    ):
+        super().__init__()
+        self.sensing = Sensing(A, real)
+        m, n = self.sensing.shape
+        self.k, self.layers = whole("k", k, min(m, n)), whole("layers", layers, 10**6)
+        self.identify = Identify(n, layers, tau=tau, sort=sort, weights=weights, relative=relative)
+        self.config = {
+            "k": k, "layers": layers, "tau": tau, "sort": sort, "weights": weights,
+            "relative": relative, "real": real,
+        }  # fmt: skip
+
+    def forward(self, y: Tensor) -> Tensor:
+        A, y = self.sensing.take(y)
+        s = iht.begin(y, A.shape[1], self.identify(0, self.k))
+        for layer in range(self.layers):
+            s = cosamp.step(A, y, s, choice=self.identify(layer, self.k))
+        return self.sensing.give(s.x)
+
+    @property
+    def weights(self) -> Tensor:
+        """The learned structure `(n,)`, for the `weights` of any solver."""
+        return self.identify.weights

@@ -1,0 +1,91 @@
+"""OMP-Net: Soft-OMP unrolled."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from torch import Tensor, nn
+
+from ..relaxations import softsort
+from ..solvers import omp
+from .parts import Identify, Rate, Sensing, whole
+
+
+class OMPNet(nn.Module):
+    """Soft-OMP with a fixed number of steps and trainable structure weights, `net(y) -> x`.
+
+    Every layer is a step of `pursuit.omp(..., select=Relaxed(sort, tau))`.
+
+    Parameters
+    ----------
+    A : array (m, n), or anything `as_operator` takes
+        Columns of any norm. A dense matrix becomes part of the network and of what is saved.
+    layers : int
+        Atoms per signal, at most m.
+    tau : float, Learned or Annealed, default 1e-3
+        Temperature of the sort.
+    sort : callable, default softsort
+        `softsort`, `neuralsort` or `sinkhorn_sort`.
+    weights : {"shared", "per-layer"}
+        Whether all layers have the same structure weights.
+    relative : bool, default False
+        Measure tau in units of the largest score.
+    real : bool, default False
+        Whether signals are real though `A` is complex: the real part is returned.
+
+    Raises
+    ------
+    ValueError, TypeError
+        On values that make no network; when called, on a `y` that does not fit.
+
+    References
+    ----------
+    "Deep greedy unfolding", arXiv 2505.15661.
+
+    Examples
+    --------
+    >>> import torch, pursuit
+    >>> net = pursuit.nets.OMPNet(torch.eye(3), layers=1, tau=1e-3)
+    >>> net(torch.tensor([[0.5, 4.0, 1.0]])).detach()
+    tensor([[0., 4., 0.]])
+    >>> net.weights
+    tensor([1., 1., 1.])
+    """
+
+    def __init__(
+        self,
+        A: Any,
+        *,
+        layers: int,
+        tau: Rate = 1e-3,
+        sort: Callable[..., Tensor] = softsort,
+        weights: str = "shared",
+        relative: bool = False,
+        real: bool = False,
+    ):
+        super().__init__()
+        self.sensing = Sensing(A, real)
+        m, n = self.sensing.shape
+        self.layers = whole("layers", layers, min(m, n))
+        self.identify = Identify(n, layers, tau=tau, sort=sort, weights=weights, relative=relative)
+        self.config = {
+            "layers": layers,
+            "tau": tau,
+            "sort": sort,
+            "weights": weights,
+            "relative": relative,
+            "real": real,
+        }
+
+    def forward(self, y: Tensor) -> Tensor:
+        A, y = self.sensing.take(y)
+        s = omp.init(y, A.shape[1], self.identify(0, self.layers))
+        for layer in range(self.layers):
+            s = omp.step(A, s, choice=self.identify(layer, self.layers))
+        return self.sensing.give(omp.estimate(s))
+
+    @property
+    def weights(self) -> Tensor:
+        """The learned structure `(n,)`, for the `weights` of any solver."""
+        return self.identify.weights

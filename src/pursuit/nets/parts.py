@@ -1,0 +1,208 @@
+"""What unrolled networks are built of: the operator, the structure weights, and values that layers may have apart."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..adapters import as_operator
+from ..operators import ColumnScaled, Dense, Operator
+from ..selection import Choice, Relaxed
+
+STRUCTURE = ("shared", "per-layer")
+
+
+@dataclass(frozen=True)
+class Learned:
+    """A positive number that training moves, one per layer or one for all.
+
+    Parameters
+    ----------
+    start : float
+        Its value before training.
+    per_layer : bool, default True
+
+    Raises
+    ------
+    ValueError
+        If the start is not positive.
+
+    Examples
+    --------
+    >>> import torch, pursuit
+    >>> net = pursuit.nets.IHTNet(torch.eye(3), k=1, layers=2, eta=pursuit.nets.Learned(0.5))
+    >>> [name for name, _ in net.named_parameters()]
+    ['identify.w', 'eta.log']
+    """
+
+    start: float
+    per_layer: bool = True
+
+    def __post_init__(self) -> None:
+        positive("Learned: start", self.start)
+
+
+@dataclass(frozen=True)
+class Annealed:
+    """A positive number that goes geometrically from `start` to `end` while `pursuit.training.fit` runs.
+
+    Parameters
+    ----------
+    start, end : float
+    until : float, default 0.5
+        The share of the training after which it stays at `end`.
+
+    Raises
+    ------
+    ValueError
+        If a number is not positive.
+
+    Examples
+    --------
+    >>> import torch, pursuit
+    >>> net = pursuit.nets.OMPNet(torch.eye(3), layers=2, tau=pursuit.nets.Annealed(1e-1, 1e-3))
+    >>> net.identify.tau.progress
+    tensor(0.)
+    """
+
+    start: float
+    end: float
+    until: float = 0.5
+
+    def __post_init__(self) -> None:
+        for name in ("start", "end", "until"):
+            positive(f"Annealed: {name}", getattr(self, name))
+
+
+Rate = float | Learned | Annealed
+
+
+def positive(name: str, value: Any) -> float:
+    """The number, if it is finite and above zero."""
+    if not isinstance(value, int | float) or not (math.isfinite(value) and value > 0):
+        raise ValueError(f"{name} is {value!r}; needed is a finite number > 0.")
+    return float(value)
+
+
+class Value(nn.Module):
+    """A positive number for every layer: fixed, learned through its logarithm, or annealed."""
+
+    progress: Tensor
+
+    def __init__(self, name: str, rate: Rate, layers: int):
+        super().__init__()
+        self.rate = rate
+        if isinstance(rate, Learned):
+            self.log = nn.Parameter(torch.full((layers if rate.per_layer else 1,), math.log(rate.start)))
+        elif isinstance(rate, Annealed):
+            self.register_buffer("progress", torch.zeros(()))  # filled by training: 0 at its start, 1 at its end
+        else:
+            positive(name, rate)
+
+    def forward(self, layer: int) -> float | Tensor:
+        """The number of this layer."""
+        if isinstance(self.rate, Learned):
+            return self.log[layer if self.rate.per_layer else 0].exp()
+        if isinstance(self.rate, Annealed):
+            share = (self.progress / self.rate.until).clamp(max=1)
+            return self.rate.start * (self.rate.end / self.rate.start) ** share
+        return self.rate
+
+
+class Sensing(nn.Module):
+    """The sensing operator with unit columns, kept with the network, and the way in and out of the caller's units.
+
+    A dense matrix is a buffer, its real and imaginary parts apart, so that `state_dict` holds the whole model in real
+    tensors and `net.double()` means what it says.
+    """
+
+    matrix: Tensor
+    scale: Tensor
+
+    def __init__(self, A: Any, real: bool):
+        super().__init__()
+        op = as_operator(A)
+        if op.batch_shape:
+            raise ValueError(f"A has batch {tuple(op.batch_shape)}; a network has one matrix: needed is shape (m, n).")
+        norms = op.column_norms()
+        if not norms.isfinite().all():
+            raise ValueError("A has entries that are NaN or infinite; a network needs finite columns.")
+        scale = torch.where(norms > 0, 1 / torch.where(norms > 0, norms, 1), 0)
+        self.shape, self.real, self.complex = op.shape, real, op.dtype.is_complex
+        self.register_buffer("scale", scale)
+        self.operator: Operator | None = None
+        if isinstance(op, Dense):
+            matrix = op.matrix.detach() * scale
+            self.register_buffer("matrix", torch.view_as_real(matrix).clone() if self.complex else matrix)
+        else:
+            self.operator = ColumnScaled(op, scale)
+
+    @property
+    def A(self) -> Operator:
+        """The operator with unit columns."""
+        if self.operator is not None:
+            return self.operator
+        return Dense(torch.view_as_complex(self.matrix) if self.complex else self.matrix)
+
+    def take(self, y: Tensor) -> tuple[Operator, Tensor]:
+        """Operator and measurements in one dtype.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If `y` does not fit the operator.
+        """
+        A = self.A
+        m, n = self.shape
+        if y.ndim == 0 or y.shape[-1] != m:
+            raise ValueError(
+                f"y has shape {tuple(y.shape)}; this network was built for m={m}, n={n}: needed is (*batch, {m})."
+            )
+        if y.device != A.device or y.real.dtype != A.dtype.to_real():
+            raise TypeError(
+                f"y is {y.dtype} on {y.device} and the network {A.dtype} on {A.device}; use y.to(...) or net.to(...)."
+            )
+        if y.is_complex() and not A.dtype.is_complex:
+            A = A.complexified()
+        return A, y.to(A.dtype)
+
+    def give(self, x: Tensor) -> Tensor:
+        """The signal in the caller's units; its real part where signals are real."""
+        return self.scale * (x.real if self.real and x.is_complex() else x)
+
+
+class Identify(nn.Module):
+    """The identification step of every layer: structure weights, all ones before training, and a relaxed sort."""
+
+    def __init__(self, n: int, layers: int, *, tau: Rate, sort: Callable[..., Tensor], weights: str, relative: bool):
+        super().__init__()
+        if weights not in STRUCTURE:
+            raise ValueError(f"weights is {weights!r}; choose {' or '.join(map(repr, STRUCTURE))}.")
+        if not callable(sort):
+            raise TypeError(f"sort is {sort!r}; needed is softsort, neuralsort, sinkhorn_sort or one like them.")
+        self.w = nn.Parameter(torch.ones(n) if weights == "shared" else torch.ones(layers, n))
+        self.tau = Value("tau", tau, layers)
+        self.sort, self.relative = sort, relative
+
+    def forward(self, layer: int, k: int) -> Choice:
+        """How this layer chooses `k` atoms; the sign of a weight has no meaning."""
+        w = self.w if self.w.ndim == 1 else self.w[layer]
+        return Choice(Relaxed(self.sort, self.tau(layer), self.relative), k, w.abs())
+
+    @property
+    def weights(self) -> Tensor:
+        """The learned structure `(n,)`, the mean over the layers where each has its own."""
+        w = self.w.detach().abs()
+        return w if w.ndim == 1 else w.mean(0)
+
+
+def whole(name: str, value: Any, high: int) -> int:
+    """The whole number, if it lies between 1 and `high`."""
+    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= high:
+        raise ValueError(f"{name} is {value!r}; needed is a whole number, 1 <= {name} <= {high}.")
+    return value

@@ -1,0 +1,521 @@
+"""Ensembles, training that goes on after interruptions, and `pursuit train`."""
+
+import csv
+import json
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from pursuit import cli
+from pursuit.ensembles import Ensemble, fourier_levels, gaussian_levels
+from pursuit.operators import Dense
+from pursuit.training import Epoch, TrainingError, fit
+
+SMALL = {"n": 16, "m": 8, "k": 2, "admissible": 4}
+QUICK = {"epochs": 7, "batch": 12, "training": 40, "validation": 16, "test": 20, "checkpoint_every": 2}
+ENSEMBLES = {
+    "fourier": fourier_levels(**SMALL),
+    "fourier of complex signals": fourier_levels(**SMALL, complex_signals=True, dtype=torch.complex128),
+    "gaussian": gaussian_levels(**SMALL, dtype=torch.float64),
+}
+MAKERS = {"fourier": fourier_levels, "gaussian": gaussian_levels}
+
+
+class Matched(nn.Module):
+    """Back-projection with learned structure: stands in for an unrolled network."""
+
+    def __init__(self, ensemble, *, layers=1, complex_weights=False):
+        super().__init__()
+        self.ensemble, self.config = ensemble, {"layers": layers, "sort": torch.sort}
+        real = ensemble.A.dtype.to_real()
+        self.weights = nn.Parameter(
+            torch.ones(ensemble.A.shape[1], dtype=ensemble.A.dtype if complex_weights else real)
+        )
+        self.part = nn.Module()
+        self.part.log = nn.Parameter(torch.zeros((), dtype=real))
+        self.part.register_buffer("progress", torch.zeros(()), persistent=False)
+        self.seen = []
+
+    def forward(self, y):
+        self.seen.append((len(y), self.training, float(self.part.progress)))
+        x = self.weights * self.ensemble.A.adjoint(y) * self.part.log.exp()
+        return x.real if self.ensemble.real else x
+
+
+def numbers(training):
+    """What must be the same in two runs: all but the time that it took."""
+    return [record._replace(seconds=0) for record in training.log], *training[1:]
+
+
+def learned(net):
+    return {name: value.detach().clone() for name, value in net.named_parameters()}
+
+
+def same(a, b):
+    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+
+
+# Ensembles
+
+
+@pytest.mark.parametrize("name", ENSEMBLES)
+def test_signals_are_what_the_ensemble_says(name):
+    ensemble = ENSEMBLES[name]
+    A = ensemble.A
+    y, x = ensemble.draw(3000, torch.Generator().manual_seed(1))
+    assert (y.shape, y.dtype) == ((3000, 8), A.dtype)
+    assert (x.shape, x.dtype) == ((3000, 16), A.dtype.to_real() if ensemble.real else A.dtype)
+    assert ((x != 0).sum(-1) == 2).all()
+    assert torch.equal((x != 0).any(0), ensemble.admissible == 1)
+    assert ensemble.admissible.sum() == 4
+    assert (x[:, ensemble.admissible == 1] != 0).double().mean(0).sub(0.5).abs().max() < 0.05
+    torch.testing.assert_close(torch.linalg.vector_norm(x, dim=-1), torch.ones(3000, dtype=x.real.dtype))
+    noise = y - A.forward(x.to(A.dtype))
+    assert math.sqrt(noise.abs().square().sum(-1).mean()) == pytest.approx(1e-3, rel=0.02)
+    if A.dtype.is_complex:
+        assert noise.real.std() == pytest.approx(float(noise.imag.std()), rel=0.05)
+    torch.testing.assert_close(A.column_norms(), torch.ones(16, dtype=A.dtype.to_real()))
+
+
+@pytest.mark.parametrize(("n", "m", "frequencies"), [(256, 20, range(-127, 128)), (7, 7, range(-3, 4))])
+def test_fourier_matrix_is_the_published_one(n, m, frequencies):
+    A = fourier_levels(n=n, m=m, k=2, admissible=4, seed=3, dtype=torch.complex128).A.to_dense().numpy()
+    turns = np.angle(A[:, 1]) * n / (-2 * np.pi)
+    rows = np.round(turns).astype(int)
+    assert list(rows) == sorted(set(rows))
+    assert set(rows) <= set(frequencies)
+    np.testing.assert_allclose(A, np.exp(-2j * np.pi * np.outer(rows, np.arange(n)) / n) / np.sqrt(m), atol=1e-13)
+
+
+@pytest.mark.parametrize("name", MAKERS)
+def test_one_seed_one_ensemble_and_draws_use_only_the_generator_given(name):
+    first, again, other = (MAKERS[name](**SMALL, seed=seed) for seed in (5, 5, 6))
+    assert torch.equal(first.A.to_dense(), again.A.to_dense())
+    assert torch.equal(first.admissible, again.admissible)
+    assert not torch.equal(first.A.to_dense(), other.A.to_dense())
+    torch.manual_seed(0)
+    draws = [e.draw(4, torch.Generator().manual_seed(s)) for e, s in ((first, 1), (again, 1), (first, 2))]
+    assert torch.initial_seed() == 0
+    assert all(torch.equal(a, b) for a, b in zip(draws[0], draws[1], strict=True))
+    assert not torch.equal(draws[0][1], draws[2][1])
+    instance = first.instance(3, seed=1)
+    assert instance.y.shape == (3, 8)
+    assert instance.settings["signals"] == 3
+
+
+def test_without_admissible_places_non_zeros_are_anywhere():
+    ensemble = Ensemble("all", Dense(torch.eye(6)), k=1, real=True, noise=0.0, settings={})
+    y, x = ensemble.draw(200, torch.Generator().manual_seed(0))
+    assert torch.equal(y, x)
+    assert (x != 0).any(0).all()
+
+
+EYE = Dense(torch.eye(4))
+BAD_ENSEMBLES = [
+    (lambda: fourier_levels(n=16, m=16), "m is 16 and n is 16; needed is m <= 15"),
+    (lambda: fourier_levels(**SMALL | {"k": 9}), "k is 9; needed is 1 <= k <= 8"),
+    (lambda: fourier_levels(**SMALL | {"admissible": 1}), "admissible is 1; needed is 2 <= admissible <= 16"),
+    (lambda: fourier_levels(**SMALL, dtype=torch.float32), "use complex64 or complex128"),
+    (lambda: fourier_levels(**SMALL, noise=-1.0), "noise is -1.0"),
+    (lambda: gaussian_levels(**SMALL | {"m": 17}), "needed is 1 <= m <= n"),
+    (lambda: gaussian_levels(**SMALL | {"admissible": 17}), "admissible is 17"),
+    (lambda: gaussian_levels(**SMALL, dtype=torch.complex64), "use float32 or float64"),
+    (lambda: Ensemble("x", EYE, 5, True, 0.0, {}), "k is 5; needed is 1 <= k <= 4"),
+    (lambda: Ensemble("x", EYE, 2, True, 0.0, {}, torch.eye(4)[0]), "1 <= k <= 1, the number of admissible"),
+    (lambda: Ensemble("x", EYE, 2, True, 0.0, {}, torch.ones(3)), "admissible has shape (3,)"),
+    (lambda: Ensemble("x", EYE, 2, False, 0.0, {}), "the signals are complex and the operator real"),
+    (lambda: ENSEMBLES["fourier"].draw(0, torch.Generator()), "0 signals were asked for"),
+]
+
+
+@pytest.mark.parametrize(("make", "message"), BAD_ENSEMBLES, ids=[message for _, message in BAD_ENSEMBLES])
+def test_ensembles_that_cannot_be_are_refused(make, message):
+    with pytest.raises(ValueError) as error:  # noqa: PT011
+        make()
+    assert message in str(error.value)
+
+
+# Training
+
+
+@pytest.mark.parametrize("name", ENSEMBLES)
+def test_training_learns_and_keeps_the_best(name):
+    ensemble = ENSEMBLES[name]
+    net, states = Matched(ensemble), []
+    training = fit(
+        net, ensemble, **QUICK | {"epochs": 40, "lr": 0.03}, on_epoch=lambda record: states.append(learned(net))
+    )
+    assert training.log[-1].train_loss < 0.8 * training.log[0].train_loss
+    losses = [record.validation_loss for record in training.log]
+    assert training.validation_loss == min(losses)
+    assert training.best_epoch == 1 + losses.index(min(losses))
+    assert same(learned(net), states[training.best_epoch - 1])
+    assert [record.epoch for record in training.log] == list(range(1, 41))
+    assert [record.step for record in training.log] == list(range(4, 161, 4))
+
+
+def test_losses_are_the_means_of_squared_errors_and_test_signals_are_seen_once(monkeypatch):
+    drawn = []
+    draw = Ensemble.draw
+
+    def spy(self, count, rng):
+        drawn.append(draw(self, count, rng))
+        return drawn[-1]
+
+    monkeypatch.setattr(Ensemble, "draw", spy)
+    ensemble = ENSEMBLES["fourier"]
+    net = Matched(ensemble)
+    training = fit(net, ensemble, **QUICK)
+    assert sorted(len(y) for y, _ in drawn) == [16, 20, 40]
+    assert len({float(y.abs().sum()) / len(y) for y, _ in drawn}) == 3
+    for count, loss in ((16, training.validation_loss), (20, training.test_loss)):
+        y, x = next(pair for pair in drawn if len(pair[0]) == count)
+        assert loss == pytest.approx(float((net(y) - x).detach().square().sum(-1).mean()), rel=1e-6)
+    seen = [count for count, training, _ in net.seen if not training]
+    assert seen.count(20) == 1
+    assert {count for count, training, _ in net.seen[1:-2] if training} == {12, 4}
+
+
+def test_progress_is_the_share_of_the_training_that_is_over():
+    net = Matched(ENSEMBLES["fourier"])
+    fit(net, ENSEMBLES["fourier"], **QUICK | {"epochs": 3})
+    steps = [progress for count, training, progress in net.seen[1:] if training]
+    np.testing.assert_allclose(steps, np.arange(12) / 12, rtol=1e-6)
+    validations = [progress for count, training, progress in net.seen[1:] if count == 16]
+    np.testing.assert_allclose(validations, [1 / 3, 2 / 3, 1], rtol=1e-6)
+
+
+def test_the_mode_of_the_network_is_left_as_it_was():
+    for mode in (True, False):
+        net = Matched(ENSEMBLES["fourier"]).train(mode)
+        fit(net, ENSEMBLES["fourier"], **QUICK)
+        assert net.training is mode
+
+
+SCHEDULES = [
+    ({"halve_every": 2}, [1, 1, 0.5, 0.5, 0.25]),
+    ({"halve_every": None}, [1, 1, 1, 1, 1]),
+    ({"schedule": "cosine"}, [(1 + math.cos(math.pi * e / 5)) / 2 for e in range(5)]),
+]
+
+
+@pytest.mark.parametrize(("options", "shares"), SCHEDULES, ids=["halve", "constant", "cosine"])
+def test_learning_rate_schedules(options, shares):
+    training = fit(Matched(ENSEMBLES["gaussian"]), ENSEMBLES["gaussian"], **QUICK | {"epochs": 5, "lr": 0.02} | options)
+    assert [record.lr for record in training.log] == pytest.approx([0.02 * share for share in shares])
+
+
+@pytest.mark.parametrize(("optimizer", "first_move"), [("rmsprop", 10.0), ("adam", 1.0)])
+@pytest.mark.parametrize(
+    ("rates", "expected"), [({}, (1, 1)), ({"part": 0.5}, (1, 0.5)), ({"p": 3, "part.l": 2}, (1, 2))]
+)
+def test_rates_multiply_the_learning_rate_by_name(optimizer, first_move, rates, expected):
+    net = Matched(ENSEMBLES["gaussian"])
+    before = learned(net)
+    one_step = QUICK | {"epochs": 1, "batch": 40, "lr": 1e-3, "clip": None}
+    fit(net, ENSEMBLES["gaussian"], optimizer=optimizer, rates=rates, **one_step)
+    moved = {name: float((value - before[name]).abs().max()) / 1e-3 for name, value in learned(net).items()}
+    assert [moved["weights"], moved["part.log"]] == pytest.approx([first_move * share for share in expected], rel=1e-2)
+
+
+@pytest.mark.parametrize("clip", [1e-3, None])
+def test_the_gradient_is_clipped(clip):
+    net = Matched(ENSEMBLES["gaussian"])
+    fit(net, ENSEMBLES["gaussian"], **QUICK, clip=clip)
+    norm = torch.stack([p.grad.square().sum() for p in net.parameters()]).sum().sqrt()
+    assert norm == pytest.approx(1e-3, rel=1e-3) if clip else norm > 0.01
+
+
+def test_validation_can_be_rarer_and_ends_the_training():
+    training = fit(Matched(ENSEMBLES["gaussian"]), ENSEMBLES["gaussian"], **QUICK, validate_every=3)
+    assert [record.epoch for record in training.log if record.validation_loss is not None] == [3, 6, 7]
+    assert training.best_epoch in (3, 6, 7)
+
+
+def test_one_seed_one_result_and_fresh_signals_differ_from_fixed_ones():
+    ensemble = ENSEMBLES["fourier"]
+    runs = [fit(Matched(ensemble), ensemble, **QUICK, **more) for more in ({}, {}, {"seed": 1}, {"fresh": True})]
+    assert numbers(runs[0]) == numbers(runs[1])
+    first, _, other, fresh = ([record.train_loss for record in run.log] for run in runs)
+    assert first[0] != other[0]
+    assert first[0] == fresh[0]  # the first epoch's signals are the same
+    assert first[1] != fresh[1]
+
+
+# Interruptions
+
+RESUMED = [
+    ("fourier", {}, {}),
+    ("fourier", {"optimizer": "adam", "schedule": "cosine"}, {}),
+    ("fourier", {"fresh": True, "halve_every": 3, "rates": {"part": 0.1}}, {}),
+    ("fourier of complex signals", {"validate_every": 3}, {"complex_weights": True}),
+    ("gaussian", {"halve_every": None, "clip": None, "optimizer": "adam"}, {}),
+]
+
+
+@pytest.mark.parametrize("stop", [RuntimeError, KeyboardInterrupt])
+@pytest.mark.parametrize(("name", "options", "form"), RESUMED)
+def test_resuming_gives_the_numbers_of_a_run_without_interruption(name, options, form, stop, tmp_path):
+    ensemble, options = ENSEMBLES[name], QUICK | options
+    whole = Matched(ensemble, **form)
+    expected = fit(whole, ensemble, **options)
+
+    def kill(record):
+        if record.epoch == 5:
+            raise stop
+
+    with pytest.raises(stop):
+        fit(Matched(ensemble, **form), ensemble, **options, folder=tmp_path, on_epoch=kill)
+    epochs, net = [], Matched(ensemble, **form)
+    training = fit(net, ensemble, **options, folder=tmp_path, on_epoch=lambda record: epochs.append(record.epoch))
+    assert epochs == ([6, 7] if stop is KeyboardInterrupt else [5, 6, 7])
+    assert numbers(training) == numbers(expected)
+    assert same(learned(net), learned(whole))
+    assert net.part.progress == whole.part.progress
+    with open(tmp_path / "log.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [float(row["train_loss"]) for row in rows] == [record.train_loss for record in training.log]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoint.safetensors", "log.csv"]
+
+    again = Matched(ensemble, **form)
+    finished = fit(again, ensemble, **options, folder=tmp_path, on_epoch=epochs.append)
+    assert finished == training
+    assert same(learned(again), learned(whole))
+    assert [count for count, *_ in again.seen] == [2]  # only to see whether it fits
+    assert len(epochs) <= 3
+
+
+OTHER_RUNS = [
+    ({"epochs": 9}, {}, {}, "epochs is 7 there and 9 here"),
+    ({"lr": 0.5}, {}, {}, "lr is 0.01 there and 0.5 here"),
+    ({"seed": 4}, {}, {}, "seed is 0 there and 4 here"),
+    ({"clip": None}, {}, {}, "clip is 1.0 there and None here"),
+    ({"rates": {"part": 2.0}}, {}, {}, "rates is {} there and {'part': 2.0} here"),
+    ({}, {"layers": 2}, {}, "the network's layers is 1 there and 2 here"),
+    (
+        {},
+        {"complex_weights": True},
+        {},
+        "parameter weights is (16,) torch.float32 there and (16,) torch.complex64 here",
+    ),
+    ({}, {}, {"n": 18}, "parameter weights is (16,) torch.float32 there and (18,) torch.float32 here"),
+    ({}, {}, {"noise": 0.1}, "the ensemble's noise is 0.001 there and 0.1 here"),
+    ({}, {}, {"seed": 1}, "the ensemble's seed is 0 there and 1 here"),
+]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A folder with a run."""
+    folder = tmp_path_factory.mktemp("run")
+    fit(Matched(ENSEMBLES["fourier"]), ENSEMBLES["fourier"], **QUICK, folder=folder)
+    return folder
+
+
+@pytest.mark.parametrize(("options", "form", "problem", "message"), OTHER_RUNS, ids=[row[-1] for row in OTHER_RUNS])
+def test_a_folder_with_another_run_is_refused_and_left_alone(options, form, problem, message, finished):
+    before = {path: path.read_bytes() for path in finished.iterdir()}
+    ensemble = fourier_levels(**SMALL | problem)
+    with pytest.raises(ValueError, match="is of another run") as error:
+        fit(Matched(ensemble, **form), ensemble, **QUICK | options, folder=finished)
+    assert message in str(error.value)
+    assert {path: path.read_bytes() for path in finished.iterdir()} == before
+
+
+def test_a_run_on_another_matrix_of_the_same_settings_is_refused(finished):
+    given = ENSEMBLES["fourier"]
+    matrix = given.A.to_dense().conj()
+    other = Ensemble(given.name, Dense(matrix), given.k, True, given.noise, given.settings, given.admissible)
+    with pytest.raises(ValueError, match="its signals or its A are others"):
+        fit(Matched(other), other, **QUICK, folder=finished)
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"not a checkpoint", b"\x02\0\0\0\0\0\0\0{}"], ids=["empty", "text", "foreign"]
+)
+def test_a_file_that_is_no_checkpoint_is_refused(content, tmp_path):
+    (tmp_path / "checkpoint.safetensors").write_bytes(content)
+    with pytest.raises(ValueError, match="is not a checkpoint of pursuit"):
+        fit(Matched(ENSEMBLES["fourier"]), ENSEMBLES["fourier"], **QUICK, folder=tmp_path)
+
+
+class NanGradient(torch.autograd.Function):
+    """The identity, whose derivative is not a number."""
+
+    @staticmethod
+    def forward(ctx, x):
+        return x.clone()
+
+    @staticmethod
+    def backward(ctx, gradient):
+        return gradient * math.nan
+
+
+def singular(x):
+    raise torch.linalg.LinAlgError("singular")
+
+
+FAILURES = [
+    (True, lambda x: x * math.nan, "the loss is not finite at step 10 (epoch 3)"),
+    (True, lambda x: x * math.inf, "the loss is not finite at step 10 (epoch 3)"),
+    (True, NanGradient.apply, "the gradient is not finite at step 10 (epoch 3)"),
+    (True, singular, "the loss is not finite at step 10 (epoch 3; singular)"),
+    (False, lambda x: x * math.nan, "the validation loss is not finite at step 12 (epoch 3)"),
+    (False, singular, "the validation loss is not finite at step 12 (epoch 3; singular)"),
+]
+
+
+@pytest.mark.parametrize(("while_training", "spoil", "message"), FAILURES)
+def test_numbers_that_are_not_finite_stop_the_training(while_training, spoil, message, tmp_path):
+    ensemble, states = ENSEMBLES["fourier"], []
+
+    class Spoilt(Matched):
+        def forward(self, y):
+            x = super().forward(y)
+            step = sum(training for _, training, _ in self.seen[1:])
+            when = step == 10 if self.training else step == 12 and not while_training
+            return spoil(x) if when and self.training is while_training else x
+
+    net = Spoilt(ensemble)
+    with pytest.raises(TrainingError) as error:
+        fit(net, ensemble, **QUICK, folder=tmp_path, on_epoch=lambda record: states.append((record, learned(net))))
+    assert message in str(error.value)
+    assert "lower lr, raise tau, or use double precision" in str(error.value)
+    assert error.value.epoch == 3
+    best = min(states, key=lambda state: state[0].validation_loss)[1]
+    assert same(learned(net), best)
+    with open(tmp_path / "log.csv", newline="") as file:
+        assert [int(row["epoch"]) for row in csv.DictReader(file)] == [1, 2]
+    assert (tmp_path / "checkpoint.safetensors").exists()
+
+
+def test_other_errors_of_the_network_are_not_hidden():
+    class Broken(Matched):
+        def forward(self, y):
+            if len(self.seen) > 3:
+                raise KeyError("mine")
+            return super().forward(y)
+
+    with pytest.raises(KeyError, match="mine"):
+        fit(Broken(ENSEMBLES["fourier"]), ENSEMBLES["fourier"], **QUICK)
+
+
+BAD_OPTIONS = [
+    ({"epochs": 0}, "epochs is 0; needed is a whole number >= 1"),
+    ({"batch": 1.5}, "batch is 1.5"),
+    ({"test": True}, "test is True"),
+    ({"seed": -1}, "seed is -1; needed is a whole number >= 0"),
+    ({"checkpoint_every": 0}, "checkpoint_every is 0"),
+    ({"validate_every": 0}, "validate_every is 0"),
+    ({"halve_every": 0}, "halve_every is 0"),
+    ({"optimizer": "sgd"}, "optimizer is 'sgd'; choose one of rmsprop, adam"),
+    ({"schedule": "steps"}, "schedule is 'steps'; choose one of halve, cosine"),
+    ({"lr": math.nan}, "lr is nan; needed is a finite number > 0"),
+    ({"clip": -1}, "clip is -1"),
+    ({"rates": {"weights": 0}}, "rates['weights'] is 0"),
+    ({"rates": {"eta": 2.0}}, "rates names 'eta', as no parameter begins; there are weights, part.log"),
+    ({"folder": "/dev/null/x"}, "cannot be written to"),
+]
+
+
+@pytest.mark.parametrize(("options", "message"), BAD_OPTIONS, ids=[message for _, message in BAD_OPTIONS])
+def test_options_that_make_no_sense_are_refused(options, message):
+    with pytest.raises(ValueError) as error:  # noqa: PT011
+        fit(Matched(ENSEMBLES["fourier"]), ENSEMBLES["fourier"], **QUICK | options)
+    assert message in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("net", "message"),
+    [
+        (nn.Linear(8, 15).double(), "Linear gives shape (2, 15) for y of shape (2, 8); needed is (2, 16)"),
+        (nn.Identity(), "Identity has no parameters to train"),
+        (nn.Linear(8, 16).double().requires_grad_(False), "Linear has no parameters to train"),
+    ],
+    ids=["shape", "empty", "frozen"],
+)
+def test_networks_that_do_not_fit_are_refused(net, message):
+    with pytest.raises(ValueError) as error:  # noqa: PT011
+        fit(net, ENSEMBLES["gaussian"], **QUICK)
+    assert message in str(error.value)
+
+
+def test_figure_of_the_log(tmp_path):
+    from pursuit.figures import training as picture
+
+    log = [Epoch(e, e, 1 / e, None if e % 2 else 2 / e, 0.1, 0.1) for e in range(1, 9)]
+    picture.draw(tmp_path / "log.png", log, {"published": ([1, 8], [1, 0.3])})
+    assert (tmp_path / "log.png").read_bytes().startswith(b"\x89PNG")
+
+
+# The command line
+
+TRAIN = ("--n", 16, "--m", 8, "-k", 2, "--admissible", 4, "--layers", 2, "--epochs", 2, "--tau", 0.1)
+
+
+def train(capsys, *arguments):
+    """Exit status, standard output and standard error of the command."""
+    with pytest.raises(SystemExit) as end:
+        cli.main(["train", *map(str, arguments)])
+    return end.value.code or 0, *capsys.readouterr()
+
+
+NETWORKS = [
+    ("omp-net", ()),
+    ("omp-net", ("--anneal-from", 1, "--relaxation", "neuralsort", "--double", "--schedule", "constant")),
+    ("iht-net", ("--learn-eta", "--learn-tau", "--weights", "per-layer", "--problem", "gaussian-levels")),
+    ("htp-net", ("--eta", 0.3, "--relative", "--fresh")),
+    ("cosamp-net", ("--relaxation", "sinkhorn-sort", "--optimizer", "adam")),
+    ("sp-net", ("--problem", "gaussian-levels", "--double", "--schedule", "cosine")),
+]
+
+
+@pytest.mark.parametrize(("network", "options"), NETWORKS, ids=[" ".join(map(str, (n, *o))) for n, o in NETWORKS])
+def test_train_writes_the_network_and_goes_on_where_it_was(network, options, tmp_path, capsys):
+    from pursuit import nets
+
+    arguments = (network, *TRAIN, *options, "-o", tmp_path)
+    code, out, err = train(capsys, *arguments)
+    assert (code, err) == (0, "")
+    assert "best epoch: " in out
+    assert "test loss: " in out
+    files = ["checkpoint.safetensors", "log.csv", "log.png", "net.safetensors", "settings.json"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == files
+    settings = json.loads((tmp_path / "settings.json").read_text())
+    assert settings["network"] == network
+    assert settings["training"]["epochs"] == 2
+    assert settings["versions"]["torch"] == torch.__version__
+    net = nets.load(tmp_path / "net.safetensors")
+    y = torch.ones(3, 8, dtype=getattr(torch, settings["dtype"]))
+    assert net(y).shape == (3, 16)
+    assert nets.read_weights(tmp_path / "net.safetensors").shape == (16,)
+    log = (tmp_path / "log.csv").read_bytes()
+    assert train(capsys, *arguments)[1] == out
+    assert (tmp_path / "log.csv").read_bytes() == log
+
+
+BAD_COMMANDS = [
+    (("magic",), "network is 'magic'; choose one of omp-net"),
+    (("omp-net", "--problem", "magic"), "--problem is 'magic'; choose one of fourier-levels"),
+    (("omp-net", "--eta", 0.5), "omp-net has no step size"),
+    (("omp-net", "--learn-eta"), "omp-net has no step size"),
+    (("omp-net", "--learn-tau", "--anneal-from", 1), "give one of them"),
+    (("omp-net", "--relaxation", "magic"), "--relaxation is 'magic'"),
+    (("omp-net", "--m", 17), "m is 17"),
+    (("omp-net", "--tau", -1), "tau is -1.0"),
+    (("omp-net", "--layers", 0), "layers is 0"),
+    (("omp-net", "--epochs", 0), "epochs is 0"),
+    (("omp-net", "--device", "magic"), "--device is 'magic'"),
+    (("iht-net", "--eta", 1e30), "is not finite at step"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "message"), BAD_COMMANDS, ids=[message for _, message in BAD_COMMANDS])
+def test_bad_training_ends_with_one_line(arguments, message, tmp_path, capsys):
+    network, *options = arguments
+    code, out, err = train(capsys, network, *TRAIN, *options, "-o", tmp_path / "out")
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert message in err
