@@ -14,8 +14,7 @@ import pytest
 import scipy.io
 import scipy.sparse
 
-from pursuit import cli, files
-from pursuit.solve import methods
+from pursuit import cli, comparison, files
 
 rng = np.random.default_rng(0)
 K = 2
@@ -80,7 +79,7 @@ def test_compare_on_own_files_writes_table_settings_and_figure(form, tmp_path, c
     assert "Oracle" in said
     with open(out / "table.csv", newline="") as file:
         table = list(csv.DictReader(file))
-    assert sorted(row["method"] for row in table) == sorted(methods())
+    assert sorted(row["method"] for row in table) == sorted(comparison.usual())
     errors = [float(row["error_db"]) for row in table]
     assert errors == sorted(errors)
     assert errors[0] < -100

@@ -24,6 +24,7 @@ OPTIONS = {
     "ompr": {"eta": 0.7, "max_steps": 2},
     "els": {"max_steps": 2},
     "sea": {"eta": 0.4, "max_steps": 5},
+    "greedy_lasso": {"lam": 0.0},
     "ista": {"max_steps": 4},
     "fista": {"max_steps": 4},
 }
@@ -164,4 +165,4 @@ def test_an_item_of_zeros_does_not_spoil_the_gradients_of_the_others(name):
 
 
 def test_what_is_tested_here_is_every_solver():
-    assert set(OPTIONS) == set(pursuit.methods()) == {"omp", *ITERATIVE}
+    assert set(OPTIONS) == set(pursuit.methods()) == {"omp", "greedy_lasso", *ITERATIVE}

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import pursuit
+from helpers import NEEDS
 from pursuit import Status
 
 M, N = 5, 8
@@ -197,7 +198,7 @@ def test_operators_name_what_is_wrong(make, words):
 
 def budget(method):
     """Arguments that every method takes, few steps."""
-    return {"max_steps": 10, **({"lam": 0.1} if method in PENALISED else {"k": 2})}
+    return {"max_steps": 10, **({"lam": 0.1} if method in PENALISED else {"k": 2}), **NEEDS.get(method, {})}
 
 
 def same(found, wanted):
@@ -305,7 +306,7 @@ def test_nothing_is_squeezed(method, batch, array):
 @pytest.mark.parametrize("method", GREEDY)
 @pytest.mark.parametrize("k", [1, 3])
 def test_support_has_k_places(method, k):
-    assert pursuit.solve(A, Y, method=method, k=k, max_steps=5).support.shape == (4, k)
+    assert pursuit.solve(A, Y, method=method, k=k, max_steps=5, **NEEDS.get(method, {})).support.shape == (4, k)
 
 
 @every_method
@@ -344,7 +345,7 @@ def test_complex_A_takes_real_y(method):
 @every_method
 @pytest.mark.parametrize("array", [np.array, torch.tensor], ids=["numpy", "torch"])
 def test_inputs_stay_as_they_were(method, array):
-    given = {"A": array(A), "y": array(Y)} | ({} if method == "omp" else {"x0": array(X0)})
+    given = {"A": array(A), "y": array(Y)} | ({} if method in ("omp", "greedy_lasso") else {"x0": array(X0)})
     if method not in PENALISED:
         given["weights"] = array(np.linspace(0, 1, N))
     before = {name: np.asarray(values).copy() for name, values in given.items()}
@@ -393,7 +394,7 @@ def instances(draw):
 @given(instance=instances())
 def test_every_greedy_answer_is_consistent(method, instance):
     A, y, k = instance
-    sol = pursuit.solve(A, y, method=method, k=k, **{} if method == "omp" else {"max_steps": 15})
+    sol = pursuit.solve(A, y, method=method, k=k, max_steps=15, **NEEDS.get(method, {}))
     assert sol.x.isfinite().all()
     assert sol.support.shape == (*y.shape[:-1], k)
     assert set(sol.status.flatten().tolist()) <= set(Status) - {Status.RUNNING}

@@ -103,6 +103,15 @@ def test_every_option_changes_something(name, option):
     assert all(value.grad.abs().max() > 0 for value in other.parameters())
 
 
+@pytest.mark.parametrize("weights", ["shared", "per-layer"])
+@pytest.mark.parametrize("name", NETS)
+def test_structure_to_start_from(name, weights):
+    p, w0 = signals(), 0.5 + torch.rand(40, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    net = build(name, p.A, weights=weights, w0=w0)
+    torch.testing.assert_close(net.weights, w0)
+    assert (net(p.y) - build(name, p.A)(p.y)).abs().max() > 1e-6
+
+
 def test_learned_and_annealed_values():
     p = signals()
     per_layer = build("IHTNet", p.A, eta=Learned(0.4), tau=Learned(0.01, per_layer=False), weights="per-layer")
@@ -118,21 +127,45 @@ def test_learned_and_annealed_values():
         assert float(annealed.identify.tau(0)) == pytest.approx(tau)
 
 
-@pytest.mark.parametrize(("matrix", "truth"), [("complex", "real"), ("complex", "complex"), ("real", "complex")])
-def test_real_and_complex_signals(matrix, truth):
-    p = signals(torch.complex128 if matrix == "complex" else torch.float64)
-    y = p.y if matrix == "complex" else torch.complex(p.y, normal(9, 5, 24))
-    net = build("OMPNet", p.A, real=truth == "real")
-    x = net(y)
-    assert x.is_complex() == (truth == "complex")
-    torch.testing.assert_close(x, build("OMPNet", p.A)(y).real if truth == "real" else x)
-
-
 @pytest.mark.parametrize("name", NETS)
-def test_files_bring_it_back(name, tmp_path):
+def test_what_is_known_of_the_signals(name):
+    p = signals(torch.complex128)
+    free, part, real = (build(name, p.A, tau=0.05, signals=known)(p.y) for known in ("complex", "real part", "real"))
+    assert free.is_complex()
+    torch.testing.assert_close(part, free.real)
+    stacked, y = pursuit.on_real_signals(p.A, p.y)
+    torch.testing.assert_close(real, build(name, stacked, tau=0.05)(y))
+    assert (real - part).abs().max() > 1e-3
+
+
+def test_complex_measurements_by_a_real_matrix():
+    p = signals()
+    y = torch.complex(p.y, normal(9, 5, 24))
+    torch.testing.assert_close(build("OMPNet", p.A)(y), build("OMPNet", p.A.to(torch.complex128))(y))
+
+
+def test_real_signals_are_recovered_from_half_the_measurements():
+    A = pursuit.SubsampledFourier([1, 2, 4, 7, 8, 11, 13, 14], 32)
+    x = torch.zeros(6, 32, dtype=torch.complex128)
+    for i in range(6):
+        x[i, [i, 3 * i + 9]] = torch.tensor([1.0, -1.5], dtype=torch.complex128)
+    for op in (A, A.to_dense()):
+        real, y = pursuit.on_real_signals(op, A.forward(x))
+        assert real.shape == (16, 32)
+        assert pursuit.adjoint_gap(real) < 1e-12
+        torch.testing.assert_close(pursuit.sea(real, y, 2, max_steps=300).x, x.real)
+        torch.testing.assert_close(real.to_dense(), pursuit.on_real_signals(A.to_dense(), A.forward(x))[0].to_dense())
+    again, same = pursuit.on_real_signals(real.to_dense(), y)
+    assert again.shape == real.shape
+    assert same is y
+
+
+@pytest.mark.parametrize("known", ["complex", "real part", "real"])
+@pytest.mark.parametrize("name", NETS)
+def test_files_bring_it_back(name, known, tmp_path):
     p = signals(torch.complex128)
     eta = {"eta": Learned(0.3)} if "eta" in NETS[name][1] else {}
-    net = build(name, p.A, tau=Annealed(0.5, 0.1), weights="per-layer", sort=pursuit.neuralsort, real=True, **eta)
+    net = build(name, p.A, tau=Annealed(0.5, 0.1), weights="per-layer", sort=pursuit.neuralsort, signals=known, **eta)
     with torch.no_grad():
         net.identify.w.copy_(normal(3, *net.identify.w.shape))
         net.identify.tau.progress.fill_(0.25)
@@ -186,6 +219,8 @@ BAD = {
     "layers": (lambda: OMPNet(EYE, layers=5), "layers is 5; needed is a whole number, 1 <= layers <= 4"),
     "k": (lambda: SPNet(EYE, k=0, layers=2), "k is 0; needed is a whole number, 1 <= k <= 4"),
     "weights": (lambda: OMPNet(EYE, layers=2, weights="each"), "weights is 'each'; choose 'shared' or 'per-layer'"),
+    "signals": (lambda: OMPNet(EYE, layers=2, signals="imaginary"), "signals is 'imaginary'; choose"),
+    "w0": (lambda: OMPNet(EYE, layers=2, w0=torch.ones(4)), r"w0 has shape \(4,\).*needed are 6 real numbers"),
     "A": (lambda: OMPNet(torch.ones(2, 4, 6), layers=2), r"A has batch \(2,\); a network has one matrix"),
     "NaN": (lambda: OMPNet(EYE / 0, layers=2), "A has entries that are NaN or infinite"),
     "m": (lambda: OMPNet(EYE, layers=2)(torch.ones(3, 5)), r"y has shape \(3, 5\); this network was built for m=4"),

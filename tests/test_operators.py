@@ -11,6 +11,7 @@ import scipy.sparse.linalg
 import torch
 
 import pursuit
+from helpers import NEEDS
 from pursuit.operators import spectral_norm_squared
 
 REAL = (torch.float32, torch.float64)
@@ -496,7 +497,8 @@ FORMS = {
 
 def solve(A, y, method):
     """The answer after a number of steps that is enough for most methods, and the same for all."""
-    return pursuit.solve(A, y, method=method, max_steps=30, **{"lam": 0.1} if "ista" in method else {"k": 3})
+    options = {"lam": 0.1} if "ista" in method else {"k": 3} | NEEDS.get(method, {})
+    return pursuit.solve(A, y, method=method, max_steps=30, **options)
 
 
 @pytest.mark.parametrize("method", pursuit.methods())

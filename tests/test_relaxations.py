@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.autograd import gradcheck
 
 from helpers import REAL, generator, normal
-from pursuit import config
+from pursuit import config, relaxations
 from pursuit.relaxations import neuralsort, relative_tau, sinkhorn_sort, soft_topk, softsort
 
 SINGLE = torch.float32
@@ -351,3 +351,38 @@ def test_bad_stopping_rules(wrong):
 def test_importing_does_not_wait_for_numba():
     check = "import sys, pursuit.relaxations; assert 'numba' not in sys.modules"
     subprocess.run([sys.executable, "-c", check], check=True)
+
+
+@pytest.mark.parametrize("learn", [False, True])
+@pytest.mark.parametrize("weights", ["shared", "each"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.complex64, torch.complex128])
+def test_the_fused_threshold_is_mask_times_signal(dtype, weights, learn):
+    """Value and every gradient, with zeros, ties and a batch of two axes."""
+    g = torch.Generator().manual_seed(0)
+    real = dtype.to_real()
+    u = 0.1 * torch.randn(2, 3, 20, dtype=dtype, generator=g)
+    u[0, 0, :4] = 0
+    u[1, 1, 5] = u[1, 1, 6]
+    w = 0.5 + torch.rand(20 if weights == "shared" else (2, 3, 20), dtype=real, generator=g)
+    tau = torch.full((2, 3, 1, 1) if weights == "each" else (1, 1), 0.02, dtype=real)
+    back = torch.randn(2, 3, 20, dtype=dtype, generator=g)
+
+    def outcome(function):
+        inputs = [u.clone().requires_grad_(), w.clone().requires_grad_(), tau.clone().requires_grad_(learn)]
+        x = function(*inputs)
+        x.backward(back)
+        return [x.detach(), *(value.grad for value in inputs if value.requires_grad)]
+
+    fused = outcome(lambda u, w, tau: relaxations._soft_threshold(u, w, tau, 5))
+    plain = outcome(lambda u, w, tau: relaxations._SoftSort.apply(w * u.abs(), tau, 5).sum(-2) * u)
+    tolerance = 1e-4 if real == torch.float32 else 1e-11
+    for a, b in zip(fused, plain, strict=True):
+        torch.testing.assert_close(a, b, rtol=tolerance, atol=tolerance * b.abs().max().item())
+
+
+def test_the_fused_threshold_squares_nothing_away():
+    u = torch.tensor([3e-30 + 4e-30j, 3e30 + 4e30j], dtype=torch.complex64).requires_grad_()
+    x = relaxations._soft_threshold(u, torch.ones(2), torch.tensor([[1e-32]]), 2)
+    x.abs().sum().backward()
+    torch.testing.assert_close(x.detach(), u.detach())
+    torch.testing.assert_close(u.grad, torch.tensor([0.6 + 0.8j, 0.6 + 0.8j]))

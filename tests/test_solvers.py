@@ -16,12 +16,14 @@ from helpers import (
     CASES,
     COMPLEX,
     ITERATIVE,
+    NEEDS,
     PROBLEMS,
     PROXIMAL,
     REAL,
     REFITTING,
     SELECTING,
     SOLVERS,
+    WEIGHTING,
     gaussian,
     instance,
     normal,
@@ -423,7 +425,7 @@ def test_els_swap_gains_where_the_support_is_dependent_or_not_full(dtype):
 # ---- weights -------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", SELECTING)
+@pytest.mark.parametrize("name", WEIGHTING)
 def test_an_atom_of_weight_zero_is_never_chosen(name):
     p = instance(gaussian(), 3, batch=(4,), noise=0.05)
     weights = (p.x == 0).to(REAL)  # each item is forbidden its own truth
@@ -436,7 +438,7 @@ def test_an_atom_of_weight_zero_is_never_chosen(name):
         assert not shared.x[:, weights[0] == 0].any()
 
 
-@pytest.mark.parametrize("name", SELECTING)
+@pytest.mark.parametrize("name", WEIGHTING)
 def test_weights_of_one_change_nothing_others_do(name):
     A, _, y = many(REAL, count=20, m=16, n=32, k=4, noise=0.3)
     plain = recover(name, A, y, 4).x
@@ -523,7 +525,7 @@ def test_tolerance_is_relative_to_y_and_met_as_soon_as_possible(name):
 def test_on_step_sees_every_step_and_the_last_is_what_is_returned(name, as_numpy):
     p = instance(unnormalised(m=16, n=32), 4, batch=(3,), noise=0.2)
     A, y = (p.A.numpy(), p.y.numpy()) if as_numpy else (p.A, p.y)
-    lam = {"lam": 0.1} if name in PROXIMAL else {"k": 4}
+    lam = {"lam": 0.1} if name in PROXIMAL else {"k": 4} | NEEDS.get(name, {})
     history = []
     sol = pursuit.solve(A, y, name, **lam, max_steps=40, on_step=history.append)
     kind = np.ndarray if as_numpy else torch.Tensor
@@ -703,7 +705,7 @@ def test_every_status_has_its_own_message(status):
 @pytest.mark.parametrize("name", SOLVERS)
 def test_solve_by_name_is_the_solver_itself(name):
     p = instance(gaussian(), 3, noise=0.1)
-    options = {"max_steps": 3} | ({"lam": 0.1} if name in PROXIMAL else {"k": 3})
+    options = {"max_steps": 3} | ({"lam": 0.1} if name in PROXIMAL else {"k": 3} | NEEDS.get(name, {}))
     assert torch.equal(pursuit.solve(p.A, p.y, name, **options).x, getattr(pursuit, name)(p.A, p.y, **options).x)
     assert pursuit.methods() == tuple(SOLVERS)
 

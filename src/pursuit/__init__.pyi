@@ -5,6 +5,7 @@ from .adapters import Callables as Callables
 from .adapters import adjoint_gap as adjoint_gap
 from .adapters import as_operator as as_operator
 from .adapters import from_physics as from_physics
+from .adapters import on_real_signals as on_real_signals
 from .inputs import Iterate as Iterate
 from .operators import ColumnScaled as ColumnScaled
 from .operators import Compose as Compose
@@ -25,6 +26,7 @@ from .solve import solve as solve
 from .solvers.cosamp import cosamp as cosamp
 from .solvers.els import els as els
 from .solvers.fista import fista as fista
+from .solvers.greedy_lasso import greedy_lasso as greedy_lasso
 from .solvers.htp import htp as htp
 from .solvers.iht import iht as iht
 from .solvers.ista import ista as ista

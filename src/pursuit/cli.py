@@ -39,7 +39,9 @@ def compare(
     y: Annotated[str | None, typer.Option("--y", help="Measurements (m,) or (signals, m). Same formats.")] = None,
     x: Annotated[str | None, typer.Option("--x", help="True coefficients, if known. Same formats.")] = None,
     k: Annotated[int | None, typer.Option("-k", help="Non-zeros per signal; needed with --A and --y.")] = None,
-    methods: Annotated[str | None, typer.Option(help="Comma-separated; by default every method.")] = None,
+    methods: Annotated[
+        str | None, typer.Option(help="Comma-separated; by default every method but greedy_lasso.")
+    ] = None,
     lam: Annotated[float, typer.Option(help="ISTA, FISTA: penalty relative to the one that gives zero.")] = 0.01,
     signals: Annotated[int | None, typer.Option(help="Signals of a synthetic problem.")] = None,
     seed: Annotated[int | None, typer.Option(help="Of a named problem.")] = None,
@@ -53,10 +55,9 @@ def compare(
     with stated_errors():
         from . import comparison, files
         from .figures import comparison as picture
-        from .solve import methods as all_methods
         from .solve import solver
 
-        chosen = tuple(methods.split(",")) if methods else all_methods()
+        chosen = tuple(methods.split(",")) if methods else comparison.usual()
         for name in chosen:
             solver(name)
         if not 0 < lam < 1:

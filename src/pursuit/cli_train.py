@@ -44,6 +44,7 @@ def train(
     weights: Annotated[str, typer.Option(help="Structure weights: shared by the layers, or per-layer.")] = "shared",
     relaxation: Annotated[str, typer.Option(help=f"One of {', '.join(RELAXATIONS)}.")] = "softsort",
     relative: Annotated[bool, typer.Option("--relative", help="Measure tau in units of the largest score.")] = False,
+    signals: Annotated[str, typer.Option(help="Known of them: complex, real part (the paper), real.")] = "real part",
     learn_eta: Annotated[bool, typer.Option("--learn-eta", help="Train eta, one per layer.")] = False,
     learn_tau: Annotated[bool, typer.Option("--learn-tau", help="Train tau, one per layer.")] = False,
     anneal_from: Annotated[float | None, typer.Option(help="Let tau fall from here to --tau.")] = None,
@@ -75,7 +76,14 @@ def train(
         ensemble = _ensemble(problem, sizes, seed=seed, double=double, device=device)
         rates = _rates(tau=tau, eta=eta, learn_tau=learn_tau, learn_eta=learn_eta, anneal_from=anneal_from)
         net = _network(
-            network, ensemble, layers=layers, weights=weights, relaxation=relaxation, relative=relative, **rates
+            network,
+            ensemble,
+            layers=layers,
+            weights=weights,
+            relaxation=relaxation,
+            relative=relative,
+            signals=signals,
+            **rates,
         )
         net.to(device, ensemble.A.dtype.to_real())
         folder = files.output_folder(output or Path("runs") / network)
@@ -133,7 +141,15 @@ def _rates(
 
 
 def _network(
-    name: str, ensemble: Ensemble, *, layers: int | None, weights: str, relaxation: str, relative: bool, **rates: Any
+    name: str,
+    ensemble: Ensemble,
+    *,
+    layers: int | None,
+    weights: str,
+    relaxation: str,
+    relative: bool,
+    signals: str,
+    **rates: Any,
 ) -> Any:
     from . import nets, relaxations
 
@@ -146,7 +162,7 @@ def _network(
     options = {
         "k": ensemble.k, "layers": (default or ensemble.k) if layers is None else layers,
         "weights": weights, "relative": relative, "sort": getattr(relaxations, relaxation.replace("-", "_")),
-        "real": ensemble.real and ensemble.A.dtype.is_complex, **rates,
+        "signals": signals, **rates,
     }  # fmt: skip
     return build(ensemble.A, **{option: value for option, value in options.items() if option in takes})
 

@@ -20,6 +20,8 @@ from .solution import Solution, Status
 from .solve import methods, solver
 
 PENALISED = ("ista", "fista")
+ON_REQUEST = ("greedy_lasso",)  # with the penalty at hand it is OMP with another stop rule
+GREEDY_LAM = 0.1  # of the square-root LASSO, whose best penalty does not depend on the noise
 LAM = 0.01  # of the lam at which the solution is zero
 
 
@@ -71,7 +73,7 @@ def compare(
     ----------
     instance : Instance
     chosen : sequence of str, optional
-        Names of methods; by default all.
+        Names of methods; by default `usual()`.
     lam : float
         For ISTA and FISTA: the penalty relative to the smallest one at which a signal's solution is zero.
     started : callable, optional
@@ -82,7 +84,7 @@ def compare(
     list of Row
         By NMSE where the truth is known, else by residual.
     """
-    chosen = methods() if chosen is None else chosen
+    chosen = usual() if chosen is None else chosen
     runs = {name: solver(name) for name in chosen}
     rows = []
     for name, recover in runs.items():
@@ -94,6 +96,11 @@ def compare(
         solution = recover(instance.A, instance.y, **options)
         rows.append(_row(name, instance, solution, time.perf_counter() - begin))
     return sorted(rows, key=lambda row: row.error_db)
+
+
+def usual() -> tuple[str, ...]:
+    """The methods that are compared unless others are named."""
+    return tuple(name for name in methods() if name not in ON_REQUEST)
 
 
 def oracle(instance: Instance) -> float | None:
@@ -108,6 +115,8 @@ def oracle(instance: Instance) -> float | None:
 
 
 def _options(name: str, instance: Instance, lam: float) -> dict[str, Any]:
+    if name == "greedy_lasso":
+        return {"k": instance.k, "lam": GREEDY_LAM}
     if name not in PENALISED:
         return {"k": instance.k}
     return {"lam": lam * instance.A.adjoint(instance.y).abs().amax(-1)}

@@ -281,6 +281,22 @@ def _soft_topk(v: Tensor, tau: Tensor, k: int) -> Tensor:
     return mask
 
 
+def _score(u: Tensor, w: Tensor) -> Tensor:
+    """`w |u|` with `w (n,)` or `(*batch, n)`, by a kernel where there is one: complex magnitudes take torch long."""
+    if not _compiled(w):
+        return w * u.abs()
+    v: Tensor = _CompiledScore.apply(u, w)
+    return v
+
+
+def _soft_threshold(u: Tensor, w: Tensor, tau: Tensor, k: int) -> Tensor:
+    """`u (*batch, n)`, real or complex, times the soft mask of the scores `w |u|`, with `w (n,)` or `(*batch, n)`."""
+    if not _compiled(w) or k > _FEW:
+        return _soft_topk(w * u.abs(), tau, k) * u
+    x: Tensor = _CompiledThreshold.apply(u, w, tau, k)
+    return x
+
+
 def _neuralsort(v: Tensor, tau: Tensor, k: int) -> Tensor:
     """`neuralsort` without its checks."""
     rows: Tensor = _NeuralSort.apply(v, tau, k)
@@ -326,7 +342,7 @@ class _CompiledRows(torch.autograd.Function):
         flat, t = _flat(v, tau)
         top = _room(flat, k)
         rows = flat.new_empty(flat.shape[0], k, flat.shape[1])
-        _run("rows_forward", flat, t, top, _LIMIT[v.dtype], k <= _FEW, rows)
+        _run("rows_forward", flat, t, top, _LIMIT[v.dtype], k <= _FEW, *_constants(v.dtype), rows)
         ctx.save_for_backward(flat, t, top, rows)
         ctx.shapes = v.shape, tau.shape
         return rows.view(*v.shape[:-1], *rows.shape[1:])
@@ -350,7 +366,7 @@ class _CompiledMask(torch.autograd.Function):
         flat, t = _flat(v, tau)
         top = _room(flat, k)
         normaliser, mask = flat.new_empty(top.shape), torch.empty_like(flat)
-        _run("mask_forward", flat, t, top, _LIMIT[v.dtype], k <= _FEW, normaliser, mask)
+        _run("mask_forward", flat, t, top, _LIMIT[v.dtype], k <= _FEW, *_constants(v.dtype), normaliser, mask)
         ctx.save_for_backward(flat, t, top, normaliser, mask)
         ctx.shapes = v.shape, tau.shape
         return mask.view(v.shape)
@@ -361,6 +377,76 @@ class _CompiledMask(torch.autograd.Function):
         v, tau, top, normaliser, mask = ctx.saved_tensors
         g = grads[0].reshape(v.shape).contiguous()
         return *_gradients("mask_backward", ctx, v, tau, top, normaliser, mask, g), None
+
+
+class _CompiledScore(torch.autograd.Function):
+    """Scores by the kernels."""
+
+    @staticmethod
+    def forward(ctx: Any, u: Tensor, w: Tensor) -> Tensor:
+        parts, weights = _parts(u), _each(w, u)
+        size, v = (torch.empty(parts.shape[:2], dtype=w.dtype) for _ in range(2))
+        _run("score_forward", parts, weights, size, v)
+        ctx.save_for_backward(parts, weights, size)
+        ctx.w_shape = w.shape
+        return v.view(u.shape)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor]:
+        parts, w, size = ctx.saved_tensors
+        grad_u, grad_w = torch.empty_like(parts), torch.empty_like(size)
+        _run("score_backward", parts, w, size, grads[0].reshape(size.shape).contiguous(), grad_u, grad_w)
+        shape = grads[0].shape
+        of_u = (torch.view_as_complex(grad_u) if parts.shape[-1] == 2 else grad_u).view(shape)
+        return of_u, grad_w.view(shape).sum_to_size(ctx.w_shape)
+
+
+class _CompiledThreshold(torch.autograd.Function):
+    """Scores, mask and product by one kernel: a few passes over memory instead of a dozen."""
+
+    @staticmethod
+    def forward(ctx: Any, u: Tensor, w: Tensor, tau: Tensor, k: int) -> Tensor:
+        parts, weights = _parts(u), _each(w, u)
+        t = tau.expand(*u.shape[:-1], 1, 1).reshape(-1).contiguous() if tau.numel() > 1 else tau.reshape(1)
+        top = torch.empty(parts.shape[0], k, dtype=torch.int64)
+        size, v, mask = (torch.empty(parts.shape[:2], dtype=w.dtype) for _ in range(3))
+        Z, x = v.new_empty(top.shape), torch.empty_like(parts)
+        _run("threshold_forward", parts, weights, t, top, _LIMIT[w.dtype], *_constants(w.dtype), size, v, Z, mask, x)
+        ctx.save_for_backward(parts, weights, t, top, size, v, Z, mask)
+        ctx.shapes = w.shape, tau.shape
+        return _whole(x, u)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, Tensor | None, None]:
+        parts, w, t, *rest = ctx.saved_tensors
+        learn = ctx.needs_input_grad[2]
+        grad_u, grad_w, grad_tau = torch.empty_like(parts), torch.empty_like(rest[1]), t.new_empty(parts.shape[0])
+        top, *kept = rest
+        _run(
+            "threshold_backward", parts, w, t, top, _LIMIT[w.dtype], *kept, _parts(grads[0]), learn,
+            grad_u, grad_w, grad_tau,
+        )  # fmt: skip
+        w_shape, tau_shape = ctx.shapes
+        batch = grads[0].shape[:-1]
+        of_tau = grad_tau.view(*batch, 1, 1).sum_to_size(tau_shape) if learn else None
+        return _whole(grad_u, grads[0]), grad_w.view(*batch, -1).sum_to_size(w_shape), of_tau, None
+
+
+def _parts(u: Tensor) -> Tensor:
+    """Contiguous `(items, n, 1 or 2)`: complex numbers as pairs."""
+    u = u.resolve_conj().resolve_neg().contiguous()
+    return (torch.view_as_real(u) if u.is_complex() else u.unsqueeze(-1)).reshape(-1, u.shape[-1], 1 + u.is_complex())
+
+
+def _each(w: Tensor, u: Tensor) -> Tensor:
+    """Contiguous `(1 or items, n)`."""
+    return (w.expand(u.shape) if w.ndim > 1 else w).reshape(-1, u.shape[-1]).contiguous()
+
+
+def _whole(parts: Tensor, like: Tensor) -> Tensor:
+    return (torch.view_as_complex(parts) if like.is_complex() else parts).view(like.shape)
 
 
 def _gradients(
@@ -398,6 +484,14 @@ def _room(v: Tensor, k: int) -> Tensor:
 def _compiled(v: Tensor) -> bool:
     """Whether there are kernels for `v`, and they are wanted."""
     return config.kernels != "off" and v.device.type == "cpu" and _kernels() is not None
+
+
+@cache
+def _constants(dtype: torch.dtype) -> Any:
+    """What the kernels compute exponentials by."""
+    kernels = _kernels()
+    assert kernels is not None
+    return kernels.constants(np.float32 if dtype == torch.float32 else np.float64)
 
 
 @cache

@@ -233,6 +233,10 @@ class Selection(Protocol):
         """The score of an atom that must not be chosen."""
         ...
 
+    def score(self, c: Tensor, weights: Tensor) -> Tensor:
+        """`weights |c|`, `(*batch, n)`."""
+        ...
+
     def __call__(self, score: Tensor, k: int) -> Any:
         """The `k` best of `score (*batch, n)`, best first: `Atoms`, or something with their methods."""
         ...
@@ -254,6 +258,10 @@ class Hard:
     """
 
     never: ClassVar[float] = -1.0
+
+    def score(self, c: Tensor, weights: Tensor) -> Tensor:
+        """`weights |c|`, `(*batch, n)`."""
+        return weights * c.abs()
 
     def __call__(self, score: Tensor, k: int) -> Atoms:
         """Choose `k` of `score (*batch, n)`, best first."""
@@ -305,7 +313,7 @@ class Relaxed:
     >>> import torch, pursuit
     >>> y = torch.tensor([0.5, 4.0, 1.0])
     >>> pursuit.omp(torch.eye(3), y, k=1, select=pursuit.Relaxed(pursuit.softsort, tau=1.0)).x.round(decimals=2)
-    tensor([0.1200, 3.7400, 0.1900])
+    tensor([0.1200, 4.0500, 0.2000])
     """
 
     sort: Callable[..., Tensor] = relaxations.softsort
@@ -333,6 +341,19 @@ class Relaxed:
         rows, mask = known  # what they check was checked once, not at every step
         tau = tau[..., None, None]
         return SoftAtoms(partial(rows, score, tau, k), mask=None if mask is None else partial(mask, score, tau, k))
+
+    def score(self, c: Tensor, weights: Tensor) -> Tensor:
+        """`weights |c|`, `(*batch, n)`."""
+        return relaxations._score(c, weights)
+
+    def threshold(self, u: Tensor, weights: Tensor, k: int) -> tuple[SoftAtoms, Tensor]:
+        """The atoms of the score `weights |u|`, and `u` on them, which may cost less than one after the other."""
+        if self.sort is not relaxations.softsort or self.relative:
+            atoms = self(self.score(u, weights), k)
+            return atoms, atoms.keep(u)
+        tau = torch.as_tensor(self.tau, dtype=weights.dtype, device=u.device)[..., None, None]
+        x = relaxations._soft_threshold(u, weights, tau, k)
+        return SoftAtoms(lambda: self(self.score(u, weights), k).rows), x
 
     def none(self, y: Tensor, k: int, n: int) -> SoftAtoms:
         """Room for `k` rows, and none in it."""
@@ -363,13 +384,20 @@ class Choice:
 
     def score(self, c: Tensor) -> Tensor:
         """`w |c|`, except where an atom is barred."""
-        score = self.weights * c.abs()
+        score = self.select.score(c, self.weights)
         return score if self.barred is None else torch.where(self.barred, self.select.never, score)
 
     def best(self, c: Tensor, *, times: int = 1) -> Any:
         """The `times` k best atoms by `c (*batch, n)`."""
         best = self.select(self.score(c), min(times * self.most, c.shape[-1]))
         return best if self.k is None else best.first(times * self.k)
+
+    def threshold(self, u: Tensor) -> tuple[Any, Tensor]:
+        """The k best atoms of `u (*batch, n)`, and `H_k(u)`: `u` on those alone."""
+        if isinstance(self.select, Relaxed) and self.k is None and self.barred is None:
+            return self.select.threshold(u, self.weights, self.most)
+        atoms = self.best(u)
+        return atoms, atoms.keep(u)
 
     def best_of(self, c: Tensor, among: Tensor, count: int | None = None) -> Any:
         """The best atoms by `c`, k or `count` of them, out of those in the mask `among (*batch, n)`, hard or soft."""

@@ -10,6 +10,7 @@ from .solution import Solution
 from .solvers.cosamp import cosamp
 from .solvers.els import els
 from .solvers.fista import fista
+from .solvers.greedy_lasso import greedy_lasso
 from .solvers.htp import htp
 from .solvers.iht import iht
 from .solvers.ista import ista
@@ -20,7 +21,7 @@ from .solvers.sea import sea
 from .solvers.sp import sp
 
 SOLVERS: dict[str, Callable[..., Solution]] = {
-    f.__name__: f for f in (omp, iht, niht, htp, cosamp, sp, ompr, els, sea, ista, fista)
+    f.__name__: f for f in (omp, iht, niht, htp, cosamp, sp, ompr, els, sea, greedy_lasso, ista, fista)
 }
 
 

@@ -5,13 +5,14 @@ With scores sorted downwards, `s_1 >= ... >= s_k`, an entry that is not among th
 exponentials do for all rows. No exponent is positive, so nothing overflows; what is below the smallest normal number
 counts as zero.
 
-All kernels work on contiguous `v (batch, n)`, `tau (batch,)` or `(1,)` and `top (batch, k)`, the chosen indices in order,
-which the forward kernels find where they are told to `choose`. `limit` is the exponent beyond which all is zero. Every
-number is of the dtype of `v`: mixed arithmetic would not vectorise.
+All kernels work on contiguous `v (batch, n)`, `tau (batch,)` or `(1,)` and `top (batch, k)`, the chosen indices in
+order, which the forward kernels find where they are told to `choose`. `limit` is the exponent beyond which all is zero.
+Every number is of the dtype of `v`: mixed arithmetic would not vectorise.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -77,31 +78,56 @@ def among(v: Array, tau: Any, top: Array, limit: Any, s: Array, E: Array) -> Non
 
 
 @jit
-def tail(v: Array, tau: Any, top: Array, limit: Any, last: Any, found: Array, e: Array) -> None:
-    """`e (n,)`, the exponentials of the distances from the last chosen score; zero on the chosen entries."""
+def tail(v: Array, tau: Any, top: Array, limit: Any, last: Any, c: Array, r: Array, powers: Array, e: Array) -> None:
+    """`e (n,)`, the exponentials of the distances from the last chosen score; zero on the chosen entries.
+
+    `exp(-x) = 2^-p exp(r)` with p whole and |r| <= ln(2) / 2, and exp(r) by its series, whose coefficients are `c`:
+    pass after pass over few numbers, which vectorises where a call of exp would not. `powers` is `2^-p`, as integers.
+    """
+    zero, one = v.dtype.type(0), v.dtype.type(1)
+    sharp, log2, ln2_high, ln2_low, bias, shift = one / tau, c[14], c[15], c[16], c[17], powers.dtype.type(c[18])
+    for j in range(v.size):
+        x = min((last - v[j]) * sharp, limit)
+        x = x if x > zero else zero  # above the last one are the chosen alone
+        p = np.rint(x * log2)
+        r[j] = p * ln2_high - x + p * ln2_low
+        e[j] = c[13]
+        powers[j] = powers.dtype.type(bias - p) << shift
+    for d in range(12, -1, -1):
+        for j in range(v.size):
+            e[j] = e[j] * r[j] + c[d]
+    scale = powers.view(v.dtype)
     lowest = last - limit * tau
-    count = 0
-    for j in range(v.size):  # listed first: a branch around the exponential would cost more than it saves
-        e[j] = 0
-        found[count] = j
-        count += (v[j] > lowest) & (v[j] <= last)
-    for i in range(count):
-        e[found[i]] = np.exp((v[found[i]] - last) / tau)
+    for j in range(v.size):
+        e[j] = e[j] * scale[j] if v[j] > lowest else zero
     for j in top:
         e[j] = 0
 
 
+def constants(dtype: Any) -> tuple[Array, Array]:
+    """The series of exp, then log2(e), ln 2 in two parts, and exponent bias and place of a float; an empty integer."""
+    single = np.dtype(dtype) == np.float32
+    high = 0.693359375 if single else 0.6931471803691238
+    series = [1 / math.factorial(d) for d in range(14)]
+    rest = [1 / math.log(2), high, math.log(2) - high if single else 1.9082149292705877e-10]
+    layout = [127.0, 23.0] if single else [1023.0, 52.0]
+    return np.array(series + rest + layout, dtype), np.empty(0, np.int32 if single else np.int64)
+
+
 @jit
-def rows_forward(v: Array, tau: Array, top: Array, limit: Any, choose: bool, rows: Array) -> None:
+def rows_forward(
+    v: Array, tau: Array, top: Array, limit: Any, choose: bool, c: Array, whole: Array, rows: Array
+) -> None:
     """The rows, `(batch, k, n)`."""
     k, n = top.shape[1], v.shape[1]
-    s, E, e, found = np.empty(k, v.dtype), np.empty((k, k), v.dtype), np.empty(n, v.dtype), np.empty(n, np.int64)
+    s, E, e, r = np.empty(k, v.dtype), np.empty((k, k), v.dtype), np.empty(n, v.dtype), np.empty(n, v.dtype)
+    powers = np.empty(n, whole.dtype)
     if choose:
         select(v, top)
     for b in range(v.shape[0]):
         t = tau[min(b, tau.size - 1)]
         among(v[b], t, top[b], limit, s, E)
-        tail(v[b], t, top[b], limit, s[k - 1], found, e)
+        tail(v[b], t, top[b], limit, s[k - 1], c, r, powers, e)
         T = e.sum()
         for i in range(k):
             Z = E[i, k - 1] * T + E[i].sum()
@@ -145,17 +171,19 @@ def rows_backward(
 
 
 @jit
-def mask_forward(v: Array, tau: Array, top: Array, limit: Any, choose: bool, Z: Array, mask: Array) -> None:
+def mask_forward(
+    v: Array, tau: Array, top: Array, limit: Any, choose: bool, c: Array, whole: Array, Z: Array, mask: Array
+) -> None:
     """The sum of the rows, `(batch, n)`, and their normalisers, `(batch, k)`."""
     k, n = top.shape[1], v.shape[1]
     zero, one = v.dtype.type(0), v.dtype.type(1)
-    s, E, found = np.empty(k, v.dtype), np.empty((k, k), v.dtype), np.empty(n, np.int64)
+    s, E, r, powers = np.empty(k, v.dtype), np.empty((k, k), v.dtype), np.empty(n, v.dtype), np.empty(n, whole.dtype)
     if choose:
         select(v, top)
     for b in range(v.shape[0]):
         out, t = mask[b], tau[min(b, tau.size - 1)]
         among(v[b], t, top[b], limit, s, E)
-        tail(v[b], t, top[b], limit, s[k - 1], found, out)
+        tail(v[b], t, top[b], limit, s[k - 1], c, r, powers, out)
         T, weight = out.sum(), zero
         s[:] = 0  # from here on the mask of the chosen
         for i in range(k):
@@ -186,7 +214,7 @@ def mask_backward(
     grad_v: Array,
     grad_tau: Array,
 ) -> None:
-    """Gradients by that of the mask, `g (batch, n)`; what the forward kernel wrote is given again, `learn` is as above."""
+    """Gradients by that of the mask, `g (batch, n)`; what the forward kernel wrote is given again. `learn` as above."""
     k, n = top.shape[1], v.shape[1]
     zero, one = v.dtype.type(0), v.dtype.type(1)
     s, E, e = np.empty(k, v.dtype), np.empty((k, k), v.dtype), np.empty(n, v.dtype)
@@ -257,3 +285,110 @@ def mask_backward(
                     total += E[i, j] * (h[j] - m) * min(abs(s[i] - s[j]) * sharp, limit)
                 steepness += total / Z[b, i]
             grad_tau[b] = steepness * sharp
+
+
+@jit
+def score_forward(u: Array, w: Array, size: Array, v: Array) -> None:
+    """Magnitudes `size` and scores `v = w |u|`; `u (batch, n, 1 or 2)` has its parts last, `w (1 or batch, n)`."""
+    batch, n, parts = u.shape
+    zero, one = v.dtype.type(0), v.dtype.type(1)
+    for b in range(batch):
+        weight = w[min(b, w.shape[0] - 1)]
+        if parts == 1:
+            for j in range(n):
+                size[b, j] = abs(u[b, j, 0])
+        else:
+            for j in range(n):  # the larger part is taken out: no square overflows or vanishes
+                p, q = abs(u[b, j, 0]), abs(u[b, j, 1])
+                large, small = max(p, q), min(p, q)
+                ratio = small / (large if large > zero else one)
+                size[b, j] = large * np.sqrt(one + ratio * ratio)
+        for j in range(n):
+            v[b, j] = weight[j] * size[b, j]
+
+
+@jit
+def score_backward(u: Array, w: Array, size: Array, grad_v: Array, grad_u: Array, grad_w: Array) -> None:
+    """Gradients by those of the scores; those of `w` are `(batch, n)`, to be summed where one serves all."""
+    batch, n, parts = u.shape
+    zero, one = size.dtype.type(0), size.dtype.type(1)
+    pull = np.empty(n, size.dtype)
+    for b in range(batch):
+        weight = w[min(b, w.shape[0] - 1)]
+        for j in range(n):
+            grad_w[b, j] = grad_v[b, j] * size[b, j]
+            pull[j] = grad_v[b, j] * weight[j] / (size[b, j] if size[b, j] > zero else one)
+        if parts == 1:  # both written out: a loop over the parts would not vectorise
+            for j in range(n):
+                grad_u[b, j, 0] = pull[j] * u[b, j, 0]
+        else:
+            for j in range(n):
+                grad_u[b, j, 0] = pull[j] * u[b, j, 0]
+                grad_u[b, j, 1] = pull[j] * u[b, j, 1]
+
+
+@jit
+def threshold_forward(
+    u: Array,
+    w: Array,
+    tau: Array,
+    top: Array,
+    limit: Any,
+    c: Array,
+    whole: Array,
+    size: Array,
+    v: Array,
+    Z: Array,
+    mask: Array,
+    x: Array,
+) -> None:
+    """`x = mask u` with the mask of the scores of `u`; all that is found on the way is written for the way back."""
+    batch, n, parts = u.shape
+    score_forward(u, w, size, v)
+    mask_forward(v, tau, top, limit, True, c, whole, Z, mask)
+    for b in range(batch):
+        if parts == 1:
+            for j in range(n):
+                x[b, j, 0] = mask[b, j] * u[b, j, 0]
+        else:
+            for j in range(n):
+                x[b, j, 0] = mask[b, j] * u[b, j, 0]
+                x[b, j, 1] = mask[b, j] * u[b, j, 1]
+
+
+@jit
+def threshold_backward(
+    u: Array,
+    w: Array,
+    tau: Array,
+    top: Array,
+    limit: Any,
+    size: Array,
+    v: Array,
+    Z: Array,
+    mask: Array,
+    g: Array,
+    learn: bool,
+    grad_u: Array,
+    grad_w: Array,
+    grad_tau: Array,
+) -> None:
+    """Gradients by that of `x`, `g`, of the shape of `u`; those of `w` as above."""
+    batch, n, parts = u.shape
+    along, grad_v = np.empty_like(v), np.empty_like(v)
+    for b in range(batch):
+        for j in range(n):
+            along[b, j] = g[b, j, 0] * u[b, j, 0]
+        if parts == 2:
+            for j in range(n):
+                along[b, j] += g[b, j, 1] * u[b, j, 1]
+    mask_backward(v, tau, top, limit, Z, mask, along, learn, grad_v, grad_tau)
+    score_backward(u, w, size, grad_v, grad_u, grad_w)
+    for b in range(batch):
+        if parts == 1:
+            for j in range(n):
+                grad_u[b, j, 0] += mask[b, j] * g[b, j, 0]
+        else:
+            for j in range(n):
+                grad_u[b, j, 0] += mask[b, j] * g[b, j, 0]
+                grad_u[b, j, 1] += mask[b, j] * g[b, j, 1]

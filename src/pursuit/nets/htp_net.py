@@ -32,10 +32,13 @@ class HTPNet(nn.Module):
         `softsort`, `neuralsort` or `sinkhorn_sort`.
     weights : {"shared", "per-layer"}
         Whether all layers have the same structure weights.
+    w0 : Tensor (n,), optional
+        Structure weights to start from, say another network's `weights`; by default ones.
     relative : bool, default False
         Measure tau in units of the largest score.
-    real : bool, default False
-        Whether signals are real though `A` is complex: the real part is returned.
+    signals : {"complex", "real part", "real"}
+        What is known of the signals where `A` is complex: nothing; that they are real, and the real part of the answer
+        is returned (the paper's way); or that they are real, and scores and fits are over the reals.
 
     Raises
     ------
@@ -64,18 +67,19 @@ class HTPNet(nn.Module):
         tau: Rate = 1e-3,
         sort: Callable[..., Tensor] = softsort,
         weights: str = "shared",
+        w0: Tensor | None = None,
         relative: bool = False,
-        real: bool = False,
+        signals: str = "complex",
     ):
         super().__init__()
-        self.sensing = Sensing(A, real)
+        self.sensing = Sensing(A, signals)
         m, n = self.sensing.shape
         self.k, self.layers = whole("k", k, min(m, n)), whole("layers", layers, 10**6)
-        self.identify = Identify(n, layers, tau=tau, sort=sort, weights=weights, relative=relative)
+        self.identify = Identify(n, layers, tau=tau, sort=sort, weights=weights, w0=w0, relative=relative)
         self.eta = Value("eta", eta, layers)
         self.config = {
             "k": k, "layers": layers, "eta": eta, "tau": tau, "sort": sort, "weights": weights,
-            "relative": relative, "real": real,
+            "relative": relative, "signals": signals,
         }  # fmt: skip
 
     def forward(self, y: Tensor) -> Tensor:

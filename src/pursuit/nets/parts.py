@@ -10,11 +10,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..adapters import as_operator
+from ..adapters import as_operator, real_form, stack_parts
+from ..checks import finite
 from ..operators import ColumnScaled, Dense, Operator
 from ..selection import Choice, Relaxed
 
 STRUCTURE = ("shared", "per-layer")
+SIGNALS = ("complex", "real part", "real")
 
 
 @dataclass(frozen=True)
@@ -124,21 +126,27 @@ class Sensing(nn.Module):
     matrix: Tensor
     scale: Tensor
 
-    def __init__(self, A: Any, real: bool):
+    def __init__(self, A: Any, signals: str):
         super().__init__()
-        op = as_operator(A)
-        if op.batch_shape:
-            raise ValueError(f"A has batch {tuple(op.batch_shape)}; a network has one matrix: needed is shape (m, n).")
+        if signals not in SIGNALS:
+            raise ValueError(f"signals is {signals!r}; choose {', '.join(map(repr, SIGNALS))}.")
+        given = as_operator(A)
+        if given.batch_shape:
+            raise ValueError(
+                f"A has batch {tuple(given.batch_shape)}; a network has one matrix: needed is shape (m, n)."
+            )
+        op = real_form(given) if signals == "real" else given
         norms = op.column_norms()
         if not norms.isfinite().all():
             raise ValueError("A has entries that are NaN or infinite; a network needs finite columns.")
         scale = torch.where(norms > 0, 1 / torch.where(norms > 0, norms, 1), 0)
-        self.shape, self.real, self.complex = op.shape, real, op.dtype.is_complex
+        self.shape, self.complex = given.shape, given.dtype.is_complex  # of what was given
+        self.stacked, self.real_part = op is not given, signals == "real part"
         self.register_buffer("scale", scale)
         self.operator: Operator | None = None
         if isinstance(op, Dense):
             matrix = op.matrix.detach() * scale
-            self.register_buffer("matrix", torch.view_as_real(matrix).clone() if self.complex else matrix)
+            self.register_buffer("matrix", torch.view_as_real(matrix).clone() if matrix.is_complex() else matrix)
         else:
             self.operator = ColumnScaled(op, scale)
 
@@ -147,7 +155,7 @@ class Sensing(nn.Module):
         """The operator with unit columns."""
         if self.operator is not None:
             return self.operator
-        return Dense(torch.view_as_complex(self.matrix) if self.complex else self.matrix)
+        return Dense(torch.view_as_complex(self.matrix) if self.matrix.ndim == 3 else self.matrix)
 
     def take(self, y: Tensor) -> tuple[Operator, Tensor]:
         """Operator and measurements in one dtype.
@@ -167,25 +175,40 @@ class Sensing(nn.Module):
             raise TypeError(
                 f"y is {y.dtype} on {y.device} and the network {A.dtype} on {A.device}; use y.to(...) or net.to(...)."
             )
+        if self.stacked:
+            return A, stack_parts(y)
         if y.is_complex() and not A.dtype.is_complex:
             A = A.complexified()
         return A, y.to(A.dtype)
 
     def give(self, x: Tensor) -> Tensor:
-        """The signal in the caller's units; its real part where signals are real."""
-        return self.scale * (x.real if self.real and x.is_complex() else x)
+        """The signal in the caller's units, or its real part."""
+        return self.scale * (x.real if self.real_part and x.is_complex() else x)
 
 
 class Identify(nn.Module):
     """The identification step of every layer: structure weights, all ones before training, and a relaxed sort."""
 
-    def __init__(self, n: int, layers: int, *, tau: Rate, sort: Callable[..., Tensor], weights: str, relative: bool):
+    def __init__(
+        self,
+        n: int,
+        layers: int,
+        *,
+        tau: Rate,
+        sort: Callable[..., Tensor],
+        weights: str,
+        w0: Tensor | None,
+        relative: bool,
+    ):
         super().__init__()
         if weights not in STRUCTURE:
             raise ValueError(f"weights is {weights!r}; choose {' or '.join(map(repr, STRUCTURE))}.")
         if not callable(sort):
             raise TypeError(f"sort is {sort!r}; needed is softsort, neuralsort, sinkhorn_sort or one like them.")
-        self.w = nn.Parameter(torch.ones(n) if weights == "shared" else torch.ones(layers, n))
+        start = torch.ones(n) if w0 is None else finite("w0", torch.as_tensor(w0).detach())
+        if start.shape != (n,) or start.is_complex():
+            raise ValueError(f"w0 has shape {tuple(start.shape)} and dtype {start.dtype}; needed are {n} real numbers.")
+        self.w = nn.Parameter(start.clone() if weights == "shared" else start.repeat(layers, 1))
         self.tau = Value("tau", tau, layers)
         self.sort, self.relative = sort, relative
 

@@ -82,7 +82,7 @@ def load(path: str | Path, A: Any = None) -> Any:
     stored = "sensing.matrix" in tensors
     if A is None and not stored:
         raise ValueError(f"{path}: holds a network on an operator that is not stored; pass it as load(path, A=...).")
-    op = as_operator(_matrix(tensors, record) if A is None else A)
+    op = as_operator(_matrix(tensors["sensing.matrix"], record) if A is None else A)
     given = (list(op.shape), op.dtype.is_complex, isinstance(op, Dense))
     if given != (record["shape"], record["complex"], stored):
         (m, n), kind = record["shape"], "complex" if record["complex"] else "real"
@@ -164,6 +164,9 @@ def _read(path: str | Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
         raise ValueError(f"{path}: not a network that pursuit.nets.save wrote ({error!r}).") from None
 
 
-def _matrix(tensors: dict[str, Tensor], record: dict[str, Any]) -> Tensor:
-    matrix = tensors["sensing.matrix"]
-    return torch.view_as_complex(matrix) if record["complex"] else matrix
+def _matrix(stored: Tensor, record: dict[str, Any]) -> Tensor:
+    """The matrix in the form that the network was given."""
+    m = record["shape"][0]
+    if stored.ndim == 3:
+        return torch.view_as_complex(stored)
+    return torch.complex(stored[:m], stored[m:]) if record["complex"] else stored

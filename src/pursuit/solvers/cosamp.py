@@ -22,8 +22,7 @@ def step(A: Operator, y: Tensor, s: State, *, choice: Choice) -> State:
     supp = s.atoms.supporting(s.x)  # empty for x = 0
     T = supp.union(omega, most=A.shape[0])  # T = Omega with supp(x)
     b = T.embed(fit(A, y, T).z)  # b = LS(T)
-    atoms = choice.best(b)
-    x = atoms.keep(b)  # x = H_k(b)
+    atoms, x = choice.threshold(b)  # x = H_k(b)
     return State(x, y - A.forward(x), atoms)  # r = y - A x
 
 

@@ -24,8 +24,7 @@ class State(NamedTuple):
 
 def init(A: Operator, y: Tensor, x: Tensor, choice: Choice) -> State:
     """The start, cut down to its k largest entries."""
-    atoms = choice.best(x)
-    x = atoms.keep(x)
+    atoms, x = choice.threshold(x)
     return State(x, y - A.forward(x), atoms)
 
 
@@ -37,8 +36,7 @@ def begin(y: Tensor, n: int, choice: Choice) -> State:
 def step(A: Operator, y: Tensor, s: State, *, eta: Tensor, choice: Choice) -> State:
     """Gradient step, then keep the k largest."""
     u = s.x + eta * A.adjoint(s.r)  # u = x + eta A^H (y - A x)
-    atoms = choice.best(u)
-    x = atoms.keep(u)  # x = H_k(u)
+    atoms, x = choice.threshold(u)  # x = H_k(u)
     return State(x, y - A.forward(x), atoms)
 
 

@@ -47,8 +47,7 @@ def step(A: Operator, y: Tensor, s: State, *, choice: Choice) -> State:
 
     def attempt(t: Trial) -> Trial:
         u = s.x + t.mu * g
-        atoms = choice.best(u)
-        x = atoms.keep(u)  # x' = H_k(x + mu g)
+        atoms, x = choice.threshold(u)  # x' = H_k(x + mu g)
         d = x - s.x
         safe = t.mu <= (1 - MARGIN) * ratio(energy(d), energy(A.forward(d)))
         passed = safe.squeeze(-1) | atoms.same_set(s.atoms)

@@ -1,0 +1,205 @@
+"""OMP whose atoms compete for the decrease of a LASSO or square-root LASSO objective."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .. import loop
+from ..inputs import ALL, UNLIMITED, Hook, problem
+from ..least_squares import energy
+from ..operators import Operator
+from ..selection import Choice, Hard, Selection
+from ..solution import Solution, Status
+from . import omp
+from .omp import State
+
+# The most that an objective falls if one coefficient changes, for every column twice: as if it were outside the support
+# S, and as if it were in it. From g = |a_j^H r|, x = |x_j|, rho = ||r||, lam and w = w_j; r is orthogonal to S.
+Rule = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
+
+
+def l0(g: Tensor, x: Tensor, rho: Tensor, lam: Tensor, w: Tensor) -> tuple[Tensor, Tensor]:
+    """`||y - A x||^2 + lam sum_{x_j != 0} w_j^2`."""
+    p = lam * w.square()
+    into = (g.square() - p).clamp(min=0)  # j not in S: max(g^2 - lam w^2, 0)
+    out = torch.where(x > 0, (p - x.square()).clamp(min=0), 0)  # j in S: max(lam w^2 - x^2, 0), x != 0
+    return into, out
+
+
+def l0_sr(g: Tensor, x: Tensor, rho: Tensor, lam: Tensor, w: Tensor) -> tuple[Tensor, Tensor]:
+    """`||y - A x|| + lam sum_{x_j != 0} w_j^2`."""
+    p = lam * w.square()
+    fall = _over(g.square(), rho + _root(rho.square() - g.square()))  # rho - sqrt(rho^2 - g^2)
+    into = (fall - p).clamp(min=0)  # j not in S: max(rho - sqrt(rho^2 - g^2) - lam w^2, 0)
+    out = torch.where(x > 0, (p - _rise(x, rho)).clamp(min=0), 0)  # j in S: max(rho + lam w^2 - sqrt(rho^2 + x^2), 0)
+    return into, out
+
+
+def l1(g: Tensor, x: Tensor, rho: Tensor, lam: Tensor, w: Tensor) -> tuple[Tensor, Tensor]:
+    """`||y - A x||^2 + lam sum_j w_j |x_j|`."""
+    p = lam * w
+    into = (g - p / 2).clamp(min=0).square()  # j not in S: max(g - lam w / 2, 0)^2
+    u = torch.minimum(x, p / 2)  # j in S: |x_j| best shrinks by u
+    return into, u * (p - u)  # the penalty falls by lam w u, the square of the residual rises by u^2
+
+
+def l1_sr(g: Tensor, x: Tensor, rho: Tensor, lam: Tensor, w: Tensor, *, legacy: bool = False) -> tuple[Tensor, Tensor]:
+    """`||y - A x|| + lam sum_j w_j |x_j|`."""
+    p = lam * w
+    c = _root(1 - p.square())
+    beside = _root(rho.square() - g.square())
+    # j not in S: rho - lam w g - sqrt((1 - lam^2 w^2) (rho^2 - g^2)) if g > lam w rho, written without cancellation;
+    # with rho sin(theta) = g and sin(phi) = lam w it is rho (1 - cos(theta - phi)), and s is rho sin(theta - phi).
+    s = g * c - p * beside
+    s = torch.where(p <= 1, s, 0) if legacy else s.clamp(min=0)  # g > lam w rho
+    into = _over(s.square(), rho + p * g + c * beside)
+    u = torch.minimum(x, torch.where(c > 0, _over(p * rho, c), torch.inf))  # j in S: |x_j| best shrinks by u
+    return into, (p * u - _rise(u, rho)).clamp(min=0)
+
+
+LOSSES: dict[str, Rule] = {"l0": l0, "l0-sr": l0_sr, "l1": l1, "l1-sr": l1_sr}
+
+
+def gains(A: Operator, s: State, *, rule: Rule, lam: Tensor, w: Tensor) -> Tensor:
+    """Delta of every column, `(*batch, n)`; a column that is partly in S has its share of both cases."""
+    rho = _root(energy(s.r))
+    into, out = rule(A.adjoint(s.r).abs(), omp.estimate(s).abs(), rho, lam, w)
+    M = s.atoms.mask().to(rho.dtype).clamp(0, 1)
+    return (1 - M) * into + M * out
+
+
+def step(A: Operator, s: State, *, choice: Choice, delta: Callable[[State], Tensor]) -> State:
+    """Take in the column of the largest gain and project, unless there is no gain or the column is in already."""
+    score = choice.score(delta(s))
+    best = choice.select(score, 1)  # identify: j = argmax_j Delta_j
+    top = score.argmax(-1, keepdim=True)
+    useful = (score.gather(-1, top) > 0) & (s.atoms.mask().gather(-1, top) <= 0.5)
+    atoms = s.atoms.put(s.qr.size, best)  # S <- S + {j}
+    qr, r = s.qr.append(best.columns(A).squeeze(-1), s.r)  # r = y - A LS(S)
+    return loop.choose(useful.squeeze(-1), State(r, qr, atoms), s)
+
+
+def stop(old: State, new: State, *, k: Tensor, full: Status) -> Tensor:
+    """No column came in, and so none ever will; else as OMP."""
+    same = new.atoms.found.sum(-1) == old.atoms.found.sum(-1)
+    return torch.where(same, Status.STATIONARY, omp.stop(old, new, k=k, full=full))
+
+
+def greedy_lasso(
+    A: Any,
+    y: Any,
+    k: Any = None,
+    *,
+    lam: Any,
+    loss: str = "l1-sr",
+    tol: Any = None,
+    max_steps: Any = None,
+    weights: Any = None,
+    select: Selection = Hard(),
+    legacy: bool = False,
+    on_step: Hook | None = None,
+) -> Solution:
+    """Greedy (square-root) LASSO: as OMP, but the atom that lowers a penalised objective most, while there is one.
+
+    At `lam = 0` it is OMP. A larger `lam` ends the search earlier and lets the `weights` guide it. The penalty only
+    orders the atoms and stops: the coefficients are the least squares on those chosen, not shrunk.
+
+    ========= ================================================
+    loss      objective
+    ========= ================================================
+    `"l0"`    `||y - A x||^2 + lam sum_{x_j != 0} w_j^2`
+    `"l0-sr"` `||y - A x|| + lam sum_{x_j != 0} w_j^2`
+    `"l1"`    `||y - A x||^2 + lam sum_j w_j |x_j|`
+    `"l1-sr"` `||y - A x|| + lam sum_j w_j |x_j|`
+    ========= ================================================
+
+    Here `A` has unit columns and `x` their coefficients: columns of other norms are scaled first. So `lam` is in units
+    of `y` squared, `y`, `y` and 1, in this order; for `"l1-sr"` no atom pays where `lam w_j >= 1`.
+
+    Parameters
+    ----------
+    A : array (*batch, m, n), or anything `as_operator` takes
+        Columns of any norm.
+    y : array (*batch, m)
+    k : int or int array (*batch,), optional
+        Most atoms per signal. Without it the penalty (or `tol`) ends the search, and room for min(m, n) atoms is set
+        aside.
+    lam : float or array (*batch,)
+        Weight of the penalty.
+    loss : {"l1-sr", "l1", "l0-sr", "l0"}
+        The objective.
+    tol : float or array (*batch,), optional
+        Stop when `||r|| <= tol ||y||`; by default only where the fit is exact to rounding.
+    max_steps : int or int array (*batch,), optional
+        Stop after so many atoms, also below `k`.
+    weights : array (n,) or (*batch, n), optional
+        `w_j >= 0` of the penalty: a small one favours the atom, and one of weight 0 enters free. The other solvers'
+        `weights` multiply the score and work the other way round.
+    select : selection, default Hard()
+        How an atom is identified. A relaxed one ranks the gains, which are in the units of the objective; so is `tau`.
+    legacy : bool, default False
+        For `"l1-sr"`, leave out the condition `|a_j^H r| > lam w_j ||r||` of a gain, as the authors' code does. Atoms
+        below it then seem to gain, those least correlated most. To reproduce published figures only.
+    on_step : callable, optional
+        Called after every step with an `Iterate`.
+
+    Returns
+    -------
+    Solution
+        With status `STATIONARY` where no further atom pays, or the one that would change the objective most is in.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Before any work, on input that cannot be solved as given.
+
+    References
+    ----------
+    Mohammad-Taheri, Brugiapaglia, "The greedy side of the LASSO: new algorithms for weighted sparse recovery via loss
+    function-based orthogonal matching pursuit", arXiv 2303.00844.
+
+    Examples
+    --------
+    >>> import torch, pursuit
+    >>> y = torch.tensor([0.5, 4.0, 1.0])
+    >>> pursuit.greedy_lasso(torch.eye(3), y, lam=0.7, loss="l0").x  # an atom pays where its square exceeds lam
+    tensor([0., 4., 1.])
+    >>> pursuit.greedy_lasso(torch.eye(3), y, lam=0.7, loss="l0", weights=torch.tensor([0.5, 1.0, 2.0])).x
+    tensor([0.5000, 4.0000, 0.0000])
+    """
+    if loss not in LOSSES:
+        raise ValueError(f"loss is {loss!r}; choose one of {', '.join(LOSSES)}.")
+    steps = UNLIMITED if max_steps is None else max_steps  # k or the penalty ends it
+    p = problem(A, y, ALL if k is None else k, tol=tol, max_steps=steps, weights=weights)
+    rule = partial(l1_sr, legacy=True) if legacy and loss == "l1-sr" else LOSSES[loss]
+    delta = partial(gains, p.A, rule=rule, lam=p.per_item("lam", lam).unsqueeze(-1), w=p.weights)
+    # The weights are the penalty's, not the score's, which only leaves out columns of zeros.
+    choice = replace(p, weights=(p.scale > 0).to(p.weights)).choice(select)
+    return p.recover(
+        partial(step, p.A, choice=choice, delta=delta),
+        partial(stop, k=p.k, full=Status.MAX_STEPS if k is None and tol is not None else Status.SPARSITY),
+        omp.init(p.y, p.A.shape[1], choice),
+        on_step=on_step,
+        answer=lambda s: (omp.estimate(s), s.atoms),
+    )
+
+
+def _rise(u: Tensor, rho: Tensor) -> Tensor:
+    """`sqrt(rho^2 + u^2) - rho`, without cancellation."""
+    return _over(u.square(), rho + _root(rho.square() + u.square()))
+
+
+def _root(v: Tensor) -> Tensor:
+    """The square root, with value and derivative 0 where `v <= 0`."""
+    return torch.where(v > 0, torch.where(v > 0, v, 1).sqrt(), 0)
+
+
+def _over(a: Tensor, b: Tensor) -> Tensor:
+    """`a / b`, and 0 where `b = 0`."""
+    return torch.where(b > 0, a / torch.where(b > 0, b, 1), 0)
