@@ -1,8 +1,8 @@
 """Milliseconds for a forward and backward pass of OMP-Net and IHT-Net, against the authors' code.
 
 At the settings of "Deep greedy unfolding", Figure 3: a batch of 64, n = 256, float32, complex64; OMP-Net with m = 20
-and 10 layers, IHT-Net with m = 36, k = 10 and 30 layers. The authors' code goes through a batch signal by signal; it was
-measured once on a machine of 2 cores at 1.06 s and 1.69 s, and has no place here.
+and 10 layers, IHT-Net with m = 36, k = 10 and 30 layers. The authors' code goes through a batch signal by signal; it
+was measured once on a machine of 2 cores at 1.06 s and 1.69 s, and has no place here.
 
     OMP_NUM_THREADS=1 python benchmarks/unrolled.py results/unrolled.csv
 

@@ -14,7 +14,7 @@ import pytest
 import scipy.io
 import scipy.sparse
 
-from pursuit import cli, comparison, files
+from pursuit import cli, comparison, files, reproduce
 
 rng = np.random.default_rng(0)
 K = 2
@@ -321,3 +321,30 @@ def test_progress_bar_on_a_terminal_and_none_in_a_pipe(data):
         assert piped.stderr == ""
         assert "\x1b" not in piped.stdout
         assert shown in on_terminal(*command)
+
+
+# Experiments
+
+
+def test_reproduce_lists_what_there_is_and_runs_it(tmp_path, capsys):
+    code, said, err = pursuit(capsys, "reproduce")
+    assert (code, err) == (0, "")
+    assert [line.split()[0] for line in said.splitlines()] == list(reproduce.EXPERIMENTS)
+    for name in reproduce.EXPERIMENTS:
+        assert reproduce.module(name).cells(quick=True, seed=0)
+    code, said, _ = pursuit(capsys, "reproduce", "dgu-fig1", "--quick", "--jobs", 2, "-o", tmp_path / "out")
+    assert code == 0
+    for name in ("rows.csv", "settings.json", "figure.png"):
+        assert (tmp_path / "out" / name).exists()
+        assert name in said
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [(("dgu-fig9",), "experiment is 'dgu-fig9'; choose one of dgu-fig1"), (("dgu-fig1", "--jobs", 0), "--jobs is 0")],
+)
+def test_an_experiment_that_is_none(arguments, message, tmp_path, capsys):
+    code, said, err = pursuit(capsys, "reproduce", *arguments, "-o", tmp_path / "out")
+    assert (code, said, err.count("\n")) == (2, "", 1)
+    assert message in err
+    assert not (tmp_path / "out").exists()

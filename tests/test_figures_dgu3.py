@@ -1,0 +1,66 @@
+"""Figure 3 in its smallest form: one epoch of each network and variant."""
+
+import pytest
+import torch
+
+from pursuit.figures import dgu_fig3
+from pursuit.reproduce import published
+
+
+@pytest.fixture(scope="module")
+def tables(tmp_path_factory):
+    joint = {}
+    for cell in dgu_fig3.cells(quick=True, seed=0):
+        folder = tmp_path_factory.mktemp("cell")
+        for name, rows in dgu_fig3.run(cell | {"epochs": 1}, folder).items():
+            joint.setdefault(name, []).extend(rows)
+    return joint
+
+
+def test_the_full_form_is_that_of_the_paper():
+    cells = dgu_fig3.cells(quick=False, seed=0)
+    paper = [cell for cell in cells if cell["variant"] == "paper"]
+    assert {(cell["network"], cell["seed"]) for cell in paper} == {(n, s) for n in dgu_fig3.TITLES for s in range(3)}
+    assert all(cell["epochs"] == 1000 for cell in paper)
+    net = dgu_fig3.build("omp-net", "paper", dgu_fig3.fourier_levels(m=20))
+    assert {name: tuple(value.shape) for name, value in net.named_parameters()} == {"identify.w": (256,)}
+
+
+def test_baselines_are_those_of_the_paper(tables):
+    """Known of other matrices: the loss of the hard solver, of that with oracle weights, of the fit on the truth."""
+    known = {"omp-net": (0.33, 3.9e-3, 4.5e-7), "iht-net": (0.0504, 5.8e-4, 1.9e-7)}
+    for row in tables["summary"]:
+        hard, oracle, truth = known[row["network"]]
+        assert hard / 2 < row["hard_loss"] < 2 * hard
+        assert oracle / 5 < row["hard_oracle_loss"] < 5 * oracle
+        assert truth / 1.5 < row["true_support_loss"] < 1.5 * truth
+        assert row["hard_oracle_loss"] < row["hard_loss"]
+
+
+def test_one_epoch_of_the_options_already_helps_iht_net(tables):
+    losses = {row["variant"]: row["net_loss"] for row in tables["summary"] if row["network"] == "iht-net"}
+    assert losses["options"] < losses["paper"] < 0.1
+
+
+def test_tables_and_figure(tables):
+    assert {row["admissible"] for row in tables["weights"]} == {0, 1}
+    assert len(tables["errors"]) == 4 * 6 * 512
+    figure = dgu_fig3.draw(tables, quick=True)
+    assert len(figure.axes) == 6
+    assert all(ax.get_ylabel() for ax in figure.axes)
+
+
+def test_what_polishing_reaches_with_the_oracle_weights():
+    """The bound of issue and paper: below 1e-5 where the structure is known."""
+    for m in (20, 36):
+        ensemble = dgu_fig3.fourier_levels(m=m)
+        y, x = ensemble.draw(256, torch.Generator().manual_seed(3))
+        found = dgu_fig3.polished(ensemble, y, ensemble.admissible.float())
+        assert (found - x).square().sum(-1).mean() < 1e-6
+
+
+def test_published_numbers_are_at_hand():
+    rows = published("dgu_fig3_loss.csv")
+    assert {(row["network"], row["split"]) for row in rows} == {
+        (n, s) for n in ("omp_net", "iht_net") for s in ("train", "val")
+    }
