@@ -12,17 +12,17 @@ import torch
 from torch import Tensor
 
 from pursuit import config
-from pursuit.relaxations import _neuralsort, _sinkhorn_sort, _soft_topk, _softsort
+from pursuit.unchecked import neuralsort, sinkhorn_sort, soft_topk, softsort
 
 BATCH, N, TAU = 64, 256, 1e-3
 CASES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
-    "softsort k=1": lambda v, tau: _softsort(v, tau, 1),
-    "softsort k=10": lambda v, tau: _softsort(v, tau, 10),
-    "softsort k=10, summed": lambda v, tau: _softsort(v, tau, 10).sum(-2),
-    "soft_topk k=10": lambda v, tau: _soft_topk(v, tau, 10),
-    "soft_topk k=128": lambda v, tau: _soft_topk(v, tau, 128),
-    "neuralsort k=10": lambda v, tau: _neuralsort(v, tau, 10),
-    "sinkhorn_sort k=10": lambda v, tau: _sinkhorn_sort(v, tau, 10, 1e-5, 100),
+    "softsort k=1": lambda v, tau: softsort(v, tau, 1),
+    "softsort k=10": lambda v, tau: softsort(v, tau, 10),
+    "softsort k=10, summed": lambda v, tau: softsort(v, tau, 10).sum(-2),
+    "soft_topk k=10": lambda v, tau: soft_topk(v, tau, 10),
+    "soft_topk k=128": lambda v, tau: soft_topk(v, tau, 128),
+    "neuralsort k=10": lambda v, tau: neuralsort(v, tau, 10),
+    "sinkhorn_sort k=10": lambda v, tau: sinkhorn_sort(v, tau, 10, 1e-5, 100),
 }
 
 

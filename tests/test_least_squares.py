@@ -5,6 +5,7 @@ import pytest
 import torch
 
 import pursuit
+from pursuit import config
 from pursuit.least_squares import QR, Memory, factor, fit, solve
 from pursuit.selection import Atoms
 
@@ -291,6 +292,25 @@ def test_a_partly_filled_factorisation_has_zero_for_the_rest():
     assert qr.size == 2
     assert (qr.solve()[2:] == 0).all()
     close(qr.solve()[:2], lstsq(B, y))
+
+
+@every_matrix
+@every_dtype
+@every_batch
+def test_the_compiled_way_of_appending_equals_the_plain_one(make, dtype, batch, monkeypatch):
+    found = {}
+    for config_kernels in ("auto", "off"):
+        monkeypatch.setattr(config, "kernels", config_kernels)
+        B = make(dtype, *batch).requires_grad_()
+        y = randn(dtype, *batch, B.shape[-2], seed=1).requires_grad_()
+        qr, r = grow(B, y)
+        outcome = [torch.stack(qr.Q, dim=-1), qr.triangle(), torch.cat(qr.g, dim=-1), r]
+        pull = [randn(dtype, *v.shape, seed=seed) for seed, v in enumerate(outcome, 2)]
+        loss = sum((v * p.conj()).real.sum() for v, p in zip(outcome, pull, strict=True))
+        found[config_kernels] = [*outcome, *torch.autograd.grad(loss, (B, y))]
+    for compiled, plain in zip(found["auto"], found["off"], strict=True):
+        size = plain.abs().max().clamp(min=1)  # columns of many scales share an outcome
+        close(compiled / size, plain / size)
 
 
 @pytest.mark.parametrize("name", FULL_RANK)

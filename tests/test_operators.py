@@ -271,6 +271,21 @@ def test_adjoint(pair):
         close(op.adjoint(y), apply(A.mH, y))
 
 
+@cases(*ALL)
+def test_residual_and_gradient_step(pair):
+    """Whatever way is quickest for the shapes at hand, one signal, a list of them or a grid."""
+    op, A = pair
+    some = signals(op)
+    for x in [some] if op.batch_shape else [some, some.flatten(0, -2), some.flatten(0, -2)[0]]:
+        y, r = (randn(op.dtype, *x.shape[:-1], op.shape[0], seed=seed) for seed in (6, 7))
+        close(op.residual(y, x), y - apply(A, x))
+        each = torch.linspace(0.5, 1.5, x[..., 0].numel(), dtype=op.dtype.to_real()).reshape(*x.shape[:-1], 1)
+        for eta in (0.3, torch.tensor(0.3, dtype=each.dtype), each):
+            close(op.descend(x, r, eta), x + eta * apply(A.mH, r))
+        one = y.reshape(-1, op.shape[0])[0]  # measurements that all signals share
+        close(op.residual(one, x), one - apply(A, x))
+
+
 @cases(*COMPLEX)
 def test_lazy_conjugates(pair):
     op, A = pair

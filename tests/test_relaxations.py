@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.autograd import gradcheck
 
 from helpers import REAL, generator, normal
-from pursuit import config, relaxations
+from pursuit import config, unchecked
 from pursuit.relaxations import neuralsort, relative_tau, sinkhorn_sort, soft_topk, softsort
 
 SINGLE = torch.float32
@@ -373,8 +373,8 @@ def test_the_fused_threshold_is_mask_times_signal(dtype, weights, learn):
         x.backward(back)
         return [x.detach(), *(value.grad for value in inputs if value.requires_grad)]
 
-    fused = outcome(lambda u, w, tau: relaxations._soft_threshold(u, w, tau, 5))
-    plain = outcome(lambda u, w, tau: relaxations._SoftSort.apply(w * u.abs(), tau, 5).sum(-2) * u)
+    fused = outcome(lambda u, w, tau: unchecked.soft_threshold(u, w, tau, 5))
+    plain = outcome(lambda u, w, tau: unchecked._SoftSort.apply(w * u.abs(), tau, 5).sum(-2) * u)
     tolerance = 1e-4 if real == torch.float32 else 1e-11
     for a, b in zip(fused, plain, strict=True):
         torch.testing.assert_close(a, b, rtol=tolerance, atol=tolerance * b.abs().max().item())
@@ -382,7 +382,16 @@ def test_the_fused_threshold_is_mask_times_signal(dtype, weights, learn):
 
 def test_the_fused_threshold_squares_nothing_away():
     u = torch.tensor([3e-30 + 4e-30j, 3e30 + 4e30j], dtype=torch.complex64).requires_grad_()
-    x = relaxations._soft_threshold(u, torch.ones(2), torch.tensor([[1e-32]]), 2)
+    x = unchecked.soft_threshold(u, torch.ones(2), torch.tensor([[1e-32]]), 2)
     x.abs().sum().backward()
     torch.testing.assert_close(x.detach(), u.detach())
     torch.testing.assert_close(u.grad, torch.tensor([0.6 + 0.8j, 0.6 + 0.8j]))
+
+
+def test_weights_of_another_precision(kernels):
+    """A score is of the precision of the signal: bits of one must not be read as the other's."""
+    u, w = normal(50, 2, 6), torch.linspace(0.5, 1.5, 6)
+    torch.testing.assert_close(unchecked.score(u, w), w.double() * u.abs())
+    tau = torch.tensor([[0.3]], dtype=REAL)
+    wanted = textbook("soft_topk", w.double() * u.abs(), 0.3, 2) * u
+    torch.testing.assert_close(unchecked.soft_threshold(u, w, tau, 2), wanted)

@@ -7,6 +7,8 @@ from typing import Any, NamedTuple, Self
 import torch
 from torch import Tensor
 
+from . import kernels
+from .kernels import flat, unflat
 from .operators import Operator
 from .selection import Atoms, present_first
 
@@ -46,7 +48,9 @@ class QR(NamedTuple):
         """
         t = self.size
         Q = torch.stack(self.Q[:t], dim=-2) if t else a.new_zeros(*a.shape[:-1], 0, a.shape[-1])
-        q, column, gamma, r = _Append.apply(Q, a, r)
+        learning = torch.is_grad_enabled() and (a.requires_grad or Q.requires_grad or r.requires_grad)
+        append = _CompiledAppend if learning and kernels.wanted("append_cpu", a) else _Append
+        q, column, gamma, r = append.apply(Q, a, r)
         return type(self)(_put(self.Q, t, q), _put(self.R, t, column), _put(self.g, t, gamma), t + 1), r
 
     def solve(self) -> Tensor:
@@ -98,6 +102,31 @@ class _Append(torch.autograd.Function):
         of_v = torch.where(new, of_v, 0) - (Q.conj() * of_p.unsqueeze(-2)).sum(-1)
         of_Q = a.unsqueeze(-2) * of_v.conj().unsqueeze(-1) - of_p.unsqueeze(-2) * v.conj().unsqueeze(-1)
         return of_Q, of_p + (Q * of_v.unsqueeze(-1)).sum(-2), of_r
+
+
+class _CompiledAppend(torch.autograd.Function):
+    """The same by one kernel each way. For networks: what they would save a hard solver, compiling them may cost it."""
+
+    @staticmethod
+    def forward(ctx: Any, Q: Tensor, a: Tensor, r: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        batch, m = a.shape[:-1], a.shape[-1]
+        Q, a, r = flat(Q, 2), flat(a), flat(r)
+        items, t = Q.shape[:2]
+        q, rest = torch.empty_like(a), torch.empty_like(a)
+        column, gamma = a.new_empty(items, t + 1), a.new_empty(items, 1)
+        new = torch.empty(items, dtype=torch.bool)
+        kernels.run("append_cpu", "forward", Q, a, r, rank_tolerance(m, a.dtype) ** 2, q, column, gamma, rest, new)
+        ctx.save_for_backward(Q, a, r, q, column, gamma, new)
+        ctx.batch = batch
+        return unflat(q, batch), unflat(column, batch), unflat(gamma, batch), unflat(rest, batch)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, ...]:
+        saved = ctx.saved_tensors
+        out = [torch.empty_like(v) for v in saved[:3]]
+        kernels.run("append_cpu", "backward", *saved, *(flat(g) for g in grads), *out)
+        return tuple(unflat(v, ctx.batch) for v in out)
 
 
 def _put(values: tuple[Tensor, ...], place: int, value: Tensor) -> tuple[Tensor, ...]:

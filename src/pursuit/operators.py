@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import cached_property
 from itertools import pairwise
 
 import torch
@@ -65,6 +66,14 @@ class Operator:
     def adjoint(self, y: Tensor) -> Tensor:
         """Back-project: `A^H y`, `(*batch, m) -> (*batch, n)`."""
         raise NotImplementedError(f"{type(self).__name__} must define adjoint(y)")
+
+    def residual(self, y: Tensor, x: Tensor) -> Tensor:
+        """What `x (*batch, n)` leaves of `y (*batch, m)`: `y - A x`."""
+        return y - self.forward(x)
+
+    def descend(self, x: Tensor, r: Tensor, eta: Tensor | float) -> Tensor:
+        """A gradient step from `x (*batch, n)` with its residual `r (*batch, m)`: `x + eta A^H r`."""
+        return x + self.adjoint(eta * r)
 
     def columns(self, index: Tensor) -> Tensor:
         """The atoms `A[:, index]`: `(*batch, p) -> (*batch, m, p)`."""
@@ -132,10 +141,27 @@ class Dense(Operator):
         self.batch_shape = matrix.shape[:-2]
 
     def forward(self, x: Tensor) -> Tensor:
-        return _rows_times(x, self.matrix.mT)
+        return _rows_times(x, self._conjugate.mH)
 
     def adjoint(self, y: Tensor) -> Tensor:
-        return _rows_times(y, self.matrix.conj())
+        return _rows_times(y, self._conjugate)
+
+    def residual(self, y: Tensor, x: Tensor) -> Tensor:
+        if x.ndim != 2 or y.shape[:-1] != x.shape[:-1] or self.batch_shape:
+            return super().residual(y, x)
+        return torch.addmm(y, x, self._conjugate.mH, alpha=-1)  # in one pass over memory
+
+    def descend(self, x: Tensor, r: Tensor, eta: Tensor | float) -> Tensor:
+        if x.ndim != 2 or r.shape[:-1] != x.shape[:-1] or self.batch_shape:
+            return super().descend(x, r, eta)
+        if isinstance(eta, Tensor):
+            return torch.addmm(x, eta * r, self._conjugate)
+        return torch.addmm(x, r, self._conjugate, alpha=eta)
+
+    @cached_property
+    def _conjugate(self) -> Tensor:
+        # Its adjoint is the matrix itself, and neither in a product, nor in the derivative of one, is it copied again.
+        return self.matrix.conj().resolve_conj()
 
     def columns(self, index: Tensor) -> Tensor:
         if not self.batch_shape:

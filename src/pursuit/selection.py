@@ -9,13 +9,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property, lru_cache, partial
 from typing import Any, ClassVar, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 
-from . import relaxations
+from . import relaxations, unchecked
 from .operators import Operator
 
 
@@ -155,7 +155,10 @@ class SoftAtoms:
 
     def embed(self, z: Tensor) -> Tensor:
         """`P^T z`, `(*batch, n)`."""
-        return (z.unsqueeze(-2) @ self.rows.to(z.dtype)).squeeze(-2)
+        if not z.is_complex():
+            return (z.unsqueeze(-2) @ self.rows).squeeze(-2)
+        parts = torch.stack([z.real, z.imag], dim=-2) @ self.rows  # P is real: half the products
+        return torch.complex(parts[..., 0, :], parts[..., 1, :])
 
     def take(self, x: Tensor) -> Tensor:
         """`P x`, `(*batch, k)`."""
@@ -278,9 +281,16 @@ class Hard:
 
 # Rows, and the quick way to their sum, without the checks of input that a loop need not repeat.
 UNCHECKED: dict[Any, tuple[Callable[..., Tensor], Callable[..., Tensor] | None]] = {
-    relaxations.softsort: (relaxations._softsort, relaxations._soft_topk),
-    relaxations.neuralsort: (relaxations._neuralsort, None),
+    relaxations.softsort: (unchecked.softsort, unchecked.soft_topk),
+    relaxations.neuralsort: (unchecked.neuralsort, None),
 }
+
+
+@lru_cache
+def _number(value: float, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """A tensor of one number: made once, not at every step of a loop."""
+    with torch.inference_mode(False):  # it may outlive that mode
+        return torch.tensor(value, dtype=dtype, device=device)
 
 
 @dataclass(frozen=True)
@@ -332,7 +342,7 @@ class Relaxed:
 
     def __call__(self, score: Tensor, k: int) -> SoftAtoms:
         """Relaxed choice of `k` of `score (*batch, n)`, best first."""
-        tau = torch.as_tensor(self.tau, dtype=score.dtype, device=score.device)
+        tau = self._temperature(score)
         if self.relative:
             tau = relaxations.relative_tau(score, tau)
         known = UNCHECKED.get(self.sort)
@@ -344,16 +354,20 @@ class Relaxed:
 
     def score(self, c: Tensor, weights: Tensor) -> Tensor:
         """`weights |c|`, `(*batch, n)`."""
-        return relaxations._score(c, weights)
+        return unchecked.score(c, weights)
 
     def threshold(self, u: Tensor, weights: Tensor, k: int) -> tuple[SoftAtoms, Tensor]:
         """The atoms of the score `weights |u|`, and `u` on them, which may cost less than one after the other."""
         if self.sort is not relaxations.softsort or self.relative:
             atoms = self(self.score(u, weights), k)
             return atoms, atoms.keep(u)
-        tau = torch.as_tensor(self.tau, dtype=weights.dtype, device=u.device)[..., None, None]
-        x = relaxations._soft_threshold(u, weights, tau, k)
+        x = unchecked.soft_threshold(u, weights, self._temperature(weights)[..., None, None], k)
         return SoftAtoms(lambda: self(self.score(u, weights), k).rows), x
+
+    def _temperature(self, like: Tensor) -> Tensor:
+        if isinstance(self.tau, Tensor):
+            return self.tau.to(like)
+        return _number(self.tau, like.dtype, like.device)
 
     def none(self, y: Tensor, k: int, n: int) -> SoftAtoms:
         """Room for `k` rows, and none in it."""

@@ -345,7 +345,7 @@ def soft_iht_bound(
     s = iht.init(p.A, p.y, p.start(None), choice)
     gaps, sizes = [], []
     for _ in range(count):
-        u = s.x + eta * p.A.adjoint(s.r)  # of which the step keeps the k largest
+        u = p.A.descend(s.x, s.r, eta)  # of which the step keeps the k largest
         gaps.append(_score_gap(p, u, p.k))
         sizes.append(_norm(u))
         s = iht.step(p.A, p.y, s, eta=eta, choice=choice)

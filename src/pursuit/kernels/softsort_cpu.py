@@ -6,8 +6,9 @@ exponentials do for all rows. No exponent is positive, so nothing overflows; wha
 counts as zero.
 
 All kernels work on contiguous `v (batch, n)`, `tau (batch,)` or `(1,)` and `top (batch, k)`, the chosen indices in
-order, which the forward kernels find where they are told to `choose`. `limit` is the exponent beyond which all is zero.
-Every number is of the dtype of `v`: mixed arithmetic would not vectorise.
+order, which the forward kernels find where they are told to `choose`; `integers` is an empty array of those that are as
+long as a score. Every number is of the dtype of `v`, every loop over n runs along flat arrays and chooses by
+`a if b else c`: what does not, LLVM would not vectorise.
 """
 
 from __future__ import annotations
@@ -23,6 +24,11 @@ from numpy.typing import NDArray
 Array = NDArray[Any]
 Kernel = Callable[..., Any]
 
+SERIES = tuple(1 / math.factorial(d) for d in range(14))  # of exp, exact to rounding where |x| <= ln(2) / 2
+LOG2_E = 1 / math.log(2)
+LN2_SINGLE = 0.693359375, math.log(2) - 0.693359375  # ln 2 in two parts; whole multiples of the first are exact
+LN2_DOUBLE = 0.6931471803691238, 1.9082149292705877e-10
+
 
 def jit(function: Kernel) -> Kernel:
     """Compile at the first call, and keep the machine code where there is a place for it."""
@@ -35,31 +41,35 @@ def jit(function: Kernel) -> Kernel:
 
 
 @jit
-def select(v: Array, top: Array) -> None:
-    """The largest entries, largest first, ties to the lowest index. By insertion: for few of them."""
-    k = top.shape[1]
-    s = np.empty(k, v.dtype)
-    for b in range(v.shape[0]):
-        for j in range(v.shape[1]):
-            x = v[b, j]
-            if j < k:
-                at = j
-            elif x > s[k - 1]:
-                at = k - 1
-            else:
-                continue
-            while at > 0 and s[at - 1] < x:
-                s[at] = s[at - 1]
-                top[b, at] = top[b, at - 1]
-                at -= 1
-            s[at] = x
-            top[b, at] = j
+def limit_of(v: Array) -> Any:
+    """The exponent beyond which exp(-x) is below the smallest normal number."""
+    return v.dtype.type(87 if v.itemsize == 4 else 708)
 
 
 @jit
-def among(v: Array, tau: Any, top: Array, limit: Any, s: Array, E: Array) -> None:
+def select(v: Array, top: Array, s: Array) -> None:
+    """The largest entries of one item, largest first, ties to the lowest index. By insertion: for few of them."""
+    k = top.size
+    for j in range(v.size):
+        x = v[j]
+        if j < k:
+            at = j
+        elif x > s[k - 1]:
+            at = k - 1
+        else:
+            continue
+        while at > 0 and s[at - 1] < x:
+            s[at] = s[at - 1]
+            top[at] = top[at - 1]
+            at -= 1
+        s[at] = x
+        top[at] = j
+
+
+@jit
+def among(v: Array, tau: Any, top: Array, s: Array, E: Array) -> None:
     """The chosen scores `s (k,)` of one item, and `E (k, k)`, the exponentials of their distances."""
-    k = s.size
+    k, limit = s.size, limit_of(v)
     E[:] = 0
     s[0] = v[top[0]]
     E[0, 0] = 1
@@ -78,76 +88,73 @@ def among(v: Array, tau: Any, top: Array, limit: Any, s: Array, E: Array) -> Non
 
 
 @jit
-def tail(v: Array, tau: Any, top: Array, limit: Any, last: Any, c: Array, r: Array, powers: Array, e: Array) -> None:
+def tail(v: Array, tau: Any, top: Array, last: Any, r: Array, powers: Array, e: Array) -> None:
     """`e (n,)`, the exponentials of the distances from the last chosen score; zero on the chosen entries.
 
-    `exp(-x) = 2^-p exp(r)` with p whole and |r| <= ln(2) / 2, and exp(r) by its series, whose coefficients are `c`:
-    pass after pass over few numbers, which vectorises where a call of exp would not. `powers` is `2^-p`, as integers.
+    `exp(-x) = 2^-p exp(r)` with p whole and |r| <= ln(2) / 2, and exp(r) by its series, which vectorises where a call
+    of exp would not. `r (n,)` and `powers (n,)`, `2^-p` as integers, are room to work in.
     """
-    zero, one = v.dtype.type(0), v.dtype.type(1)
-    sharp, log2, ln2_high, ln2_low, bias, shift = one / tau, c[14], c[15], c[16], c[17], powers.dtype.type(c[18])
+    f, whole, single, limit = v.dtype.type, powers.dtype.type, v.itemsize == 4, limit_of(v)
+    zero, sharp, log2 = f(0), f(1) / tau, f(LOG2_E)
+    high = f(LN2_SINGLE[0] if single else LN2_DOUBLE[0])
+    low = f(LN2_SINGLE[1] if single else LN2_DOUBLE[1])
+    bias, place = f(127 if single else 1023), whole(23 if single else 52)
     for j in range(v.size):
-        x = min((last - v[j]) * sharp, limit)
+        x = (last - v[j]) * sharp
+        x = x if x < limit else limit
         x = x if x > zero else zero  # above the last one are the chosen alone
         p = np.rint(x * log2)
-        r[j] = p * ln2_high - x + p * ln2_low
-        e[j] = c[13]
-        powers[j] = powers.dtype.type(bias - p) << shift
-    for d in range(12, -1, -1):
-        for j in range(v.size):
-            e[j] = e[j] * r[j] + c[d]
+        r[j] = p * high - x + p * low
+        powers[j] = whole(bias - p) << place
     scale = powers.view(v.dtype)
     lowest = last - limit * tau
     for j in range(v.size):
-        e[j] = e[j] * scale[j] if v[j] > lowest else zero
+        x = f(SERIES[13])
+        for d in range(12, -1, -1):
+            x = x * r[j] + f(SERIES[d])
+        e[j] = x * scale[j] if v[j] > lowest else zero
     for j in top:
         e[j] = 0
 
 
-def constants(dtype: Any) -> tuple[Array, Array]:
-    """The series of exp, then log2(e), ln 2 in two parts, and exponent bias and place of a float; an empty integer."""
-    single = np.dtype(dtype) == np.float32
-    high = 0.693359375 if single else 0.6931471803691238
-    series = [1 / math.factorial(d) for d in range(14)]
-    rest = [1 / math.log(2), high, math.log(2) - high if single else 1.9082149292705877e-10]
-    layout = [127.0, 23.0] if single else [1023.0, 52.0]
-    return np.array(series + rest + layout, dtype), np.empty(0, np.int32 if single else np.int64)
+@jit
+def relax(v: Array, tau: Any, top: Array, s: Array, E: Array, Z: Array, e: Array, r: Array, powers: Array) -> None:
+    """All of the above for one item, and `Z (k,)`, what normalises every row."""
+    k = top.size
+    among(v, tau, top, s, E)
+    tail(v, tau, top, s[k - 1], r, powers, e)
+    T = e.sum()
+    for i in range(k):
+        Z[i] = E[i, k - 1] * T + E[i].sum()
 
 
 @jit
-def rows_forward(
-    v: Array, tau: Array, top: Array, limit: Any, choose: bool, c: Array, whole: Array, rows: Array
-) -> None:
+def rows_forward(v: Array, tau: Array, top: Array, choose: bool, integers: Array, rows: Array) -> None:
     """The rows, `(batch, k, n)`."""
     k, n = top.shape[1], v.shape[1]
-    s, E, e, r = np.empty(k, v.dtype), np.empty((k, k), v.dtype), np.empty(n, v.dtype), np.empty(n, v.dtype)
-    powers = np.empty(n, whole.dtype)
-    if choose:
-        select(v, top)
+    s, Z, E, e = np.empty(k, v.dtype), np.empty(k, v.dtype), np.empty((k, k), v.dtype), np.empty(n, v.dtype)
+    r, powers = np.empty(n, v.dtype), np.empty(n, integers.dtype)
     for b in range(v.shape[0]):
-        t = tau[min(b, tau.size - 1)]
-        among(v[b], t, top[b], limit, s, E)
-        tail(v[b], t, top[b], limit, s[k - 1], c, r, powers, e)
-        T = e.sum()
+        if choose:
+            select(v[b], top[b], s)
+        relax(v[b], tau[min(b, tau.size - 1)], top[b], s, E, Z, e, r, powers)
         for i in range(k):
-            Z = E[i, k - 1] * T + E[i].sum()
-            weight = E[i, k - 1] / Z
-            row = rows[b, i]
+            weight, row = E[i, k - 1] / Z[i], rows[b, i]
             for j in range(n):
                 row[j] = weight * e[j]
             for j in range(k):
-                row[top[b, j]] = E[i, j] / Z
+                row[top[b, j]] = E[i, j] / Z[i]
 
 
 @jit
 def rows_backward(
-    v: Array, tau: Array, top: Array, limit: Any, rows: Array, g: Array, learn: bool, grad_v: Array, grad_tau: Array
+    v: Array, tau: Array, top: Array, rows: Array, g: Array, learn: bool, grad_v: Array, grad_tau: Array
 ) -> None:
     """Gradients by those of the rows, `g (batch, k, n)`, or `(batch, 1, n)` where it is the same for all rows.
 
     `grad_tau (batch,)` is left alone unless it is to `learn`.
     """
-    zero, one = v.dtype.type(0), v.dtype.type(1)
+    zero, one, limit = v.dtype.type(0), v.dtype.type(1), limit_of(v)
     grad_v[:] = 0
     for b in range(v.shape[0]):
         x, out, sharp, steepness = v[b], grad_v[b], one / tau[min(b, tau.size - 1)], zero
@@ -171,189 +178,210 @@ def rows_backward(
 
 
 @jit
-def mask_forward(
-    v: Array, tau: Array, top: Array, limit: Any, choose: bool, c: Array, whole: Array, Z: Array, mask: Array
-) -> None:
-    """The sum of the rows, `(batch, n)`, and their normalisers, `(batch, k)`."""
-    k, n = top.shape[1], v.shape[1]
-    zero, one = v.dtype.type(0), v.dtype.type(1)
-    s, E, r, powers = np.empty(k, v.dtype), np.empty((k, k), v.dtype), np.empty(n, v.dtype), np.empty(n, whole.dtype)
-    if choose:
-        select(v, top)
-    for b in range(v.shape[0]):
-        out, t = mask[b], tau[min(b, tau.size - 1)]
-        among(v[b], t, top[b], limit, s, E)
-        tail(v[b], t, top[b], limit, s[k - 1], c, r, powers, out)
-        T, weight = out.sum(), zero
-        s[:] = 0  # from here on the mask of the chosen
-        for i in range(k):
-            total = E[i, k - 1] * T
-            for j in range(k):
-                total += E[i, j]
-            scale = one / total
-            for j in range(k):
-                s[j] += E[i, j] * scale
-            weight += E[i, k - 1] * scale
-            Z[b, i] = total
-        for j in range(n):
-            out[j] *= weight
+def mask_of(top: Array, E: Array, Z: Array, e: Array, share: Array, mask: Array) -> None:
+    """The sum of the rows of one item, `(n,)`, by what `relax` found. `share (k,)` is room to work in."""
+    zero, one = e.dtype.type(0), e.dtype.type(1)
+    k, weight = top.size, zero
+    for i in range(k):
+        share[i] = 0
+    for i in range(k):
+        scale = one / Z[i]
+        weight += E[i, k - 1] * scale
         for j in range(k):
-            out[top[b, j]] = s[j]
+            share[j] += E[i, j] * scale
+    for j in range(mask.size):
+        mask[j] = weight * e[j]
+    for j in range(k):
+        mask[top[j]] = share[j]
+
+
+@jit
+def mask_forward(v: Array, tau: Array, top: Array, choose: bool, integers: Array, mask: Array) -> None:
+    """The sum of the rows, `(batch, n)`."""
+    k, n = top.shape[1], v.shape[1]
+    s, Z, E, e = np.empty(k, v.dtype), np.empty(k, v.dtype), np.empty((k, k), v.dtype), np.empty(n, v.dtype)
+    r, powers = np.empty(n, v.dtype), np.empty(n, integers.dtype)
+    for b in range(v.shape[0]):
+        if choose:
+            select(v[b], top[b], s)
+        relax(v[b], tau[min(b, tau.size - 1)], top[b], s, E, Z, e, r, powers)
+        mask_of(top[b], E, Z, e, s, mask[b])
+
+
+@jit
+def mask_slope(
+    x: Array,
+    tau: Any,
+    top: Array,
+    s: Array,
+    E: Array,
+    Z: Array,
+    e: Array,
+    G: Array,
+    learn: bool,
+    room: Array,
+    out: Array,
+) -> Any:
+    """The gradient of one item, `out (n,)`, by that of its mask, `G`, and by what `relax` found.
+
+    Returned is the gradient by tau, where it is to `learn`. `room (3, k)` is room to work in.
+    """
+    k, n, limit = top.size, x.size, limit_of(x)
+    zero, one = x.dtype.type(0), x.dtype.type(1)
+    h, mean, chosen, last, sharp = room[0], room[1], room[2], s[k - 1], one / tau
+    for i in range(k):
+        h[i], chosen[i] = G[top[i]], 0
+
+    # Sums over the tail; "below" leaves out what is tied with the last chosen score: |.| has no slope there.
+    T, Tg, T_below, Tg_below = zero, zero, zero, zero
+    for j in range(n):
+        below = e[j] if x[j] < last else zero
+        T += e[j]
+        Tg += e[j] * G[j]
+        T_below += below
+        Tg_below += below * G[j]
+
+    # The chosen among themselves, as rows and as columns, and as rows against the tail.
+    W, Wg, W_above, Wg_above = zero, zero, zero, zero
+    for i in range(k):
+        c, scale = E[i, k - 1], one / Z[i]
+        dot, own = c * Tg, zero
+        for j in range(k):
+            dot += E[i, j] * h[j]
+        m = dot * scale
+        for j in range(k):
+            D = E[i, j] * (h[j] - m) * scale
+            D = D if s[i] != s[j] else zero
+            D = D if s[i] > s[j] else -D
+            chosen[j] += D
+            own += D
+        above = s[i] > last
+        far = c * (Tg - m * T) if above else Tg_below - m * T_below
+        chosen[i] -= own + far * scale
+        mean[i] = m
+        W += c * scale
+        Wg += c * m * scale
+        W_above += c * scale if above else zero
+        Wg_above += c * m * scale if above else zero
+
+    # The tail as columns.
+    for j in range(n):
+        D = G[j] * W - Wg if x[j] < last else G[j] * W_above - Wg_above
+        out[j] = e[j] * D * sharp
+    for i in range(k):
+        out[top[i]] = chosen[i] * sharp
+
+    steepness = zero
+    if learn:
+        Tz, Tgz = zero, zero
+        for j in range(n):
+            z = e[j] * min(abs(last - x[j]) * sharp, limit)
+            Tz += z
+            Tgz += z * G[j]
+        for i in range(k):
+            m = mean[i]
+            total = E[i, k - 1] * (min((s[i] - last) * sharp, limit) * (Tg - m * T) + Tgz - m * Tz)
+            for j in range(k):
+                total += E[i, j] * (h[j] - m) * min(abs(s[i] - s[j]) * sharp, limit)
+            steepness += total / Z[i]
+    return steepness * sharp
 
 
 @jit
 def mask_backward(
-    v: Array,
-    tau: Array,
-    top: Array,
-    limit: Any,
-    Z: Array,
-    mask: Array,
-    g: Array,
-    learn: bool,
-    grad_v: Array,
-    grad_tau: Array,
+    v: Array, tau: Array, top: Array, integers: Array, g: Array, learn: bool, grad_v: Array, grad_tau: Array
 ) -> None:
-    """Gradients by that of the mask, `g (batch, n)`; what the forward kernel wrote is given again. `learn` as above."""
+    """Gradients by that of the mask, `g (batch, n)`. `learn` as above."""
     k, n = top.shape[1], v.shape[1]
-    zero, one = v.dtype.type(0), v.dtype.type(1)
-    s, E, e = np.empty(k, v.dtype), np.empty((k, k), v.dtype), np.empty(n, v.dtype)
-    h, mean, chosen = np.empty(k, v.dtype), np.empty(k, v.dtype), np.empty(k, v.dtype)
+    s, Z, E, e = np.empty(k, v.dtype), np.empty(k, v.dtype), np.empty((k, k), v.dtype), np.empty(n, v.dtype)
+    r, powers, room = np.empty(n, v.dtype), np.empty(n, integers.dtype), np.empty((3, k), v.dtype)
     for b in range(v.shape[0]):
         t = tau[min(b, tau.size - 1)]
-        x, G, out, sharp = v[b], g[b], grad_v[b], one / t
-        among(x, t, top[b], limit, s, E)
-        last = s[k - 1]
-        W = zero
-        for i in range(k):
-            h[i], chosen[i] = G[top[b, i]], 0
-            W += E[i, k - 1] / Z[b, i]
-        for j in range(n):
-            e[j] = mask[b, j] / W
-        for j in top[b]:
-            e[j] = 0
-
-        # Sums over the tail; "below" leaves out what is tied with the last chosen score: |.| has no slope there.
-        T, Tg, T_below, Tg_below = zero, zero, zero, zero
-        for j in range(n):
-            below = e[j] if x[j] < last else zero
-            T += e[j]
-            Tg += e[j] * G[j]
-            T_below += below
-            Tg_below += below * G[j]
-
-        # The chosen among themselves, as rows and as columns, and as rows against the tail.
-        Wg, W_above, Wg_above = zero, zero, zero
-        for i in range(k):
-            c, scale = E[i, k - 1], one / Z[b, i]
-            dot, own = c * Tg, zero
-            for j in range(k):
-                dot += E[i, j] * h[j]
-            m = dot * scale
-            for j in range(k):
-                D = E[i, j] * (h[j] - m) * scale
-                D = D if s[i] != s[j] else zero
-                D = D if s[i] > s[j] else -D
-                chosen[j] += D
-                own += D
-            above = s[i] > last
-            far = c * (Tg - m * T) if above else Tg_below - m * T_below
-            chosen[i] -= own + far * scale
-            mean[i] = m
-            Wg += c * m * scale
-            W_above += c * scale if above else zero
-            Wg_above += c * m * scale if above else zero
-
-        # The tail as columns.
-        for j in range(n):
-            below = x[j] < last
-            D = G[j] * (W if below else W_above) - (Wg if below else Wg_above)
-            out[j] = e[j] * D * sharp
-        for i in range(k):
-            out[top[b, i]] = chosen[i] * sharp
-
+        relax(v[b], t, top[b], s, E, Z, e, r, powers)
+        by_tau = mask_slope(v[b], t, top[b], s, E, Z, e, g[b], learn, room, grad_v[b])
         if learn:
-            Tz, Tgz, steepness = zero, zero, zero
-            for j in range(n):
-                z = e[j] * min(abs(last - x[j]) * sharp, limit)
-                Tz += z
-                Tgz += z * G[j]
-            for i in range(k):
-                m = mean[i]
-                total = E[i, k - 1] * (min((s[i] - last) * sharp, limit) * (Tg - m * T) + Tgz - m * Tz)
-                for j in range(k):
-                    total += E[i, j] * (h[j] - m) * min(abs(s[i] - s[j]) * sharp, limit)
-                steepness += total / Z[b, i]
-            grad_tau[b] = steepness * sharp
+            grad_tau[b] = by_tau
 
 
 @jit
-def score_forward(u: Array, w: Array, size: Array, v: Array) -> None:
-    """Magnitudes `size` and scores `v = w |u|`; `u (batch, n, 1 or 2)` has its parts last, `w (1 or batch, n)`."""
-    batch, n, parts = u.shape
-    zero, one = v.dtype.type(0), v.dtype.type(1)
-    for b in range(batch):
-        weight = w[min(b, w.shape[0] - 1)]
-        if parts == 1:
-            for j in range(n):
-                size[b, j] = abs(u[b, j, 0])
-        else:
-            for j in range(n):  # the larger part is taken out: no square overflows or vanishes
-                p, q = abs(u[b, j, 0]), abs(u[b, j, 1])
-                large, small = max(p, q), min(p, q)
-                ratio = small / (large if large > zero else one)
-                size[b, j] = large * np.sqrt(one + ratio * ratio)
-        for j in range(n):
-            v[b, j] = weight[j] * size[b, j]
-
-
-@jit
-def score_backward(u: Array, w: Array, size: Array, grad_v: Array, grad_u: Array, grad_w: Array) -> None:
-    """Gradients by those of the scores; those of `w` are `(batch, n)`, to be summed where one serves all."""
-    batch, n, parts = u.shape
+def magnitudes(u: Array, size: Array) -> None:
+    """`|u|` of one item `u (n,)`, or `(2 n,)` where it is complex, parts side by side."""
+    n = size.size
     zero, one = size.dtype.type(0), size.dtype.type(1)
-    pull = np.empty(n, size.dtype)
-    for b in range(batch):
-        weight = w[min(b, w.shape[0] - 1)]
+    if u.size == n:
         for j in range(n):
-            grad_w[b, j] = grad_v[b, j] * size[b, j]
-            pull[j] = grad_v[b, j] * weight[j] / (size[b, j] if size[b, j] > zero else one)
-        if parts == 1:  # both written out: a loop over the parts would not vectorise
-            for j in range(n):
-                grad_u[b, j, 0] = pull[j] * u[b, j, 0]
-        else:
-            for j in range(n):
-                grad_u[b, j, 0] = pull[j] * u[b, j, 0]
-                grad_u[b, j, 1] = pull[j] * u[b, j, 1]
+            size[j] = abs(u[j])
+        return
+    for j in range(n):  # the larger part is taken out: no square overflows or vanishes
+        p, q = abs(u[2 * j]), abs(u[2 * j + 1])
+        large = p if p > q else q
+        small = q if p > q else p
+        ratio = small / (large if large > zero else one)
+        size[j] = large * np.sqrt(one + ratio * ratio)
 
 
 @jit
-def threshold_forward(
-    u: Array,
-    w: Array,
-    tau: Array,
-    top: Array,
-    limit: Any,
-    c: Array,
-    whole: Array,
-    size: Array,
-    v: Array,
-    Z: Array,
-    mask: Array,
-    x: Array,
-) -> None:
-    """`x = mask u` with the mask of the scores of `u`; all that is found on the way is written for the way back."""
-    batch, n, parts = u.shape
-    score_forward(u, w, size, v)
-    mask_forward(v, tau, top, limit, True, c, whole, Z, mask)
-    for b in range(batch):
-        if parts == 1:
-            for j in range(n):
-                x[b, j, 0] = mask[b, j] * u[b, j, 0]
-        else:
-            for j in range(n):
-                x[b, j, 0] = mask[b, j] * u[b, j, 0]
-                x[b, j, 1] = mask[b, j] * u[b, j, 1]
+def score_forward(u: Array, w: Array, v: Array) -> None:
+    """Scores `v = w |u|`; `u (batch, n)` real or complex, `w (1 or batch, n)`."""
+    U = u.view(w.dtype)
+    for b in range(u.shape[0]):
+        weight, out = w[min(b, w.shape[0] - 1)], v[b]
+        magnitudes(U[b], out)
+        for j in range(out.size):
+            out[j] *= weight[j]
+
+
+@jit
+def score_slope(w: Array, size: Array, grad_v: Array, pull: Array, grad_w: Array) -> None:
+    """Gradients of one item by that of its scores: what to multiply `u` by, `pull (n,)`; that by `w` is added."""
+    zero, one = size.dtype.type(0), size.dtype.type(1)
+    for j in range(size.size):
+        grad_w[j] += grad_v[j] * size[j]
+        pull[j] = grad_v[j] * w[j] / (size[j] if size[j] > zero else one)
+
+
+@jit
+def multiply(factor: Array, u: Array, out: Array) -> None:
+    """`factor (n,)` times `u`, `(n,)` or both parts in `(2 n,)`."""
+    n = factor.size
+    if u.size == n:
+        for j in range(n):
+            out[j] = factor[j] * u[j]
+    else:
+        for j in range(n):
+            out[2 * j] = factor[j] * u[2 * j]
+            out[2 * j + 1] = factor[j] * u[2 * j + 1]
+
+
+@jit
+def score_backward(u: Array, w: Array, grad_v: Array, grad_u: Array, grad_w: Array) -> None:
+    """Gradients by those of the scores; `grad_w` is of the shape of `w`."""
+    U, out, n = u.view(w.dtype), grad_u.view(w.dtype), w.shape[1]
+    size, pull = np.empty(n, w.dtype), np.empty(n, w.dtype)
+    grad_w[:] = 0
+    for b in range(u.shape[0]):
+        i = min(b, w.shape[0] - 1)
+        magnitudes(U[b], size)
+        score_slope(w[i], size, grad_v[b], pull, grad_w[i])
+        multiply(pull, U[b], out[b])
+
+
+@jit
+def threshold_forward(u: Array, w: Array, tau: Array, top: Array, integers: Array, x: Array) -> None:
+    """`x = mask u` with the mask of the scores of `u`. It is not kept: to compute it again costs less than memory."""
+    k, n = top.shape[1], w.shape[1]
+    s, Z, E, e = np.empty(k, w.dtype), np.empty(k, w.dtype), np.empty((k, k), w.dtype), np.empty(n, w.dtype)
+    r, powers, v, mask = np.empty(n, w.dtype), np.empty(n, integers.dtype), np.empty(n, w.dtype), np.empty(n, w.dtype)
+    U, out = u.view(w.dtype), x.view(w.dtype)
+    for b in range(u.shape[0]):
+        weight = w[min(b, w.shape[0] - 1)]
+        magnitudes(U[b], v)
+        for j in range(n):
+            v[j] *= weight[j]
+        select(v, top[b], s)
+        relax(v, tau[min(b, tau.size - 1)], top[b], s, E, Z, e, r, powers)
+        mask_of(top[b], E, Z, e, s, mask)
+        multiply(mask, U[b], out[b])
 
 
 @jit
@@ -362,33 +390,47 @@ def threshold_backward(
     w: Array,
     tau: Array,
     top: Array,
-    limit: Any,
-    size: Array,
-    v: Array,
-    Z: Array,
-    mask: Array,
+    integers: Array,
     g: Array,
     learn: bool,
     grad_u: Array,
     grad_w: Array,
     grad_tau: Array,
 ) -> None:
-    """Gradients by that of `x`, `g`, of the shape of `u`; those of `w` as above."""
-    batch, n, parts = u.shape
-    along, grad_v = np.empty_like(v), np.empty_like(v)
-    for b in range(batch):
+    """Gradients by that of `x`, `g`, of the shape of `u`; `grad_w` is of the shape of `w`."""
+    k, n = top.shape[1], w.shape[1]
+    s, Z, E, e = np.empty(k, w.dtype), np.empty(k, w.dtype), np.empty((k, k), w.dtype), np.empty(n, w.dtype)
+    r, powers, v, mask = np.empty(n, w.dtype), np.empty(n, integers.dtype), np.empty(n, w.dtype), np.empty(n, w.dtype)
+    size, along, grad_v, room = (
+        np.empty(n, w.dtype),
+        np.empty(n, w.dtype),
+        np.empty(n, w.dtype),
+        np.empty((3, k), w.dtype),
+    )
+    U, H, out = u.view(w.dtype), g.view(w.dtype), grad_u.view(w.dtype)
+    grad_w[:] = 0
+    for b in range(u.shape[0]):
+        i, t, of, G, to = min(b, w.shape[0] - 1), tau[min(b, tau.size - 1)], U[b], H[b], out[b]
+        weight = w[i]
+        magnitudes(of, size)
         for j in range(n):
-            along[b, j] = g[b, j, 0] * u[b, j, 0]
-        if parts == 2:
+            v[j] = weight[j] * size[j]
+        relax(v, t, top[b], s, E, Z, e, r, powers)
+        mask_of(top[b], E, Z, e, room[0], mask)
+        if of.size == n:
             for j in range(n):
-                along[b, j] += g[b, j, 1] * u[b, j, 1]
-    mask_backward(v, tau, top, limit, Z, mask, along, learn, grad_v, grad_tau)
-    score_backward(u, w, size, grad_v, grad_u, grad_w)
-    for b in range(batch):
-        if parts == 1:
-            for j in range(n):
-                grad_u[b, j, 0] += mask[b, j] * g[b, j, 0]
+                along[j] = G[j] * of[j]
         else:
             for j in range(n):
-                grad_u[b, j, 0] += mask[b, j] * g[b, j, 0]
-                grad_u[b, j, 1] += mask[b, j] * g[b, j, 1]
+                along[j] = G[2 * j] * of[2 * j] + G[2 * j + 1] * of[2 * j + 1]
+        by_tau = mask_slope(v, t, top[b], s, E, Z, e, along, learn, room, grad_v)
+        if learn:
+            grad_tau[b] = by_tau
+        score_slope(weight, size, grad_v, r, grad_w[i])
+        if of.size == n:
+            for j in range(n):
+                to[j] = r[j] * of[j] + mask[j] * G[j]
+        else:
+            for j in range(n):
+                to[2 * j] = r[j] * of[2 * j] + mask[j] * G[2 * j]
+                to[2 * j + 1] = r[j] * of[2 * j + 1] + mask[j] * G[2 * j + 1]

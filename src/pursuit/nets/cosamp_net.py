@@ -80,9 +80,10 @@ class CoSaMPNet(nn.Module):
 
     def forward(self, y: Tensor) -> Tensor:
         A, y = self.sensing.take(y)
-        s = iht.begin(y, A.shape[1], self.identify(0, self.k))
-        for layer in range(self.layers):
-            s = cosamp.step(A, y, s, choice=self.identify(layer, self.k))
+        choices = self.identify(self.k)
+        s = iht.begin(y, A.shape[1], choices[0])
+        for choice in choices:
+            s = cosamp.step(A, y, s, choice=choice)
         return self.sensing.give(s.x)
 
     @property

@@ -84,9 +84,10 @@ class IHTNet(nn.Module):
 
     def forward(self, y: Tensor) -> Tensor:
         A, y = self.sensing.take(y)
-        s = iht.begin(y, A.shape[1], self.identify(0, self.k))
-        for layer in range(self.layers):
-            s = iht.step(A, y, s, eta=self.eta(layer), choice=self.identify(layer, self.k))
+        choices = self.identify(self.k)
+        s = iht.begin(y, A.shape[1], choices[0])
+        for layer, choice in enumerate(choices):
+            s = iht.step(A, y, s, eta=self.eta(layer), choice=choice)
         return self.sensing.give(s.x)
 
     @property

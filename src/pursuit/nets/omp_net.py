@@ -84,9 +84,10 @@ class OMPNet(nn.Module):
 
     def forward(self, y: Tensor) -> Tensor:
         A, y = self.sensing.take(y)
-        s = omp.init(y, A.shape[1], self.identify(0, self.layers))
-        for layer in range(self.layers):
-            s = omp.step(A, s, choice=self.identify(layer, self.layers))
+        choices = self.identify(self.layers)
+        s = omp.init(y, A.shape[1], choices[0])
+        for choice in choices:
+            s = omp.step(A, s, choice=choice)
         return self.sensing.give(omp.estimate(s))
 
     @property

@@ -210,12 +210,13 @@ class Identify(nn.Module):
             raise ValueError(f"w0 has shape {tuple(start.shape)} and dtype {start.dtype}; needed are {n} real numbers.")
         self.w = nn.Parameter(start.clone() if weights == "shared" else start.repeat(layers, 1))
         self.tau = Value("tau", tau, layers)
-        self.sort, self.relative = sort, relative
+        self.layers, self.sort, self.relative = layers, sort, relative
 
-    def forward(self, layer: int, k: int) -> Choice:
-        """How this layer chooses `k` atoms; the sign of a weight has no meaning."""
-        w = self.w if self.w.ndim == 1 else self.w[layer]
-        return Choice(Relaxed(self.sort, self.tau(layer), self.relative), k, w.abs())
+    def forward(self, k: int) -> list[Choice]:
+        """How every layer chooses `k` atoms; the sign of a weight has no meaning."""
+        w = self.w.abs()
+        weights = [w] * self.layers if w.ndim == 1 else w.unbind()
+        return [Choice(Relaxed(self.sort, self.tau(layer), self.relative), k, own) for layer, own in enumerate(weights)]
 
     @property
     def weights(self) -> Tensor:

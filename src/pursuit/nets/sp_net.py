@@ -81,9 +81,10 @@ class SPNet(nn.Module):
 
     def forward(self, y: Tensor) -> Tensor:
         A, y = self.sensing.take(y)
-        s = sp.init(A, y, y.new_zeros(*y.shape[:-1], A.shape[1]), choice=self.identify(0, self.k))
-        for layer in range(self.layers):
-            s = sp.step(A, y, s, choice=self.identify(layer, self.k))
+        choices = self.identify(self.k)
+        s = sp.init(A, y, y.new_zeros(*y.shape[:-1], A.shape[1]), choice=choices[0])
+        for choice in choices:
+            s = sp.step(A, y, s, choice=choice)
         return self.sensing.give(s.x)
 
     @property

@@ -23,7 +23,7 @@ def step(A: Operator, y: Tensor, s: State, *, choice: Choice) -> State:
     T = supp.union(omega, most=A.shape[0])  # T = Omega with supp(x)
     b = T.embed(fit(A, y, T).z)  # b = LS(T)
     atoms, x = choice.threshold(b)  # x = H_k(b)
-    return State(x, y - A.forward(x), atoms)  # r = y - A x
+    return State(x, A.residual(y, x), atoms)  # r = y - A x
 
 
 def cosamp(

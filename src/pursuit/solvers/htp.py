@@ -30,7 +30,7 @@ class State(NamedTuple):
 
 def cycle(A: Operator, y: Tensor, s: iht.State, *, eta: Tensor, choice: Choice) -> iht.State:
     """One cycle of the paper; its atoms in order of size."""
-    u = s.x + eta * A.adjoint(s.r)
+    u = A.descend(s.x, s.r, eta)
     ranked = choice.best(u)  # S = largest_k(x + eta A^H (y - A x))
     S = ranked.sorted()  # a support that comes back then gives the same bits, and is no better than before
     z, r = fit(A, y, S)

@@ -25,7 +25,7 @@ class State(NamedTuple):
 def init(A: Operator, y: Tensor, x: Tensor, choice: Choice) -> State:
     """The start, cut down to its k largest entries."""
     atoms, x = choice.threshold(x)
-    return State(x, y - A.forward(x), atoms)
+    return State(x, A.residual(y, x), atoms)
 
 
 def begin(y: Tensor, n: int, choice: Choice) -> State:
@@ -35,9 +35,9 @@ def begin(y: Tensor, n: int, choice: Choice) -> State:
 
 def step(A: Operator, y: Tensor, s: State, *, eta: Tensor, choice: Choice) -> State:
     """Gradient step, then keep the k largest."""
-    u = s.x + eta * A.adjoint(s.r)  # u = x + eta A^H (y - A x)
+    u = A.descend(s.x, s.r, eta)  # u = x + eta A^H (y - A x)
     atoms, x = choice.threshold(u)  # x = H_k(u)
-    return State(x, y - A.forward(x), atoms)
+    return State(x, A.residual(y, x), atoms)
 
 
 def iht(

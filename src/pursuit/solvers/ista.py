@@ -25,7 +25,7 @@ class State(NamedTuple):
 
 def init(A: Operator, y: Tensor, x: Tensor) -> State:
     """The start."""
-    return State(x, y - A.forward(x))
+    return State(x, A.residual(y, x))
 
 
 def step(
@@ -40,7 +40,7 @@ def step(
 ) -> State:
     """Gradient step through the back-projection, then shrink."""
     x = shrink(s.x + gamma * back(s.r), theta)  # x = eta_theta(x + gamma A^H (y - A x))
-    return State(x, y - A.forward(x))
+    return State(x, A.residual(y, x))
 
 
 def penalised(A: Any, y: Any, lam: Any, tol: Any, max_steps: Any) -> tuple[Problem, Tensor, Tensor]:

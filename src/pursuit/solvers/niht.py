@@ -36,7 +36,7 @@ def init(A: Operator, y: Tensor, x: Tensor, choice: Choice) -> State:
     warm = (x != 0).any(-1, keepdim=True)
     atoms = choice.best(torch.where(warm, x, A.adjoint(y)))
     x = atoms.keep(x)
-    return State(x, y - A.forward(x), atoms)
+    return State(x, A.residual(y, x), atoms)
 
 
 def step(A: Operator, y: Tensor, s: State, *, choice: Choice) -> State:
@@ -52,7 +52,7 @@ def step(A: Operator, y: Tensor, s: State, *, choice: Choice) -> State:
         safe = t.mu <= (1 - MARGIN) * ratio(energy(d), energy(A.forward(d)))
         passed = safe.squeeze(-1) | atoms.same_set(s.atoms)
         mu = torch.where(passed.unsqueeze(-1), t.mu, SHRINK * t.mu)  # else mu <- mu / (kappa (1 - c))
-        return Trial(mu, x, y - A.forward(x), atoms, passed)
+        return Trial(mu, x, A.residual(y, x), atoms, passed)
 
     trials = loop.run(
         attempt,

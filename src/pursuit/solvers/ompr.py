@@ -26,7 +26,7 @@ def init(p: Problem, x0: Any, select: Selection) -> State:
 
 def step(A: Operator, y: Tensor, s: State, *, eta: Tensor, choice: Choice) -> State:
     """Bring in the best atom outside, drop the worst of the k + 1."""
-    z = s.x + eta * A.adjoint(s.r)  # z = x + eta A^H (y - A x)
+    z = A.descend(s.x, s.r, eta)  # z = x + eta A^H (y - A x)
     j = choice.best_of(z, among=s.atoms.rest(), count=1)  # j = argmax outside S of |z|
     J = s.atoms.union(j, most=choice.most + 1).mask()  # J = S with j
     S = choice.best_of(z, among=J)  # drop the smallest |z| of J

@@ -42,7 +42,7 @@ def step(A: Operator, y: Tensor, s: State, *, eta: Tensor, choice: Choice) -> St
     S = ranked.sorted()
     memory, z = s.memory.fit(A, y, S)
     x = S.embed(z)  # x^t = LS(S^t)
-    r = y - A.forward(x)
+    r = A.residual(y, x)
     # The gradient vanishes on S^t; without the exact zero its rounding error would move X there.
     g = torch.where(S.mask(), 0, A.adjoint(r))
     X = s.X + eta * g  # X^{t+1} = X^t - eta A^H (A x^t - y)

@@ -1,0 +1,349 @@
+"""The relaxations of `pursuit.relaxations` without checks of their input, for loops that checked it once.
+
+`v (*batch, n)` holds real scores, of which the largest come first; `tau` broadcasts to `(*batch, 1, 1)`. Where there
+are compiled kernels, they do the work of softsort.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from . import kernels
+from .kernels import flat, unflat
+
+KERNELS = "softsort_cpu"
+LIMIT = {torch.float32: 87.0, torch.float64: 708.0}  # beyond this, exp(-x) is below the smallest normal number
+FEW = 32  # up to so many chosen entries, insertion finds them faster than sorting
+INTEGERS = {torch.float32: np.empty(0, np.int32), torch.float64: np.empty(0, np.int64)}  # as long as the floats
+
+
+def softsort(v: Tensor, tau: Tensor, k: int) -> Tensor:
+    """Rows `(*batch, k, n)`."""
+    rows: Tensor = (_CompiledRows if kernels.wanted(KERNELS, v) else _SoftSort).apply(v, tau, k)
+    return rows
+
+
+def soft_topk(v: Tensor, tau: Tensor, k: int) -> Tensor:
+    """The sum of the rows, `(*batch, n)`."""
+    if not kernels.wanted(KERNELS, v):
+        return softsort(v, tau, k).sum(-2)
+    mask: Tensor = _CompiledMask.apply(v, tau, k)
+    return mask
+
+
+def score(u: Tensor, w: Tensor) -> Tensor:
+    """`w |u|` with `w (n,)` or `(*batch, n)`; magnitudes of complex numbers take torch long."""
+    if not kernels.wanted(KERNELS, w):
+        return w * u.abs()
+    v: Tensor = _CompiledScore.apply(u, w.to(u.dtype.to_real()))
+    return v
+
+
+def soft_threshold(u: Tensor, w: Tensor, tau: Tensor, k: int) -> Tensor:
+    """`u (*batch, n)`, real or complex, times the soft mask of the scores `w |u|`, with `w (n,)` or `(*batch, n)`."""
+    if not kernels.wanted(KERNELS, w) or k > FEW:
+        return soft_topk(w * u.abs(), tau, k) * u
+    real = u.dtype.to_real()
+    x: Tensor = _CompiledThreshold.apply(u, w.to(real), tau.to(real), k)
+    return x
+
+
+def neuralsort(v: Tensor, tau: Tensor, k: int) -> Tensor:
+    """Rows `(*batch, k, n)`."""
+    rows: Tensor = _NeuralSort.apply(v, tau, k)
+    return rows
+
+
+def sinkhorn_sort(v: Tensor, tau: Tensor, k: int, tol: float, max_steps: int) -> Tensor:
+    """Rows `(*batch, k, n)`."""
+    rows: Tensor = _SinkhornSort.apply(v, tau, k, tol, max_steps)
+    return rows
+
+
+class _SoftSort(torch.autograd.Function):
+    """The rows in plain torch; the gradient passes through the scores and their sorted copy."""
+
+    @staticmethod
+    def forward(ctx: Any, v: Tensor, tau: Tensor, k: int) -> Tensor:
+        top = _top(v, k)
+        rows = torch.softmax(-(v.gather(-1, top).unsqueeze(-1) - v.unsqueeze(-2)).abs() / tau, dim=-1)
+        ctx.save_for_backward(v, tau, top, rows)
+        return rows
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor | None, None]:
+        v, tau, top, rows = ctx.saved_tensors
+        slope = _softmax_slope(rows, grads[0])
+        difference = v.gather(-1, top).unsqueeze(-1) - v.unsqueeze(-2)
+        pull = slope * difference.sign() / tau
+        grad_v = pull.sum(-2).scatter_add(-1, top, -pull.sum(-1))
+        if not ctx.needs_input_grad[1]:
+            return grad_v, None, None
+        # Where the exponent passes the limit the slope is zero; an overflow must not come near it.
+        distance = (difference.abs() / tau).clamp(max=LIMIT[v.dtype])
+        return grad_v, ((slope * distance).sum((-2, -1), keepdim=True) / tau).sum_to_size(tau.shape), None
+
+
+class _CompiledRows(torch.autograd.Function):
+    """The rows by the kernels."""
+
+    @staticmethod
+    def forward(ctx: Any, v: Tensor, tau: Tensor, k: int) -> Tensor:
+        scores, t, top = flat(v), _per_item(tau, v), _places(v, k)
+        rows = torch.empty(scores.shape[0], k, scores.shape[1], dtype=v.dtype)
+        kernels.run(KERNELS, "rows_forward", scores, t, top, k <= FEW, INTEGERS[v.dtype], rows)
+        ctx.save_for_backward(scores, t, top, rows)
+        ctx.shapes = v.shape, tau.shape
+        return unflat(rows, v.shape[:-1])
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor | None, None]:
+        g = grads[0]
+        if g.stride(-2) == 0:  # from a sum over the rows
+            g = g[..., :1, :]
+        return *_gradients("rows_backward", ctx, flat(g, 2)), None
+
+
+class _CompiledMask(torch.autograd.Function):
+    """The sum of the rows by the kernels, which form no row."""
+
+    @staticmethod
+    def forward(ctx: Any, v: Tensor, tau: Tensor, k: int) -> Tensor:
+        scores, t, top = flat(v), _per_item(tau, v), _places(v, k)
+        mask = torch.empty_like(scores)
+        kernels.run(KERNELS, "mask_forward", scores, t, top, k <= FEW, INTEGERS[v.dtype], mask)
+        ctx.save_for_backward(scores, t, top)
+        ctx.shapes = v.shape, tau.shape
+        return unflat(mask, v.shape[:-1])
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor | None, None]:
+        g = grads[0]
+        return *_gradients("mask_backward", ctx, INTEGERS[g.dtype], flat(g)), None
+
+
+class _CompiledScore(torch.autograd.Function):
+    """Scores by the kernels."""
+
+    @staticmethod
+    def forward(ctx: Any, u: Tensor, w: Tensor) -> Tensor:
+        values, weights = flat(u), _weights(w, u)
+        v = torch.empty(values.shape, dtype=w.dtype)
+        kernels.run(KERNELS, "score_forward", values, weights, v)
+        ctx.save_for_backward(values, weights)
+        ctx.shapes = u.shape, w.shape
+        return unflat(v, u.shape[:-1])
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor]:
+        u, w = ctx.saved_tensors
+        grad_u, grad_w = torch.empty_like(u), torch.empty_like(w)
+        kernels.run(KERNELS, "score_backward", u, w, flat(grads[0]), grad_u, grad_w)
+        shape, w_shape = ctx.shapes
+        return unflat(grad_u, shape[:-1]), _of_weights(grad_w, shape, w_shape)
+
+
+class _CompiledThreshold(torch.autograd.Function):
+    """Scores, mask and product by one kernel: a few passes over memory instead of a dozen."""
+
+    @staticmethod
+    def forward(ctx: Any, u: Tensor, w: Tensor, tau: Tensor, k: int) -> Tensor:
+        values, weights, t = flat(u), _weights(w, u), _per_item(tau, u)
+        top, x = torch.empty(values.shape[0], k, dtype=torch.int64), torch.empty_like(values)
+        kernels.run(KERNELS, "threshold_forward", values, weights, t, top, INTEGERS[w.dtype], x)
+        ctx.save_for_backward(values, weights, t, top)
+        ctx.shapes = u.shape, w.shape, tau.shape
+        return unflat(x, u.shape[:-1])
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, Tensor | None, None]:
+        u, w, t, top = ctx.saved_tensors
+        learn = ctx.needs_input_grad[2]
+        grad_u, grad_w = torch.empty_like(u), torch.empty_like(w)
+        grad_tau = torch.empty(u.shape[0] if learn else 0, dtype=w.dtype)
+        integers, g = INTEGERS[w.dtype], flat(grads[0])
+        kernels.run(KERNELS, "threshold_backward", u, w, t, top, integers, g, learn, grad_u, grad_w, grad_tau)
+        shape, w_shape, tau_shape = ctx.shapes
+        of_tau = _of_tau(grad_tau, shape, tau_shape) if learn else None
+        return unflat(grad_u, shape[:-1]), _of_weights(grad_w, shape, w_shape), of_tau, None
+
+
+def _gradients(kernel: str, ctx: Any, *rest: Any) -> tuple[Tensor, Tensor | None]:
+    """What a backward kernel gives for `v` and, where it is asked for, `tau`."""
+    v, learn = ctx.saved_tensors[0], ctx.needs_input_grad[1]
+    grad_v, grad_tau = torch.empty_like(v), torch.empty(v.shape[0] if learn else 0, dtype=v.dtype)
+    kernels.run(KERNELS, kernel, *ctx.saved_tensors, *rest, learn, grad_v, grad_tau)
+    shape, tau_shape = ctx.shapes
+    return unflat(grad_v, shape[:-1]), _of_tau(grad_tau, shape, tau_shape) if learn else None
+
+
+def _per_item(tau: Tensor, v: Tensor) -> Tensor:
+    """Temperatures as a kernel takes them, `(1,)` or `(items,)`."""
+    return tau.reshape(1) if tau.numel() == 1 else flat(tau.expand(*v.shape[:-1], 1, 1), 0)
+
+
+def _of_tau(grad_tau: Tensor, shape: torch.Size, given: torch.Size) -> Tensor:
+    """The gradient by the temperatures in the shape that they had."""
+    return grad_tau.view(*shape[:-1], 1, 1).sum_to_size(given)
+
+
+def _weights(w: Tensor, u: Tensor) -> Tensor:
+    """Weights as a kernel takes them, `(1 or items, n)`."""
+    return w.contiguous().unsqueeze(0) if w.ndim == 1 else flat(w.expand(u.shape))
+
+
+def _of_weights(grad_w: Tensor, shape: torch.Size, given: torch.Size) -> Tensor:
+    """The gradient by the weights in the shape that they had."""
+    return grad_w.squeeze(0) if len(given) == 1 else grad_w.view(shape).sum_to_size(given)
+
+
+def _places(v: Tensor, k: int) -> Tensor:
+    """Where the `k` largest are, `(items, k)`, or room for it where a kernel finds few of them faster."""
+    if k > FEW:
+        return flat(_top(v, k))
+    return torch.empty(v.shape[:-1].numel(), k, dtype=torch.int64)
+
+
+class _NeuralSort(torch.autograd.Function):
+    """The rows by their logits relative to the winners, in sorted order."""
+
+    @staticmethod
+    def forward(ctx: Any, v: Tensor, tau: Tensor, k: int) -> Tensor:
+        s, order = v.sort(dim=-1, descending=True, stable=True)
+        row = torch.arange(k, device=v.device).unsqueeze(-1)
+        odd = 2 * (torch.arange(v.shape[-1] - 1, device=v.device) - row) + 1
+        logits = _outward(odd * (s.diff(dim=-1).unsqueeze(-2) / tau), row)
+        P = torch.softmax(logits, dim=-1)
+        ctx.save_for_backward(s, order, tau, P, logits)
+        return torch.empty_like(P).scatter_(-1, order.unsqueeze(-2).expand_as(P), P)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None]:
+        s, order, tau, P, logits = ctx.saved_tensors
+        n = s.shape[-1]
+        slope = _softmax_slope(P, grads[0].gather(-1, order.unsqueeze(-2).expand_as(P)))
+        upwards = (-s).contiguous()
+        greater = torch.searchsorted(upwards, upwards)  # how many are, and with the ties
+        not_less = torch.searchsorted(upwards, upwards, right=True)
+        row = torch.arange(P.shape[-2], device=s.device).unsqueeze(-1)
+        factor = (greater + not_less).unsqueeze(-2) - 2 * row - 1
+        total = torch.nn.functional.pad(slope.sum(-2).cumsum(-1), (1, 0))
+        others = total.gather(-1, greater) + total.gather(-1, not_less) - total[..., n:]
+        grad = ((slope * factor).sum(-2) + others) / tau.squeeze(-1)
+        return torch.empty_like(s).scatter_(-1, order, grad), _by_tau(slope, logits, tau), None
+
+
+class _SinkhornSort(torch.autograd.Function):
+    """Entropic transport by its dual: one number per target, relative to the exact dual at temperature zero."""
+
+    @staticmethod
+    def forward(ctx: Any, v: Tensor, tau: Tensor, k: int, tol: float, max_steps: int) -> Tensor:
+        n = v.shape[-1]
+        targets = min(k + 1, n)
+        order = v.sort(dim=-1, descending=True, stable=True).indices[..., :targets]
+        start = torch.full_like(v, targets - 1, dtype=torch.int64)
+        start = start.scatter(-1, order, torch.arange(targets, device=v.device).expand_as(order)).unsqueeze(-1)
+        # Target t + 1 gains on target t twice the distance from v to the boundary midway between sorted scores.
+        beyond = v.gather(-1, order).unsqueeze(-2) - v.unsqueeze(-1)
+        logits = _outward((beyond[..., 1:] + beyond[..., :-1]) / tau, start)
+        wanted = v.new_ones(targets)
+        wanted[k:] = n - k
+        Q = _transport(logits, start, wanted, tol, max_steps)
+        ctx.save_for_backward(tau, start, Q, logits)
+        rows = Q[..., :k]
+        return (rows / rows.sum(-2, keepdim=True)).mT.contiguous()
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None, None, None]:
+        tau, start, Q, logits = ctx.saved_tensors
+        targets = Q.shape[-1]
+        g = torch.nn.functional.pad(grads[0].mT, (0, targets - grads[0].shape[-2]))
+        w = _laplacian_solve(Q, _softmax_slope(Q, g).sum(-2))  # the answer of the potentials
+        slope = _softmax_slope(Q, g - w.unsqueeze(-2))
+        lever = 2 * (start - torch.arange(targets, device=Q.device))
+        grad_v = (slope * lever).sum(-1) / tau.squeeze(-1)
+        return grad_v, _by_tau(slope, logits, tau), None, None, None
+
+
+def _transport(logits: Tensor, start: Tensor, wanted: Tensor, tol: float, max_steps: int) -> Tensor:
+    """The plan times n, `(*batch, n, targets)`, that gives every target what it wants.
+
+    It is `softmax(logits + h)` over the targets, by Newton's method on the potentials `h (*batch, targets)`.
+    """
+    h = torch.zeros_like(logits[..., 0, :])
+    Q, miss = _plan(logits, h, start)
+    for _ in range(max_steps):
+        unfinished = ((miss.abs() / wanted).amax(-1) > tol).unsqueeze(-1)
+        if not unfinished.any():
+            break
+        step = _laplacian_solve(Q, miss)
+        spread = (step.amax(-1, keepdim=True) - step.amin(-1, keepdim=True)).clamp(min=torch.finfo(h.dtype).tiny)
+        damping = spread.log1p() / spread  # the dual then grows in every step, as the third derivative is bounded
+        # An item that has converged stays as it is, so that none depends on the others of its batch.
+        h = torch.where(unfinished, h + damping * step, h)
+        Q, miss = _plan(logits, h, start)
+    return Q
+
+
+def _plan(logits: Tensor, h: Tensor, start: Tensor) -> tuple[Tensor, Tensor]:
+    """The plan of the potentials, and by how much every target has too little, `(*batch, targets)`."""
+    Q = torch.softmax(logits + h.unsqueeze(-2), dim=-1)
+    # What leaves the exact assignment less what comes in: 1 - Q would lose what is below rounding error.
+    moved = Q.scatter(-1, start, 0)
+    return Q, torch.zeros_like(h).scatter_add(-1, start.squeeze(-1), moved.sum(-1)) - moved.sum(-2)
+
+
+def _laplacian_solve(Q: Tensor, b: Tensor) -> Tensor:
+    """A solution `x` of `(diag(Q^T 1) - Q^T Q) x = b`, whose null space holds the constants.
+
+    The rows of `Q` sum to one, which makes the matrix the Laplacian of a graph between targets. It is scaled to unit
+    diagonal, as couplings of neighbours range over all magnitudes, and shifted by rounding error.
+    """
+    coupling = Q.mT @ Q
+    coupling = coupling - torch.diag_embed(coupling.diagonal(dim1=-2, dim2=-1))
+    degree = coupling.sum(-1)
+    scale = torch.where(degree > 0, degree, 1).rsqrt() * (degree > 0)
+    eye = torch.eye(Q.shape[-1], dtype=Q.dtype, device=Q.device)
+    N = eye * (1 + 10 * torch.finfo(Q.dtype).eps) - scale.unsqueeze(-1) * coupling * scale.unsqueeze(-2)
+    return scale * torch.linalg.solve_ex(N, (scale * b).unsqueeze(-1)).result.squeeze(-1)
+
+
+def _outward(step: Tensor, start: Tensor) -> Tensor:
+    """Numbers that are 0 at `start` and grow by `step (..., n - 1)` from one to the next, `(..., n)`.
+
+    Summed from the start on both sides, so that they are exact where they are small.
+    """
+    right = torch.arange(step.shape[-1], device=step.device) >= start
+    after = torch.where(right, step, 0).cumsum(-1)
+    before = torch.where(right, 0, -step).flip(-1).cumsum(-1).flip(-1)
+    pad = torch.nn.functional.pad
+    return (pad(after, (1, 0)) + pad(before, (0, 1))).clamp(min=-1e30)  # finite, for products with zero
+
+
+def _softmax_slope(P: Tensor, g: Tensor) -> Tensor:
+    """The gradient by the logits of `P = softmax(logits)`."""
+    return P * (g - (P * g).sum(-1, keepdim=True))
+
+
+def _by_tau(slope: Tensor, logits: Tensor, tau: Tensor) -> Tensor:
+    """The gradient by `tau` where the logits are proportional to `1 / tau`."""
+    return (-(slope * logits).sum((-2, -1), keepdim=True) / tau).sum_to_size(tau.shape)
+
+
+def _top(v: Tensor, k: int) -> Tensor:
+    """Where the `k` largest are, largest first, ties to the lowest index, `(*batch, k)`."""
+    if k == 1:
+        return v.argmax(dim=-1, keepdim=True)
+    return v.sort(dim=-1, descending=True, stable=True).indices[..., :k]
