@@ -1,5 +1,7 @@
 """Figure 3 in its smallest form: one epoch of each network and variant."""
 
+import dataclasses
+
 import pytest
 import torch
 
@@ -22,8 +24,20 @@ def test_the_full_form_is_that_of_the_paper():
     paper = [cell for cell in cells if cell["variant"] == "paper"]
     assert {(cell["network"], cell["seed"]) for cell in paper} == {(n, s) for n in dgu_fig3.TITLES for s in range(3)}
     assert all(cell["epochs"] == 1000 for cell in paper)
-    net = dgu_fig3.build("omp-net", "paper", dgu_fig3.fourier_levels(m=20))
-    assert {name: tuple(value.shape) for name, value in net.named_parameters()} == {"identify.w": (256,)}
+    for variant in ("paper", "warm"):
+        net = dgu_fig3.build("omp-net", variant, dgu_fig3.fourier_levels(m=20), 0)
+        assert {name: tuple(value.shape) for name, value in net.named_parameters()} == {"identify.w": (256,)}
+        assert (net.config["layers"], net.config["tau"], net.config["signals"]) == (10, 1e-3, "real part")
+
+
+def test_warm_weights_come_from_signals_alone():
+    ensemble = dgu_fig3.fourier_levels(m=20, admissible=20)
+    w = dgu_fig3.frequencies(ensemble, seed=0)
+    inside = ensemble.admissible > 0
+    assert (w[inside] > 0.7).all()  # 10 of 20 places in each of 1024 signals
+    assert (w[~inside] == 0.1).all()
+    anywhere = dataclasses.replace(ensemble, admissible=None)
+    assert (dgu_fig3.frequencies(anywhere, seed=0) > 0.5).all()
 
 
 def test_baselines_are_those_of_the_paper(tables):
@@ -44,7 +58,7 @@ def test_one_epoch_of_the_options_already_helps_iht_net(tables):
 
 def test_tables_and_figure(tables):
     assert {row["admissible"] for row in tables["weights"]} == {0, 1}
-    assert len(tables["errors"]) == 4 * 6 * 512
+    assert len(tables["errors"]) == 5 * 6 * 512
     figure = dgu_fig3.draw(tables, quick=True)
     assert len(figure.axes) == 6
     assert all(ax.get_ylabel() for ax in figure.axes)

@@ -69,6 +69,11 @@ def dense(*batch):
     return make
 
 
+def dense_with_conjugate(dtype):
+    A = randn(dtype, M, N)
+    return pursuit.Dense(A, conjugate=A.conj().resolve_conj()), A
+
+
 def fourier(rows, n, scale=None):
     def make(dtype):
         op = pursuit.SubsampledFourier(rows, n, scale=scale, dtype=dtype)
@@ -172,6 +177,7 @@ def complexified(make):
 
 TABLE = {
     "dense": (dense(), ALL),
+    "dense-conjugate": (dense_with_conjugate, TWO),
     "dense-batch": (dense(2), ALL),
     "dense-batch23": (dense(2, 3), TWO),
     "dense-shared": (dense(2, 1), ALL),
@@ -284,6 +290,19 @@ def test_residual_and_gradient_step(pair):
             close(op.descend(x, r, eta), x + eta * apply(A.mH, r))
         one = y.reshape(-1, op.shape[0])[0]  # measurements that all signals share
         close(op.residual(one, x), one - apply(A, x))
+
+
+@pytest.mark.parametrize("dtype", ALL, ids=str)
+def test_a_matrix_first_used_without_gradients_has_them_later(dtype):
+    A = randn(dtype, M, N).requires_grad_()
+    op, x, y = pursuit.Dense(A), randn(dtype, 3, N), randn(dtype, 3, M)
+    with torch.no_grad():
+        op.adjoint(y), op.residual(y, x), op.descend(x, y, 0.5)
+    for product in (op.forward(x), op.adjoint(y), op.residual(y, x), op.descend(x, y, 0.5)):
+        assert torch.autograd.grad(product.abs().sum(), A)[0].abs().sum() > 0
+    with torch.no_grad():
+        A.mul_(2)
+    close(op.adjoint(y), apply(A.mH, y))
 
 
 @cases(*COMPLEX)

@@ -451,6 +451,21 @@ def test_figure_of_the_log(tmp_path):
     assert (tmp_path / "log.png").read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.parametrize("oracle", [None, [0.0, 1.0, 1.0]])
+def test_figure_of_the_weights(tmp_path, oracle):
+    from matplotlib.figure import Figure
+
+    from pursuit.figures import training as picture
+
+    picture.draw_weights(tmp_path / "weights.png", [0.1, 2.0, 1.5], oracle)
+    assert (tmp_path / "weights.png").read_bytes().startswith(b"\x89PNG")
+    ax = Figure().subplots()
+    picture.stems(ax, [0.1, 2.0, 1.5], oracle)
+    shown = {line.get_label(): line.get_ydata() for line in ax.get_lines()}
+    assert sorted(w for name, values in shown.items() if "learned" in name for w in values) == [0.1, 1.5, 2.0]
+    assert ("oracle, else 0" in shown) == (oracle is not None)
+
+
 # The command line
 
 TRAIN = ("--n", 16, "--m", 8, "-k", 2, "--admissible", 4, "--layers", 2, "--epochs", 2, "--tau", 0.1)
@@ -482,7 +497,7 @@ def test_train_writes_the_network_and_goes_on_where_it_was(network, options, tmp
     assert (code, err) == (0, "")
     assert "best epoch: " in out
     assert "test loss: " in out
-    files = ["checkpoint.safetensors", "log.csv", "log.png", "net.safetensors", "settings.json"]
+    files = ["checkpoint.safetensors", "log.csv", "log.png", "net.safetensors", "settings.json", "weights.png"]
     assert sorted(path.name for path in tmp_path.iterdir()) == files
     settings = json.loads((tmp_path / "settings.json").read_text())
     assert settings["network"] == network

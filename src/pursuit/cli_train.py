@@ -99,6 +99,8 @@ def train(
             raise ValueError(str(error)) from error
         save(net, folder / "net.safetensors")
         picture.draw(folder / "log.png", training.log)
+        oracle = None if ensemble.admissible is None else ensemble.admissible.tolist()
+        picture.draw_weights(folder / "weights.png", net.weights.tolist(), oracle)
         record = {
             "network": network, "network_options": describe(net)["config"], "training": options,
             "device": device, "best_epoch": training.best_epoch, "validation_loss": training.validation_loss,
@@ -200,9 +202,8 @@ def _report(folder: Path, training: Training) -> None:
     net = folder / "net.safetensors"
     typer.echo(f"best epoch: {training.best_epoch} of {len(training.log)}")
     typer.echo(f"validation loss: {training.validation_loss:.4g}, test loss: {training.test_loss:.4g}")
-    typer.echo(
-        f"written: {', '.join(str(folder / name) for name in ('net.safetensors', 'log.csv', 'log.png'))}, settings.json"
-    )
+    written = ", ".join(str(folder / name) for name in ("net.safetensors", "log.csv", "log.png", "weights.png"))
+    typer.echo(f"written: {written}, settings.json")
     typer.echo(f"the network: pursuit.nets.load({str(net)!r})(y)")
     typer.echo(f"its structure in any solver: pursuit.omp(A, y, k, weights=pursuit.nets.read_weights({str(net)!r}))")
 

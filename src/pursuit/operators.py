@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from functools import cached_property
 from itertools import pairwise
 
 import torch
@@ -121,6 +120,8 @@ class Dense(Operator):
     Parameters
     ----------
     matrix : Tensor (*batch, m, n)
+    conjugate : Tensor (*batch, m, n), optional
+        Its complex conjugate, where many products are to come: without it each conjugates a copy.
 
     Examples
     --------
@@ -129,39 +130,44 @@ class Dense(Operator):
     tensor([1., 2.])
     """
 
-    def __init__(self, matrix: Tensor):
+    def __init__(self, matrix: Tensor, conjugate: Tensor | None = None):
         if matrix.ndim < 2:
             raise ValueError(
                 f"A has shape {tuple(matrix.shape)}; a sensing matrix needs shape (m, n) or (*batch, m, n)."
             )
         check_dtype("A", matrix.dtype)
-        self.matrix = matrix
+        self.matrix, self._conjugate = matrix, conjugate
         self.shape = (matrix.shape[-2], matrix.shape[-1])
         self.dtype, self.device = matrix.dtype, matrix.device
         self.batch_shape = matrix.shape[:-2]
 
     def forward(self, x: Tensor) -> Tensor:
-        return _rows_times(x, self._conjugate.mH)
+        return _rows_times(x, self._transpose)
 
     def adjoint(self, y: Tensor) -> Tensor:
-        return _rows_times(y, self._conjugate)
+        return _rows_times(y, self._adjoint)
 
     def residual(self, y: Tensor, x: Tensor) -> Tensor:
         if x.ndim != 2 or y.shape[:-1] != x.shape[:-1] or self.batch_shape:
             return super().residual(y, x)
-        return torch.addmm(y, x, self._conjugate.mH, alpha=-1)  # in one pass over memory
+        return torch.addmm(y, x, self._transpose, alpha=-1)  # in one pass over memory
 
     def descend(self, x: Tensor, r: Tensor, eta: Tensor | float) -> Tensor:
         if x.ndim != 2 or r.shape[:-1] != x.shape[:-1] or self.batch_shape:
             return super().descend(x, r, eta)
         if isinstance(eta, Tensor):
-            return torch.addmm(x, eta * r, self._conjugate)
-        return torch.addmm(x, r, self._conjugate, alpha=eta)
+            return torch.addmm(x, eta * r, self._adjoint)
+        return torch.addmm(x, r, self._adjoint, alpha=eta)
 
-    @cached_property
-    def _conjugate(self) -> Tensor:
-        # Its adjoint is the matrix itself, and neither in a product, nor in the derivative of one, is it copied again.
-        return self.matrix.conj().resolve_conj()
+    @property
+    def _adjoint(self) -> Tensor:
+        """What measurements, as rows, are multiplied by."""
+        return self.matrix.conj() if self._conjugate is None else self._conjugate
+
+    @property
+    def _transpose(self) -> Tensor:
+        """What signals, as rows, are multiplied by; its own conjugate, which derivatives need, is then at hand too."""
+        return self.matrix.mT if self._conjugate is None else self._conjugate.mH
 
     def columns(self, index: Tensor) -> Tensor:
         if not self.batch_shape:

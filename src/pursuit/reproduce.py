@@ -15,9 +15,11 @@ import hashlib
 import importlib
 import io
 import json
+import os
+import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from pathlib import Path
 from typing import Any
 
@@ -95,7 +97,7 @@ def reproduce(
                 started(_label(cell))
             _work(name, cell, path)
     else:
-        with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
+        with ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), initializer=_end_with_parent) as pool:
             for (cell, _), _ in zip(todo, pool.map(_work_alone, *_columns(name, todo)), strict=True):
                 if started is not None:
                     started(_label(cell))
@@ -152,6 +154,18 @@ def _work_alone(name: str, cell: Row, path: Path) -> None:
 
     torch.set_num_threads(1)  # processes side by side would fight for the cores
     _work(name, cell, path)
+
+
+def _end_with_parent() -> None:
+    """Let no process work on when the command was killed: the next one would find it at work in the same folder."""
+    parent = parent_process()
+    assert parent is not None
+
+    def wait() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
 
 
 def _columns(name: str, todo: Sequence[tuple[Row, Path]]) -> tuple[list[str], list[Row], list[Path]]:

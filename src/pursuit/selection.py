@@ -288,9 +288,9 @@ UNCHECKED: dict[Any, tuple[Callable[..., Tensor], Callable[..., Tensor] | None]]
 
 @lru_cache
 def _number(value: float, dtype: torch.dtype, device: torch.device) -> Tensor:
-    """A tensor of one number: made once, not at every step of a loop."""
+    """The number as `(1, 1)`: made once, not at every step of a loop."""
     with torch.inference_mode(False):  # it may outlive that mode
-        return torch.tensor(value, dtype=dtype, device=device)
+        return torch.tensor([[value]], dtype=dtype, device=device)
 
 
 @dataclass(frozen=True)
@@ -344,12 +344,11 @@ class Relaxed:
         """Relaxed choice of `k` of `score (*batch, n)`, best first."""
         tau = self._temperature(score)
         if self.relative:
-            tau = relaxations.relative_tau(score, tau)
+            tau = relaxations.relative_tau(score, tau[..., 0, 0])[..., None, None]
         known = UNCHECKED.get(self.sort)
         if known is None:
-            return SoftAtoms(partial(self.sort, score, tau, k))
+            return SoftAtoms(partial(self.sort, score, tau[..., 0, 0], k))
         rows, mask = known  # what they check was checked once, not at every step
-        tau = tau[..., None, None]
         return SoftAtoms(partial(rows, score, tau, k), mask=None if mask is None else partial(mask, score, tau, k))
 
     def score(self, c: Tensor, weights: Tensor) -> Tensor:
@@ -361,12 +360,13 @@ class Relaxed:
         if self.sort is not relaxations.softsort or self.relative:
             atoms = self(self.score(u, weights), k)
             return atoms, atoms.keep(u)
-        x = unchecked.soft_threshold(u, weights, self._temperature(weights)[..., None, None], k)
+        x = unchecked.soft_threshold(u, weights, self._temperature(weights), k)
         return SoftAtoms(lambda: self(self.score(u, weights), k).rows), x
 
     def _temperature(self, like: Tensor) -> Tensor:
+        """`(*batch, 1, 1)`, to go with rows."""
         if isinstance(self.tau, Tensor):
-            return self.tau.to(like)
+            return self.tau.to(like)[..., None, None]
         return _number(self.tau, like.dtype, like.device)
 
     def none(self, y: Tensor, k: int, n: int) -> SoftAtoms:

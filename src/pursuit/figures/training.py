@@ -1,13 +1,14 @@
-"""The picture of `pursuit train`: training and validation loss against the epoch."""
+"""The pictures of `pursuit train`: losses against the epoch, and learned structure weights against the oracle's."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from ..files import write_whole
 from ..training import Epoch
-from .comparison import BLACK, BLUE, GREEN, RED, SKY
+from .comparison import BLACK, BLUE, GREEN, ORANGE, RED, SKY
 
 PUBLISHED = (GREEN, SKY)
 Curve = tuple[Sequence[float], Sequence[float]]
@@ -44,3 +45,47 @@ def draw(path: Path, log: Sequence[Epoch], published: Mapping[str, Curve] | None
     ax.spines[["top", "right"]].set_visible(False)
     ax.legend(fontsize=8, frameon=False)
     write_whole(path, lambda file: figure.savefig(file, format="png"))
+
+
+def draw_weights(path: Path, weights: Sequence[float], oracle: Sequence[float] | None = None) -> None:
+    """Draw structure weights, and where the non-zeros can be.
+
+    Parameters
+    ----------
+    path : Path
+        A .png file.
+    weights : sequence of float
+        A network's `weights`.
+    oracle : sequence of float, optional
+        1 where non-zeros can be and 0 elsewhere, an ensemble's `admissible`.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7, 3.2), dpi=120, layout="constrained")
+    ax = figure.subplots()
+    stems(ax, weights, oracle)
+    ax.spines[["top", "right"]].set_visible(False)
+    figure.legend(loc="outside upper left", ncols=3, fontsize=8, frameon=False)
+    write_whole(path, lambda file: figure.savefig(file, format="png"))
+
+
+def stems(ax: Any, weights: Sequence[float], oracle: Sequence[float] | None = None) -> None:
+    """Structure weights over the index, in the colour of what the oracle says of them."""
+    inside = [bool(o) for o in oracle] if oracle is not None else [True] * len(weights)
+    for here, colour, label in ((False, "0.55", "elsewhere"), (True, BLUE, "admissible places")):
+        mine = [(j, w) for j, w in enumerate(weights) if inside[j] is here]
+        if not mine:
+            continue
+        at, values = zip(*mine, strict=True)
+        ax.vlines(at, 0, values, color=colour, linewidth=0.8)
+        ax.plot(at, values, "o", color=colour, markersize=3, label="learned" if oracle is None else f"learned, {label}")
+    if oracle is not None:
+        places = [j for j, here in enumerate(inside) if here]
+        size = max(weights)  # weights have no scale: only their ratios choose
+        ax.plot(
+            places, [size] * len(places), "_", color=ORANGE, markersize=7, markeredgewidth=2, label="oracle, else 0"
+        )
+    ax.set_ylim(bottom=0)
+    ax.set_xlabel("index", fontsize=9)
+    ax.set_ylabel("structure weight |w|", fontsize=9)
+    ax.tick_params(labelsize=8)

@@ -77,10 +77,7 @@ class IHTNet(nn.Module):
         self.k, self.layers = whole("k", k, min(m, n)), whole("layers", layers, 10**6)
         self.identify = Identify(n, layers, tau=tau, sort=sort, weights=weights, w0=w0, relative=relative)
         self.eta = Value("eta", eta, layers)
-        self.config = {
-            "k": k, "layers": layers, "eta": eta, "tau": tau, "sort": sort, "weights": weights,
-            "relative": relative, "signals": signals,
-        }  # fmt: skip
+        self.config = {"k": k, "layers": layers, "eta": eta, **self.identify.config, "signals": signals}
 
     def forward(self, y: Tensor) -> Tensor:
         A, y = self.sensing.take(y)

@@ -73,14 +73,7 @@ class OMPNet(nn.Module):
         m, n = self.sensing.shape
         self.layers = whole("layers", layers, min(m, n))
         self.identify = Identify(n, layers, tau=tau, sort=sort, weights=weights, w0=w0, relative=relative)
-        self.config = {
-            "layers": layers,
-            "tau": tau,
-            "sort": sort,
-            "weights": weights,
-            "relative": relative,
-            "signals": signals,
-        }
+        self.config = {"layers": layers, **self.identify.config, "signals": signals}
 
     def forward(self, y: Tensor) -> Tensor:
         A, y = self.sensing.take(y)

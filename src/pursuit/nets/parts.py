@@ -155,7 +155,10 @@ class Sensing(nn.Module):
         """The operator with unit columns."""
         if self.operator is not None:
             return self.operator
-        return Dense(torch.view_as_complex(self.matrix) if self.matrix.ndim == 3 else self.matrix)
+        if self.matrix.ndim == 2:
+            return Dense(self.matrix)
+        matrix = torch.view_as_complex(self.matrix)
+        return Dense(matrix, conjugate=matrix.conj().resolve_conj())
 
     def take(self, y: Tensor) -> tuple[Operator, Tensor]:
         """Operator and measurements in one dtype.
@@ -211,6 +214,7 @@ class Identify(nn.Module):
         self.w = nn.Parameter(start.clone() if weights == "shared" else start.repeat(layers, 1))
         self.tau = Value("tau", tau, layers)
         self.layers, self.sort, self.relative = layers, sort, relative
+        self.config = {"tau": tau, "sort": sort, "weights": weights, "relative": relative}
 
     def forward(self, k: int) -> list[Choice]:
         """How every layer chooses `k` atoms; the sign of a weight has no meaning."""

@@ -74,10 +74,7 @@ class SPNet(nn.Module):
         m, n = self.sensing.shape
         self.k, self.layers = whole("k", k, min(m, n)), whole("layers", layers, 10**6)
         self.identify = Identify(n, layers, tau=tau, sort=sort, weights=weights, w0=w0, relative=relative)
-        self.config = {
-            "k": k, "layers": layers, "tau": tau, "sort": sort, "weights": weights,
-            "relative": relative, "signals": signals,
-        }  # fmt: skip
+        self.config = {"k": k, "layers": layers, **self.identify.config, "signals": signals}
 
     def forward(self, y: Tensor) -> Tensor:
         A, y = self.sensing.take(y)
