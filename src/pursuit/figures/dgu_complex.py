@@ -25,7 +25,8 @@ numbers.
   losses are those of the hard algorithm, without and with knowledge of the places.
 
 How to read the figure: on the left, all errors should be what differences can tell in double precision, and those for
-complex matrices (solid) no higher than for real ones (dotted); what differences cannot tell is counted in the legend.
+complex matrices (solid) no higher than for real ones (dotted); what differences cannot tell is left out, and counted in
+the legend.
 On the right, a network has learned where its curve ends far below its own hard algorithm's loss (thin dotted line of
 the same colour). Complex values are twice as many unknowns, and their losses start higher.
 """
@@ -325,17 +326,17 @@ def _draw_gradients(ax: Axes, rows: list[Row]) -> None:
                 worst[row["tau"]] = max(worst.get(row["tau"], 0.0), row["relative_error"])
             taus = sorted(worst)
             missing = len(mine) - len(decided)
-            label = f"{network}, {matrix} matrix" + (f" ({missing} of {len(mine)} not told)" if missing else "")
+            label = f"{network}, {matrix} A" + (f" (without {missing} of {len(mine)})" if missing else "")
             ax.plot(
                 taus, [worst[t] for t in taus], color=colour, linestyle=line, marker=marker, markersize=5, label=label
             )
     ax.set_xscale("log")
-    ax.set_ylim(1e-14, 1e-1)
+    ax.set_ylim(1e-16, 1e-4)  # room for the legend below
     ax.set_xlabel(r"temperature $\tau$ (units of the scores)", fontsize=9)
     ax.set_ylabel("relative error of the gradient (no unit)", fontsize=9)
     title = "automatic against numerical differentiation: worst of parameters, signals, seeds"
     ax.set_title(title, loc="left", fontsize=9)
-    ax.legend(fontsize=7.5, frameon=False, loc="upper center", ncols=2)
+    ax.legend(fontsize=7.5, frameon=False, loc="lower center", ncols=2)
 
 
 def _draw_training(ax: Axes, log: list[Row], trained: list[Row]) -> None:
