@@ -401,12 +401,8 @@ def threshold_backward(
     k, n = top.shape[1], w.shape[1]
     s, Z, E, e = np.empty(k, w.dtype), np.empty(k, w.dtype), np.empty((k, k), w.dtype), np.empty(n, w.dtype)
     r, powers, v, mask = np.empty(n, w.dtype), np.empty(n, integers.dtype), np.empty(n, w.dtype), np.empty(n, w.dtype)
-    size, along, grad_v, room = (
-        np.empty(n, w.dtype),
-        np.empty(n, w.dtype),
-        np.empty(n, w.dtype),
-        np.empty((3, k), w.dtype),
-    )
+    size, along, grad_v = np.empty(n, w.dtype), np.empty(n, w.dtype), np.empty(n, w.dtype)
+    room = np.empty((3, k), w.dtype)
     U, H, out = u.view(w.dtype), g.view(w.dtype), grad_u.view(w.dtype)
     grad_w[:] = 0
     for b in range(u.shape[0]):
