@@ -283,6 +283,21 @@ def test_help_answers_at_once():
     assert min(seconds) < 0.5
 
 
+HELP = """
+import contextlib, sys
+from pursuit import cli
+with contextlib.suppress(SystemExit):
+    cli.main(["train", "--help"])
+print({"torch", "numpy", "matplotlib"} & sys.modules.keys(), file=sys.stderr)
+"""
+
+
+def test_help_on_training_needs_nothing_heavy():
+    run = subprocess.run([sys.executable, "-c", HELP], capture_output=True, text=True, check=True)
+    assert "na-alista" in run.stdout
+    assert run.stderr == "set()\n"
+
+
 def test_without_its_extra_the_command_says_what_to_install():
     hide = "import sys, runpy; sys.modules['typer'] = None; runpy.run_module('pursuit', run_name='__main__')"
     run = subprocess.run([sys.executable, "-c", hide], capture_output=True, text=True, check=False)
@@ -321,6 +336,105 @@ def test_progress_bar_on_a_terminal_and_none_in_a_pipe(data):
         assert piped.stderr == ""
         assert "\x1b" not in piped.stdout
         assert shown in on_terminal(*command)
+
+
+# Networks of the ISTA family (those with structure weights: test_training.py)
+
+SMALL = ("--n", 24, "--m", 12, "-k", 3, "--layers", 2, "--epochs", 5)
+TRAINED = [
+    *((name, ()) for name in ("lista", "lista-cp", "lista-cpss", "ti-lista", "glista", "alista", "alista-at", "lamp")),
+    ("aglista", ("--layerwise", 2, "--snr", 20, "--fixed")),
+    ("na-alista", ("--hidden", 4, "--inputs", "u", "--optimizer", "rmsprop", "--schedule", "constant")),
+    ("na-alista", ("--problem", "fourier-levels", "--admissible", 6, "--double", "--noise", 0.1)),
+    ("lamp", ("--problem", "gaussian-levels", "--schedule", "halve", "--halve-every", 2)),
+    (
+        "omp-net",
+        (
+            "--problem",
+            "bernoulli-gaussian",
+        ),
+    ),
+]
+
+
+@pytest.mark.parametrize(("network", "options"), TRAINED, ids=[" ".join(map(str, (n, *o))) for n, o in TRAINED])
+def test_train_networks_of_the_ista_family(network, options, tmp_path, capsys):
+    import torch
+
+    from pursuit import nets
+
+    command = ("train", network, *SMALL, *options, "-o", tmp_path)
+    code, out, err = pursuit(capsys, *command)
+    assert (code, err) == (0, "")
+    structure = {"weights.png"} if network == "omp-net" else set()
+    usual = {"checkpoint.safetensors", "log.csv", "log.png", "net.safetensors", "settings.json"}
+    assert {path.name for path in tmp_path.iterdir()} == usual | structure
+    assert ("weights.png" in out) == ("read_weights" in out) == bool(structure)
+    settings = json.loads((tmp_path / "settings.json").read_text())
+    assert f"NMSE {settings['validation_db']:.2f} dB" in out
+    assert f"NMSE {settings['test_db']:.2f} dB" in out
+    net = nets.load(tmp_path / "net.safetensors")
+    for name in ("hidden", "inputs", "layers"):
+        if f"--{name}" in options:
+            assert net.config[name] == options[options.index(f"--{name}") + 1]
+    dtype = torch.complex128 if "--double" in options else torch.float32
+    assert net(torch.ones(3, 12, dtype=dtype)).shape == (3, 24)
+    log = (tmp_path / "log.csv").read_bytes()
+    assert pursuit(capsys, *command)[1] == out
+    assert (tmp_path / "log.csv").read_bytes() == log
+
+
+def test_what_training_is_like_by_default(tmp_path, capsys):
+    found = {}
+    for network in ("na-alista", "lista", "omp-net"):
+        layers = ("--layers", 1) if network == "omp-net" else ()
+        assert pursuit(capsys, "train", network, "--epochs", 1, *layers, "-o", tmp_path / network)[0] == 0
+        found[network] = json.loads((tmp_path / network / "settings.json").read_text())
+    ista, greedy = (
+        {"batch": 128, "optimizer": "adam", "lr": 3e-3, "schedule": "cosine", "fresh": True},
+        {"batch": 64, "optimizer": "rmsprop", "lr": 1e-2, "schedule": "halve", "fresh": False, "halve_every": 500},
+    )
+    assert found["na-alista"]["training"].items() >= ista.items()
+    assert found["omp-net"]["training"].items() >= greedy.items()
+    for network in ("na-alista", "lista"):
+        sizes = {"n": 1000, "m": 250, "k": 50, "snr": 40.0}
+        assert {name: found[network][name] for name in sizes} == sizes
+        assert found[network]["network_options"]["layers"] == 16
+    assert found["na-alista"]["network_options"]["sparsity"] == 50
+    assert found["lista"]["network_options"]["sparsity"] is None
+    sizes = {"n": 256, "m": 20, "k": 10, "admissible": 20, "noise": 1e-3}
+    assert {name: found["omp-net"][name] for name in sizes} == sizes
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("hyper-lista",), "network is 'hyper-lista'; choose one of omp-net"),
+        (("lista", "--problem", "magic"), "--problem is 'magic'; choose one of fourier-levels"),
+        (("alista", "--hidden", 3), "--hidden: alista has no LSTM"),
+        (("iht-net", "--inputs", "r"), "--inputs: iht-net has no LSTM"),
+        (("na-alista", "--inputs", "ur"), "inputs is 'ur'; choose"),
+        (("alista", "--tau", 0.1), "--tau: alista sorts nothing"),
+        (("alista", "--learn-tau"), "--learn-tau: alista sorts nothing"),
+        (("alista", "--relative"), "--relative: alista sorts nothing"),
+        (("alista", "--weights", "shared"), "--weights: alista sorts nothing"),
+        (("alista", "--eta", 0.1), "--eta: alista has no step size"),
+        (("alista", "--noise", 0.1), "--noise does not belong to bernoulli-gaussian; leave it out"),
+        (("alista", "--admissible", 6), "--admissible does not belong to bernoulli-gaussian"),
+        (("iht-net", "--snr", 20), "--snr does not belong to fourier-levels; leave it out, or give --problem: bern"),
+        (("alista", "--halve-every", 3), "--halve-every: the schedule is cosine"),
+        (("alista", "--schedule", "magic"), "--schedule is 'magic'; choose one of halve"),
+        (("alista", "--schedule", "halve", "--halve-every", 0), "halve_every is 0"),
+        (("iht-net", "--layerwise", 2), "--layerwise: iht-net is trained as a whole"),
+        (("alista", "--layerwise", 5), "needed are more than 10 epochs"),
+        (("alista", "--snr", "nan"), "snr is nan"),
+    ],
+)
+def test_training_options_that_do_not_belong(arguments, message, tmp_path, capsys):
+    code, out, err = pursuit(capsys, "train", arguments[0], *SMALL, *arguments[1:], "-o", tmp_path / "out")
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert message in err
+    assert not list(tmp_path.rglob("*.*"))
 
 
 # Experiments

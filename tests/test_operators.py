@@ -82,6 +82,27 @@ def fourier(rows, n, scale=None):
     return make
 
 
+def padded_fourier(rows, n, period, scale=None):
+    def make(dtype):
+        op = pursuit.SubsampledFourier(rows, n, period=period, scale=scale, dtype=dtype)
+        return op, fourier_rows(rows, period, dtype, 1 / math.sqrt(len(rows)) if scale is None else scale)[:, :n]
+
+    return make
+
+
+def diagonal(*batch):
+    def make(dtype):
+        values = randn(dtype, *batch, N)
+        return pursuit.Diagonal(values), torch.diag_embed(values)
+
+    return make
+
+
+def rows_scaled(dtype):
+    values, A = randn(dtype, 2, M), randn(dtype, M, N, seed=1)
+    return pursuit.Compose(pursuit.Diagonal(values), pursuit.Dense(A)), values.unsqueeze(-1) * A
+
+
 def convolution(boundary, length, *batch, n=N):
     def make(dtype):
         kernel = randn(dtype, *batch, length)
@@ -184,6 +205,12 @@ TABLE = {
     "dense-one": (dense(1), TWO),
     "fourier": (fourier([0, 3, 8, 4], N), COMPLEX),
     "fourier-repeated": (fourier([5, -1, 5, 14, 0], 7, scale=-0.3), COMPLEX),
+    "fourier-padded": (padded_fourier([0, 3, 17, 4, 3], 7, 16), COMPLEX),
+    "fourier-period-n": (padded_fourier([0, 3, 8, 4], N, N, scale=2.0), COMPLEX),
+    "diagonal": (diagonal(), TWO),
+    "diagonal-batch": (diagonal(2), TWO),
+    "diagonal-shared": (diagonal(2, 1), TWO),
+    "rows-scaled": (rows_scaled, TWO),
     **{
         f"{boundary}-{length}": (convolution(boundary, length), ALL if length == 4 else TWO)
         for boundary in ("circular", "full", "same", "valid")
@@ -400,6 +427,24 @@ def test_gradcheck_of_forward(pair):
     op, _ = pair
     x = randn(op.dtype, *(op.batch_shape or (2,)), op.shape[1]).requires_grad_()
     assert torch.autograd.gradcheck(op.forward, x, fast_mode=True)
+
+
+def test_a_fourier_period_shorter_than_the_signal_is_refused():
+    with pytest.raises(ValueError, match="period is 8 and the signal has n=9 samples; needed is period >= n"):
+        pursuit.SubsampledFourier([0, 1], 9, period=8)
+
+
+def test_sparse_channels_are_estimated_from_pilots():
+    """Few taps of a channel far shorter than the symbol, from its response at some of the subcarriers."""
+    op = pursuit.SubsampledFourier(range(0, 256, 9), 64, period=256)
+    x = torch.zeros(2, 64, dtype=op.dtype)
+    x[0, [3, 17]], x[1, [0, 60]] = randn(op.dtype, 2), randn(op.dtype, 2, seed=1)
+    close(pursuit.omp(op, op.forward(x), k=2).x, x)
+
+
+def test_diagonal_needs_an_axis():
+    with pytest.raises(ValueError, match="values is one number"):
+        pursuit.Diagonal(torch.tensor(2.0))
 
 
 @pytest.mark.parametrize("boundary", ["full", "same", "valid"])

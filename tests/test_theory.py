@@ -368,7 +368,7 @@ def test_coherence_and_the_isometry_constant_of_pairs_agree(dtype, monkeypatch):
     expected = (G - torch.eye(15)).amax((-2, -1))
     assert torch.allclose(theory.coherence(A), expected)
     assert torch.allclose(theory.rip_constant(A, 2), expected)  # eigenvalues 1 +- |<a_i, a_j>|
-    monkeypatch.setattr(theory, "PROBES", 40)
+    monkeypatch.setattr(theory.matrices, "PROBES", 40)
     assert torch.allclose(theory.coherence(A), expected)  # some columns at a time
     assert torch.allclose(theory.rip_constant(A, 2), expected)
     assert torch.allclose(theory.coherence(A * decades(0, 15, low=-2, high=2)), expected)

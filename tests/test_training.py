@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from pursuit import cli
+from pursuit import training as module
 from pursuit.ensembles import Ensemble, fourier_levels, gaussian_levels
 from pursuit.operators import Dense
 from pursuit.training import Epoch, TrainingError, fit
@@ -245,6 +246,262 @@ def test_one_seed_one_result_and_fresh_signals_differ_from_fixed_ones():
     assert first[1] != fresh[1]
 
 
+# Decibels
+
+
+def test_decibels_are_of_the_ratio_of_the_sums_over_all_signals(monkeypatch, tmp_path):
+    draw = Ensemble.draw
+    drawn = []
+
+    def uneven(self, count, rng):
+        """Signals of different norms, so that a mean of ratios would be another number."""
+        scale = torch.linspace(0.1, 3, count, dtype=torch.float64).unsqueeze(-1)
+        y, x = draw(self, count, rng)
+        drawn.append((y * scale, x * scale))
+        return drawn[-1]
+
+    monkeypatch.setattr(Ensemble, "draw", uneven)
+    ensemble = ENSEMBLES["gaussian"]
+    net = Matched(ensemble)
+    training = fit(net, ensemble, **QUICK, validate_every=3, folder=tmp_path)
+    for count, decibel in ((16, training.validation_db), (20, training.test_db)):
+        y, x = next(pair for pair in drawn if len(pair[0]) == count)
+        error = (net(y) - x).detach().square().sum()
+        assert decibel == pytest.approx(float(10 * torch.log10(error / x.square().sum())), abs=1e-9)
+    assert [record.validation_db is None for record in training.log] == [e not in (3, 6, 7) for e in range(1, 8)]
+    assert training.validation_db == training.log[training.best_epoch - 1].validation_db
+    with open(tmp_path / "log.csv", newline="") as file:
+        shown = [row["validation_db"] for row in csv.DictReader(file)]
+    assert shown == ["" if record.validation_db is None else repr(record.validation_db) for record in training.log]
+
+
+class Constant(nn.Module):
+    """Gives zero, whatever it is given; what it learns has no effect."""
+
+    def __init__(self):
+        super().__init__()
+        self.w = nn.Parameter(torch.zeros(4))
+
+    def forward(self, y):
+        return y * self.w * 0
+
+
+@pytest.mark.parametrize(("truth", "decibel"), [(0.0, None), (1.0, 0.0)])
+def test_decibels_of_zero_signals_are_none(truth, decibel, monkeypatch, tmp_path):
+    monkeypatch.setattr(
+        Ensemble, "draw", lambda self, count, rng: (torch.ones(count, 4), torch.full((count, 4), truth))
+    )
+    ensemble = Ensemble("one", Dense(torch.eye(4)), k=1, real=True, noise=0.0, settings={})
+    for _ in range(2):  # the second is read from the folder
+        training = fit(Constant(), ensemble, epochs=2, training=8, folder=tmp_path)
+        assert (training.validation_db, training.test_db) == (decibel, decibel)
+        assert training.log[0].validation_db == decibel
+
+
+def test_signals_that_are_met_are_minus_infinity_in_decibels(monkeypatch, tmp_path):
+    monkeypatch.setattr(Ensemble, "draw", lambda self, count, rng: (torch.zeros(count, 4), torch.ones(count, 4)))
+    ensemble = Ensemble("one", Dense(torch.eye(4)), k=1, real=True, noise=0.0, settings={})
+    net = nn.Linear(4, 4)
+    nn.init.ones_(net.bias)
+    for _ in range(2):
+        assert fit(net, ensemble, epochs=1, training=8, folder=tmp_path).test_db == -math.inf
+
+
+# Layer by layer
+
+
+class Cut(nn.Module):
+    """So many back-projections, each with a matrix of its own."""
+
+    def __init__(self, layers=3, *, free=0):
+        super().__init__()
+        self.layers, self.depth = layers, None
+        self.maps = nn.ParameterList(torch.full((16, 8), 0.02, dtype=torch.float64) for _ in range(layers))
+        for p in self.maps[:free]:
+            p.requires_grad_(False)
+        self.register_buffer("calls", torch.zeros((), dtype=torch.int64))
+        self.seen = []
+
+    def forward(self, y):
+        self.seen.append((self.depth, self.training, [p.grad is not None for p in self.maps]))
+        self.calls += self.training
+        x = y.new_zeros(len(y), 16)
+        for W in self.maps[: self.depth]:
+            x = x + (y - x @ ENSEMBLES["gaussian"].A.to_dense().T) @ W.T
+        return x
+
+
+@pytest.mark.parametrize("optimizer", ["rmsprop", "adam"])
+def test_layers_are_trained_one_after_another_then_the_whole(optimizer):
+    net, maps = Cut(), []
+    options = QUICK | {"epochs": 8, "layerwise": 2, "optimizer": optimizer, "lr": 1e-3}
+    training = fit(
+        net,
+        ENSEMBLES["gaussian"],
+        **options,
+        on_epoch=lambda record: maps.append([p.detach().clone() for p in net.maps]),
+    )
+    depths = [depth for depth, while_training, _ in net.seen[1:] if while_training]
+    assert depths == [1] * 8 + [2] * 8 + [3] * 8 + [None] * 8
+    validated = [depth for depth, while_training, _ in net.seen if not while_training]
+    assert validated == [1, 1, 2, 2, 3, 3, None, None, None]  # the last are the test signals
+    assert net.depth is None
+    start = torch.full((16, 8), 0.02, dtype=torch.float64)
+    moved = [[not torch.equal(p, start) for p in at] for at in maps]
+    assert moved == [[True, False, False]] * 2 + [[True, True, False]] * 2 + [[True] * 3] * 4
+    assert not torch.equal(maps[1][0], maps[2][0])  # earlier layers go on
+    assert None not in [record.validation_loss for record in training.log]
+
+
+def test_losses_of_a_cut_network_do_not_choose_what_is_kept():
+    class Worse(Cut):
+        def forward(self, y):
+            return super().forward(y) + (self.depth in (None, 3))  # cut, it is much better
+
+    training = fit(Worse(), ENSEMBLES["gaussian"], **QUICK | {"epochs": 8}, layerwise=2)
+    losses = [record.validation_loss for record in training.log]
+    assert max(losses[:4]) < min(losses[4:]) == training.validation_loss
+    assert training.best_epoch == 5 + losses[4:].index(min(losses[4:]))
+
+
+def test_first_layers_can_be_without_parameters():
+    net = Cut(free=1)
+    fit(net, ENSEMBLES["gaussian"], **QUICK, layerwise=1)
+    assert (net.maps[0] == 0.02).all()
+    assert not (net.maps[1] == 0.02).any()
+
+
+@pytest.mark.parametrize("last", range(1, 8))
+def test_layer_wise_training_goes_on_where_it_was(last, tmp_path):
+    options = QUICK | {"layerwise": 2, "optimizer": "adam", "checkpoint_every": 1}
+    whole, net = Cut(), Cut()
+    expected = fit(whole, ENSEMBLES["gaussian"], **options)
+
+    def kill(record):
+        if record.epoch == last:
+            raise RuntimeError
+
+    stopped = Cut()
+    with pytest.raises(RuntimeError):
+        fit(stopped, ENSEMBLES["gaussian"], **options, folder=tmp_path, on_epoch=kill)
+    assert stopped.depth is None
+    assert numbers(fit(net, ENSEMBLES["gaussian"], **options, folder=tmp_path)) == numbers(expected)
+    assert same(learned(net), learned(whole))
+
+
+@pytest.mark.parametrize(("bad", "kept"), [(1, 0), (4, 3), (7, 6)])
+def test_a_layer_wise_training_that_fails_keeps_the_last_good_parameters(bad, kept):
+    class Spoilt(Cut):
+        def forward(self, y):
+            x = super().forward(y)
+            return x * math.nan if self.training and self.calls == 4 * bad else x
+
+    net, states = Spoilt(), []
+    states.append(learned(net))
+    with pytest.raises(TrainingError, match=rf"\(epoch {bad}\)"):
+        fit(
+            net, ENSEMBLES["gaussian"], **QUICK | {"lr": 1e-3}, layerwise=2,
+            on_epoch=lambda record: states.append(learned(net)),
+        )  # fmt: skip
+    assert net.depth is None
+    assert same(learned(net), states[kept])
+
+
+LAYERLESS = [
+    (Cut, {"epochs": 6, "layerwise": 2}, "needed are more than 6 epochs: so many per layer for 3 layers"),
+    (Cut, {"layerwise": 0}, "layerwise is 0; needed is a whole number >= 1"),
+    (lambda: nn.Linear(8, 16).double(), {"layerwise": 1}, "layerwise is 1 and Linear cannot be cut; needed are its"),
+    (lambda: Matched(ENSEMBLES["gaussian"], layers=2), {"layerwise": 1}, "Matched cannot be cut"),
+]
+
+
+@pytest.mark.parametrize(("build", "options", "message"), LAYERLESS, ids=[row[-1] for row in LAYERLESS])
+def test_networks_that_cannot_be_cut_are_refused(build, options, message, tmp_path):
+    with pytest.raises(ValueError) as error:  # noqa: PT011
+        fit(build(), ENSEMBLES["gaussian"], **QUICK | options, folder=tmp_path / "run")
+    assert message in str(error.value)
+    assert not (tmp_path / "run").exists()
+
+
+# Preparation
+
+
+class Prepared(Matched):
+    """Wants to know how large measurements are, and cannot be called before it does."""
+
+    def __init__(self, ensemble, *, mark):
+        super().__init__(ensemble)
+        self.register_buffer("size", torch.zeros(()))
+        if mark == "buffer":
+            self.register_buffer("prepared", torch.tensor(False))
+        else:
+            self.prepared = False
+        self.given = []
+
+    def prepare(self, y):
+        self.given.append(y)
+        self.size.fill_(float(y.abs().mean()))
+        if isinstance(self.prepared, bool):
+            self.prepared = True
+        else:
+            self.prepared.fill_(True)
+
+    def forward(self, y):
+        assert self.prepared
+        return super().forward(y / self.size)
+
+
+@pytest.mark.parametrize("mark", ["buffer", "attribute"])
+def test_networks_are_prepared_once_with_signals_drawn_for_that(mark, tmp_path, monkeypatch):
+    drawn = []
+    draw = Ensemble.draw
+
+    def spy(self, count, rng):
+        drawn.append(draw(self, count, rng))
+        return drawn[-1]
+
+    ensemble = ENSEMBLES["fourier"]
+    whole = Prepared(ensemble, mark=mark)
+    with monkeypatch.context() as patch:
+        patch.setattr(Ensemble, "draw", spy)
+        expected = fit(whole, ensemble, **QUICK)
+    (given,) = whole.given
+    assert given.shape == (16384, 8)
+    norms = [float(y[:16].abs().sum()) for y, _ in drawn]
+    assert len(set(norms)) == len(norms)
+    assert whole.size == given.abs().mean()
+    fit(whole, ensemble, **QUICK)
+    assert len(whole.given) == 1
+
+    def kill(record):
+        if record.epoch == 3:
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fit(Prepared(ensemble, mark=mark), ensemble, **QUICK, folder=tmp_path, on_epoch=kill)
+    resumed = Prepared(ensemble, mark=mark)
+    training = fit(resumed, ensemble, **QUICK, folder=tmp_path)
+    assert resumed.given == []
+    assert resumed.prepared
+    assert resumed.size == given.abs().mean()
+    assert numbers(training) == numbers(expected)
+
+
+def test_a_network_that_stays_unprepared_or_does_not_fit_is_refused():
+    class Idle(Prepared):
+        def prepare(self, y):
+            pass
+
+    class Short(Prepared):
+        def forward(self, y):
+            return super().forward(y)[:, 1:]
+
+    with pytest.raises(ValueError, match=r"Idle\.prepare left `prepared` false"):
+        fit(Idle(ENSEMBLES["fourier"], mark="buffer"), ENSEMBLES["fourier"], **QUICK)
+    with pytest.raises(ValueError, match=r"Short gives shape \(2, 15\)"):
+        fit(Short(ENSEMBLES["fourier"], mark="buffer"), ENSEMBLES["fourier"], **QUICK)
+
+
 # Interruptions
 
 RESUMED = [
@@ -331,6 +588,14 @@ def test_a_run_on_another_matrix_of_the_same_settings_is_refused(finished):
     other = Ensemble(given.name, Dense(matrix), given.k, True, given.noise, given.settings, given.admissible)
     with pytest.raises(ValueError, match="its signals or its A are others"):
         fit(Matched(other), other, **QUICK, folder=finished)
+
+
+def test_a_run_of_another_version_is_refused(tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "VERSION", 1)
+        fit(Matched(ENSEMBLES["fourier"]), ENSEMBLES["fourier"], **QUICK, folder=tmp_path)
+    with pytest.raises(ValueError, match=r"another version of pursuit, in format 1 .* goes on with format 2\. Finish"):
+        fit(Matched(ENSEMBLES["fourier"]), ENSEMBLES["fourier"], **QUICK, folder=tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -1,3 +1,5 @@
+from . import ensembles as ensembles
+from . import metrics as metrics
 from . import nets as nets
 from . import theory as theory
 from . import training as training
@@ -11,6 +13,7 @@ from .operators import ColumnScaled as ColumnScaled
 from .operators import Compose as Compose
 from .operators import Convolution as Convolution
 from .operators import Dense as Dense
+from .operators import Diagonal as Diagonal
 from .operators import Operator as Operator
 from .operators import SubsampledFourier as SubsampledFourier
 from .relaxations import neuralsort as neuralsort
@@ -35,3 +38,6 @@ from .solvers.omp import omp as omp
 from .solvers.ompr import ompr as ompr
 from .solvers.sea import sea as sea
 from .solvers.sp import sp as sp
+from .weights import analytic_weights as analytic_weights
+from .weights import generalized_coherence as generalized_coherence
+from .weights import welch_bound as welch_bound

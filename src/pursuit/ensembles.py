@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -91,6 +92,215 @@ class Ensemble:
         places = self.admissible.nonzero().squeeze(-1).to(values.device)
         chosen = on_random_support(values, len(places), rng)
         return values.new_zeros(len(values), n).index_copy(-1, places, chosen)
+
+
+@dataclass(frozen=True, eq=False)
+class BernoulliGaussian:
+    """Signals of random sparsity, and measurements by one operator at a signal-to-noise ratio.
+
+    Every entry is non-zero with probability `k / n`, then Gaussian, complex where `real` is not set. The noise is white
+    and Gaussian; its standard deviation is, signal by signal, `10^(-snr / 20)` times the (unbiased) one of the entries
+    of the clean y, of which the mean is subtracted.
+
+    Attributes
+    ----------
+    name : str
+    A : Operator
+    k : int
+        Expected number of non-zeros.
+    real : bool
+        Whether signals are real, though `A` may be complex.
+    snr : float
+        In dB; infinity for no noise.
+    settings : dict
+        What it was made with, for the record.
+    amplitude : Tensor (n,), optional
+        Standard deviation of the non-zeros of every place. Default 1.
+
+    References
+    ----------
+    Behrens, Sauder, Jung, "Neurally Augmented ALISTA", ICLR 2021, Section 4.
+
+    Examples
+    --------
+    >>> import torch
+    >>> ensemble = BernoulliGaussian("unit", Dense(torch.eye(100)), k=10, real=True, snr=40.0, settings={})
+    >>> y, x = ensemble.draw(1000, torch.Generator().manual_seed(0))
+    >>> round(float((x != 0).sum(-1).double().mean()))
+    10
+    """
+
+    name: str
+    A: Operator
+    k: int
+    real: bool
+    snr: float
+    settings: dict[str, Any]
+    amplitude: Tensor | None = None
+    admissible: None = None  # places are equally likely
+
+    def __post_init__(self) -> None:
+        n = self.A.shape[1]
+        if not 1 <= self.k <= n:
+            raise ValueError(f"k is {self.k}; needed is 1 <= k <= {n}, the number of unknowns.")
+        if math.isnan(self.snr) or self.snr == -math.inf:
+            raise ValueError(f"snr is {self.snr}; needed is a ratio in dB.")
+        if not self.real and not self.A.dtype.is_complex:
+            raise ValueError("the signals are complex and the operator real; use A.complexified() or real signals.")
+        if self.amplitude is not None and self.amplitude.shape != (n,):
+            raise ValueError(f"amplitude has shape {tuple(self.amplitude.shape)}; needed is (n,) with n={n}.")
+
+    def draw(self, count: int, rng: torch.Generator) -> tuple[Tensor, Tensor]:
+        """New signals: measurements `y (count, m)` in the operator's dtype and truth `x (count, n)`, real if `real`."""
+        if count < 1:
+            raise ValueError(f"{count} signals were asked for; needed is at least 1.")
+        A, (m, n) = self.A, self.A.shape
+        real = A.dtype.to_real()
+        there = torch.rand(count, n, generator=rng, device=rng.device, dtype=real) < self.k / n
+        dtype = real if self.real else A.dtype
+        values = torch.randn(int(there.sum()), generator=rng, device=rng.device, dtype=dtype)
+        x = torch.zeros(count, n, dtype=dtype, device=rng.device).masked_scatter(there, values).to(A.device)
+        if self.amplitude is not None:
+            x = x * self.amplitude.to(x)
+        y = A.forward(x.to(A.dtype))
+        noise = torch.randn(count, m, dtype=A.dtype, generator=rng, device=rng.device).to(A.device)
+        return y + noise * (10 ** (-self.snr / 20) * y.std(dim=-1, keepdim=True)), x
+
+    def instance(self, signals: int = 50, *, seed: int = 0) -> Instance:
+        """Signals to compare solvers on."""
+        y, x = self.draw(signals, torch.Generator(self.A.device).manual_seed(seed))
+        settings = {**self.settings, "signals": signals, "signals_seed": seed}
+        return Instance(self.name, self.A, y, self.k, x, settings)
+
+
+def bernoulli_gaussian(
+    *,
+    n: int = 1000,
+    m: int = 250,
+    k: int = 50,
+    snr: float = 40.0,
+    seed: int = 0,
+    dtype: torch.dtype = torch.float32,
+    device: torch.device | str | None = None,
+) -> BernoulliGaussian:
+    """The experiments of "Neurally Augmented ALISTA": Bernoulli-Gaussian signals, a Gaussian matrix with unit columns.
+
+    Parameters
+    ----------
+    n, m, k : int
+        Unknowns, measurements, expected number of non-zeros.
+    snr : float
+        Signal-to-noise ratio in dB.
+    seed : int
+        Of the matrix.
+    dtype : real dtype
+    device : optional
+
+    Returns
+    -------
+    BernoulliGaussian
+
+    Raises
+    ------
+    ValueError
+        If nothing has these sizes, or the dtype is not real.
+
+    Examples
+    --------
+    >>> bernoulli_gaussian(n=20, m=10, k=2).A
+    Dense(shape=(10, 20), dtype=torch.float32)
+    """
+    if dtype not in (torch.float32, torch.float64):
+        raise ValueError(f"dtype is {dtype}; this matrix is real: use float32 or float64.")
+    check_sizes(n=n, m=m, k=k, signals=1)
+    rng = torch.Generator().manual_seed(seed)
+    matrix = torch.randn(m, n, dtype=torch.float64, generator=rng, device=rng.device)
+    matrix = matrix / torch.linalg.vector_norm(matrix, dim=0)
+    settings = {"n": n, "m": m, "k": k, "snr": snr, "seed": seed}
+    return BernoulliGaussian("bernoulli-gaussian", Dense(matrix.to(device, dtype)), k, True, snr, settings)
+
+
+def ofdm(
+    *,
+    n: int = 256,
+    m: int = 100,
+    k: int = 8,
+    snr: float = 10.0,
+    period: int = 1024,
+    band: tuple[int, int] = (212, 812),
+    decay: float = 2.5,
+    pilots: Sequence[int] | None = None,
+    seed: int = 0,
+    dtype: torch.dtype = torch.complex64,
+    device: torch.device | str | None = None,
+) -> BernoulliGaussian:
+    """OFDM channel estimation, the communication experiment of "Neurally Augmented ALISTA": few taps, seen on pilots.
+
+    A channel of n taps, of which k are expected to be there, is measured on m of `period` subcarriers. Taps are complex
+    Gaussian and fade as `exp(-decay j / n)`; the mean of `||x||^2` is 1. The columns of the operator have norm 1.
+
+    Parameters
+    ----------
+    n, m, k : int
+        Taps, pilots, expected number of taps that are there.
+    snr : float
+        Signal-to-noise ratio in dB, over the pilots.
+    period : int
+        Subcarriers.
+    band : pair of int
+        Pilots are drawn from the subcarriers from the first to before the second, without repetition.
+    decay : float
+        Of the amplitudes, over all n taps, as an exponent.
+    pilots : int sequence (m,), optional
+        The pilots, instead of random ones; m is then their number.
+    seed : int
+        Of the pilots.
+    dtype : complex dtype
+    device : optional
+
+    Returns
+    -------
+    BernoulliGaussian
+
+    Raises
+    ------
+    ValueError
+        If nothing has these sizes, or the dtype is not complex.
+
+    Examples
+    --------
+    >>> import torch
+    >>> ensemble = ofdm(n=64, m=20, period=256, band=(50, 200))
+    >>> ensemble.A
+    SubsampledFourier(shape=(20, 64), dtype=torch.complex64)
+    >>> y, x = ensemble.draw(1000, torch.Generator().manual_seed(0))
+    >>> 0.8 < x.abs().square().sum(-1).mean().item() < 1.2
+    True
+    """
+    if not dtype.is_complex:
+        raise ValueError(f"dtype is {dtype}; channels are complex: use complex64 or complex128.")
+    low, high = band
+    if not 0 <= low < high <= period or n > period:
+        raise ValueError(
+            f"band is {band}, n is {n}, period is {period}; needed are 0 <= band[0] < band[1] <= period, n <= period."
+        )
+    rows = _pilots(m, low, high, seed) if pilots is None else torch.as_tensor(pilots)
+    check_sizes(n=n, m=len(rows), k=k, signals=1)
+    A = SubsampledFourier(rows.to(device), n, period=period, dtype=dtype)
+    fading = torch.exp(-decay / n * torch.arange(n, dtype=torch.float64))
+    amplitude = fading / (k / n * fading.square().sum()).sqrt()  # E ||x||^2 = k / n sum of its squares = 1
+    settings = {
+        "n": n, "m": len(rows), "k": k, "snr": snr, "period": period, "band": list(band), "decay": decay, "seed": seed,
+        "pilots": rows.tolist(),
+    }  # fmt: skip
+    return BernoulliGaussian("ofdm", A, k, False, snr, settings, amplitude.to(device))
+
+
+def _pilots(m: int, low: int, high: int, seed: int) -> Tensor:
+    if not 1 <= m <= high - low:
+        raise ValueError(f"m is {m}; needed is 1 <= m <= {high - low}, the number of subcarriers in the band.")
+    rng = torch.Generator().manual_seed(seed)
+    return torch.randperm(high - low, generator=rng, device=rng.device)[:m].sort().values + low
 
 
 def fourier_levels(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -107,7 +108,7 @@ class Operator:
 
     def complexified(self) -> Operator:
         """The same map on complex signals; itself where it is complex already."""
-        return self if self.dtype.is_complex else _OnBothParts(self)
+        return self if self.dtype.is_complex else OnBothParts(self)
 
     def __repr__(self) -> str:
         batch = f", batch={tuple(self.batch_shape)}" if self.batch_shape else ""
@@ -189,14 +190,17 @@ class Dense(Operator):
 class SubsampledFourier(Operator):
     """Chosen rows of the discrete Fourier transform, by FFT.
 
-    `(A x)_i = scale * sum_j exp(-2 pi i rows_i j / n) x_j`
+    `(A x)_i = scale * sum_j exp(-2 pi i rows_i j / period) x_j`
 
     Parameters
     ----------
     rows : int sequence (m,)
-        Frequencies, taken modulo `n`.
+        Frequencies, taken modulo `period`.
     n : int
         Signal length.
+    period : int, default n
+        Length of the transform, at least `n`: shorter signals are padded with zeros. An OFDM channel of n taps, seen
+        on pilots among `period` subcarriers, is measured like this.
     scale : float, default 1 / sqrt(m)
         The default makes the columns unit vectors.
     dtype : complex dtype, default torch.complex128
@@ -205,7 +209,7 @@ class SubsampledFourier(Operator):
     Raises
     ------
     ValueError
-        If the rows are not whole numbers or the dtype is not complex.
+        If the rows are not whole numbers, the period is shorter than the signal or the dtype is not complex.
 
     Examples
     --------
@@ -213,6 +217,9 @@ class SubsampledFourier(Operator):
     >>> A = pursuit.SubsampledFourier([0, 2], n=4, scale=1)
     >>> A.forward(torch.tensor([1, 2, 3, 4], dtype=A.dtype)).real
     tensor([10., -2.], dtype=torch.float64)
+    >>> pilots = pursuit.SubsampledFourier([0, 16, 32, 48], n=3, period=64, scale=1)
+    >>> pilots.forward(torch.tensor([1, 0, 1], dtype=A.dtype)).real.round()
+    tensor([2., 0., 2., 0.], dtype=torch.float64)
     """
 
     def __init__(
@@ -220,6 +227,7 @@ class SubsampledFourier(Operator):
         rows: Tensor | Sequence[int],
         n: int,
         *,
+        period: int | None = None,
         scale: float | None = None,
         dtype: torch.dtype = torch.complex128,
         device: torch.device | str | None = None,
@@ -231,23 +239,27 @@ class SubsampledFourier(Operator):
             )
         if not dtype.is_complex:
             raise ValueError(f"dtype is {dtype}; a Fourier operator is complex: use complex64 or complex128.")
-        self.rows = rows.long() % n
+        self.period = n if period is None else period
+        if self.period < n:
+            raise ValueError(
+                f"period is {period} and the signal has n={n} samples; needed is period >= n, for a longer signal "
+                "would wrap around."
+            )
+        self.rows = rows.long() % self.period
         self.shape = (rows.numel(), n)
         self.scale = 1 / math.sqrt(rows.numel()) if scale is None else float(scale)
         self.dtype, self.device = dtype, rows.device
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.scale * _fft(x)[..., self.rows]
+        return self.scale * _fft(x, self.period)[..., self.rows]
 
     def adjoint(self, y: Tensor) -> Tensor:
-        n = self.shape[1]
-        spectrum = y.new_zeros(*y.shape[:-1], n).index_add(-1, self.rows, y)
-        return _ifft(spectrum) * (n * self.scale)
+        spectrum = y.new_zeros(*y.shape[:-1], self.period).index_add(-1, self.rows, y)
+        return _ifft(spectrum)[..., : self.shape[1]] * (self.period * self.scale)
 
     def columns(self, index: Tensor) -> Tensor:
-        n = self.shape[1]
         # Whole turns are taken off in integers: the angle keeps its digits however long the signal is.
-        turns = (self.rows.unsqueeze(-1) * index.unsqueeze(-2) % n).double() / n
+        turns = (self.rows.unsqueeze(-1) * index.unsqueeze(-2) % self.period).double() / self.period
         return (self.scale * torch.exp(-2j * math.pi * turns)).to(self.dtype)
 
     def column_norms(self) -> Tensor:
@@ -407,6 +419,55 @@ class Compose(Operator):
         return Compose(*(op.on_sets() for op in self.operators))
 
 
+class Diagonal(Operator):
+    """Every entry multiplied by its own factor: `diag(values)`. Before another operator it scales the rows.
+
+    Parameters
+    ----------
+    values : Tensor (*batch, n)
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the values have no axis, or a dtype that the solvers do not take.
+
+    Examples
+    --------
+    >>> import torch, pursuit
+    >>> rows_scaled = pursuit.Compose(pursuit.Diagonal(torch.tensor([1.0, 5.0])), pursuit.Dense(torch.eye(2, 3)))
+    >>> rows_scaled.forward(torch.tensor([1.0, 2.0, 3.0]))
+    tensor([ 1., 10.])
+    """
+
+    def __init__(self, values: Tensor):
+        if values.ndim == 0:
+            raise ValueError("values is one number; needed is (n,) or (*batch, n), a factor for every entry.")
+        check_dtype("values", values.dtype)
+        self.values = values
+        self.shape = (values.shape[-1], values.shape[-1])
+        self.dtype, self.device = values.dtype, values.device
+        self.batch_shape = values.shape[:-1]
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.values * x
+
+    def adjoint(self, y: Tensor) -> Tensor:
+        return self.values.conj() * y
+
+    def columns(self, index: Tensor) -> Tensor:
+        unit = torch.nn.functional.one_hot(index, self.shape[1]).to(self.dtype).mT
+        return unit * gather_last(self.values, index).unsqueeze(-2)
+
+    def column_norms(self) -> Tensor:
+        return self.values.abs()
+
+    def items(self, keep: Tensor) -> Operator:
+        return Diagonal(_keep(self.values, keep, own=1)) if self.batch_shape else self
+
+    def on_sets(self) -> Operator:
+        return Diagonal(self.values.unsqueeze(-2)) if self.batch_shape else self
+
+
 class ColumnScaled(Operator):
     """An operator with every column multiplied by its own factor: `A diag(scale)`.
 
@@ -459,7 +520,7 @@ class ColumnScaled(Operator):
         return ColumnScaled(self.operator.on_sets(), scale)
 
 
-class _OnBothParts(Operator):
+class OnBothParts(Operator):
     """A real operator on complex signals: real and imaginary part each by itself."""
 
     def __init__(self, operator: Operator):
@@ -481,10 +542,10 @@ class _OnBothParts(Operator):
         return self.operator.column_norms()
 
     def items(self, keep: Tensor) -> Operator:
-        return _OnBothParts(self.operator.items(keep))
+        return OnBothParts(self.operator.items(keep))
 
     def on_sets(self) -> Operator:
-        return _OnBothParts(self.operator.on_sets())
+        return OnBothParts(self.operator.on_sets())
 
 
 def spectral_norm_squared(A: Operator, *, steps: int = 64) -> Tensor:
@@ -554,3 +615,8 @@ def check_dtype(name: str, dtype: torch.dtype) -> None:
         raise TypeError(
             f"{name} has dtype {dtype}; needed is float32, float64, complex64 or complex128: convert it first."
         )
+
+
+def give(value: Tensor, given: Any) -> Any:
+    """The value in the form of what was given: a tensor for torch, else an array."""
+    return value if isinstance(given, Tensor | Operator) else value.detach().cpu().numpy()

@@ -2,19 +2,32 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from . import kernels
+from .kernels import flat
+
+KERNELS = "proximal_cpu"
 
 
-def soft(x: Tensor, theta: Tensor | float) -> Tensor:
+def soft(x: Tensor, theta: Tensor | float, passing: Tensor | None = None) -> Tensor:
     """Soft threshold: every magnitude lowered by `theta`, down to zero; phases are kept.
 
-    `x max(0, 1 - theta / |x|)`, the proximal operator of `theta ||x||_1`.
+    `x max(0, 1 - theta / |x|)`, the proximal operator of `theta ||x||_1`; a negative threshold raises magnitudes.
 
     Parameters
     ----------
     x : Tensor (*batch, n)
     theta : Tensor broadcastable to x, or float
+    passing : bool Tensor broadcastable to x, optional
+        Entries that are left as they are.
 
     Examples
     --------
@@ -24,6 +37,166 @@ def soft(x: Tensor, theta: Tensor | float) -> Tensor:
     [2.0, 0.0]
     """
     magnitude = x.abs()
-    positive = magnitude > theta  # guards the division, and its derivative, at x = 0
-    factor = 1 - theta / torch.where(positive, magnitude, 1)
-    return torch.where(positive, factor * x, 0)
+    zero = (magnitude <= theta) | (magnitude == 0)  # guards the division, and its derivative, at x = 0; NaN stays NaN
+    factor = 1 - theta / torch.where(zero, 1, magnitude)
+    shrunk = torch.where(zero, 0, factor * x)
+    return shrunk if passing is None else torch.where(passing, x, shrunk)
+
+
+@dataclass(frozen=True)
+class SupportSelection:
+    """Soft threshold with support selection: the largest entries of each signal are trusted, and pass unchanged.
+
+    Attributes
+    ----------
+    p : int
+        Entries of magnitude strictly above the p-th largest one pass: p - 1 of them where there are no ties, none for
+        p = 0 and p = 1.
+    tested : bool, default False
+        Only entries above the threshold pass.
+
+    References
+    ----------
+    Chen, Liu, Wang, Yin, "Theoretical linear convergence of unfolded ISTA", NeurIPS 2018, (9).
+
+    Examples
+    --------
+    >>> import torch
+    >>> from pursuit.shrinkage import SupportSelection
+    >>> SupportSelection(2)(torch.tensor([3.0, -1.5, 0.5]), 1.0)
+    tensor([ 3.0000, -0.5000,  0.0000])
+    """
+
+    p: int
+    tested: bool = False
+
+    def __call__(self, x: Tensor, theta: Tensor | float) -> Tensor:
+        """Shrink `x (*batch, n)`; which entries pass is a constant to automatic differentiation."""
+        return soft(x, theta, self.passing(x, theta) if self.p else None)
+
+    def passing(self, x: Tensor, theta: Tensor | float) -> Tensor:
+        """Which entries of `x (*batch, n)` pass."""
+        magnitude = x.detach().abs()
+        if self.p == 0:
+            return torch.zeros_like(magnitude, dtype=torch.bool)
+        nth = magnitude.topk(self.p, dim=-1, sorted=False).values.amin(-1, keepdim=True)
+        return (magnitude > nth) & (magnitude > theta) if self.tested else magnitude > nth
+
+
+def bernoulli_gaussian(z: Tensor, tau2: Tensor, logit: Tensor | float, v: Tensor | float) -> tuple[Tensor, Tensor]:
+    """Posterior mean of Bernoulli-Gaussian entries seen in white Gaussian noise, and its slope.
+
+    Entries are zero but for a probability `1 / (1 + exp(-logit))`, then Gaussian of variance `v`; both entries and
+    noise are circular where `z` is complex.
+
+    Parameters
+    ----------
+    z : Tensor (*batch, n)
+    tau2 : Tensor (*batch, 1)
+        Variance of the noise, > 0.
+    logit, v : Tensor broadcastable to z, or float
+
+    Returns
+    -------
+    mean, slope : Tensor (*batch, n)
+        The slope is real, the derivative of the mean by z (where complex, that by Wirtinger).
+
+    References
+    ----------
+    Vila, Schniter, "Expectation-maximization Gaussian-mixture approximate message passing", IEEE TSP 2013.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from pursuit.shrinkage import bernoulli_gaussian
+    >>> bernoulli_gaussian(torch.tensor([0.1, 3.0]), torch.tensor([0.01]), -3.0, 1.0)[0].round(decimals=2)
+    tensor([0.0000, 2.9700])
+    """
+    total = v + tau2
+    gain = v / total
+    energy = (z.abs() if z.is_complex() else z).square() * (gain / tau2)
+    degrees = 1.0 if z.is_complex() else 0.5
+    p = torch.sigmoid(logit + degrees * (torch.log(tau2 / total) + energy))  # not 1 - gain: it rounds to 0
+    share = gain * p
+    return share * z, share * (1 + (1 - p) * energy)
+
+
+def of_percent(n: int, percent: float) -> int:
+    """The `p` of `SupportSelection` at which `percent` of n entries pass, the percentile being the nearest entry."""
+    return 0 if percent <= 0 else math.floor((n - 1) * min(percent, 100) / 100 + 0.5) + 1
+
+
+Shrink = Callable[[Tensor, Any], Tensor]
+
+
+def proximal(x: Tensor, c: Tensor, gamma: Tensor | float, theta: Tensor | float, shrink: Shrink = soft) -> Tensor:
+    """The one proximal step, of solvers and networks: from `x` along the back-projected residual, then shrink.
+
+    `shrink(x + gamma c, theta)`
+
+    Parameters
+    ----------
+    x, c : Tensor (*batch, n)
+    gamma : Tensor broadcastable to `(*batch, 1)`, or float
+        Step size.
+    theta : Tensor broadcastable to `(*batch, n)`, or float
+        Threshold.
+    shrink : callable, default soft
+        `soft`, a `SupportSelection`, or another function of `x` and `theta`.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from pursuit.shrinkage import proximal
+    >>> proximal(torch.tensor([1.0, 0.0]), torch.tensor([2.0, 1.0]), 0.5, 1.0)
+    tensor([1., 0.])
+    """
+    known = shrink is soft or isinstance(shrink, SupportSelection)
+    if not known or x.is_complex() or x.shape != c.shape or x.ndim == 0 or not kernels.wanted(KERNELS, x):
+        return shrink(x + gamma * c, theta)
+    p, tested = (shrink.p, shrink.tested) if isinstance(shrink, SupportSelection) else (0, False)
+    gamma, theta = (torch.as_tensor(v, dtype=x.dtype, device=x.device) for v in (gamma, theta))
+    if gamma.ndim and gamma.shape[-1] != 1:  # a step size for every entry
+        return shrink(x + gamma * c, theta)
+    out: Tensor = _CompiledStep.apply(x, c, gamma, theta, p, tested)
+    return out
+
+
+class _CompiledStep(torch.autograd.Function):
+    """The step by a kernel: one pass over memory instead of a dozen."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, c: Tensor, gamma: Tensor, theta: Tensor, p: int, tested: bool) -> Tensor:
+        values, direction = flat(x), flat(c)
+        step, threshold = _per_item(gamma, x.shape, 1), _per_item(theta, x.shape, x.shape[-1])
+        level, out = values.new_empty(values.shape[0]), torch.empty_like(values)
+        kernels.run(KERNELS, "forward", values, direction, step, threshold, p, tested, level, out)
+        ctx.save_for_backward(values, direction, step, threshold, level)
+        ctx.shapes, ctx.tested = (x.shape, gamma.shape, theta.shape), tested
+        return out.view(x.shape)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        x, c, gamma, theta, level = ctx.saved_tensors
+        shape, gamma_shape, theta_shape = ctx.shapes
+        out = torch.empty_like(x), torch.empty_like(x), x.new_empty(x.shape[0]), x.new_empty(x.shape[0], theta.shape[1])
+        kernels.run(KERNELS, "backward", x, c, gamma, theta, level, flat(grads[0]), ctx.tested, *out)
+        grad_x, grad_c, by_gamma, by_theta = out
+        return (
+            grad_x.view(shape),
+            grad_c.view(shape),
+            by_gamma.view(*shape[:-1], 1).sum_to_size(gamma_shape),
+            by_theta.view(*shape[:-1], by_theta.shape[1]).sum_to_size(theta_shape),
+            None,
+            None,
+        )
+
+
+def _per_item(value: Tensor, shape: torch.Size, n: int) -> Tensor:
+    """Steps or thresholds as the kernel takes them, `(1 or items, 1 or n)`."""
+    value = value.detach()
+    if value.numel() == 1:
+        return value.reshape(1, 1)
+    own = value.shape[-1]
+    return value.expand(*shape[:-1], own).reshape(-1, own).contiguous()

@@ -7,6 +7,7 @@ import io
 import json
 import math
 import time
+import zlib
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ from torch import Tensor, nn
 
 from .ensembles import Ensemble
 from .files import output_folder, write_whole
+from .workers import NUMERICAL, Alone, gathered
 
 OPTIMIZERS: dict[str, Callable[[list[dict[str, Any]]], torch.optim.Optimizer]] = {
     "rmsprop": lambda groups: torch.optim.RMSprop(groups, alpha=0.99, eps=1e-8),
@@ -28,12 +30,11 @@ SCHEDULES: dict[str, Callable[[int, int, int | None], float]] = {
     "halve": lambda epoch, epochs, every: 0.5 ** (epoch // every) if every else 1.0,
     "cosine": lambda epoch, epochs, every: (1 + math.cos(math.pi * epoch / epochs)) / 2,
 }
-TRAINING, VALIDATION, TEST, ORDER = range(4)  # each draws its own random numbers
+TRAINING, VALIDATION, TEST, ORDER, PREPARING = range(5)  # each draws its own random numbers
 AT_ONCE = 1024  # signals evaluated at a time
+PREPARATION = 16384  # signals from which a network takes its statistics
 CHECKPOINT, LOG = "checkpoint.safetensors", "log.csv"
-# What a network that worked before training raises when its numbers overflow: linear algebra, and checks of values.
-NUMERICAL = (torch.linalg.LinAlgError, ValueError, ArithmeticError)
-VERSION = 1  # of the checkpoint
+VERSION = 2  # of the checkpoint
 
 
 class Epoch(NamedTuple):
@@ -51,6 +52,9 @@ class Epoch(NamedTuple):
         At the end of the epoch; None where it was not evaluated.
     lr : float
     seconds : float
+    validation_db : float or None
+        The validation loss as NMSE in dB, `10 log10(sum ||net(y) - x||^2 / sum ||x||^2)` over all signals: minus
+        infinity where they are met exactly; None where it was not evaluated or all signals are zero.
 
     Examples
     --------
@@ -64,6 +68,7 @@ class Epoch(NamedTuple):
     validation_loss: float | None
     lr: float
     seconds: float
+    validation_db: float | None = None
 
 
 class Training(NamedTuple):
@@ -78,6 +83,8 @@ class Training(NamedTuple):
         Its loss on the signals that chose it.
     test_loss : float
         Its loss on signals that chose nothing.
+    validation_db, test_db : float or None
+        The same as NMSE in dB; see `Epoch`.
 
     Examples
     --------
@@ -89,6 +96,8 @@ class Training(NamedTuple):
     best_epoch: int
     validation_loss: float
     test_loss: float
+    validation_db: float | None = None
+    test_db: float | None = None
 
 
 class TrainingError(RuntimeError):
@@ -127,6 +136,7 @@ def fit(
     rates: dict[str, float] | None = None,
     clip: float | None = 1.0,
     fresh: bool = False,
+    layerwise: int | None = None,
     seed: int = 0,
     folder: str | Path | None = None,
     checkpoint_every: int = 10,
@@ -138,11 +148,18 @@ def fit(
     The loss is the mean over signals of `||net(y) - x||^2`. Training, validation and test signals are drawn apart;
     the test signals are looked at once, at the end. One seed gives one result on one machine.
 
+    Started by `torchrun` on several processes, or with `torch.distributed` initialised, every batch is split over them
+    and the gradients are summed: the same training to rounding. Each process gives the same options, and `net` and
+    `ensemble` on its own device; all start from the first one's parameters and buffers, and the first one alone writes
+    files and calls `on_epoch`.
+
     Parameters
     ----------
     net : Module
         `net(y) -> x` for batches. Buffers named `progress` are filled before each step with the share of the training
-        that is over.
+        that is over. A network with a method `prepare` and a false attribute or buffer `prepared` is prepared once,
+        before the first epoch: `net.prepare(y)` with measurements of 16384 signals drawn for that, of which it is to
+        keep what it needs in buffers, and make `prepared` true. The checkpoint has the buffers.
     ensemble : Ensemble
     epochs, batch : int
         Passes over the training signals, and signals per step.
@@ -161,6 +178,11 @@ def fit(
         Largest norm of the gradient; None for no bound.
     fresh : bool, default False
         New training signals in every epoch.
+    layerwise : int, optional
+        Train layer by layer first: for so many epochs the network is cut after its first layer, for so many after its
+        second, and so on; then it is trained whole. All parameters reached are trained. The network has `layers`, their
+        number, and `depth`, which is set to how many are to be used, None for all. Losses of a cut network do not
+        choose the parameters that are kept. By default the network is always whole.
     seed : int
     folder : path, optional
         Where checkpoints and `log.csv` go. A run of the same settings that is there already goes on where it was, with
@@ -177,9 +199,11 @@ def fit(
     Raises
     ------
     ValueError
-        If an option or the network does not fit, or the folder holds another run.
+        If an option or the network does not fit, the folder holds a run of other settings or of another version, or
+        processes that train together were told different things.
     TrainingError
-        If the loss or a gradient becomes NaN or infinite. The network then has the best parameters until there.
+        If the loss or a gradient becomes NaN or infinite. The network then has the best parameters until there; the
+        last ones validated, if it was cut.
 
     Examples
     --------
@@ -193,37 +217,77 @@ def fit(
     """
     options = _Options(
         epochs, batch, training, validation, test, optimizer, lr, schedule, halve_every, rates or {}, clip, fresh, seed,
-        validate_every,
+        validate_every, layerwise,
     )  # fmt: skip
     options.check()
     _check_whole("checkpoint_every", checkpoint_every)
-    learner, signals = _Learner(net, options), _Signals(ensemble, options)
-    learner.check_fits(*signals.held_out)
-    store = _Store(folder, _settings(net, ensemble, options), signals.held_out)
-    state = store.load() or _State.first(*learner.capture())
-    learner.restore(state.net, state.optimizer)
+    _check_layers(net, options)
     was_training = net.training
+    with gathered(ensemble.A.device) as workers:
+        learner = _Learner(net, options, workers)
+        try:
+            return _train(learner, ensemble, options, folder, checkpoint_every, on_epoch)
+        finally:
+            learner.cut(None)
+            net.train(was_training)
+
+
+def _train(
+    learner: _Learner,
+    ensemble: Ensemble,
+    options: _Options,
+    folder: str | Path | None,
+    checkpoint_every: int,
+    on_epoch: Callable[[Epoch], Any] | None,
+) -> Training:
+    learner.cut(None)
+    signals, workers = _Signals(ensemble, options), learner.workers
+    if not learner.unprepared:  # otherwise it may refuse to be called; and `prepare` looks at y first
+        learner.check_fits(*signals.held_out)
+    store = _Store(folder, _settings(learner.net, ensemble, options), signals.held_out, writes=workers.first)
+    state = _start(learner, signals, store)
     try:
-        while len(state.log) < epochs:
+        while len(state.log) < options.epochs:
             state = _next(state, learner, signals, options)
             if len(state.log) % checkpoint_every == 0:
                 store.save(state)
-            if on_epoch is not None:
+            if on_epoch is not None and workers.first:
                 on_epoch(state.log[-1])
+        learner.cut(None)
         learner.restore(state.best)
-        test_loss = state.test_loss
-        if test_loss is None:
-            test_loss = learner.loss(*signals.draw(test, TEST))
-            store.save(state._replace(test_loss=test_loss))
-        return Training(state.log, state.best_epoch, state.best_loss, test_loss)
+        if state.test_loss is None:
+            y, x = signals.draw(options.test, TEST)
+            loss = learner.loss(y, x)
+            state = state._replace(test_loss=loss, test_db=_decibel(loss, _energy(x)))
+            store.save(state)
+        workers.wait()  # nobody looks for the files before they are there
+        return state.result()
     except TrainingError:
         learner.restore(state.best)
         raise
     except KeyboardInterrupt:
         store.save(state)
         raise
-    finally:
-        net.train(was_training)
+
+
+def _start(learner: _Learner, signals: _Signals, store: _Store) -> _State:
+    """The state to begin with, from the folder or new; the network has it, on all processes."""
+    state, workers = store.load(), learner.workers
+    # Nothing is written before all have read and come here.
+    workers.check_agree(
+        options=zlib.crc32(json.dumps(asdict(signals.options), sort_keys=True).encode()),
+        signals=float(signals.held_out[0].abs().double().sum()),
+        checkpoint=0 if state is None else len(state.log) + (state.test_loss is not None),
+    )
+    if state is not None:
+        learner.restore(state.net, state.optimizer)
+    if state is not None and learner.unprepared:  # an attribute, where the checkpoint had the buffers
+        learner.net.prepared = True
+    if learner.unprepared:
+        learner.prepare(signals.draw(PREPARATION, PREPARING)[0])
+        learner.check_fits(*signals.held_out)
+    learner.copy_first()
+    return _State.first(*learner.capture()) if state is None else state
 
 
 def write_log(path: str | Path, log: list[Epoch]) -> None:
@@ -253,13 +317,15 @@ class _Options:
     fresh: bool
     seed: int
     validate_every: int
+    layerwise: int | None
 
     def check(self) -> None:
         for name in ("epochs", "batch", "training", "validation", "test", "validate_every"):
             _check_whole(name, getattr(self, name))
         _check_whole("seed", self.seed, low=0)
-        if self.halve_every is not None:
-            _check_whole("halve_every", self.halve_every)
+        for name in ("halve_every", "layerwise"):
+            if getattr(self, name) is not None:
+                _check_whole(name, getattr(self, name))
         _check_choice("optimizer", self.optimizer, OPTIMIZERS)
         _check_choice("schedule", self.schedule, SCHEDULES)
         _check_positive("lr", self.lr)
@@ -272,6 +338,11 @@ class _Options:
         """The learning rate after `done` epochs."""
         return self.lr * SCHEDULES[self.schedule](done, self.epochs, self.halve_every)
 
+    def depth(self, done: int, layers: int) -> int | None:
+        """How many layers are trained after `done` epochs; None where the network is whole for good."""
+        reached = math.inf if self.layerwise is None else done // self.layerwise + 1
+        return int(reached) if reached <= layers else None
+
 
 class _Signals:
     """The signals of a run: what is drawn for one purpose depends on nothing drawn for another."""
@@ -279,6 +350,7 @@ class _Signals:
     def __init__(self, ensemble: Ensemble, options: _Options):
         self.ensemble, self.options = ensemble, options
         self.held_out = self.draw(options.validation, VALIDATION)
+        self.energy = _energy(self.held_out[1])
         self.fixed = None if options.fresh else self.draw(options.training, TRAINING)
 
     def draw(self, count: int, stream: int, epoch: int = 0) -> tuple[Tensor, Tensor]:
@@ -302,6 +374,7 @@ def _next(state: _State, learner: _Learner, signals: _Signals, options: _Options
     begin, done = time.perf_counter(), len(state.log)
     data, order = signals.epoch(done)
     lr = options.rate(done)
+    whole = learner.cut(done)
     loss = learner.epoch(data, order, done, options.epochs, lr)
     epoch, step = done + 1, (done + 1) * len(order)
     validated = epoch % options.validate_every == 0 or epoch == options.epochs
@@ -311,7 +384,9 @@ def _next(state: _State, learner: _Learner, signals: _Signals, options: _Options
         raise _not_finite("validation loss", epoch, step, error) from error
     if held_out is not None and not math.isfinite(held_out):
         raise _not_finite("validation loss", epoch, step)
-    return state.after(Epoch(epoch, step, loss, held_out, lr, time.perf_counter() - begin), *learner.capture())
+    decibel = None if held_out is None else _decibel(held_out, signals.energy)
+    record = Epoch(epoch, step, loss, held_out, lr, time.perf_counter() - begin, decibel)
+    return state.after(record, *learner.capture(), whole=whole)
 
 
 class _State(NamedTuple):
@@ -324,29 +399,45 @@ class _State(NamedTuple):
     best_epoch: int
     best_loss: float
     test_loss: float | None
+    test_db: float | None
 
     @staticmethod
     def first(net: dict[str, Tensor], optimizer: dict[str, Tensor]) -> _State:
-        return _State([], net, optimizer, net, 0, math.inf, None)
+        return _State([], net, optimizer, net, 0, math.inf, None, None)
 
-    def after(self, record: Epoch, net: dict[str, Tensor], optimizer: dict[str, Tensor]) -> _State:
+    def after(
+        self, record: Epoch, net: dict[str, Tensor], optimizer: dict[str, Tensor], *, whole: bool = True
+    ) -> _State:
         state = self._replace(log=[*self.log, record], net=net, optimizer=optimizer)
-        if record.validation_loss is None or record.validation_loss >= self.best_loss:
+        if record.validation_loss is None:
+            return state
+        if not whole:  # its loss compares with no other; good enough to fall back on
+            return state._replace(best=net, best_epoch=record.epoch)
+        if record.validation_loss >= self.best_loss:
             return state
         return state._replace(best=net, best_epoch=record.epoch, best_loss=record.validation_loss)
+
+    def result(self) -> Training:
+        """At the end, when the test signals have been seen."""
+        assert self.test_loss is not None
+        best = self.log[self.best_epoch - 1]
+        return Training(self.log, self.best_epoch, self.best_loss, self.test_loss, best.validation_db, self.test_db)
 
 
 class _Learner:
     """A network and its optimizer: what training changes."""
 
-    def __init__(self, net: nn.Module, options: _Options):
+    net: Any  # a Module, and what only some of them have
+
+    def __init__(self, net: nn.Module, options: _Options, workers: Alone):
         named = {name: p for name, p in net.named_parameters() if p.requires_grad}
         if not named:
             raise ValueError(f"{type(net).__name__} has no parameters to train.")
         groups: dict[float, list[str]] = {}
         for name, rate in _rate_of_each(list(named), options.rates).items():
             groups.setdefault(rate, []).append(name)
-        self.net, self.clip = net, math.inf if options.clip is None else options.clip
+        self.net, self.options, self.workers, self.whole = net, options, workers, True
+        self.clip = math.inf if options.clip is None else options.clip
         self.names = [name for group in groups.values() for name in group]  # as the optimizer numbers them
         self.parameters = [named[name] for name in self.names]
         self.optimizer = OPTIMIZERS[options.optimizer](
@@ -366,11 +457,13 @@ class _Learner:
         try:
             for i, items in enumerate(order):
                 self._tell((done + i / len(order)) / epochs)
-                loss, norm = self._step(y[items], x[items])
+                mine = self.workers.share(items)
+                loss, norm = self._step(y[mine], x[mine], len(items))
                 losses.append(loss)
                 norms.append(norm)
         except Exception as error:
             failure = error
+        failure = failure or self.workers.failure
         bad = _first_not_finite(losses, norms)
         if bad is None and isinstance(failure, NUMERICAL):
             bad = len(losses), "loss"
@@ -379,15 +472,42 @@ class _Learner:
         if failure is not None:
             raise failure
         self._tell((done + 1) / epochs)
+        self.workers.copy_first([*self.net.buffers()])  # statistics of the batches were of each one's share
         sizes = [len(items) for items in order]
         return sum(v * s for v, s in zip(torch.stack(losses).tolist(), sizes, strict=True)) / sum(sizes)
 
     def loss(self, y: Tensor, x: Tensor) -> float:
         """The mean loss, in few large batches."""
         self.net.eval()
-        parts = zip(y.split(AT_ONCE), x.split(AT_ONCE), strict=True)
+        mine = self.workers.share(y), self.workers.share(x)
+        return float(self.workers.total(lambda: self._squared_error(*mine))) / len(x)
+
+    def cut(self, done: int | None) -> bool:
+        """Cut the network as it is to be after `done` epochs, None for not at all; whether all of it is left."""
+        if self.options.layerwise is not None:
+            self.net.depth = None if done is None else self.options.depth(done, self.net.layers)
+            self.whole = self.net.depth in (None, self.net.layers)
+        return self.whole
+
+    @property
+    def unprepared(self) -> bool:
+        """Whether the network waits for signals to take statistics from."""
+        prepared = getattr(self.net, "prepared", None)
+        return prepared is not None and not bool(prepared) and callable(getattr(self.net, "prepare", None))
+
+    def prepare(self, y: Tensor) -> None:
+        """Let the network take its statistics from these measurements."""
+        self.net.eval()
         with torch.no_grad():
-            return float(sum(_squared_errors(self.net(p), q).double().sum() for p, q in parts)) / len(x)
+            self.net.prepare(y)
+        if self.unprepared:
+            raise ValueError(
+                f"{type(self.net).__name__}.prepare left `prepared` false; needed is that it makes it true."
+            )
+
+    def copy_first(self) -> None:
+        """Take over the first process's network."""
+        self.workers.copy_first([*self.net.parameters(), *self.net.buffers()])
 
     def check_fits(self, y: Tensor, x: Tensor) -> None:
         """Raise ValueError unless the network gives signals of the ensemble's shape."""
@@ -417,13 +537,31 @@ class _Learner:
                 states.setdefault(self.names.index(parameter), {})[key] = value
             self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": states})
 
-    def _step(self, y: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
+    def _step(self, y: Tensor, x: Tensor, size: int) -> tuple[Tensor, Tensor]:
         self.optimizer.zero_grad()
-        loss = _squared_errors(self.net(y), x).mean()
-        loss.backward()
+        loss = self.workers.gradient(lambda: self._gradient(y, x, size), self.parameters)
         norm = nn.utils.clip_grad_norm_(self.parameters, self.clip)
         self.optimizer.step()
-        return loss.detach(), norm
+        return loss, norm
+
+    def _gradient(self, y: Tensor, x: Tensor, size: int) -> Tensor:
+        """The loss of these signals of a batch of `size`, its gradient in the parameters."""
+        if not len(y):
+            return torch.zeros((), device=y.device)
+        errors = _squared_errors(self.net(y), x)
+        loss = errors.mean() if len(y) == size else errors.sum() / size
+        if loss.requires_grad or self.whole:  # the first layers can be without parameters
+            loss.backward()
+        return loss.detach()
+
+    def _squared_error(self, y: Tensor, x: Tensor) -> Tensor:
+        total = torch.zeros((), dtype=torch.float64, device=x.device)
+        if not len(x):
+            return total
+        with torch.no_grad():
+            for p, q in zip(y.split(AT_ONCE), x.split(AT_ONCE), strict=True):
+                total = total + _squared_errors(self.net(p), q).double().sum()
+        return total
 
     def _tell(self, progress: float) -> None:
         for buffer in self.progress.values():
@@ -440,6 +578,17 @@ def _squared_errors(found: Tensor, x: Tensor) -> Tensor:
     if error.is_complex():
         error = torch.view_as_real(error).flatten(-2)
     return error.square().sum(-1)
+
+
+def _energy(x: Tensor) -> float:
+    """The mean of `||x||^2`."""
+    return float(x.abs().double().square().sum()) / len(x)
+
+
+def _decibel(loss: float, energy: float) -> float | None:
+    if energy == 0:
+        return None
+    return 10 * (math.log10(loss) - math.log10(energy)) if loss else -math.inf
 
 
 def _copies(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -490,6 +639,22 @@ def _check_choice(name: str, value: str, known: dict[str, Any]) -> None:
         raise ValueError(f"{name} is {value!r}; choose one of {', '.join(known)}.")
 
 
+def _check_layers(net: nn.Module, options: _Options) -> None:
+    if options.layerwise is None:
+        return
+    layers = getattr(net, "layers", None)
+    if not hasattr(net, "depth") or not isinstance(layers, int):
+        raise ValueError(
+            f"layerwise is {options.layerwise} and {type(net).__name__} cannot be cut; needed are its attributes "
+            "layers, a whole number, and depth, how many of them to use or None; or leave layerwise out."
+        )
+    if options.epochs <= options.layerwise * layers:
+        raise ValueError(
+            f"epochs is {options.epochs} and layerwise is {options.layerwise}; needed are more than "
+            f"{options.layerwise * layers} epochs: so many per layer for {layers} layers, then at least one end to end."
+        )
+
+
 def _settings(net: nn.Module, ensemble: Ensemble, options: _Options) -> dict[str, Any]:
     """All that the numbers of a run depend on, as JSON gives it back."""
     config = getattr(net, "config", None)
@@ -514,14 +679,18 @@ def _form(value: Tensor) -> str:
 class _Store:
     """A run's checkpoint. One file has everything that resuming needs: a kill leaves the old state or the new."""
 
-    def __init__(self, folder: str | Path | None, settings: dict[str, Any], held_out: tuple[Tensor, Tensor]):
-        self.file = None if folder is None else output_folder(folder) / CHECKPOINT
-        self.settings = settings
+    def __init__(
+        self, folder: str | Path | None, settings: dict[str, Any], held_out: tuple[Tensor, Tensor], *, writes: bool
+    ):
+        if folder is not None and writes:
+            output_folder(folder)
+        self.file = None if folder is None else Path(folder) / CHECKPOINT
+        self.settings, self.writes = settings, writes
         self.example = {"y": held_out[0][0], "x": held_out[1][0]}  # tells operators and draws apart
 
     def save(self, state: _State) -> None:
-        """Write the state and the log, if there is a folder."""
-        if self.file is None:
+        """Write the state and the log, if there is a folder and this process is the one who writes."""
+        if self.file is None or not self.writes:
             return
         from safetensors.torch import save
 
@@ -533,6 +702,7 @@ class _Store:
             "best_epoch": state.best_epoch,
             "best_loss": state.best_loss,
             "test_loss": state.test_loss,
+            "test_db": state.test_db,
             "complex": [name for name, value in tensors.items() if value.is_complex()],
         }
         data = save({name: _storable(v) for name, v in tensors.items()}, metadata={"pursuit": json.dumps(header)})
@@ -544,13 +714,22 @@ class _Store:
         if self.file is None or not self.file.exists():
             return None
         header, tensors = _read(self.file)
+        self._check_version(header["settings"].get("version"))
         parts: dict[str, Any] = {"net": {}, "optimizer": {}, "best": {}, "example": {}}
         for name, value in tensors.items():
             part, _, rest = name.partition(".")
             parts[part][rest] = value
         self._check_same(header["settings"], parts.pop("example"))
-        scalars = {name: header[name] for name in ("best_epoch", "best_loss", "test_loss")}
+        scalars = {name: header[name] for name in ("best_epoch", "best_loss", "test_loss", "test_db")}
         return _State(log=[Epoch(*record) for record in header["log"]], **parts, **scalars)
+
+    def _check_version(self, theirs: Any) -> None:
+        if theirs != VERSION:
+            raise ValueError(
+                f"{self.file}: was written by another version of pursuit, in format {theirs} of the checkpoint; this "
+                f"one goes on with format {VERSION}. Finish that run with the version that began it, or choose another "
+                "folder."
+            )
 
     def _check_same(self, theirs: dict[str, Any], example: dict[str, Tensor]) -> None:
         ours = self.settings

@@ -8,18 +8,16 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from . import kernels
-from .kernels import flat, unflat
+from .kernels import INTEGERS, flat, unflat
 
 KERNELS = "softsort_cpu"
 LIMIT = {torch.float32: 87.0, torch.float64: 708.0}  # beyond this, exp(-x) is below the smallest normal number
 FEW = 32  # up to so many chosen entries, insertion finds them faster than sorting
-INTEGERS = {torch.float32: np.empty(0, np.int32), torch.float64: np.empty(0, np.int64)}  # as long as the floats
 
 
 def softsort(v: Tensor, tau: Tensor, k: int) -> Tensor:

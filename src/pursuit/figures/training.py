@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from math import isfinite, log10
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,10 @@ PUBLISHED = (GREEN, SKY)
 Curve = tuple[Sequence[float], Sequence[float]]
 
 
-def draw(path: Path, log: Sequence[Epoch], published: Mapping[str, Curve] | None = None) -> None:
-    """Draw a training's losses, marking the epoch that was kept.
+def draw(
+    path: Path, log: Sequence[Epoch], published: Mapping[str, Curve] | None = None, *, kept: int | None = None
+) -> None:
+    """Draw a training's losses, marking the epoch that was kept; on the right, the validation loss in dB.
 
     Parameters
     ----------
@@ -24,6 +27,9 @@ def draw(path: Path, log: Sequence[Epoch], published: Mapping[str, Curve] | None
     log : sequence of Epoch
     published : mapping of str to pair of sequences, optional
         Epochs and losses of other runs to draw behind, by the name to give them.
+    kept : int, optional
+        The epoch that was kept; by default that of the least validation loss. In a layer-wise training another one
+        can be kept: cut networks do not count.
     """
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
@@ -35,7 +41,7 @@ def draw(path: Path, log: Sequence[Epoch], published: Mapping[str, Curve] | None
     validated = [(record.epoch, record.validation_loss) for record in log if record.validation_loss is not None]
     ax.plot([record.epoch for record in log], [record.train_loss for record in log], color=BLUE, label="training")
     ax.plot(*zip(*validated, strict=True), color=RED, label="validation")
-    epoch, loss = min(validated, key=lambda point: point[1])
+    epoch, loss = min((point for point in validated if kept in (None, point[0])), key=lambda point: point[1])
     ax.plot(epoch, loss, "o", color=BLACK, markersize=4, label=f"kept: epoch {epoch}, {loss:.3g}")
     ax.set_yscale("log")
     ax.set_xlabel("epoch", fontsize=9)
@@ -43,8 +49,26 @@ def draw(path: Path, log: Sequence[Epoch], published: Mapping[str, Curve] | None
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     ax.tick_params(which="both", labelsize=8)
     ax.spines[["top", "right"]].set_visible(False)
+    _draw_decibels(ax, log)
     ax.legend(fontsize=8, frameon=False)
     write_whole(path, lambda file: figure.savefig(file, format="png"))
+
+
+def _draw_decibels(ax: Any, log: Sequence[Epoch]) -> None:
+    """The scale of the right side: losses as NMSE of the validation signals, from any epoch that has both."""
+    known = (record for record in log if record.validation_loss and record.validation_db is not None)
+    record = next((record for record in known if isfinite(record.validation_db or 0)), None)
+    if record is None:
+        return
+    assert record.validation_loss is not None
+    assert record.validation_db is not None
+    offset = record.validation_db - 10 * log10(record.validation_loss)
+    low, high = ax.get_ylim()
+    right = ax.twinx()
+    right.set_ylim(10 * log10(low) + offset, 10 * log10(high) + offset)
+    right.set_ylabel("NMSE (dB)", fontsize=9)
+    right.tick_params(labelsize=8)
+    right.spines[["top", "left"]].set_visible(False)
 
 
 def draw_weights(path: Path, weights: Sequence[float], oracle: Sequence[float] | None = None) -> None:

@@ -145,7 +145,7 @@ class Sensing(nn.Module):
         self.register_buffer("scale", scale)
         self.operator: Operator | None = None
         if isinstance(op, Dense):
-            matrix = op.matrix.detach() * scale
+            matrix = (op.matrix.detach() * scale).contiguous()  # as files have it: rounding depends on the layout
             self.register_buffer("matrix", torch.view_as_real(matrix).clone() if matrix.is_complex() else matrix)
         else:
             self.operator = ColumnScaled(op, scale)

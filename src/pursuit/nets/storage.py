@@ -13,21 +13,36 @@ from torch import Tensor, nn
 from .. import relaxations
 from ..adapters import as_operator
 from ..files import output_folder, write_whole
-from ..operators import Dense
+from ..operators import Dense, Operator
+from .aglista import AGLISTA
+from .alista import ALISTA
+from .alista_at import ALISTAAT
 from .cosamp_net import CoSaMPNet
+from .glista import GLISTA
 from .htp_net import HTPNet
+from .hyper_lista import HyperLISTA
 from .iht_net import IHTNet
+from .lamp import LAMP
+from .lista import LISTA
+from .lista_cp import LISTACP
+from .lista_cpss import LISTACPSS
+from .na_alista import NAALISTA
 from .omp_net import OMPNet
 from .parts import Annealed, Learned
+from .proximal import Counts, Percent
 from .sp_net import SPNet
+from .ti_lista import TiLISTA
 
-NETS: dict[str, Any] = {net.__name__: net for net in (OMPNet, IHTNet, CoSaMPNet, SPNet, HTPNet)}
-RATES: dict[str, Any] = {rate.__name__: rate for rate in (Learned, Annealed)}
+STRUCTURED = (OMPNet, IHTNet, CoSaMPNet, SPNet, HTPNet)  # those with structure weights
+UNROLLED = (LISTA, LISTACP, LISTACPSS, TiLISTA, ALISTA, ALISTAAT, AGLISTA, GLISTA, NAALISTA, HyperLISTA, LAMP)
+NETS: dict[str, Any] = {net.__name__: net for net in (*STRUCTURED, *UNROLLED)}
+OPTIONS = (Learned, Annealed, Counts, Percent)  # options that are objects, stored by their names and fields
 SORTS = {sort.__name__: sort for sort in (relaxations.softsort, relaxations.neuralsort, relaxations.sinkhorn_sort)}
+HEADER = ("net", "config", "shape", "complex")
 
 
 def save(net: nn.Module, path: str | Path) -> None:
-    """Write a network to a `.safetensors` file: parameters, structure, how it was built, and `A` if it is dense.
+    """Write a network to a `.safetensors` file: parameters, buffers, how it was built, and `A` and `W` if dense.
 
     Parameters
     ----------
@@ -56,7 +71,7 @@ def save(net: nn.Module, path: str | Path) -> None:
     write_whole(path, lambda file: file.write(data))
 
 
-def load(path: str | Path, A: Any = None) -> Any:
+def load(path: str | Path, A: Any = None, W: Any = None) -> Any:
     """Read a network that `save` wrote.
 
     Parameters
@@ -64,11 +79,13 @@ def load(path: str | Path, A: Any = None) -> Any:
     path : str or Path
     A : array (m, n), or anything `as_operator` takes, optional
         Needed where the network was built on an operator that is not a dense matrix.
+    W : array (m, n), or anything `as_operator` takes, optional
+        Needed where, besides, the network was given weights of its own.
 
     Raises
     ------
     ValueError
-        If the file is no network, or is one for another shape than that of `A`.
+        If the file is no network, or is one for another matrix than `A`, or needs what was not given.
 
     Examples
     --------
@@ -79,19 +96,18 @@ def load(path: str | Path, A: Any = None) -> Any:
     tensor([0.0000, 1.5000, 0.0000])
     """
     record, tensors = _read(path)
-    stored = "sensing.matrix" in tensors
-    if A is None and not stored:
-        raise ValueError(f"{path}: holds a network on an operator that is not stored; pass it as load(path, A=...).")
-    op = as_operator(_matrix(tensors["sensing.matrix"], record) if A is None else A)
-    given = (list(op.shape), op.dtype.is_complex, isinstance(op, Dense))
-    if given != (record["shape"], record["complex"], stored):
-        (m, n), kind = record["shape"], "complex" if record["complex"] else "real"
-        raise ValueError(
-            f"{path}: holds a {record['net']} for a {kind} {'matrix' if stored else 'operator'} with m={m}, n={n}; "
-            f"given is {op!r}: load it with its own A, or train a network for this one."
-        )
-    net = NETS[record["net"]](op, **_values(record["config"]))
-    net.to(tensors["identify.w"].dtype).load_state_dict(tensors)
+    op = _operator(path, record, tensors, A)
+    options = _options(path, record) | _weights(path, record, tensors, op, W)
+    tensors = {name: value.to(op.device) for name, value in tensors.items()}
+    try:
+        with torch.random.fork_rng(devices=[]):  # what is drawn here is not kept
+            net = NETS[record["net"]](op, **options)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{path}: holds a {record['net']} that cannot be built: {error}") from None
+    _check_same(path, net, tensors)
+    for name, value in (*net.named_parameters(), *net.named_buffers()):
+        value.data = value.data.to(tensors[name].dtype)  # in memory of its own: results depend on its alignment
+    net.load_state_dict(tensors)
     return net
 
 
@@ -105,7 +121,7 @@ def read_weights(path: str | Path) -> Tensor:
     Raises
     ------
     ValueError
-        If the file is no network.
+        If the file is no network, or one without structure weights.
 
     Examples
     --------
@@ -116,7 +132,13 @@ def read_weights(path: str | Path) -> Tensor:
     >>> pursuit.omp(torch.eye(3), torch.tensor([0.0, 2.0, 1.0]), k=1, weights=w).x
     tensor([0., 2., 0.])
     """
-    w = _read(path)[1]["identify.w"].abs()
+    record, tensors = _read(path)
+    if "identify.w" not in tensors:
+        raise ValueError(
+            f"{path}: holds a {record['net']}, which has no structure weights; needed is a network that has: "
+            f"{', '.join(net.__name__ for net in STRUCTURED)}."
+        )
+    w = tensors["identify.w"].abs()
     return w if w.ndim == 1 else w.mean(0)
 
 
@@ -126,28 +148,98 @@ def describe(net: nn.Module) -> dict[str, Any]:
     if NETS.get(name) is not type(net):
         raise ValueError(f"{name} is not a network of pursuit.nets ({', '.join(NETS)}); save its state_dict yourself.")
     config: Any = net.config
-    sort = config["sort"]
-    if SORTS.get(getattr(sort, "__name__", "")) is not sort:
+    sort = config.get("sort")
+    if sort is not None and SORTS.get(getattr(sort, "__name__", "")) is not sort:
         raise ValueError(f"the network sorts by {sort!r}, which has no name in a file; use one of {', '.join(SORTS)}.")
     plain = {key: _named(value) for key, value in config.items()}
     sensing: Any = net.sensing
-    return {"net": name, "config": plain, "shape": list(sensing.shape), "complex": sensing.complex}
+    given = {"weights": "given"} if getattr(getattr(net, "weights", None), "given", False) else {}
+    return {"net": name, "config": plain, "shape": list(sensing.shape), "complex": sensing.complex, **given}
 
 
 def _named(value: Any) -> Any:
-    if isinstance(value, Learned | Annealed):
+    if isinstance(value, OPTIONS):
         return {type(value).__name__: asdict(value)}
     return value.__name__ if callable(value) else value
 
 
-def _values(config: dict[str, Any]) -> dict[str, Any]:
+def _options(path: str | Path, record: dict[str, Any]) -> dict[str, Any]:
+    """The options that a network was built with."""
+    kinds: dict[str, Any] = {kind.__name__: kind for kind in OPTIONS}
     values = {}
-    for key, value in config.items():
-        if isinstance(value, dict):
-            ((kind, fields),) = value.items()
-            value = RATES[kind](**fields)
-        values[key] = SORTS[value] if key == "sort" else value
+    try:
+        for key, value in record["config"].items():
+            if isinstance(value, dict):
+                ((kind, fields),) = value.items()
+                value = kinds[kind](**fields)
+            values[key] = SORTS[value] if key == "sort" else value
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{path}: holds a {record['net']} with options that cannot be read ({error!r}).") from None
     return values
+
+
+def _operator(path: str | Path, record: dict[str, Any], tensors: dict[str, Tensor], A: Any) -> Operator:
+    """The operator to build on: that of the file, which must be `A`, or `A`."""
+    stored = Dense(_matrix(tensors["sensing.matrix"], record)) if "sensing.matrix" in tensors else None
+    if A is None:
+        if stored is None:
+            raise ValueError(
+                f"{path}: holds a network on an operator that is not stored; pass it as load(path, A=...)."
+            )
+        return stored
+    op, holds = as_operator(A), f"{path}: holds a {record['net']}"
+    given = (list(op.shape), op.dtype.is_complex, isinstance(op, Dense))
+    if given != (record["shape"], record["complex"], stored is not None):
+        (m, n), kind = record["shape"], "complex" if record["complex"] else "real"
+        raise ValueError(
+            f"{holds} for a {kind} {'matrix' if stored else 'operator'} with m={m}, n={n}; given is {op!r}: load it "
+            "with its own A, or train a network for this one."
+        )
+    if stored is None:
+        precision = tensors["sensing.scale"].dtype
+        if op.dtype.to_real() != precision:
+            raise ValueError(f"{holds} in {precision}; given is {op!r}: use one precision for both.")
+        return op
+    sizes = op.column_norms()
+    unit = op.to_dense().detach() / torch.where(sizes > 0, sizes, 1)
+    if not torch.allclose(unit.to(stored.matrix), stored.matrix, rtol=1e-2, atol=1e-4):
+        raise ValueError(f"{holds} for another matrix A of this shape; leave A out, or train a network for this A.")
+    return Dense(stored.matrix.to(op.device))
+
+
+def _weights(path: str | Path, record: dict[str, Any], tensors: dict[str, Tensor], op: Operator, W: Any) -> Any:
+    """The option `W`, where the network was given weights of its own."""
+    if record.get("weights") != "given":
+        if W is not None:
+            raise ValueError(f"{path}: holds a {record['net']} that was not given weights; leave W out.")
+        return {}
+    if "weights.matrix" not in tensors:
+        if W is None:
+            raise ValueError(
+                f"{path}: holds a network with weights that are not stored; pass them as load(path, A=..., W=...)."
+            )
+        return {"W": W}
+    if W is not None:
+        raise ValueError(f"{path}: holds the weights of its {record['net']}; leave W out.")
+    return {"W": _matrix(tensors["weights.matrix"], record).to(op.device)}
+
+
+def _check_same(path: str | Path, net: nn.Module, tensors: dict[str, Tensor]) -> None:
+    """Raise unless the file has the tensors of this network."""
+    own, holds = net.state_dict(), f"{path}: holds a {type(net).__name__}"
+    for name in sorted(own.keys() ^ tensors.keys()):
+        what = "does not have" if name in own else "has besides its own"
+        raise ValueError(f"{holds} with other tensors than its options say: {what} {name!r}. Save it again.")
+    for name, value in own.items():
+        wrong = value.shape != tensors[name].shape or value.is_floating_point() != tensors[name].is_floating_point()
+        if wrong:
+            raise ValueError(
+                f"{holds} in which {name!r} is {_form(tensors[name])}; its options need {_form(value)}. Save it again."
+            )
+
+
+def _form(value: Tensor) -> str:
+    return f"{value.dtype} of shape {tuple(value.shape)}"
 
 
 def _read(path: str | Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
@@ -159,9 +251,19 @@ def _read(path: str | Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     try:
         with safe_open(path, framework="pt") as file:
             record = json.loads((file.metadata() or {})["pursuit"])
-            return record, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except Exception as error:
         raise ValueError(f"{path}: not a network that pursuit.nets.save wrote ({error!r}).") from None
+    if not isinstance(record, dict) or not all(name in record for name in HEADER) or "sensing.scale" not in tensors:
+        raise ValueError(
+            f"{path}: not a network that pursuit.nets.save wrote. Of a training, net.safetensors is the network and "
+            "checkpoint.safetensors is for going on with it."
+        )
+    if record["net"] not in NETS:
+        raise ValueError(
+            f"{path}: holds a {record['net']!r}, which this version does not know; it knows {', '.join(NETS)}."
+        )
+    return record, tensors
 
 
 def _matrix(stored: Tensor, record: dict[str, Any]) -> Tensor:

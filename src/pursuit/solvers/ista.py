@@ -12,7 +12,7 @@ from .. import loop
 from ..inputs import ALL, Hook, Problem, problem
 from ..operators import Operator
 from ..selection import Atoms, Hard
-from ..shrinkage import soft
+from ..shrinkage import Shrink, proximal, soft
 from ..solution import Solution
 
 
@@ -33,13 +33,13 @@ def step(
     y: Tensor,
     s: State,
     *,
-    gamma: Tensor,
+    gamma: Tensor | float,
     theta: Tensor,
     back: Callable[[Tensor], Tensor],
-    shrink: Callable[[Tensor, Tensor], Tensor] = soft,
+    shrink: Shrink = soft,
 ) -> State:
     """Gradient step through the back-projection, then shrink."""
-    x = shrink(s.x + gamma * back(s.r), theta)  # x = eta_theta(x + gamma A^H (y - A x))
+    x = proximal(s.x, back(s.r), gamma, theta, shrink)  # x = eta_theta(x + gamma A^H (y - A x))
     return State(x, A.residual(y, x))
 
 

@@ -1,221 +1,25 @@
-"""Guarantees, evaluated on your data: is `tau` small enough, and by what factor is it too large?
-
-The statements are those of "Deep greedy unfolding" (arXiv 2505.15661, Prop. 3.3 and Thm 3.6) with constants that are
-proven here, in the comments. They hold in exact arithmetic: below some `eps ||x||` rounding takes over.
-"""
+"""How far a soft greedy algorithm is from the exact one ("Deep greedy unfolding", arXiv 2505.15661, Thm 3.6)."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from itertools import combinations, islice
-from typing import Any, Literal, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from . import loop
-from .adapters import as_operator, as_tensor
-from .checks import finite, number, show, whole
-from .inputs import Problem, problem
-from .operators import PROBES, Operator
-from .selection import Hard
-from .solvers import iht, omp
-
-SUBSETS = 10**6  # of columns, that `rip_constant` goes through at most
-
-
-def softsort_lipschitz(n: int, tau: float, k: int | None = None, *, norm: Literal["l2", "linf"] = "l2") -> float:
-    """How fast `softsort` can change: `||softsort(v) - softsort(v')|| <= L ||v - v'||` for all `v` and `v'`.
-
-    Parameters
-    ----------
-    n : int
-        Length of `v`.
-    tau : float
-        Temperature > 0.
-    k : int, optional
-        How many rows. Default all `n`.
-    norm : {"l2", "linf"}
-        "l2": the change of the k rows in the Frobenius norm by that of `v` in the Euclidean one,
-        `(sqrt(n) + sqrt(k)) / (2 tau)`. "linf": the change of any one row in the sum of absolute values by the largest
-        change in `v`, `2 / tau`, however long `v` is.
-
-    Returns
-    -------
-    float
-
-    Raises
-    ------
-    TypeError, ValueError
-        If `n` or `k` is no whole number, `k` is not in 1, ..., n, or `tau` is not finite and positive.
-
-    References
-    ----------
-    "Deep greedy unfolding", arXiv 2505.15661, Prop. 3.3.
-
-    Examples
-    --------
-    >>> from pursuit import theory
-    >>> theory.softsort_lipschitz(100, tau=0.5)
-    20.0
-    >>> theory.softsort_lipschitz(100, tau=0.5, norm="linf")
-    4.0
-    """
-    # Softmax is 1/2-Lipschitz in l2, and 1-Lipschitz from l-infinity to l1; sorting is 1-Lipschitz in both. The scores
-    # of the rows, -|v_i - v_j| / tau, move by what the sorted entries do (n times over) and what v does (k times over).
-    here = torch.device("cpu")
-    n = int(whole("n", n, 1, None, torch.Size(), here))
-    k = int(_rows(n if k is None else k, n, torch.Size(), here))
-    tau = float(_positive("tau", tau, torch.Size(), here))
-    if norm not in ("l2", "linf"):
-        raise ValueError(f'norm is {norm!r}; needed is "l2" or "linf".')
-    return (math.sqrt(n) + math.sqrt(k)) / (2 * tau) if norm == "l2" else 2 / tau
-
-
-def min_gap(v: Any, k: Any) -> Any:
-    """How well separated the k largest scores are: the smallest gap between neighbours among the k+1 largest.
-
-    Parameters
-    ----------
-    v : array (*batch, n)
-        Real scores.
-    k : int or int array (*batch,)
-        With `k = n` there are only the n-1 gaps between the entries.
-
-    Returns
-    -------
-    array (*batch,)
-        Infinite for `n = 1`, where there is nothing to confuse.
-
-    Raises
-    ------
-    TypeError, ValueError
-        For complex or non-finite scores, or a `k` that is not a whole number in 1, ..., n.
-
-    Examples
-    --------
-    >>> import torch
-    >>> from pursuit import theory
-    >>> theory.min_gap(torch.tensor([1.0, 5.0, 2.0, 4.5]), 1)
-    tensor(0.5000)
-    """
-    scores, k = _scores(v, k)
-    return _give(_min_gap(scores, k), v)
-
-
-class GapBound(NamedTuple):
-    """How far the first k rows of `softsort` can be from those of the permutation.
-
-    Attributes
-    ----------
-    gap : (*batch,)
-        `min_gap` of the scores.
-    mask : (*batch,)
-        Bound on every entry of the soft mask (the sum of the rows) less the hard one: `(n - 1) exp(-gap / tau)`.
-    rows_l1 : (*batch,)
-        Bound on the sum of absolute differences in a row: twice that.
-    rows_l2 : (*batch,)
-        Bound on the Euclidean norm of the difference in a row: `sqrt(2)` times that.
-
-    Examples
-    --------
-    >>> import torch
-    >>> from pursuit import theory
-    >>> bound = theory.gap_bound(torch.tensor([3.0, 1.0]), tau=1.0, k=1)
-    >>> bound.gap, bound.mask
-    (tensor(2.), tensor(0.1353))
-    """
-
-    gap: Any
-    mask: Any
-    rows_l1: Any
-    rows_l2: Any
-
-
-def gap_bound(v: Any, tau: Any, k: Any) -> GapBound:
-    """How far `softsort` at this temperature can be from sorting, by the gaps of the scores.
-
-    Parameters
-    ----------
-    v : array (*batch, n)
-        Real scores.
-    tau : float or array (*batch,)
-        Temperature > 0.
-    k : int or int array (*batch,)
-        How many rows.
-
-    Returns
-    -------
-    GapBound
-
-    Raises
-    ------
-    TypeError, ValueError
-        As `min_gap`, or if `tau` is not finite and positive.
-
-    References
-    ----------
-    "Deep greedy unfolding", arXiv 2505.15661, section 3 (its `g(1:n)`).
-
-    Examples
-    --------
-    >>> import torch
-    >>> from pursuit import theory
-    >>> theory.gap_bound(torch.tensor([1.0, 5.0, 2.0]), 0.25, 1).mask
-    tensor(1.2288e-05)
-    """
-    # In row i, every other entry is at least the gap away: it gets at most exp(-gap / tau) of the weight, the row's own
-    # entry loses at most n-1 times that. A column of the mask gains at most k-1 <= n-1 times that from the other rows.
-    scores, k = _scores(v, k)
-    tau = _positive("tau", tau, scores.shape[:-1], scores.device)
-    gap = _min_gap(scores, k)
-    mask = _log_spill(gap.double(), tau, scores.shape[-1]).exp().to(scores.dtype)
-    return GapBound(*(_give(value, v) for value in (gap, mask, 2 * mask, math.sqrt(2) * mask)))
-
-
-def tau_for(v: Any, k: Any, error: Any) -> Any:
-    """The temperature up to which `gap_bound(v, tau, k).mask` is at most `error`: `gap / log((n - 1) / error)`.
-
-    Parameters
-    ----------
-    v : array (*batch, n)
-        Real scores.
-    k : int or int array (*batch,)
-    error : float or array (*batch,)
-        Wanted error of the mask, > 0.
-
-    Returns
-    -------
-    array (*batch,)
-        Zero for ties, where no temperature is small enough; infinite where every one is.
-
-    Raises
-    ------
-    TypeError, ValueError
-        As `min_gap`, or if `error` is not finite and positive.
-
-    References
-    ----------
-    "Deep greedy unfolding", arXiv 2505.15661, section 3.
-
-    Examples
-    --------
-    >>> import torch
-    >>> from pursuit import theory
-    >>> v = torch.tensor([1.0, 5.0, 2.0], dtype=torch.float64)
-    >>> tau = theory.tau_for(v, 1, 1e-6)
-    >>> theory.gap_bound(v, tau, 1).mask
-    tensor(1.0000e-06, dtype=torch.float64)
-    """
-    scores, k = _scores(v, k)
-    error = _positive("error", error, scores.shape[:-1], scores.device)
-    decades = _log_count(scores.shape[-1]) - error.log()
-    tau = _min_gap(scores, k).double() / torch.where(decades > 0, decades, 1)
-    return _give(torch.where(decades > 0, tau, math.inf).to(scores.dtype), v)
+from .. import loop
+from ..adapters import as_tensor
+from ..checks import whole
+from ..inputs import Problem, problem
+from ..selection import Hard
+from ..solvers import iht, omp
+from .common import positive
+from .sorting import log_spill, neighbour_gap
 
 
 @dataclass(frozen=True)
@@ -428,96 +232,6 @@ def soft_omp_bound(A: Any, y: Any, k: Any, *, tau: Any, weights: Any = None, acc
     return _bound(p, log_errors, gap, taken, omp.estimate(state), tau, accuracy)
 
 
-def coherence(A: Any) -> Any:
-    """Largest correlation of two columns, `max |<a_i, a_j>| / (||a_i|| ||a_j||)`.
-
-    Parameters
-    ----------
-    A : array (*batch, m, n), or anything `as_operator` takes
-        It is made dense; the n x n correlations are formed some columns at a time. Zero columns count as orthogonal.
-
-    Returns
-    -------
-    array (*batch,)
-        Between 0 and 1.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If `A` cannot be used, or has entries that are NaN or infinite.
-
-    References
-    ----------
-    D. Donoho, X. Huo, "Uncertainty principles and ideal atomic decomposition", IEEE Trans. IT 2001.
-
-    Examples
-    --------
-    >>> import torch
-    >>> from pursuit import theory
-    >>> theory.coherence(torch.tensor([[2.0, 0.0, 3.0], [0.0, 1.0, 4.0]]))
-    tensor(0.8000)
-    """
-    matrix = _matrix(A)
-    norms = torch.linalg.vector_norm(matrix, dim=-2, keepdim=True)
-    unit = matrix / torch.where(norms > 0, norms, 1)
-    n = unit.shape[-1]
-    largest = norms.new_zeros(unit.shape[:-2])
-    width = max(1, PROBES // n)
-    for first in range(0, n, width):
-        correlation = (unit[..., first : first + width].mH @ unit).abs()
-        correlation.diagonal(first, -2, -1).zero_()  # of every column with itself
-        largest = torch.maximum(largest, correlation.amax((-2, -1)))
-    return _give(largest.clamp(max=1), A)
-
-
-def rip_constant(A: Any, k: int) -> Any:
-    """Restricted isometry constant: the least `d` with `| ||A x||^2 - ||x||^2 | <= d ||x||^2` for all k-sparse `x`.
-
-    By going through all supports, so for small `k` and `n`. `A` is taken as it is: normalise its columns first.
-
-    Parameters
-    ----------
-    A : array (*batch, m, n), or anything `as_operator` takes
-    k : int
-        Number of non-zeros.
-
-    Returns
-    -------
-    array (*batch,)
-
-    Raises
-    ------
-    TypeError, ValueError
-        If `A` cannot be used, `k` is not a whole number in 1, ..., n, or there are more than a million supports.
-
-    References
-    ----------
-    E. Candès, T. Tao, "Decoding by linear programming", IEEE Trans. IT 2005.
-
-    Examples
-    --------
-    >>> import torch
-    >>> from pursuit import theory
-    >>> theory.rip_constant(torch.tensor([[1.0, 0.0, 0.6], [0.0, 1.0, 0.8]]), 2)
-    tensor(0.8000)
-    """
-    matrix = _matrix(A)
-    n = matrix.shape[-1]
-    size = int(_rows(k, n, torch.Size(), matrix.device))
-    if math.comb(n, size) > SUBSETS:
-        raise ValueError(
-            f"k={size} of n={n} columns have {math.comb(n, size):.3g} subsets; at most {SUBSETS:.0e} are gone through. "
-            "Use a smaller k, or (k - 1) coherence(A), a bound on the constant for unit columns."
-        )
-    gram = matrix.mH @ matrix
-    constant = gram.real.new_full(gram.shape[:-2], -math.inf)
-    for subset in _subsets(n, size, device=gram.device):
-        values = torch.linalg.eigvalsh(gram[..., subset.unsqueeze(-1), subset.unsqueeze(-2)])
-        worst = torch.maximum(1 - values[..., 0], values[..., -1] - 1).amax(-1)
-        constant = torch.maximum(constant, worst)
-    return _give(constant, A)
-
-
 def _iht_log_errors(
     tau: Tensor, *, gap: Tensor, log_size: Tensor, log_growth: Tensor, weight: Tensor, n: int
 ) -> Tensor:
@@ -534,7 +248,7 @@ def _iht_log_errors(
         room = gap[..., t] - 2 * weight * moved.exp()
         nothing = (log_size[..., t] == -math.inf) & (moved == -math.inf)  # both are exactly zero, whatever is chosen
         holds = holds & ((room > 0) | nothing)
-        log_e = torch.logaddexp(moved, _log_spill(room, tau, n) + torch.logaddexp(log_size[..., t], moved))
+        log_e = torch.logaddexp(moved, log_spill(room, tau, n) + torch.logaddexp(log_size[..., t], moved))
         errors.append(torch.where(holds, log_e, math.inf))
     return torch.stack(errors, dim=-1)
 
@@ -551,7 +265,7 @@ def _omp_log_errors(
     errors = []
     for t in range(gap.shape[-1]):
         room = gap[..., t] - 2 * weight * spectral * log_e.exp()
-        log_squares = torch.logaddexp(log_squares, 2 * _log_spill(room, tau, n))
+        log_squares = torch.logaddexp(log_squares, 2 * log_spill(room, tau, n))
         log_rows = (math.log(2) + log_squares) / 2  # log E
         kept = sigma[..., t] - spectral * log_rows.exp()
         holds = holds & (room > 0) & (kept > 0)
@@ -559,15 +273,6 @@ def _omp_log_errors(
         log_e = log_rows + wedin + size.log() - torch.where(kept > 0, kept, 1).log()
         errors.append(torch.where(holds, log_e, math.inf))
     return torch.stack(errors, dim=-1)
-
-
-def _log_spill(gap: Tensor, tau: Tensor, n: int) -> Tensor:
-    """Logarithm of `(n - 1) exp(-gap / tau)`, the weight that a row gives to others than its own."""
-    return _log_count(n) - gap / tau
-
-
-def _log_count(n: int) -> float:
-    return math.log(n - 1) if n > 1 else -math.inf
 
 
 def _bound(
@@ -580,8 +285,8 @@ def _bound(
     accuracy: Any,
 ) -> Bound:
     """Evaluate the bound at `tau`, and find where it gives the accuracy."""
-    tau = _positive("tau", tau, p.batch, p.y.device)
-    accuracy = _positive("accuracy", accuracy, p.batch, p.y.device)
+    tau = positive("tau", tau, p.batch, p.y.device)
+    accuracy = positive("accuracy", accuracy, p.batch, p.y.device)
     scale = p.scale.double().amax(-1).expand(p.batch)
     log_scale = torch.where(scale > 0, scale, 1).log()  # with no column but zeros x is zero in any units
     size = _norm(p.scale * x)
@@ -632,7 +337,7 @@ def _problem(A: Any, y: Any, k: Any, weights: Any) -> Problem:
 def _score_gap(p: Problem, c: Tensor, k: Tensor) -> Tensor:
     """Gap among the k+1 best scores of `c (*batch, n)`; zero where there are no k columns to choose from."""
     score = p.choice(Hard()).score(c).clamp(min=0).double()  # a barred column scores zero in the soft algorithm
-    gap = _min_gap(score, k)
+    gap = neighbour_gap(score, k)
     enough = ((p.weights > 0).sum(-1) >= k) & ~gap.isnan()
     return torch.where(enough, gap, 0)
 
@@ -664,53 +369,3 @@ def _largest_weight(p: Problem) -> Tensor:
 def _norm(v: Tensor) -> Tensor:
     wide = torch.complex128 if v.is_complex() else torch.float64
     return torch.linalg.vector_norm(v.to(wide), dim=-1)
-
-
-def _scores(v: Any, k: Any) -> tuple[Tensor, Tensor]:
-    """Scores `(*batch, n)` and how many to choose of them, `(*batch,)`."""
-    scores = finite("v", as_tensor("v", v))
-    if scores.is_complex():
-        raise TypeError(f"v has dtype {scores.dtype}; needed are real scores, for example its magnitudes abs(v).")
-    if scores.ndim == 0 or scores.shape[-1] == 0:
-        raise ValueError(f"v has shape {tuple(scores.shape)}; needed is (*batch, n) with n >= 1.")
-    return scores, _rows(k, scores.shape[-1], scores.shape[:-1], scores.device)
-
-
-def _min_gap(scores: Tensor, k: Tensor) -> Tensor:
-    ordered = scores.sort(dim=-1, descending=True).values
-    gaps = ordered[..., :-1] - ordered[..., 1:]
-    of_interest = torch.arange(gaps.shape[-1], device=gaps.device) < k.unsqueeze(-1)
-    gaps = torch.where(of_interest, gaps, math.inf)
-    return torch.nn.functional.pad(gaps, (0, 1), value=math.inf).amin(-1)  # a lone entry has no gap
-
-
-def _rows(k: Any, n: int, batch: torch.Size, device: torch.device) -> Tensor:
-    """How many of n, `(*batch,)`."""
-    k = whole("k", k, 1, None, batch, device)
-    if (k > n).any():
-        raise ValueError(f"k is {show(k)}; needed is a whole number 1 <= k <= n = {n}.")
-    return k
-
-
-def _positive(name: str, value: Any, batch: torch.Size, device: torch.device) -> Tensor:
-    """Finite numbers > 0 in double precision, `(*batch,)`."""
-    value = number(name, value, batch, torch.empty(0, dtype=torch.float64, device=device)).detach()
-    if not (value > 0).all():
-        raise ValueError(f"{name} is {show(value)}; needed is a finite number > 0.")
-    return value
-
-
-def _matrix(A: Any) -> Tensor:
-    return finite("A", as_operator(A).to_dense().detach())
-
-
-def _subsets(n: int, size: int, *, device: torch.device) -> Iterator[Tensor]:
-    """All subsets of `size` of n columns, some at a time, `(count, size)`."""
-    subsets = combinations(range(n), size)
-    while part := list(islice(subsets, max(1, PROBES // size**2))):
-        yield torch.tensor(part, device=device)
-
-
-def _give(value: Tensor, given: Any) -> Any:
-    """The value in the form of what was given: a tensor for torch, else an array."""
-    return value if isinstance(given, Tensor | Operator) else value.detach().cpu().numpy()

@@ -1,0 +1,184 @@
+"""LAMP: approximate message passing, unrolled and learned, with a Bernoulli-Gaussian denoiser."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from ..operators import Operator
+from ..shrinkage import bernoulli_gaussian
+from .parts import Sensing, positive, whole
+from .proximal import active, per_layer
+
+# Second and later tries: factors on the odds of an entry to be non-zero, and on the variance.
+TRIES = ((2.0, 1.0), (1.5, 0.9), (1.0, 0.8))
+
+
+class LAMP(nn.Module):
+    """Learned approximate message passing, `net(y) -> x`: near the oracle where the entries of `A` are like random.
+
+    ISTA's residual plus Onsager's term is, for such matrices, white Gaussian noise of known variance in every entry, so
+    the best shrinkage is the posterior mean: `tau^2 = alpha_k ||r||^2 / m`, `x = E[x | x + gamma_k A^H r; tau^2]`,
+    `r = y - A x + b_k (n / m) <slope> r`, from x = 0. Step size and threshold follow each signal through its own tau.
+
+    Untrained it is Bernoulli-Gaussian AMP; training moves five numbers per layer. For matrices far from random (say,
+    neighbouring columns alike) AMP diverges: use NA-ALISTA there.
+
+    The few signals that are not found after the last layer, by their residual, are polished: tried again, for longer,
+    with priors of more non-zeros and less noise, and the answer of least residual is kept. That is for recovery alone:
+    while training, and where gradients are taken, there is none.
+
+    Parameters
+    ----------
+    A : array (m, n), or anything `as_operator` takes
+        Columns of any norm. A dense matrix becomes part of the network and of what is saved.
+    layers : int, default 16
+    sparsity : int
+        Expected number of non-zeros.
+    variance : float, default 1.0
+        Expected variance of the non-zeros, for unit columns.
+    polish : int, default 60
+        Steps of each further try; 0 for none.
+    level : float, default 1.6
+        Signals are polished whose residual is this many times as large, measured by y, as that of most: `prepare` finds
+        out what that is.
+    signals : {"complex", "real part", "real"}
+        What is known of the signals where `A` is complex.
+
+    Attributes
+    ----------
+    gamma, alpha, b : Parameter (layers,)
+        Step sizes, factors on the variance, and factors on Onsager's term, from 1; alpha as its logarithm.
+    logit, variance : Parameter (layers,)
+        The prior: log odds of an entry to be non-zero, and the logarithm of its variance.
+    usual : Tensor ()
+        The median of `||y - A x|| / ||y||`: a buffer, saved with the network. Without it nothing is polished.
+
+    Raises
+    ------
+    ValueError, TypeError
+        On values that make no network; when called, on a `y` that does not fit.
+
+    References
+    ----------
+    Borgerding, Schniter, Rangan, "AMP-inspired deep networks for sparse linear inverse problems", IEEE TSP 2017; the
+    denoiser: Vila, Schniter, "Expectation-maximization Gaussian-mixture approximate message passing", IEEE TSP 2013.
+
+    Examples
+    --------
+    >>> import torch, pursuit
+    >>> ensemble = pursuit.ensembles.bernoulli_gaussian(n=400, m=200, k=20)
+    >>> y, x = ensemble.draw(50, torch.Generator().manual_seed(0))
+    >>> net = pursuit.nets.LAMP(ensemble.A, layers=10, sparsity=20)
+    >>> pursuit.metrics.nmse_db(net(y).detach(), x) < -40
+    True
+    """
+
+    usual: Tensor
+    prepared: Tensor
+
+    def __init__(
+        self,
+        A: Any,
+        *,
+        layers: int = 16,
+        sparsity: int,
+        variance: float = 1.0,
+        polish: int = 60,
+        level: float = 1.6,
+        signals: str = "complex",
+    ):
+        super().__init__()
+        self.sensing = Sensing(A, signals)
+        n = self.sensing.shape[1]
+        self.layers, self.depth = whole("layers", layers, 10**6), None
+        self.share = whole("sparsity", sparsity, n - 1) / n
+        self.polish, self.level = polish if polish == 0 else whole("polish", polish, 10**6), positive("level", level)
+        self.gamma, self.b, self.alpha = per_layer(1.0, layers), per_layer(1.0, layers), per_layer(0.0, layers)
+        self.logit = per_layer(math.log(self.share / (1 - self.share)), layers)
+        self.variance = per_layer(math.log(positive("variance", variance)), layers)
+        self.register_buffer("usual", torch.tensor(0.0))
+        self.register_buffer("prepared", torch.tensor(False))
+        self.config = {
+            "layers": layers, "sparsity": sparsity, "variance": variance, "polish": polish, "level": level,
+            "signals": signals,
+        }  # fmt: skip
+
+    def forward(self, y: Tensor) -> Tensor:
+        A, y = self.sensing.take(y)
+        s = self._layers(A, y)
+        if self.polish and self.prepared and not self.training and not torch.is_grad_enabled():
+            return self.sensing.give(self._polished(A, y, s.x))
+        return self.sensing.give(s.x)
+
+    def prepare(self, y: Tensor) -> None:
+        """Find out how large a residual usually is, from measurements `y (signals, m)`."""
+        A, y = self.sensing.take(y)
+        with torch.no_grad():
+            self.usual.copy_(self._miss(A, y, self._layers(A, y).x).median())
+            self.prepared.fill_(True)
+
+    def _layers(self, A: Operator, y: Tensor) -> State:
+        s = start(A, y)
+        for k in active(self):
+            s = step(
+                A, y, s, gamma=self.gamma[k], alpha=self.alpha[k].exp(), b=self.b[k], logit=self.logit[k],
+                variance=self.variance[k].exp(),
+            )  # fmt: skip
+        return s
+
+    def _polished(self, A: Operator, y: Tensor, x: Tensor) -> Tensor:
+        """The answers, those of too large a residual replaced where another try leaves less."""
+        batch, limit = x.shape[:-1], self.level * self.usual
+        x, y = x.reshape(-1, x.shape[-1]), y.reshape(-1, y.shape[-1])
+        for odds, alpha in TRIES:
+            miss = self._miss(A, y, x)
+            bad = (~(miss <= limit)).nonzero().squeeze(-1)
+            if len(bad) == 0:
+                break
+            s, logit = start(A, y[bad]), math.log(odds * self.share / (1 - self.share))
+            for _ in range(self.polish):
+                s = step(A, y[bad], s, gamma=1.0, alpha=alpha, b=1.0, logit=logit, variance=self.variance[-1].exp())
+            better = self._miss(A, y[bad], s.x) < miss[bad]
+            x = x.index_copy(0, bad[better], s.x[better])
+        return x.reshape(*batch, -1)
+
+    def _miss(self, A: Operator, y: Tensor, x: Tensor) -> Tensor:
+        """`||y - A x|| / ||y||`, zero for y = 0."""
+        norm = torch.linalg.vector_norm(y, dim=-1)
+        return torch.linalg.vector_norm(A.residual(y, x), dim=-1) / torch.where(norm > 0, norm, 1)
+
+
+class State(NamedTuple):
+    """Iterate `x`, and its residual `r` with Onsager's term."""
+
+    x: Tensor
+    r: Tensor
+
+
+def start(A: Operator, y: Tensor) -> State:
+    """x = 0, whose residual is y."""
+    return State(y.new_zeros(*y.shape[:-1], A.shape[1]), y)
+
+
+def step(
+    A: Operator,
+    y: Tensor,
+    s: State,
+    *,
+    gamma: Tensor | float,
+    alpha: Tensor | float,
+    b: Tensor | float,
+    logit: Tensor | float,
+    variance: Tensor,
+) -> State:
+    """One step of AMP."""
+    m, n = A.shape
+    # tau^2 = alpha ||r||^2 / m; a residual of zero has an answer, too
+    tau2 = (alpha / m * s.r.abs().square().sum(-1, keepdim=True)).clamp(min=torch.finfo(y.real.dtype).tiny ** 0.5)
+    z = A.descend(s.x, s.r, gamma)  # z = x + gamma A^H r
+    x, slope = bernoulli_gaussian(z, tau2, logit, variance)  # x = E[x | z]
+    return State(x, A.residual(y, x) + b * (n / m) * slope.mean(-1, keepdim=True) * s.r)  # y - A x + Onsager's term

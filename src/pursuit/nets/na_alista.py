@@ -1,0 +1,233 @@
+"""NA-ALISTA: ALISTA whose step size and threshold an LSTM predicts for every signal."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from ..shrinkage import proximal
+from .parts import Sensing, positive, whole
+from .proximal import Percent, Selecting, Weights, active, chosen, selections
+
+INPUTS = ("r", "u", "ru")
+
+
+class Adapted(NamedTuple):
+    """One layer of NA-ALISTA on its way.
+
+    Attributes
+    ----------
+    x : Tensor (*batch, n)
+        The iterate after the layer, in units of unit columns.
+    gamma, theta : Tensor (*batch, 1)
+        Step size and threshold of the layer.
+    r, u : Tensor (*batch, 1)
+        The l1 norms of the residual and of its back-projection that the layer began with.
+
+    Examples
+    --------
+    >>> import torch, pursuit
+    >>> net = pursuit.nets.NAALISTA(torch.eye(3), layers=2, sparsity=1, hidden=4)
+    >>> y = torch.tensor([[0.2, 4.0, -1.0]])
+    >>> net.prepare(y.expand(8, 3) * torch.rand(8, 1))
+    >>> [layer.r.item() for layer in net.trace(y)][0]
+    5.199999809265137
+    """
+
+    x: Tensor
+    gamma: Tensor
+    theta: Tensor
+    r: Tensor
+    u: Tensor
+
+
+class NAALISTA(nn.Module):
+    """Neurally augmented ALISTA, `net(y) -> x`: step size and threshold are predicted for every signal and layer.
+
+    In every layer `b = y - A x`, `c = W^H b`, `r = ||b||_1`, `u = ||c||_1`; an LSTM cell takes the standardised
+    `[r, u]`; `gamma, theta = softplus(U2 relu(U1 c' + b1) + b2)` from the cell state `c'`; then
+    `x = eta(x + gamma c, theta)` with support selection.
+
+    Parameters
+    ----------
+    A : array (m, n), or anything `as_operator` takes
+        Columns of any norm. A dense matrix becomes part of the network and of what is saved.
+    layers : int, default 16
+    sparsity : int, optional
+        Expected number of non-zeros: support selection as in the paper's experiments, `Counts(sparsity)`.
+    selection : Counts, Percent or None, default Percent()
+        Support selection, where no sparsity was given; None for none.
+    hidden : int, default 128
+        Size of the LSTM.
+    inputs : {"ru", "r", "u"}
+        What the LSTM is told.
+    faithful_paper : bool, default False
+        The network as it is printed: r and u as they are, one matrix `U (2, hidden)` without bias. It is hard to train:
+        r and u are in the tens and hundreds. The default is the network of the authors' code.
+    W : array (m, n) or Operator, optional
+        Weights with `W_i^H A_i = 1`. Default `analytic_weights(A)`.
+    scale_gamma, scale_theta : float, default 1.0
+        Factors on the two outputs; the authors' communication experiment has 3 and 1/20.
+    seed : int, default 0
+        Of the values before training.
+    signals : {"complex", "real part", "real"}
+        What is known of the signals where `A` is complex.
+
+    Attributes
+    ----------
+    cell : LSTMCell
+        Inputs in the order r, u; gates in torch's order, input, forget, cell, output.
+    head : Sequential or Linear
+        Reads the cell state; its outputs are step size and threshold, in this order.
+    h0, c0 : Parameter (hidden,)
+        Initial hidden and cell state.
+    mean, std : Tensor (inputs,)
+        What standardises r and u, in this order: buffers, saved with the network. `prepare` fills them, and
+        `pursuit.training.fit` calls it; recovery depends on all their digits.
+
+    Raises
+    ------
+    ValueError, TypeError
+        On values that make no network; when called, on a `y` that does not fit, or before `prepare`.
+
+    References
+    ----------
+    Behrens, Sauder, Jung, "Neurally Augmented ALISTA", ICLR 2021.
+
+    Examples
+    --------
+    >>> import torch, pursuit
+    >>> net = pursuit.nets.NAALISTA(torch.eye(3), layers=2, sparsity=1, hidden=4)
+    >>> net.prepare(torch.randn(64, 3))
+    >>> net(torch.tensor([[0.2, 4.0, -1.0]])).shape
+    torch.Size([1, 3])
+    """
+
+    mean: Tensor
+    std: Tensor
+    prepared: Tensor
+
+    def __init__(
+        self,
+        A: Any,
+        *,
+        layers: int = 16,
+        sparsity: int | None = None,
+        selection: Selecting | None = Percent(),  # noqa: B008
+        hidden: int = 128,
+        inputs: str = "ru",
+        faithful_paper: bool = False,
+        W: Any = None,
+        scale_gamma: float = 1.0,
+        scale_theta: float = 1.0,
+        seed: int = 0,
+        signals: str = "complex",
+    ):
+        super().__init__()
+        if inputs not in INPUTS:
+            raise ValueError(f"inputs is {inputs!r}; choose {', '.join(map(repr, INPUTS))}.")
+        self.sensing = Sensing(A, signals)
+        self.weights = Weights(self.sensing, A, W)
+        self.layers, self.depth, self.inputs = whole("layers", layers, 10**6), None, inputs
+        self.shrink = selections(chosen(sparsity, selection), layers, self.sensing.shape[1])
+        whole("hidden", hidden, 10**6)
+        with torch.random.fork_rng(devices=()):
+            torch.manual_seed(seed)
+            self.cell = nn.LSTMCell(len(inputs), hidden)
+            if faithful_paper:
+                self.head: nn.Module = nn.Linear(hidden, 2, bias=False)
+            else:
+                self.head = nn.Sequential(nn.Linear(hidden, hidden), nn.ReLU(), nn.Linear(hidden, 2))
+            self.h0, self.c0 = nn.Parameter(torch.randn(hidden)), nn.Parameter(torch.randn(hidden))
+        self.register_buffer("mean", torch.zeros(len(inputs)))
+        self.register_buffer("std", torch.ones(len(inputs)))
+        self.register_buffer("prepared", torch.tensor(faithful_paper))
+        self.scales = positive("scale_gamma", scale_gamma), positive("scale_theta", scale_theta)
+        self.to(self.sensing.scale)
+        self.config = {
+            "layers": layers, "sparsity": sparsity, "selection": selection, "hidden": hidden, "inputs": inputs,
+            "faithful_paper": faithful_paper, "scale_gamma": scale_gamma, "scale_theta": scale_theta, "seed": seed,
+            "signals": signals,
+        }  # fmt: skip
+
+    def prepare(self, y: Tensor) -> None:
+        """Take mean and standard deviation of r and u in the first layer from measurements.
+
+        Parameters
+        ----------
+        y : Tensor (signals, m)
+            At least two, better 10 000: a small error in these numbers is a large one in late layers.
+        """
+        if self.prepared:
+            return
+        A, y = self.sensing.take(y)
+        if y.ndim != 2 or len(y) < 2:
+            raise ValueError(f"prepare was given y of shape {tuple(y.shape)}; needed are (signals, m), two at least.")
+        with torch.no_grad():
+            told = self._told(y, self.weights.back(A)(y))
+            std, mean = torch.std_mean(told, dim=0)
+            self.mean.copy_(mean)
+            self.std.copy_(std)
+            self.prepared.fill_(True)
+
+    def forward(self, y: Tensor) -> Tensor:
+        for layer in self.trace(y):
+            x = layer.x
+        return self.sensing.give(x)
+
+    def trace(self, y: Tensor) -> Iterator[Adapted]:
+        """All layers one by one: iterates, step sizes, thresholds, and what they were predicted from."""
+        if not self.prepared:
+            raise ValueError(
+                "this NA-ALISTA has no statistics of r and u yet; train it with pursuit.training.fit, or call "
+                "net.prepare(y) with measurements, 10 000 or more."
+            )
+        A, y = self.sensing.take(y)
+        back, batch, lstm = self.weights.back(A), y.shape[:-1], self._lstm(y.shape[:-1].numel())
+        x, b = y.new_zeros(*batch, A.shape[1]), y
+        for k in active(self):
+            if k:
+                b = A.residual(y, x)
+            c = back(b)
+            told = self._told(b, c)  # r = ||b||_1, u = ||c||_1
+            gamma, theta = (out.reshape(*batch, 1) for out in lstm((told - self.mean) / self.std))
+            x = proximal(x, c, gamma, theta, self.shrink[k])  # x = eta_theta(x + gamma c)
+            yield Adapted(x, gamma, theta, told[..., :1], told[..., -1:])
+
+    def _lstm(self, items: int) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
+        """The recurrent network from its start: called layer after layer it gives step sizes and thresholds.
+
+        What `self.cell` and `self.head` compute, with signals as columns: gates are then contiguous, and the two
+        products of the cell are one.
+        """
+        cell, (*hidden, last) = self.cell, [m for m in self.head.modules() if isinstance(m, nn.Linear)]
+        W, bias = torch.cat([cell.weight_hh, cell.weight_ih], dim=1), (cell.bias_hh + cell.bias_ih).unsqueeze(1)
+        h, c = (v.unsqueeze(1).expand(-1, items) for v in (self.h0, self.c0))
+
+        def advance(standard: Tensor) -> tuple[Tensor, Tensor]:
+            nonlocal h, c
+            z = torch.addmm(bias, W, torch.cat([h, standard.reshape(items, standard.shape[-1]).mT]))
+            enter, forget, new, give = z.split(len(c))
+            c = torch.addcmul(forget.sigmoid() * c, enter.sigmoid(), new.tanh())  # c', h' = LSTM(c, h, [r, u])
+            h = give.sigmoid() * c.tanh()
+            out = c  # the head reads the cell state, as printed
+            for layer in hidden:
+                out = torch.addmm(layer.bias.unsqueeze(1), layer.weight, out).relu()
+            out = last.weight @ out if last.bias is None else torch.addmm(last.bias.unsqueeze(1), last.weight, out)
+            gamma, theta = nn.functional.softplus(out)
+            return gamma * self.scales[0], theta * self.scales[1]
+
+        return advance
+
+    def _told(self, b: Tensor, c: Tensor) -> Tensor:
+        """What the LSTM is told, `(*batch, 1 or 2)`."""
+        norms = {"r": b, "u": c}
+        return torch.stack([_l1(norms[name]) for name in self.inputs], dim=-1)
+
+
+def _l1(v: Tensor) -> Tensor:
+    """The l1 norm, of complex numbers that of real and imaginary parts, as in the authors' code."""
+    return torch.linalg.vector_norm(torch.view_as_real(v).flatten(-2) if v.is_complex() else v, ord=1, dim=-1)

@@ -1,0 +1,26 @@
+"""What the guarantees share: the checks of their arguments."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..checks import number, show, whole
+
+
+def rows(k: Any, n: int, batch: torch.Size, device: torch.device) -> Tensor:
+    """How many of n, `(*batch,)`."""
+    k = whole("k", k, 1, None, batch, device)
+    if (k > n).any():
+        raise ValueError(f"k is {show(k)}; needed is a whole number 1 <= k <= n = {n}.")
+    return k
+
+
+def positive(name: str, value: Any, batch: torch.Size, device: torch.device) -> Tensor:
+    """Finite numbers > 0 in double precision, `(*batch,)`."""
+    value = number(name, value, batch, torch.empty(0, dtype=torch.float64, device=device)).detach()
+    if not (value > 0).all():
+        raise ValueError(f"{name} is {show(value)}; needed is a finite number > 0.")
+    return value
