@@ -707,7 +707,9 @@ def test_files_bring_back_all_of_it(name, options, dtype, tmp_path):
         assert [v.requires_grad for v in again.parameters()] == [True] * len(list(net.parameters()))
         nets.save(again, tmp_path / "again.safetensors")
         assert (tmp_path / "again.safetensors").read_bytes() == path.read_bytes()
-    with pytest.raises(ValueError, match=f"holds a {name}, which has no structure weights; needed .* OMPNet, IHTNet"):
+    with pytest.raises(
+        ValueError, match=f"holds a {type(net).__name__}, which has no structure weights; needed .* OMPNet, IHTNet"
+    ):
         nets.read_weights(path)
 
 
@@ -774,7 +776,7 @@ def test_files_that_do_not_fit(tmp_path):
 
     options = record["config"]
     refused(r"'gamma' is torch.float64 of shape \(4,\); its options need .*\(5,\)", config=options | {"layers": 5})
-    refused(r"other tensors than its options say: has besides its own 'gamma'", net="LISTACPSS", config={}, weights="")
+    refused(r"other tensors than its options say: has besides its own 'gamma'", net="LISTACP", config={}, weights="")
     refused(r"does not have 'theta'", tensors={k: v for k, v in tensors.items() if k != "theta"})
     refused(r"'theta' is torch.int64", tensors=tensors | {"theta": torch.ones(4, dtype=torch.int64)})
     refused("holds a 'Magic', which this version does not know; it knows OMPNet", net="Magic")
@@ -808,8 +810,8 @@ BAD = {
     "W complex": (lambda net: net(A, W=A + 0j), "needed are real weights for a real A"),
     "W NaN": (lambda net: net(A, W=A / 0), "W has 24 entries that are NaN or infinite"),
     "W batch": (lambda net: net(A, W=A.expand(2, 4, 6)), r"W has batch \(2,\); a network has one matrix"),
-    "gamma": (lambda net: net(A, gamma=math.nan), "nan was given where a finite number is needed"),
-    "theta": (lambda net: net(A, theta="1"), "'1' was given where a finite number is needed"),
+    "gamma": (lambda net: net(A, gamma=math.nan), "nan was given for layers to start from; needed is a finite number"),
+    "theta": (lambda net: net(A, theta="1"), "'1' was given for layers to start from; needed is a finite number"),
 }  # fmt: skip
 ONLY = {
     "ALISTAAT": {"epsilon": (0.0, "epsilon is 0.0; needed")},
@@ -817,7 +819,7 @@ ONLY = {
         "gain": ("sigm", "gain is 'sigm'; choose 'relu'"),
         "overshoot": ("relu", "overshoot is 'relu'; choose 'inverse'"),
         "switch": (17, "switch is 17; needed is a whole number, 0 <= switch <= 16"),
-        "gain_start": (math.inf, "inf was given where a finite number is needed"),
+        "gain_start": (math.inf, "inf was given for layers to start from; needed is a finite number"),
     },
     "NAALISTA": {"hidden": (0, "hidden is 0; needed"), "inputs": ("ur", "inputs is 'ur'; choose 'r', 'u', 'ru'")},
     "HyperLISTA": {
@@ -888,3 +890,12 @@ def test_measurements_that_are_not_numbers_do_not_become_zeros(name, kernels):
     x = net(y)
     assert x[1].isnan().any()
     torch.testing.assert_close(x[[0, 2, 3]], net(p.y)[[0, 2, 3]])
+
+
+@pytest.mark.parametrize("name", ["ALISTA", "ALISTAAT", "AGLISTA"])
+def test_layers_may_start_apart(name):
+    net = getattr(nets, name)(torch.eye(3), layers=2, gamma=[0.5, 0.7], theta=(0.2, 0.1))
+    assert net.gamma.tolist() == pytest.approx([0.5, 0.7])
+    assert net.theta.tolist() == pytest.approx([0.2, 0.1])
+    with pytest.raises(ValueError, match="needed is a finite number, or one for each of 2"):
+        getattr(nets, name)(torch.eye(3), layers=2, theta=[0.1, 0.2, 0.3])

@@ -132,14 +132,21 @@ def reproduce(
     experiment: Annotated[
         str | None, typer.Argument(help="Name of the experiment; without one, they are listed.")
     ] = None,
-    quick: Annotated[bool, typer.Option("--quick", help="A small form, under two minutes on two cores.")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="A small form, under three minutes on two cores.")] = False,
+    full: Annotated[bool, typer.Option("--full", help="The paper's protocol, where it is not the default.")] = False,
+    published_protocol: Annotated[
+        bool, typer.Option("--published-protocol", help="As the authors' code, with what the default mends.")
+    ] = False,
+    only: Annotated[
+        str | None, typer.Option(help="Run only such cells, as model=ALISTA,n=1000; all finished ones are drawn.")
+    ] = None,
     seed: Annotated[int, typer.Option(help="Of all that is drawn.")] = 0,
     jobs: Annotated[int, typer.Option(help="Processes to work in.")] = 1,
     output: Annotated[Path | None, typer.Option("-o", "--output", help="Folder to write to.")] = None,
 ) -> None:
     """Run an experiment of the papers, or go on with it: tables, settings and a picture beside the published numbers.
 
-    Example: pursuit reproduce dgu-fig2 --quick
+    Examples: pursuit reproduce dgu-fig2 --quick; pursuit reproduce na-fig6 --full --only n=1000,snr=40,layers=16
     """
     with stated_errors():
         from . import reproduce as experiments
@@ -150,12 +157,14 @@ def reproduce(
             return
         if jobs < 1:
             raise ValueError(f"--jobs is {jobs}; needed is at least 1.")
-        total = len(experiments.module(experiment).cells(quick=quick, seed=seed))
-        folder = output or Path("runs") / (f"{experiment}-quick" if quick else experiment)
+        form: dict[str, Any] = {"quick": quick, "full": full, "published_protocol": published_protocol, "seed": seed}
+        total = len(experiments.selected(experiments.planned(experiment, **form), only))
+        asked = {"quick": quick, "full": full, "published-protocol": published_protocol}
+        folder = output or Path("runs") / "-".join([experiment, *(form for form, wanted in asked.items() if wanted)])
         with progress(experiment, total) as advance:
-            tables = experiments.reproduce(experiment, folder, quick=quick, seed=seed, jobs=jobs, started=advance)
+            tables = experiments.reproduce(experiment, folder, **form, only=only, jobs=jobs, started=advance)
         names = [*(f"{table}.csv" for table in tables), "settings.json", "figure.png"]
-        typer.echo(f"written: {', '.join(str(folder / name) for name in names)}")
+        typer.echo(f"written: {', '.join(str(folder / name) for name in names if (folder / name).exists())}")
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:

@@ -2,10 +2,14 @@
 
 An experiment is a module of `pursuit.figures` with three functions:
 
-- `cells(quick, seed)`: the independent pieces of work, each a dict that JSON can hold;
+- `cells(quick, seed)`: the independent pieces of work, each a dict that JSON can hold. With a parameter `full`, or
+  `published_protocol`, the experiment has such a form; without, its default is the paper's protocol;
 - `run(cell, folder)`: one piece; it returns tables, `{name: rows}` with rows as dicts. What it needs to go on after an
   interruption it may keep in `folder`;
 - `draw(tables, quick)`: a matplotlib figure of all tables.
+
+It may also have `SHARED`, a pattern of folders beside its own in which the same cells may be found finished or begun;
+`PARTIAL`, true if it draws tables with only some of the cells; and `sort_key(row)`, the order of a table's rows.
 """
 
 from __future__ import annotations
@@ -13,10 +17,13 @@ from __future__ import annotations
 import csv
 import hashlib
 import importlib
+import inspect
 import io
 import json
 import os
+import shutil
 import threading
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context, parent_process
@@ -40,6 +47,14 @@ EXPERIMENTS = {
     "dgu-bounds": "the error against its bound over the temperature",
     "dgu-complex": "gradients through complex matrices",
     "dgu-weighted-lasso": "greedy weighted LASSO, hard and soft",
+    "na-fig1": "NA-ALISTA: what the LSTM is told, against the true error",
+    "na-fig2": "NA-ALISTA and its competitors over the layers, N = 2000",
+    "na-fig3": "NA-ALISTA and its competitors over the number of unknowns",
+    "na-fig4": "NA-ALISTA over the size of its LSTM",
+    "na-fig5": "NA-ALISTA: thresholds over step sizes against the true error",
+    "na-fig6": "NA-ALISTA and its competitors over the layers, for N and SNR",
+    "na-oracle": "beyond the paper: how near to the oracle, at what cost",
+    "na-communication": "NA-ALISTA and its competitors on OFDM channel estimation",
 }
 
 
@@ -48,6 +63,9 @@ def reproduce(
     folder: str | Path,
     *,
     quick: bool = False,
+    full: bool = False,
+    published_protocol: bool = False,
+    only: str | None = None,
     seed: int = 0,
     jobs: int = 1,
     started: Callable[[str], Any] | None = None,
@@ -59,9 +77,17 @@ def reproduce(
     name : str
         One of `EXPERIMENTS`.
     folder : str or Path
-        Finished cells are kept in its subfolder `cells`; a run that was stopped goes on from there.
+        Finished cells are kept in its subfolder `cells`; a run that was stopped goes on from there. Experiments that
+        share cells look for them in the folders beside this one, too.
     quick : bool
-        A small form of the experiment, under two minutes on two cores.
+        A small form of the experiment, some minutes on two cores.
+    full : bool
+        The paper's protocol, where that is not the default already.
+    published_protocol : bool
+        What the authors' code does, with what the default mends.
+    only : str, optional
+        Run only some of the cells, `"model=ALISTA,n=1000"`; values of one field are alternatives. Tables and picture
+        are of all finished cells.
     seed : int
     jobs : int
         Processes to work in.
@@ -76,7 +102,7 @@ def reproduce(
     Raises
     ------
     ValueError
-        If there is no such experiment.
+        If there is no such experiment, or it has no such form or cells.
 
     Examples
     --------
@@ -86,32 +112,107 @@ def reproduce(
     ['rows']
     """
     experiment = module(name)
+    form: dict[str, Any] = {"quick": quick, "full": full, "published_protocol": published_protocol, "seed": seed}
+    cells = planned(name, **form)
+    chosen = selected(cells, only)
     folder = output_folder(folder)
-    cells = experiment.cells(quick=quick, seed=seed)
-    paths = [folder / "cells" / f"{_key(cell)}.json" for cell in cells]
-    output_folder(folder / "cells")
-    todo = [(cell, path) for cell, path in zip(cells, paths, strict=True) if not path.exists()]
-    if jobs == 1:
-        for cell, path in todo:
-            if started is not None:
-                started(_label(cell))
-            _work(name, cell, path)
-    else:
-        with ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), initializer=_end_with_parent) as pool:
-            for (cell, _), _ in zip(todo, pool.map(_work_alone, *_columns(name, todo)), strict=True):
-                if started is not None:
-                    started(_label(cell))
-    tables: Tables = {}
+    store = output_folder(folder / "cells")
+    paths = [path_of(cell, store) for cell in cells]
     for path in paths:
-        for table, rows in json.loads(path.read_text()).items():
-            tables.setdefault(table, []).extend(rows)
+        adopt_finished(path, getattr(experiment, "SHARED", None))
+    todo = [(cell, path_of(cell, store)) for cell in chosen if not path_of(cell, store).exists()]
+    _work_off(name, todo, jobs, started)
+    finished = [(cell, json.loads(path.read_text())) for cell, path in zip(cells, paths, strict=True) if path.exists()]
+    tables = _joined([result for _, result in finished], getattr(experiment, "sort_key", None))
     for table, rows in tables.items():
         write_csv(folder / f"{table}.csv", rows)
-    record = {"experiment": name, "quick": quick, "seed": seed, "cells": cells, **environment()}
+    record = {
+        "experiment": name,
+        **form,
+        "seconds": round(sum(_seconds(result) for _, result in finished), 1),
+        "cells": [cell for cell, _ in finished],
+        "cells_missing": len(cells) - len(finished),
+        **environment(),
+    }
     write_whole(folder / "settings.json", lambda file: file.write((json.dumps(record, indent=1) + "\n").encode()))
-    figure = experiment.draw(tables, quick=quick)
-    write_whole(folder / "figure.png", lambda file: figure.savefig(file, format="png"))
+    if len(finished) == len(cells) or getattr(experiment, "PARTIAL", False):
+        figure = experiment.draw(tables, quick=quick)
+        write_whole(folder / "figure.png", lambda file: figure.savefig(file, format="png"))
     return tables
+
+
+def planned(
+    name: str, *, quick: bool = False, full: bool = False, published_protocol: bool = False, seed: int = 0
+) -> list[Row]:
+    """The cells of an experiment.
+
+    Raises
+    ------
+    ValueError
+        If there is none of that name, or it has no such form.
+    """
+    if quick and full:
+        raise ValueError("both quick and full were asked for; choose one of them.")
+    cells = module(name).cells
+    known = inspect.signature(cells).parameters
+    if published_protocol and "published_protocol" not in known:
+        raise ValueError(f"{name} has no published protocol apart from what it does; leave --published-protocol out.")
+    forms = {"full": full, "published_protocol": published_protocol}
+    result: list[Row] = cells(quick=quick, seed=seed, **{form: v for form, v in forms.items() if form in known})
+    return result
+
+
+def selected(cells: Sequence[Row], only: str | None) -> list[Row]:
+    """The cells whose fields have one of the wanted values; a list has all its entries as values.
+
+    Raises
+    ------
+    ValueError
+        If no cell has such a field, or none these values.
+    """
+    if only is None:
+        return list(cells)
+    wanted: dict[str, set[str]] = {}
+    fields = list(dict.fromkeys(field for cell in cells for field in cell))
+    for condition in only.split(","):
+        field, equals, value = condition.partition("=")
+        if not equals or field not in fields:
+            raise ValueError(f"--only has {condition!r}; needed is FIELD=VALUE with a field of {', '.join(fields)}.")
+        wanted.setdefault(field, set()).add(value)
+    kept = [cell for cell in cells if all(_values(cell.get(field)) & values for field, values in wanted.items())]
+    if not kept:
+        there = {field: sorted(set().union(*(_values(cell.get(field)) for cell in cells))) for field in wanted}
+        listed = "; ".join(f"{field}: {', '.join(values)}" for field, values in there.items())
+        raise ValueError(f"--only {only}: no cell is so; there are {listed}.")
+    return kept
+
+
+def path_of(cell: Row, store: Path) -> Path:
+    """The file of a finished cell; what it keeps until then is in the folder of that name without ending."""
+    return store / f"{_key(cell)}.json"
+
+
+def adopt_finished(path: Path, shared: str | None) -> None:
+    """Copy a cell that an experiment in a folder beside this one has finished."""
+    if path.exists():
+        return
+    for other in _others(path, shared):
+        if other.exists():
+            _copy(other, path)
+            return
+
+
+def adopt_begun(path: Path, shared: str | None) -> None:
+    """Copy what an experiment beside this one keeps of a cell: it may be at work on it, so its files are left to it."""
+    begun = path.with_suffix("")
+    if begun.exists():
+        return
+    for other in _others(path, shared):
+        files = sorted(other.with_suffix("").glob("[!.]*"))
+        for file in files:
+            _copy(file, output_folder(begun) / file.name)
+        if files:
+            return
 
 
 def module(name: str) -> Any:
@@ -144,9 +245,68 @@ def write_csv(path: Path, rows: Sequence[Row]) -> None:
     write_whole(path, lambda file: file.write(text.getvalue().encode()))
 
 
+def _work_off(name: str, todo: Sequence[tuple[Row, Path]], jobs: int, started: Callable[[str], Any] | None) -> None:
+    """All cells that are not finished, in this process or in some."""
+    if jobs == 1:
+        for cell, path in todo:
+            if started is not None:
+                started(_label(cell))
+            _work(name, cell, path)
+        return
+    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), initializer=_end_with_parent) as pool:
+        for (cell, _), _ in zip(todo, pool.map(_work_alone, *_columns(name, todo)), strict=True):
+            if started is not None:
+                started(_label(cell))
+
+
 def _work(name: str, cell: Row, path: Path) -> None:
-    tables = module(name).run(cell, path.with_suffix(""))
-    write_whole(path, lambda file: file.write(json.dumps(tables).encode()))
+    experiment = module(name)
+    shared = getattr(experiment, "SHARED", None)
+    adopt_finished(path, shared)  # another command may have come to it meanwhile
+    if path.exists():
+        return
+    adopt_begun(path, shared)
+    begin = time.perf_counter()
+    tables = experiment.run(cell, path.with_suffix(""))
+    result = {"seconds": time.perf_counter() - begin, "tables": tables}
+    write_whole(path, lambda file: file.write(json.dumps(result).encode()))
+
+
+def _joined(results: Sequence[Row], sort_key: Callable[[Row], Any] | None) -> Tables:
+    """The tables of all cells."""
+    tables: Tables = {}
+    for result in results:
+        for table, rows in _tables(result).items():
+            tables.setdefault(table, []).extend(rows)
+    return {table: sorted(rows, key=sort_key) if sort_key else rows for table, rows in tables.items()}
+
+
+def _tables(result: Row) -> Tables:
+    tables: Tables = result.get("tables", result)  # cells once held nothing else
+    return tables
+
+
+def _seconds(result: Row) -> float:
+    """What a cell took; its rows also count what was before an interruption."""
+    rows = [row for rows in _tables(result).values() for row in rows]
+    return float(max(result.get("seconds", 0), sum(row.get("seconds") or 0 for row in rows)))
+
+
+def _others(path: Path, shared: str | None) -> list[Path]:
+    """The same cell in the folders beside this experiment's."""
+    if shared is None:
+        return []
+    stores = path.parent.parent.parent.glob(f"{shared}/{path.parent.name}")
+    return [store / path.name for store in sorted(stores) if store != path.parent]
+
+
+def _copy(source: Path, target: Path) -> None:
+    with source.open("rb") as file:
+        write_whole(target, lambda out: shutil.copyfileobj(file, out))
+
+
+def _values(value: Any) -> set[str]:
+    return {str(entry) for entry in (value if isinstance(value, list) else [value])}
 
 
 def _work_alone(name: str, cell: Row, path: Path) -> None:

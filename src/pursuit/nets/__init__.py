@@ -10,8 +10,7 @@ from .hyper_lista import HyperLISTA
 from .iht_net import IHTNet
 from .lamp import LAMP
 from .lista import LISTA
-from .lista_cp import LISTACP
-from .lista_cpss import LISTACPSS
+from .lista_cp import LISTACP, LISTACPSS
 from .na_alista import NAALISTA
 from .omp_net import OMPNet
 from .parts import Annealed, Learned

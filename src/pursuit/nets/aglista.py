@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from ..shrinkage import proximal
 from .parts import Sensing, whole
-from .proximal import Percent, Selecting, Weights, active, chosen, per_layer, selections
+from .proximal import Percent, Selecting, Start, Weights, active, chosen, per_layer, selections
 
 
 class AGLISTA(nn.Module):
@@ -33,7 +33,7 @@ class AGLISTA(nn.Module):
         Support selection, where no sparsity was given; None for none.
     W : array (m, n) or Operator, optional
         Weights with `W_i^H A_i = 1`. Default `analytic_weights(A)`.
-    gamma, theta : float, default 0.5
+    gamma, theta : float or sequence (layers,), default 0.5
         Step size and threshold before training, for coefficients of unit columns.
     signals : {"complex", "real part", "real"}
         What is known of the signals where `A` is complex; gates act on magnitudes.
@@ -70,8 +70,8 @@ class AGLISTA(nn.Module):
         sparsity: int | None = None,
         selection: Selecting | None = Percent(),  # noqa: B008
         W: Any = None,
-        gamma: float = 0.5,
-        theta: float = 0.5,
+        gamma: Start = 0.5,
+        theta: Start = 0.5,
         signals: str = "complex",
     ):
         super().__init__()

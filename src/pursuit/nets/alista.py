@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from .parts import Sensing, whole
-from .proximal import PENALTY, Percent, Selecting, Weights, chosen, lipschitz, per_layer, selections, unroll
+from .proximal import PENALTY, Percent, Selecting, Start, Weights, chosen, lipschitz, per_layer, selections, unroll
 
 
 class ALISTA(nn.Module):
@@ -26,9 +26,9 @@ class ALISTA(nn.Module):
         Support selection, where no sparsity was given; None for none.
     W : array (m, n) or Operator, optional
         Weights with `W_i^H A_i = 1`. Default `analytic_weights(A)`.
-    gamma : float, default 1.0
+    gamma : float or sequence (layers,), default 1.0
         Step size before training.
-    theta : float, optional
+    theta : float or sequence (layers,), optional
         Threshold before training, for coefficients of unit columns. Default 0.4 over the largest eigenvalue of `A^H A`.
         NA-ALISTA's experiments start from 0.5 for both.
     signals : {"complex", "real part", "real"}
@@ -64,8 +64,8 @@ class ALISTA(nn.Module):
         sparsity: int | None = None,
         selection: Selecting | None = Percent(),  # noqa: B008
         W: Any = None,
-        gamma: float = 1.0,
-        theta: float | None = None,
+        gamma: Start = 1.0,
+        theta: Start | None = None,
         signals: str = "complex",
     ):
         super().__init__()

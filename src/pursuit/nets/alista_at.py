@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from ..solvers import ista
 from .parts import Sensing, positive, whole
-from .proximal import Percent, Selecting, Weights, active, chosen, per_layer, selections, start
+from .proximal import Percent, Selecting, Start, Weights, active, chosen, per_layer, selections, start
 
 
 class ALISTAAT(nn.Module):
@@ -29,7 +29,7 @@ class ALISTAAT(nn.Module):
         The magnitude at which a threshold is halved.
     W : array (m, n) or Operator, optional
         Weights with `W_i^H A_i = 1`. Default `analytic_weights(A)`.
-    gamma, theta : float, default 0.5
+    gamma, theta : float or sequence (layers,), default 0.5
         Step size and threshold before training, for coefficients of unit columns.
     signals : {"complex", "real part", "real"}
         What is known of the signals where `A` is complex.
@@ -66,8 +66,8 @@ class ALISTAAT(nn.Module):
         selection: Selecting | None = Percent(),  # noqa: B008
         epsilon: float = 0.1,
         W: Any = None,
-        gamma: float = 0.5,
-        theta: float = 0.5,
+        gamma: Start = 0.5,
+        theta: Start = 0.5,
         signals: str = "complex",
     ):
         super().__init__()

@@ -1,4 +1,4 @@
-"""LISTA-CP: ISTA with learned weights in place of the adjoint."""
+"""LISTA-CP: ISTA with learned weights in place of the adjoint; LISTA-CPSS: that with support selection."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from .parts import Sensing, whole
-from .proximal import PENALTY, LearnedWeights, Selecting, chosen, lipschitz, per_layer, selections, unroll
+from .proximal import PENALTY, LearnedWeights, Percent, Selecting, chosen, lipschitz, per_layer, selections, unroll
 
 
 class LISTACP(nn.Module):
@@ -80,3 +80,32 @@ class LISTACP(nn.Module):
         A, y = self.sensing.take(y)
         x = unroll(self, A, y, back=self.weights.back(A), gamma=None, theta=self.theta)
         return self.sensing.give(x)
+
+
+def LISTACPSS(
+    A: Any,
+    *,
+    layers: int = 16,
+    tied: bool = True,
+    sparsity: int | None = None,
+    selection: Selecting | None = Percent(),  # noqa: B008
+    signals: str = "complex",
+) -> LISTACP:
+    """LISTA-CP with support selection, as its authors do it by default: a `LISTACP` whose largest entries pass.
+
+    Parameters
+    ----------
+    A, layers, tied, sparsity, selection, signals
+        As those of `LISTACP`, but that `selection` is `Percent()` unless told otherwise.
+
+    Returns
+    -------
+    LISTACP
+
+    Examples
+    --------
+    >>> import torch, pursuit
+    >>> pursuit.nets.LISTACPSS(torch.eye(3), layers=1).shrink
+    [SupportSelection(p=1, tested=True)]
+    """
+    return LISTACP(A, layers=layers, tied=tied, sparsity=sparsity, selection=selection, signals=signals)

@@ -101,6 +101,7 @@ class Percent:
 
 
 Selecting = Counts | Percent
+Start = float | Sequence[float]  # a number that layers start from, or one for each
 
 
 def selections(given: Selecting | None, layers: int, n: int) -> list[SupportSelection]:
@@ -169,11 +170,14 @@ class LearnedWeights(nn.Module):
         return [_adjoint(matrix, like) for matrix in as_complex(self.matrix, self.complex).unbind()]
 
 
-def per_layer(value: float, layers: int) -> nn.Parameter:
-    """A number for each layer, of either sign."""
-    if not isinstance(value, int | float) or not math.isfinite(value):
-        raise ValueError(f"{value!r} was given where a finite number is needed, to start a value of every layer from.")
-    return nn.Parameter(torch.full((layers,), float(value)))
+def per_layer(value: float | Sequence[float], layers: int) -> nn.Parameter:
+    """A number for each layer, of either sign, from one to start all from or one each."""
+    values = [value] * layers if isinstance(value, int | float) else list(value)
+    if len(values) != layers or not all(isinstance(v, int | float) and math.isfinite(v) for v in values):
+        raise ValueError(
+            f"{value!r} was given for layers to start from; needed is a finite number, or one for each of {layers}."
+        )
+    return nn.Parameter(torch.tensor([float(v) for v in values]))
 
 
 def lipschitz(A: Operator) -> float:

@@ -25,7 +25,6 @@ from .iht_net import IHTNet
 from .lamp import LAMP
 from .lista import LISTA
 from .lista_cp import LISTACP
-from .lista_cpss import LISTACPSS
 from .na_alista import NAALISTA
 from .omp_net import OMPNet
 from .parts import Annealed, Learned
@@ -34,7 +33,7 @@ from .sp_net import SPNet
 from .ti_lista import TiLISTA
 
 STRUCTURED = (OMPNet, IHTNet, CoSaMPNet, SPNet, HTPNet)  # those with structure weights
-UNROLLED = (LISTA, LISTACP, LISTACPSS, TiLISTA, ALISTA, ALISTAAT, AGLISTA, GLISTA, NAALISTA, HyperLISTA, LAMP)
+UNROLLED = (LISTA, LISTACP, TiLISTA, ALISTA, ALISTAAT, AGLISTA, GLISTA, NAALISTA, HyperLISTA, LAMP)
 NETS: dict[str, Any] = {net.__name__: net for net in (*STRUCTURED, *UNROLLED)}
 OPTIONS = (Learned, Annealed, Counts, Percent)  # options that are objects, stored by their names and fields
 SORTS = {sort.__name__: sort for sort in (relaxations.softsort, relaxations.neuralsort, relaxations.sinkhorn_sort)}

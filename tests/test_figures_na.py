@@ -1,0 +1,436 @@
+"""The experiments of NA-ALISTA in their smallest forms; what `reproduce` shares, leaves out and goes on with."""
+
+import copy
+import json
+import math
+from functools import partial
+
+import pytest
+import torch
+
+import pursuit
+from pursuit import cli, nets, shrinkage
+from pursuit import reproduce as experiments
+from pursuit.ensembles import ofdm
+from pursuit.figures import alista, na_communication, na_fig1, na_fig3, na_fig4, na_fig5, na_fig6
+from pursuit.metrics import nmse_db
+from pursuit.reproduce import adopt_finished, module, path_of, planned, reproduce, selected
+
+NAMES = [name for name in experiments.EXPERIMENTS if name.startswith("na-")]
+FORMS = ({"quick": True}, {}, {"full": True})
+SMALL = {"layerwise": None, "epochs": 2, "steps": 2, "batch": 8, "validation": 16, "test": 16}
+
+
+@pytest.fixture
+def small(monkeypatch):
+    """Trainings of seconds: two epochs of two steps, three layers, 60 unknowns."""
+
+    def shortened(recipes):
+        recipes = copy.deepcopy(recipes)
+        for numbers in (numbers for kinds in recipes.values() for numbers in kinds.values()):
+            numbers.update(SMALL)
+        return recipes
+
+    monkeypatch.setattr(alista, "RECIPES", shortened(alista.RECIPES))
+    monkeypatch.setattr(na_communication, "RECIPES", shortened(na_communication.RECIPES))
+    monkeypatch.setattr(alista, "problem", lambda cell: pursuit.ensembles.bernoulli_gaussian(n=60, m=30, k=5))
+    monkeypatch.setattr(alista, "SIGNALS", 32)
+
+
+def row_of(model, *, n=1000, layers=16, snr=40, db=-20.0, **more):
+    theirs = alista.published(model, n, layers, snr)
+    return {"model": model, "n": n, "layers": layers, "snr": snr, "seed": 0, **alista.compared(db, theirs), **more}
+
+
+def assert_drawn(figure):
+    seen = [ax for ax in figure.axes if ax.get_visible()]
+    assert seen
+    for ax in seen:
+        assert ax.get_ylabel() or ax.get_yticklabels()
+        assert ax.get_xlabel() or ax.get_title(loc="left") == ""  # a twin
+    figure.canvas.draw()
+
+
+# The plans
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("form", FORMS, ids=str)
+def test_cells_differ_and_are_json(name, form):
+    cells = planned(name, seed=3, **form)
+    assert cells
+    assert all(cell["seed"] == 3 for cell in cells)
+    assert len({path_of(cell, alista.Path()) for cell in cells}) == len(cells)
+    assert json.loads(json.dumps(cells)) == cells
+    sizes = {cell["size"] for cell in cells if "size" in cell}
+    assert sizes <= {"quick" if "quick" in form else "full" if "full" in form else "ours"}
+
+
+def test_the_main_setting_comes_first():
+    for name in ("na-fig3", "na-fig6", "na-fig4"):
+        for form in FORMS:
+            cells = planned(name, **form)
+            assert all((cell["n"], cell["snr"]) == (1000, 40) for cell in cells[: 2 if name == "na-fig4" else 5])
+            assert next(cell for cell in cells if "size" in cell)["layers"] == 16
+
+
+def test_figures_share_their_cells():
+    fig6 = planned("na-fig6")
+    assert all(cell in fig6 for cell in planned("na-fig2"))
+    shared = [cell for cell in planned("na-fig3") if cell["n"] in na_fig6.SIZES]
+    assert shared
+    assert all(cell in fig6 for cell in shared)
+    assert planned("na-fig1")[1]["network"] in fig6
+    assert all(cell["network"] in fig6 for cell in planned("na-fig5"))
+    assert sum(cell in fig6 for cell in planned("na-fig4")) == 3
+
+
+def test_the_full_form_is_the_protocol_of_the_paper():
+    numbers = alista.recipe("full", "NA_ALISTA_UR_128", 1000, 16)
+    assert numbers["epochs"] == 420
+    options = alista.fit_options(numbers)
+    assert (options["training"], options["batch"], options["lr"], options["fresh"]) == (49664, 512, 2e-4, True)
+    assert (options["schedule"], options["halve_every"], options["clip"]) == ("halve", None, 1000)
+    radio = planned("na-communication", published_protocol=True)
+    trained = next(cell for cell in radio if cell["model"] == "ALISTA")
+    assert (trained["layers"], trained["recipe"]["epochs"], trained["recipe"]["lr"]) == (16, 70 + 9 * 16, 5e-5)
+    assert not trained["recipe"]["fresh"]
+    assert {cell["protocol"] for cell in radio} == {"published"}
+
+
+def test_full_and_published_forms_of_other_experiments():
+    assert planned("dgu-fig2", full=True) == planned("dgu-fig2")
+    with pytest.raises(ValueError, match="choose one"):
+        planned("dgu-fig2", quick=True, full=True)
+    with pytest.raises(ValueError, match="na-fig6 has no published protocol"):
+        planned("na-fig6", published_protocol=True)
+
+
+def test_some_cells_only():
+    cells = planned("na-fig6")
+    some = selected(cells, "model=ALISTA,model=ISTA,n=1000,snr=40,layers=16")
+    assert [cell["model"] for cell in some] == ["ISTA", "ALISTA"]
+    assert selected(cells, None) == cells
+    with pytest.raises(ValueError, match="--only has 'modle=ALISTA'; needed is FIELD=VALUE with a field of model, n"):
+        selected(cells, "modle=ALISTA")
+    with pytest.raises(ValueError, match=r"no cell is so; there are model: AGLISTA, ALISTA, .*; n: 1000, 2000, 500"):
+        selected(cells, "model=ALISTA,n=999")
+
+
+# Published values
+
+
+def test_published_values_are_found():
+    assert alista.published("NA_ALISTA_UR_128", 1000, 16, 40) == pytest.approx(-39.13, abs=0.005)
+    assert alista.published("ALISTA", 256, 8, 10, m=100) == pytest.approx(-12.04, abs=0.005)
+    assert alista.published("ALISTA_AT", 2000, 26, 20) is None
+    assert alista.published("LAMP", 1000, 16, 40) is None
+    assert len(alista._published()) == len(experiments.published("na_alista.csv"))
+
+
+@pytest.mark.parametrize("model", alista.CLASSICAL)
+def test_solvers_meet_the_published_values(model):
+    for n, snr in ((500, 20), (1000, 40)):
+        cell = {"model": model, "n": n, "layers": [1, 4, 16], "snr": snr, "seed": 0, "signals": 2000}
+        rows = alista.run(cell, alista.Path())["results"]
+        assert [row["layers"] for row in rows] == [1, 4, 16]
+        for row in rows:
+            assert abs(row["difference"]) < 0.15
+            assert row["difference"] == pytest.approx(row["test_db"] - row["published_db"], abs=2e-3)
+
+
+def test_the_iterate_of_fista_is_the_one_that_the_library_returns():
+    cell = {"model": "FISTA", "n": 500, "layers": [5], "snr": 40, "seed": 1, "signals": 100}
+    row = alista.run(cell, alista.Path())["results"][0]
+    ensemble = alista.problem(cell)
+    y, x = ensemble.draw(100, torch.Generator().manual_seed(alista.TEST_SEED + 1))
+    assert row["iterate_db"] == pytest.approx(
+        nmse_db(pursuit.fista(ensemble.A, y, alista.LAMBDA, max_steps=5).x, x), abs=0.01
+    )
+    assert abs(row["iterate_db"] - row["test_db"]) > 0.1
+
+
+# Trainings
+
+
+def test_networks_are_those_of_the_authors():
+    A = pursuit.ensembles.bernoulli_gaussian(n=60, m=30, k=5).A
+    build = partial(alista.built, A=A, selection=nets.Counts(5))
+    shapes = {
+        "ALISTA": 2 * 4, "ALISTA_AT": 2 * 4, "AGLISTA": 5 * 4 + 1, "LAMP": 5 * 4,
+        "NA_ALISTA_U_16": None, "NA_ALISTA_R_16": None, "NA_ALISTA_UR_16": None,
+    }  # fmt: skip
+    for model, count in shapes.items():
+        net = build({"model": model, "layers": 4, "seed": 0})
+        if count is not None:
+            assert sum(p.numel() for p in net.parameters()) == count
+        if model != "LAMP" and count is not None:
+            assert net.gamma.tolist() == net.theta.tolist() == [0.5] * 4
+        if model != "LAMP":
+            assert net.shrink == nets.Counts(5).layers(4, 60)
+    assert build({"model": "NA_ALISTA_U_16", "layers": 4, "seed": 0}).inputs == "u"
+    assert build({"model": "NA_ALISTA_UR_16", "layers": 4, "seed": 0}).cell.hidden_size == 16
+    same, other = (build({"model": "NA_ALISTA_UR_16", "layers": 4, "seed": s}).h0 for s in (0, 1))
+    assert torch.equal(build({"model": "NA_ALISTA_UR_16", "layers": 4, "seed": 0}).h0, same)
+    assert not torch.equal(same, other)
+
+
+def test_our_trainings_go_layer_by_layer_first():
+    numbers = alista.recipe("ours", "NA_ALISTA_UR_128", 1000, 16)
+    assert numbers["epochs"] == alista.RECIPES["ours"]["NA_ALISTA"]["epochs"] + 16
+    assert alista.fit_options(numbers)["layerwise"] == 1
+    net = alista.built(alista.trained_cell("ALISTA", size="ours", seed=0, n=300), torch.randn(250, 300),
+                       selection=pursuit.nets.Counts(50))  # fmt: skip
+    theta = net.theta.detach()
+    assert torch.allclose(theta[[0, -1]], torch.tensor([0.5, 0.05]))
+    assert torch.allclose(theta[1:] / theta[:-1], theta[1] / theta[0])
+
+
+def test_epochs_are_thinned_with_the_last_kept():
+    assert alista.thinned(list(range(7)), 3) == [1, 3, 6]
+    assert alista.thinned(list(range(2)), 3) == [0, 1]
+
+
+def test_a_diverging_training_is_a_row_without_results(small, tmp_path, monkeypatch):
+    def fails(*args, **kwargs):
+        raise pursuit.training.TrainingError("the loss is not finite at step 3: lower lr", epoch=1, step=3)
+
+    monkeypatch.setattr(alista, "fit", fails)
+    tables = alista.run(alista.trained_cell("ALISTA", size="quick", seed=0), tmp_path / "x")
+    assert tables["results"][0]["note"] == "the loss is not finite at step 3"
+    assert tables["results"][0].get("test_db") is None
+    assert_drawn(na_fig6.draw(tables, quick=True))
+
+
+def test_quick_figure_six_then_two_that_share_with_it(small, tmp_path, monkeypatch):
+    """Trained once; what began elsewhere goes on; a part is drawn as a part."""
+    trained = []
+    fit = alista.fit
+    monkeypatch.setattr(alista, "fit", lambda net, *args, **kwargs: trained.append(net) or fit(net, *args, **kwargs))
+
+    tables = reproduce("na-fig6", tmp_path / "na-fig6", quick=True, only="model=ALISTA,model=FISTA")
+    assert [row["model"] for row in tables["results"]] == ["FISTA"] * 15 + ["ALISTA"]
+    row = tables["results"][-1]
+    assert (row["epochs"], row["signals"], row["parameters"]) == (2, 2 * 2 * 8, 32)
+    assert all(math.isfinite(row[name]) for name in ("validation_db", "test_db", "published_db", "seconds"))
+    assert [row["epoch"] for row in tables["log"]] == [1, 2]
+    settings = json.loads((tmp_path / "na-fig6" / "settings.json").read_text())
+    assert (len(settings["cells"]), settings["cells_missing"], settings["quick"]) == (2, 3, True)
+    assert settings["seconds"] > 0
+    assert (tmp_path / "na-fig6" / "figure.png").stat().st_size > 1000
+
+    assert len(trained) == 1
+    tables = reproduce("na-fig6", tmp_path / "na-fig6", quick=True)
+    assert len(trained) == 3
+    assert sum(row["seed"] == 0 for row in tables["results"]) == 33
+    again = reproduce("na-fig3", tmp_path / "na-fig3", quick=True)
+    assert len(trained) == 3
+    assert again == tables
+
+    reproduce("na-fig4", tmp_path / "na-fig4", quick=True, only="model=NA_ALISTA_UR_128")
+    assert len(trained) == 3
+
+    # Figures 1 and 5 need the network itself: it is read from the training that Figure 6 has finished.
+    cell = next(cell for cell in planned("na-fig6", quick=True) if cell["model"] == "NA_ALISTA_UR_128")
+    (tmp_path / "na-fig1" / "cells").mkdir(parents=True)
+    net, _, tables = alista.network(cell, tmp_path / "na-fig1" / "cells")
+    theirs = next(row for row in again["results"] if row["model"] == "NA_ALISTA_UR_128")
+    assert tables["results"] == [theirs]  # with its seconds: nothing was left to do
+    assert torch.equal(net.h0, next(n.h0 for n in trained if hasattr(n, "h0")))
+
+
+def test_adopting_takes_no_file_of_other_experiments(tmp_path):
+    cell = {"model": "ISTA", "seed": 0}
+    for name in ("dgu-fig9", "na-fig6"):
+        (tmp_path / name / "cells").mkdir(parents=True)
+    path_of(cell, tmp_path / "dgu-fig9" / "cells").write_text("{}")
+    mine = path_of(cell, tmp_path / "na-fig3" / "cells")
+    mine.parent.mkdir(parents=True)
+    adopt_finished(mine, "na-*")
+    assert not mine.exists()
+    path_of(cell, tmp_path / "na-fig6" / "cells").write_text("{}")
+    adopt_finished(mine, None)
+    assert not mine.exists()
+    adopt_finished(mine, "na-*")
+    assert mine.exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("na-fig6", "--quick", "--full"), "choose one of them"),
+        (("na-fig6", "--quick", "--only", "model=OMP"), "--only model=OMP: no cell is so"),
+        (("dgu-fig1", "--published-protocol"), "leave --published-protocol out"),
+    ],
+)
+def test_the_command_refuses_what_there_is_not(arguments, message, tmp_path, capsys):
+    with pytest.raises(SystemExit) as exit_:
+        cli.main(["reproduce", *arguments, "-o", str(tmp_path / "out")])
+    assert exit_.value.code == 2
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_command_runs_a_part(small, tmp_path, capsys):
+    with pytest.raises(SystemExit) as exit_:
+        cli.main(["reproduce", "na-fig6", "--quick", "--only", "model=ALISTA", "-o", str(tmp_path / "out")])
+    assert exit_.value.code in (0, None)
+    assert "figure.png" in capsys.readouterr().out
+    assert {path.name for path in (tmp_path / "out").glob("*.*")} == {
+        "results.csv", "log.csv", "settings.json", "figure.png",
+    }  # fmt: skip
+
+
+# Looking into a network
+
+
+@pytest.fixture
+def looked(small, tmp_path):
+    """Tables of Figures 1 and 5 with small everything."""
+    return {
+        figure: [figure.run({**cell, "points": 40, "signals": 40}, tmp_path / str(i))
+                 for i, cell in enumerate(figure.cells(quick=True, seed=0))]
+        for figure in (na_fig1, na_fig5)
+    }  # fmt: skip
+
+
+def joined(parts):
+    return experiments._joined([{"tables": part} for part in parts], None)
+
+
+def test_norms_of_sparse_vectors_are_kept_and_of_dense_ones_are_not(looked):
+    tables = joined(looked[na_fig1])
+    r = {row["panel"]: row["pearson_r"] for row in tables["summary"]}
+    assert list(r) == list(na_fig1.PANELS)
+    assert r["15 non-zeros"] > 0.8 > 0.5 > r["1000 non-zeros"]
+    assert len(tables["points"]) == 4 * 40
+    assert_drawn(na_fig1.draw(tables, quick=True))
+    assert_drawn(na_fig1.draw(joined(looked[na_fig1][:1]), quick=True))
+
+
+def test_thresholds_and_errors_of_every_layer(looked):
+    tables = joined(looked[na_fig5])
+    layers = tables["layers"]
+    assert [row["layer"] for row in layers] == list(range(16))
+    for before, after in zip(layers[1:], layers, strict=False):
+        assert before["mean_error_before"] == after["mean_error_after"]
+    assert all(row["mean_ratio"] > 0 and 0 <= row["share_within_5"] <= 1 for row in layers)
+    assert tables["summary"][0]["guaranteed_sparsity"] >= 1
+    assert_drawn(na_fig5.draw(tables, quick=True))
+
+
+# Pictures of partial tables
+
+
+def test_pictures_of_what_is_there():
+    one = [row_of("ALISTA"), row_of("NA_ALISTA_UR_128"), row_of("LAMP", db=-38.0)]
+    assert_drawn(na_fig6.draw({"results": one}, quick=True))
+    more = [*one, row_of("ALISTA", n=500, layers=4), row_of("AGLISTA", snr=20), row_of("ISTA", layers=26, db=-5)]
+    assert_drawn(na_fig6.draw({"results": more}, quick=False))
+    figure = na_fig3.draw({"results": more}, quick=False)
+    assert_drawn(figure)
+    assert sum(ax.get_visible() for ax in figure.axes) == 2  # K = 26 has a solver only
+    sizes = [row_of("NA_ALISTA_UR_16"), row_of("NA_ALISTA_UR_128", n=2000, db=None)]
+    assert_drawn(na_fig4.draw({"results": sizes}, quick=True))
+    radio = [row_of("ISTA", n=256, snr=10, m=m, layers=k, db=-2.0) for m in (100, 50) for k in (1, 2)]
+    assert_drawn(na_communication.draw({"results": radio}, quick=False))
+
+
+def test_rows_are_in_order():
+    rows = [row_of("ALISTA", layers=k, n=n) for n in (1000, 500) for k in (16, 4)] + [row_of("ISTA", n=500)]
+    rows.sort(key=alista.sort_key)
+    assert [(row["n"], row["model"], row["layers"]) for row in rows] == [
+        (500, "ISTA", 16), (500, "ALISTA", 4), (500, "ALISTA", 16), (1000, "ALISTA", 4), (1000, "ALISTA", 16),
+    ]  # fmt: skip
+
+
+# Communication
+
+
+def test_channels_and_pilots():
+    ensemble = ofdm(seed=1)
+    assert (ensemble.A.adjoint(ensemble.A.forward(torch.eye(256, dtype=torch.complex64))).abs() <= 1 + 1e-5).all()
+    rows = ensemble.A.rows
+    assert len(rows.unique()) == 100
+    assert rows.min() >= 212
+    assert rows.max() < 812
+    assert not torch.equal(ofdm(seed=2).A.rows, rows)
+    y, x = ensemble.draw(20_000, torch.Generator().manual_seed(0))
+    assert x.abs().square().sum(-1).mean().item() == pytest.approx(1, abs=0.02)
+    assert (x != 0).sum(-1).double().mean().item() == pytest.approx(8, abs=0.1)
+    spread = x.abs().square().mean(0)
+    assert (spread[:32].sum() / spread[-32:].sum()).item() == pytest.approx(math.exp(5 * 7 / 8), rel=0.15)
+    noise = y - ensemble.A.forward(x)
+    assert 10 * (y.var(-1).mean() / noise.var(-1).mean()).log10().item() == pytest.approx(10.4, abs=0.1)
+    double = ofdm(dtype=torch.complex128, pilots=[212, 300, 300], n=64, k=2)
+    assert pursuit.adjoint_gap(double.A) < 1e-12
+    assert double.settings["pilots"] == [212, 300, 300]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"m": 700}, "m is 700; needed is 1 <= m <= 600"),
+        ({"band": (900, 800)}, "0 <= band"),
+        ({"n": 2000}, "n is 2000"),
+        ({"dtype": torch.float32}, "complex64 or complex128"),
+        ({"k": 300}, "k"),
+    ],
+)
+def test_channels_that_are_none(options, message):
+    with pytest.raises(ValueError, match=message):
+        ofdm(**options)
+
+
+def test_published_pilots_repeat():
+    count = {
+        m: na_communication.problem({"protocol": "published", "m": m, "seed": 0}).A.shape[0] for m in (100, 75, 50)
+    }
+    assert count == {100: 93, 75: 73, 50: 49}
+
+
+def test_networks_have_the_numbers_of_the_authors_in_our_units():
+    """One step in their units, with columns of norm c, is one step of ours on measurements 1 / c times theirs."""
+    ensemble = na_communication.problem({"protocol": "mended", "m": 50, "seed": 0})
+    c = math.sqrt(50 / 1024)
+    y, _ = ensemble.draw(5, torch.Generator().manual_seed(0))
+    theirs, A = c * y, c * ensemble.A.to_dense()
+    shrink = na_communication.SELECTION.layers(1, 256)[0]
+    expected = shrink(3 * theirs @ A.conj(), 0.02)
+    for model in ("ALISTA", "ALISTA_AT", "AGLISTA"):
+        net = na_communication.network({"model": model, "layers": 1, "seed": 0}, ensemble)
+        if model == "AGLISTA":
+            net.a.data.zero_()  # no overshoot
+        torch.testing.assert_close(net(y).detach(), expected, rtol=1e-4, atol=1e-5)
+    net = na_communication.network({"model": "NA_ALISTA_UR_16", "layers": 1, "seed": 0}, ensemble)
+    net.prepare(y)
+    layer = next(iter(net.trace(y)))
+    gamma, theta = layer.gamma / c**2, layer.theta  # in their units, 3 and 1 / 20 of the softplus
+    torch.testing.assert_close(layer.x, shrinkage.proximal(0 * layer.x, theirs @ A.conj(), gamma, theta, shrink))
+    net.scales = 1.0, 1.0
+    plain = next(iter(net.trace(y)))
+    torch.testing.assert_close(gamma, 3 * plain.gamma)
+    torch.testing.assert_close(theta, plain.theta / 20)
+
+
+def test_ista_meets_the_published_values_of_communication():
+    """With the authors' pilots; the penalty is fitted to one of the values."""
+    for m in (100, 50):
+        cell = {"model": "ISTA", "n": 256, "m": m, "layers": [1, 8, 24], "snr": 10, "protocol": "published", "seed": 0,
+                "signals": 2000}  # fmt: skip
+        rows = na_communication.run(cell, alista.Path())["results"]
+        assert all(abs(row["difference"]) < 0.1 for row in rows)
+
+
+def test_communication_in_its_smallest_form(small, tmp_path):
+    tables = reproduce("na-communication", tmp_path / "x", quick=True, published_protocol=True)
+    assert {row["model"] for row in tables["results"]} == set(alista.quick_models())
+    assert all(math.isfinite(row["test_db"]) for row in tables["results"])
+    trained = next(row for row in tables["results"] if row["model"] == "ALISTA")
+    assert (trained["signals"], trained["published_db"]) == (16, -12.039)  # signals drawn once
+
+
+def test_every_experiment_says_how_it_draws_parts():
+    for name in NAMES:
+        assert module(name).PARTIAL
+        assert module(name).__doc__
