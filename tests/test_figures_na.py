@@ -12,7 +12,7 @@ import pursuit
 from pursuit import cli, nets, shrinkage
 from pursuit import reproduce as experiments
 from pursuit.ensembles import ofdm
-from pursuit.figures import alista, na_communication, na_fig1, na_fig3, na_fig4, na_fig5, na_fig6
+from pursuit.figures import alista, na_communication, na_fig1, na_fig3, na_fig4, na_fig5, na_fig6, na_oracle
 from pursuit.metrics import nmse_db
 from pursuit.reproduce import adopt_finished, module, path_of, planned, reproduce, selected
 
@@ -434,3 +434,15 @@ def test_every_experiment_says_how_it_draws_parts():
     for name in NAMES:
         assert module(name).PARTIAL
         assert module(name).__doc__
+
+
+def test_none_beats_the_oracle(small, tmp_path):
+    cell = planned("na-oracle", quick=True)[0]
+    tables = na_oracle.run(cell | {"signals": 48}, tmp_path / "cells" / "x")
+    found = {row["method"]: row for row in tables["oracle"]}
+    assert list(found) == ["ALISTA", "AGLISTA", "NA_ALISTA_UR_128", "LAMP", "OMP", "AMP", "oracle"]
+    assert found["oracle"]["test_db"] == min(row["test_db"] for row in found.values())
+    assert found["oracle"]["test_db"] < -25
+    assert found["NA_ALISTA_UR_128"]["times_na_alista"] == 1
+    assert [found[name]["parameters"] for name in ("ALISTA", "LAMP", "OMP")] == [32, 80, 0]
+    assert_drawn(na_oracle.draw(tables, quick=True))

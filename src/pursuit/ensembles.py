@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from .operators import Dense, Operator, SubsampledFourier
-from .problems import Instance, check_sizes, on_random_support
+from .problems import Instance, check_sizes, gaussian_matrix, on_random_support
 
 
 @dataclass(frozen=True, eq=False)
@@ -210,12 +210,10 @@ def bernoulli_gaussian(
     >>> bernoulli_gaussian(n=20, m=10, k=2).A
     Dense(shape=(10, 20), dtype=torch.float32)
     """
-    if dtype not in (torch.float32, torch.float64):
-        raise ValueError(f"dtype is {dtype}; this matrix is real: use float32 or float64.")
+    _check_real(dtype)
     check_sizes(n=n, m=m, k=k, signals=1)
     rng = torch.Generator().manual_seed(seed)
-    matrix = torch.randn(m, n, dtype=torch.float64, generator=rng, device=rng.device)
-    matrix = matrix / torch.linalg.vector_norm(matrix, dim=0)
+    matrix = gaussian_matrix(m, n, rng)
     settings = {"n": n, "m": m, "k": k, "snr": snr, "seed": seed}
     return BernoulliGaussian("bernoulli-gaussian", Dense(matrix.to(device, dtype)), k, True, snr, settings)
 
@@ -417,14 +415,17 @@ def gaussian_levels(
     >>> int(ensemble.admissible.sum())
     4
     """
-    if dtype not in (torch.float32, torch.float64):
-        raise ValueError(f"dtype is {dtype}; this matrix is real: use float32 or float64.")
+    _check_real(dtype)
     _check_levels(n, m, k, admissible)
     rng = torch.Generator().manual_seed(seed)
-    matrix = torch.randn(m, n, dtype=torch.float64, generator=rng, device=rng.device)
-    matrix = matrix / torch.linalg.vector_norm(matrix, dim=0)
+    matrix = gaussian_matrix(m, n, rng)
     settings = {"n": n, "m": m, "k": k, "admissible": admissible, "noise": noise, "seed": seed}
     return _levels("gaussian-levels", matrix.to(device, dtype), settings, rng, real=True)
+
+
+def _check_real(dtype: torch.dtype) -> None:
+    if dtype not in (torch.float32, torch.float64):
+        raise ValueError(f"dtype is {dtype}; this matrix is real: use float32 or float64.")
 
 
 def _check_levels(n: int, m: int, k: int, admissible: int) -> None:

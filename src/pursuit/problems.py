@@ -70,8 +70,7 @@ def gaussian(
     """
     check_sizes(n=n, m=m, k=k, signals=signals)
     rng = torch.Generator().manual_seed(seed)
-    matrix = torch.randn(m, n, dtype=torch.float64, generator=rng, device=rng.device)
-    A = Dense(matrix / torch.linalg.vector_norm(matrix, dim=0))
+    A = Dense(gaussian_matrix(m, n, rng))
     x = on_random_support(torch.randn(signals, k, dtype=torch.float64, generator=rng, device=rng.device), n, rng)
     settings = {"n": n, "m": m, "k": k, "signals": signals, "snr_db": snr, "seed": seed}
     return Instance("gaussian", A, with_noise(A.forward(x), snr, rng), k, x, settings)
@@ -131,6 +130,12 @@ def deconvolution(
     settings = {"n": n, "k": k, "sigma": sigma, "boundary": "circular", "signals": signals, "snr_db": snr, "seed": seed}
     labels = ("sample", "amplitude")
     return Instance("deconvolution", A, with_noise(A.forward(x), snr, rng), k, x, settings, labels=labels)
+
+
+def gaussian_matrix(m: int, n: int, rng: torch.Generator) -> Tensor:
+    """Gaussian entries, columns of norm 1; in double precision."""
+    matrix = torch.randn(m, n, dtype=torch.float64, generator=rng, device=rng.device)
+    return matrix / torch.linalg.vector_norm(matrix, dim=0)
 
 
 def check_sizes(*, n: int, m: int, k: int, signals: int) -> None:

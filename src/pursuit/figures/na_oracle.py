@@ -28,7 +28,7 @@ from ..reproduce import Row, Tables
 from ..selection import Hard
 from ..solvers.omp import omp
 from . import alista
-from .alista import PARTIAL, SHARED, SNR, K, M, N, S
+from .alista import PARTIAL, SHARED, SNR, K, N, S
 from .comparison import BLACK, ORANGE
 
 if TYPE_CHECKING:
@@ -104,8 +104,9 @@ def _omp(ensemble: BernoulliGaussian) -> Recover:
     share = 10 ** (-SNR / 20)
 
     def recover(y: Tensor, x: Tensor) -> Tensor:
-        tol = share * y.std(-1) * M**0.5 / torch.linalg.vector_norm(y, dim=-1)
-        answer: Tensor = omp(ensemble.A, y, MOST, tol=tol).x
+        norm = torch.linalg.vector_norm(y, dim=-1)
+        tol = share * y.std(-1) * y.shape[-1] ** 0.5 / torch.where(norm > 0, norm, 1)
+        answer: Tensor = omp(ensemble.A, y, min(MOST, y.shape[-1]), tol=tol).x
         return answer
 
     return recover
