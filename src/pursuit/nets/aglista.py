@@ -19,8 +19,7 @@ class AGLISTA(nn.Module):
     taken, and an overshoot `o = 1 + a_k / (|z - x| + 0.01)` goes beyond the step's end z:
 
     `z = eta(x + gamma_k W^H (y - A (kappa x)), theta_k)`, then `x = o z + (1 - o) x`, from x = 0, with support
-    selection; `t` is `theta_k`, in the first layer a value of its own. The published one-layer results depend on it:
-    x = 0 there, and gain and `t` have no effect.
+    selection; `t` is `theta_k`, in the first layer a value of its own. That one has no effect, nor has the gain: x = 0.
 
     Parameters
     ----------
@@ -68,7 +67,7 @@ class AGLISTA(nn.Module):
         *,
         layers: int = 16,
         sparsity: int | None = None,
-        selection: Selecting | None = Percent(),  # noqa: B008
+        selection: Selecting | None = Percent(),
         W: Any = None,
         gamma: Start = 0.5,
         theta: Start = 0.5,

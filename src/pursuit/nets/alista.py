@@ -62,7 +62,7 @@ class ALISTA(nn.Module):
         *,
         layers: int = 16,
         sparsity: int | None = None,
-        selection: Selecting | None = Percent(),  # noqa: B008
+        selection: Selecting | None = Percent(),
         W: Any = None,
         gamma: Start = 1.0,
         theta: Start | None = None,

@@ -63,7 +63,7 @@ class ALISTAAT(nn.Module):
         *,
         layers: int = 16,
         sparsity: int | None = None,
-        selection: Selecting | None = Percent(),  # noqa: B008
+        selection: Selecting | None = Percent(),
         epsilon: float = 0.1,
         W: Any = None,
         gamma: Start = 0.5,

@@ -90,7 +90,7 @@ class GLISTA(nn.Module):
         gain_start: float = 0.01,
         overshoot_start: float = 0.01,
         sparsity: int | None = None,
-        selection: Selecting | None = Percent(),  # noqa: B008
+        selection: Selecting | None = Percent(),
         seed: int = 0,
         signals: str = "complex",
     ):

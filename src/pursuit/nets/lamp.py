@@ -25,7 +25,7 @@ class LAMP(nn.Module):
     `r = y - A x + b_k (n / m) <slope> r`, from x = 0. Step size and threshold follow each signal through its own tau.
 
     Untrained it is Bernoulli-Gaussian AMP; training moves five numbers per layer. For matrices far from random (say,
-    neighbouring columns alike) AMP diverges: use NA-ALISTA there.
+    neighbouring columns alike) its theory fails and AMP can diverge: try NA-ALISTA there.
 
     The few signals that are not found after the last layer, by their residual, are polished: tried again, for longer,
     with priors of more non-zeros and less noise, and the answer of least residual is kept. That is for recovery alone:

@@ -88,7 +88,7 @@ def LISTACPSS(
     layers: int = 16,
     tied: bool = True,
     sparsity: int | None = None,
-    selection: Selecting | None = Percent(),  # noqa: B008
+    selection: Selecting | None = Percent(),
     signals: str = "complex",
 ) -> LISTACP:
     """LISTA-CP with support selection, as its authors do it by default: a `LISTACP` whose largest entries pass.

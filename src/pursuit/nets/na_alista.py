@@ -116,7 +116,7 @@ class NAALISTA(nn.Module):
         *,
         layers: int = 16,
         sparsity: int | None = None,
-        selection: Selecting | None = Percent(),  # noqa: B008
+        selection: Selecting | None = Percent(),
         hidden: int = 128,
         inputs: str = "ru",
         faithful_paper: bool = False,

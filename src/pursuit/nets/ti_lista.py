@@ -60,7 +60,7 @@ class TiLISTA(nn.Module):
         *,
         layers: int = 16,
         sparsity: int | None = None,
-        selection: Selecting | None = Percent(),  # noqa: B008
+        selection: Selecting | None = Percent(),
         signals: str = "complex",
     ):
         super().__init__()
