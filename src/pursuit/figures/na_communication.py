@@ -131,9 +131,6 @@ def draw(tables: Tables, quick: bool) -> Figure:
         alista.curves(ax, mine, "layers", LAYERS, alista.published_over_layers(N, SNR, m))
         alista.finish(ax, f"M = {m} pilots, N = {N}, {SNR} dB", "layers K")
     if alone:
-        depths = {row["layers"] for row in rows if row["model"] not in alista.CLASSICAL}
-        depth = DEPTH if DEPTH in depths or not depths else min(depths)
-        alista.bars(axes[0, 1], [row for row in rows if row["layers"] == depth])
-        alista.finish(axes[0, 1], f"the same at K = {depth}: filled ours, dashed published", "NMSE (dB)", "")
+        alista.bars_at(axes[0, 1], rows, DEPTH)
     alista.explain(figure, rows, theirs="published, indicative only")
     return figure

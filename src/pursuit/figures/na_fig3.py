@@ -38,7 +38,8 @@ def cells(quick: bool, seed: int, full: bool = False) -> list[Row]:
 
 def draw(tables: Tables, quick: bool) -> Figure:
     """A panel per depth and noise level; beside a single one, its bars at the paper's number of unknowns."""
-    rows = [row for row in tables["results"] if row["layers"] in DEPTHS]
+    wanted = (alista.QUICK_LAYERS,) if quick else DEPTHS
+    rows = [row for row in tables["results"] if row["layers"] in wanted]
     rows = [row for row in rows if _trained(rows, row["layers"], row["snr"])] or rows
     panels = sorted({(row["layers"], -row["snr"]) for row in rows})
     depths, snrs = sorted({k for k, _ in panels}), sorted({low for _, low in panels})
