@@ -334,7 +334,7 @@ def test_pictures_of_what_is_there():
     sizes = [row_of("NA_ALISTA_UR_16"), row_of("NA_ALISTA_UR_128", n=2000, db=None)]
     assert_drawn(na_fig4.draw({"results": sizes}, quick=True))
     radio = [row_of("ISTA", n=256, snr=10, m=m, layers=k, db=-2.0) for m in (100, 50) for k in (1, 2)]
-    assert_drawn(na_communication.draw({"results": radio}, quick=False))
+    assert_drawn(na_communication.draw({"results": radio, "oracle": [{"m": 50, "test_db": -17.0}]}, quick=False))
 
 
 def test_rows_are_in_order():
@@ -429,6 +429,7 @@ def test_communication_in_its_smallest_form(small, tmp_path):
     assert all(math.isfinite(row["test_db"]) for row in tables["results"])
     trained = next(row for row in tables["results"] if row["model"] == "ALISTA")
     assert (trained["signals"], trained["published_db"]) == (16, -12.039)  # signals drawn once
+    assert tables["oracle"][0]["test_db"] < -18  # dB; the published -12 and less are no better
 
 
 def test_every_experiment_says_how_it_draws_parts():
