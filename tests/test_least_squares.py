@@ -6,7 +6,7 @@ import torch
 
 import pursuit
 from pursuit import config
-from pursuit.least_squares import QR, Memory, factor, fit, solve
+from pursuit.least_squares import QR, factor, fit, solve
 from pursuit.selection import Atoms
 
 DTYPES = (torch.float32, torch.float64, torch.complex64, torch.complex128)
@@ -330,74 +330,3 @@ def test_gradients_of_appended_columns_are_finite(make, dtype):
     (qr.solve().abs().sum() + r.abs().sum()).backward()
     assert B.grad.isfinite().all()
     assert y.grad.isfinite().all()
-
-
-# Remembered supports.
-
-
-class Counting(pursuit.Dense):
-    """A matrix that keeps the supports whose columns it was asked for, also those of its parts."""
-
-    def __init__(self, matrix, asked=None):
-        super().__init__(matrix)
-        self.asked = [] if asked is None else asked
-
-    def columns(self, index):
-        self.asked += index.reshape(-1, index.shape[-1]).tolist()
-        return super().columns(index)
-
-    def items(self, keep):
-        return Counting(super().items(keep).matrix, self.asked)
-
-
-def sequence(*batch, length=12, k=3):
-    """Supports by column number, a few of them again and again, another sequence for each item."""
-    rng = np.random.default_rng(0)
-    few = [sorted(rng.choice(N, k, replace=False)) for _ in range(5)] + [[-1, *sorted(rng.choice(N, k - 1, False))]]
-    return torch.tensor(np.array(few))[torch.from_numpy(rng.integers(6, size=(length, *batch)))]
-
-
-@pytest.mark.parametrize("slots", [1, 2, 8])
-@pytest.mark.parametrize("own", [True, False], ids=["own-matrix", "shared-matrix"])
-@two_dtypes
-@every_batch
-def test_memory_gives_what_fit_gives(slots, own, dtype, batch):
-    A, y = pursuit.Dense(matrix(dtype, *(batch if own else ()))), randn(dtype, *batch, M, seed=1)
-    memory = Memory.empty(y, 3, slots)
-    for support in sequence(*batch):
-        atoms = Atoms(support, N)
-        memory, z = memory.fit(A, y, atoms)
-        close(z, fit(A, y, atoms).z)
-
-
-@pytest.mark.parametrize("own", [True, False], ids=["own-matrix", "shared-matrix"])
-@every_batch
-def test_memory_fits_each_support_once(own, batch):
-    A, y = Counting(matrix(torch.float64, *(batch if own else ()))), randn(torch.float64, *batch, M, seed=1)
-    memory, supports = Memory.empty(y, 3, 8), sequence(*batch)
-    for support in supports:
-        memory, _ = memory.fit(A, y, Atoms(support, N))
-    different = supports.reshape(len(supports), -1, 3).transpose(0, 1)
-    assert len(A.asked) == sum(len(item.unique(dim=0)) for item in different)
-
-
-def test_memory_forgets_the_oldest_support():
-    A, y = Counting(matrix(torch.float64)), randn(torch.float64, M, seed=1)
-    memory = Memory.empty(y, 2, 2)
-    first, second, third = ([0, 3], [4, 5], [6, 7])
-    for support in (first, second, second, third, second, first, first):
-        memory, _ = memory.fit(A, y, Atoms(torch.tensor(support), N))
-    assert A.asked == [first, second, third, first]
-
-
-@double_dtype
-def test_gradcheck_of_memory(dtype):
-    A, y = randn(dtype, M, N).requires_grad_(), randn(dtype, 2, M, seed=1).requires_grad_()
-
-    def last(A, y):
-        memory = Memory.empty(y, 3, 2)
-        for support in ([[0, 1, 2], [3, 4, 5]], [[0, 1, 2], [6, 7, 8]]):
-            memory, z = memory.fit(pursuit.Dense(A), y, Atoms(torch.tensor(support), N))
-        return z
-
-    assert torch.autograd.gradcheck(last, (A, y), fast_mode=True)

@@ -35,10 +35,11 @@ from helpers import (
     unit,
     unnormalised,
 )
-from pursuit import Status
+from pursuit import Status, compiled
 from pursuit.selection import Atoms
 from pursuit.solvers.els import swap_gains
 
+PRECISIONS = (torch.float32, torch.float64, torch.complex64, torch.complex128)
 FIELDS = [pytest.param(REAL, id="real"), pytest.param(COMPLEX, id="complex")]
 EPS = torch.finfo(REAL).eps
 
@@ -326,7 +327,7 @@ def explored(A, y, k, **options):
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sea, "step", spy)
-        pursuit.sea(A, y, k, **options)
+        pursuit.sea(A, y, k, on_step=seen.count, **options)  # watched, it goes step by step
     return seen
 
 
@@ -375,6 +376,62 @@ def test_any_solvers_result_is_a_warm_start(start, name):
     if name in ("sea", "ompr", "els"):  # these fit the start's support first, and keep the best
         fitted = torch.stack([refit(a, b, x) for a, b, x in zip(A, y, largest(warm.x, 4), strict=True)])
         assert (sol.residual_norm <= residual(A, y, fitted) * (1 + 1e-12)).all()
+
+
+def both_ways(*arguments, **options):
+    """What the kernel finds, and what the steps find."""
+    return pursuit.sea(*arguments, **options), pursuit.sea(*arguments, on_step=lambda step: None, **options)
+
+
+@pytest.mark.parametrize("own", [True, False], ids=["own-matrices", "shared-matrix"])
+@pytest.mark.parametrize("dtype", PRECISIONS)
+def test_seas_kernel_does_what_its_steps_do(dtype, own):
+    A, _, y = many(dtype, count=12, m=20, n=50, k=4, noise=0.05)
+    if not own:
+        A = 3 * A[0]
+    rng = torch.Generator().manual_seed(5)
+    weights, k = torch.rand(12, 50, generator=rng, dtype=A.real.dtype), torch.arange(12) % 5 + 1
+    weights[:, :3] = 0
+    tol = torch.linspace(0, 0.3, 12, dtype=A.real.dtype)
+    for options in ({}, {"weights": weights, "tol": tol}, {"x0": y @ A if not own else None, "eta": 0.3}):
+        quick, slow = both_ways(A, y, k, max_steps=torch.arange(12) * 15, **options)
+        assert_close(quick.x, slow.x)
+        assert_close(quick.residual_norm, slow.residual_norm)
+        assert (quick.support.sort().values == slow.support.sort().values).all()
+        assert quick.steps.tolist() == slow.steps.tolist()
+        assert quick.status.tolist() == slow.status.tolist()
+
+
+def test_seas_kernel_in_many_parts(monkeypatch):
+    """The batch in parts of one signal, and the matrix as an operator."""
+    A, _, y = many(REAL, count=6, m=16, n=32, k=4, noise=0.1)
+    want = pursuit.sea(A, y, 4, max_steps=50)
+    monkeypatch.setattr(compiled, "ENTRIES", 32 * 32)
+    assert_close(pursuit.sea(A, y, 4, max_steps=50).x, want.x)
+    single = [pursuit.sea(a, b, 4, max_steps=50).x for a, b in zip(A, y, strict=True)]
+    assert_close(torch.stack(single), want.x)
+    kernel = normal(3, 9)
+    C = pursuit.Convolution(kernel, 40)
+    y = normal(4, 2, 3, 40)
+    for A in (C, C.to_dense()):
+        quick, slow = both_ways(A, y, 5, max_steps=40)
+        assert_close(quick.x, slow.x)
+
+
+def test_seas_kernel_where_atoms_are_nearly_or_wholly_alike():
+    """Then the Gram matrix does not do, and the kernel orthogonalises."""
+    wide = torch.exp(-(torch.arange(-20, 21, dtype=REAL).square()) / 2 / 5**2)
+    A = pursuit.Convolution(wide, 80).to_dense()
+    A = torch.cat([A, A[:, :20], torch.zeros(80, 4, dtype=REAL)], dim=1)
+    x = torch.zeros(5, 104, dtype=REAL)
+    x[:, [10, 13, 30, 50, 52, 54]] = normal(1, 5, 6)
+    y = x @ A.mT
+    quick, slow = both_ways(A, y, 6, max_steps=150)
+    assert (quick.residual_norm <= 1.001 * slow.residual_norm + 1e-9).all()
+    assert (slow.residual_norm <= 1.001 * quick.residual_norm + 1e-9).all()
+    assert quick.x.isfinite().all()
+    twice = pursuit.sea(torch.cat([torch.eye(3)] * 2, dim=1), torch.tensor([1.0, 2.0, 3.0]), 3, max_steps=30)
+    assert_close(twice.x[:3] + twice.x[3:], torch.tensor([1.0, 2.0, 3.0]))
 
 
 def test_sea_stops_at_a_zero_residual():

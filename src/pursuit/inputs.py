@@ -131,8 +131,12 @@ class Problem:
         on_step: Hook | None,
         at_budget: Status = Status.MAX_STEPS,
         answer: Callable[[Any], tuple[Tensor, Atoms]] = lambda state: (state.x, state.atoms),
+        taken: Tensor | None = None,
     ) -> Solution:
-        """Run a solver's step from its start and give back what `answer` reads off the last state."""
+        """Run a solver's step from its start and give back what `answer` reads off the last state.
+
+        `taken` are the steps that a kernel has taken to come to this start.
+        """
 
         def watch(step: int, state: S, status: Tensor) -> None:
             if on_step is not None:
@@ -140,8 +144,9 @@ class Problem:
                 on_step(Iterate(step, *map(self._out, values)))
 
         state, steps, status = loop.run(
-            step, stop, start, target=self.target, max_steps=self.max_steps, at_budget=at_budget, watch=watch
-        )
+            step, stop, start, target=self.target, max_steps=self.max_steps, at_budget=at_budget, watch=watch,
+            taken=taken,
+        )  # fmt: skip
         x, atoms = answer(state)
         support = compact(atoms.supporting(x).indices)
         return Solution(*map(self._out, (self.scale * x, support, _norm(state), steps, status)))

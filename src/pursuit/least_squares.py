@@ -10,7 +10,7 @@ from torch import Tensor
 from . import kernels
 from .kernels import flat, unflat
 from .operators import Operator
-from .selection import Atoms, present_first
+from .selection import present_first
 
 
 class QR(NamedTuple):
@@ -151,46 +151,6 @@ def fit(A: Operator, y: Tensor, atoms: Any) -> Fit:
     z = solve(B, y, found.sum(-1).clamp(max=A.shape[0]))
     r = y - (B @ z.unsqueeze(-1)).squeeze(-1)
     return Fit(z.new_zeros(found.shape).scatter(-1, order, z), r)
-
-
-class Memory(NamedTuple):
-    """The last few supports of every item and their coefficients, so that a support seen again is not solved again.
-
-    Attributes
-    ----------
-    indices : Tensor (*batch, slots, k) int64
-        Sorted supports; -2 where a slot is empty.
-    z : Tensor (*batch, slots, k)
-    next : Tensor (*batch,) int64
-        The slot to overwrite.
-    """
-
-    indices: Tensor
-    z: Tensor
-    next: Tensor
-
-    @classmethod
-    def empty(cls, y: Tensor, k: int, slots: int) -> Self:
-        """Nothing remembered."""
-        none = torch.full((*y.shape[:-1], slots, k), -2, device=y.device)
-        return cls(none, y.new_zeros(none.shape), none.new_zeros(y.shape[:-1]))
-
-    def fit(self, A: Operator, y: Tensor, atoms: Atoms) -> tuple[Self, Tensor]:
-        """Coefficients `(*batch, k)` on the chosen atoms (sorted by column number), and the memory with them in it."""
-        match = (self.indices == atoms.indices.unsqueeze(-2)).all(-1)
-        known = match.any(-1)
-        z = (self.z * match.unsqueeze(-1)).sum(-2)
-        new = ~known
-        fresh = fit(A.items(new), y[new], atoms._replace(indices=atoms.indices[new])).z
-        z = z.masked_scatter(new.unsqueeze(-1), fresh)
-        slots = self.indices.shape[-2]
-        here = (torch.arange(slots, device=y.device) == self.next.unsqueeze(-1)) & new.unsqueeze(-1)
-        memory = self._replace(
-            indices=torch.where(here.unsqueeze(-1), atoms.indices.unsqueeze(-2), self.indices),
-            z=torch.where(here.unsqueeze(-1), z.unsqueeze(-2), self.z),
-            next=(self.next + new) % slots,
-        )
-        return memory, z
 
 
 def solve(B: Tensor, y: Tensor, count: Tensor | None = None) -> Tensor:

@@ -40,6 +40,7 @@ def run(
     max_steps: Tensor,
     at_budget: Status = Status.MAX_STEPS,
     watch: Callable[[int, S, Tensor], None] | None = None,
+    taken: Tensor | None = None,
 ) -> Run[S]:
     """Repeat `step` from `state`, each item of the batch until it stops.
 
@@ -56,10 +57,12 @@ def run(
         What reaching `max_steps` means.
     watch : callable, optional
         Called with the step's number, the state and the status after every step.
+    taken : Tensor (*batch,) int64, optional
+        Steps that a kernel has taken to come to `state`; none by default.
     """
     status = torch.where(_norm(state.r) <= target, Status.TOLERANCE, Status.RUNNING)
-    steps = torch.zeros_like(status)
-    status = torch.where(_running(status) & (max_steps <= 0), at_budget, status)
+    steps = torch.zeros_like(status) if taken is None else taken
+    status = torch.where(_running(status) & (max_steps <= steps), at_budget, status)
     count = 0
     while True:
         running = _running(status)

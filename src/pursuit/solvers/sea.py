@@ -8,40 +8,33 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from .. import loop
-from ..inputs import Hook, problem
-from ..least_squares import Memory
+from .. import compiled, loop
+from ..inputs import Hook, Problem, problem
+from ..least_squares import fit
 from ..operators import Operator
 from ..selection import Atoms, Choice, Hard
 from ..solution import Solution, Status
 
-# Supports per signal whose fits are kept: between none and two in five steps come back to one of the last 16, depending
-# on the problem (results/sea_memory.csv, by benchmarks/sea_memory.py).
-REMEMBERED = 16
-
 
 class State(NamedTuple):
-    """The exploration variable `X`, the best solution seen (`x, r, atoms`) and the fits remembered."""
+    """The exploration variable `X`, and the best solution seen (`x, r, atoms`)."""
 
     X: Tensor
     x: Tensor
     r: Tensor
     atoms: Atoms
-    memory: Memory
 
 
 def init(y: Tensor, X: Tensor, most: int) -> State:
     """X^0, and nothing seen yet."""
     none = torch.full((*y.shape[:-1], most), -1, device=y.device)
-    return State(X, torch.zeros_like(X), y, Atoms(none, X.shape[-1]), Memory.empty(y, most, REMEMBERED))
+    return State(X, torch.zeros_like(X), y, Atoms(none, X.shape[-1]))
 
 
 def step(A: Operator, y: Tensor, s: State, *, eta: Tensor, choice: Choice) -> State:
     """Look at the support that X points to, then let the residual move X."""
-    ranked = choice.best(s.X)  # S^t = the k largest |X^t|, ties to the lowest index
-    S = ranked.sorted()
-    memory, z = s.memory.fit(A, y, S)
-    x = S.embed(z)  # x^t = LS(S^t)
+    S = choice.best(s.X)  # S^t = the k largest |X^t|, ties to the lowest index
+    x = S.embed(fit(A, y, S).z)  # x^t = LS(S^t)
     r = A.residual(y, x)
     # The gradient vanishes on S^t; without the exact zero its rounding error would move X there.
     g = torch.where(S.mask(), 0, A.adjoint(r))
@@ -51,9 +44,16 @@ def step(A: Operator, y: Tensor, s: State, *, eta: Tensor, choice: Choice) -> St
         X=X,
         x=torch.where(better, x, s.x),
         r=torch.where(better, r, s.r),
-        atoms=loop.choose(better.squeeze(-1), ranked, s.atoms),
-        memory=memory,
+        atoms=loop.choose(better.squeeze(-1), S, s.atoms),
     )
+
+
+def leap(p: Problem, s: State, eta: Tensor) -> tuple[State, Tensor]:
+    """All steps at once by the kernel, from a state that has seen nothing; and how many they were."""
+    X, indices, steps = compiled.explore(p, s.X, eta)
+    atoms = Atoms(indices, X.shape[-1])
+    x = atoms.embed(fit(p.A, p.y, atoms).z)
+    return State(X, x, p.A.residual(p.y, x), atoms), steps
 
 
 def sea(
@@ -113,10 +113,14 @@ def sea(
     tensor([0., 4., 0.])
     """
     p = problem(A, y, k, tol=tol, max_steps=max_steps, weights=weights)
+    start, taken, eta = init(p.y, p.start(x0), p.most), None, p.step_size(eta, 1.8)
+    if on_step is None and compiled.fits(p):
+        start, taken = leap(p, start, eta)
     return p.recover(
-        partial(step, p.A, p.y, eta=p.step_size(eta, 1.8), choice=p.choice(Hard())),
+        partial(step, p.A, p.y, eta=eta, choice=p.choice(Hard())),
         loop.never,
-        init(p.y, p.start(x0), p.most),
+        start,
         on_step=on_step,
         at_budget=Status.EXPLORED,
+        taken=taken,
     )

@@ -1,0 +1,234 @@
+"""The Support Exploration Algorithm on the CPU, by Numba: all steps of one signal after another.
+
+Everything but the residual is done with the Gram matrix. `A_S^H A_S = L L^H` is factored atom by atom, those longest in
+the support first; from step to step the rows of L before the first atom that left are kept, the others are made anew.
+`A^H r = A^H y - A^H A_S z` takes a row of the Gram matrix per atom. The residual itself is only formed where it may be
+the least so far. Squaring the condition number leaves half of the digits; where a pivot says that these do not do, the
+columns themselves are orthogonalised, twice, which costs ten times as much and is rare.
+
+Atoms are rows: `At (1 or batch, n, m)`. `GT (1 or batch, n, n)` is the Gram matrix transposed, `GT[i, j] = a_j^H a_i`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .append_cpu import energy, inner
+from .softsort_cpu import Array, jit
+
+PIVOT = 1e-8  # squared distance from the span of the others, of a unit column, below which the Gram matrix does not do
+
+
+@jit
+def before(s: Array, i: int, j: int) -> Any:
+    """Whether the score of i is larger than that of j, ties to the lowest index."""
+    return s[i] > s[j] or (s[i] == s[j] and i < j)
+
+
+@jit
+def merge(s: Array, rank: Array, inside: Array, count: int, k: int) -> int:
+    """Bring the chosen atoms, `rank[:count]` from the best, up to date; chosen entries have kept their scores."""
+    low = s[rank[k - 1]] if count == k else s.dtype.type(0)
+    for j in range(s.size):
+        if s[j] < low or inside[j]:
+            continue
+        if count < k:
+            count += 1
+        elif before(s, j, rank[k - 1]):
+            inside[rank[k - 1]] = False
+        else:
+            continue
+        at = count - 1
+        while at > 0 and before(s, j, rank[at - 1]):
+            rank[at] = rank[at - 1]
+            at -= 1
+        rank[at] = j
+        inside[j] = True
+    return count
+
+
+@jit
+def reorder(rank: Array, count: int, inside: Array, order: Array, size: int, fitted: Array) -> tuple[int, int]:
+    """The support in the order of its factorisation, `order`: those who stay, then those who come.
+
+    Returns how many of the first have kept their places, and how many there are.
+    """
+    kept = left = 0
+    for i in range(size):
+        j = order[i]
+        if inside[j]:
+            order[left] = j
+            left += 1
+        else:
+            fitted[j] = False
+        kept += left == i + 1
+    for i in range(count):
+        j = rank[i]
+        if not fitted[j]:
+            fitted[j] = True
+            order[left] = j
+            left += 1
+    return kept, left
+
+
+@jit
+def cholesky(G: Array, order: Array, kept: int, size: int, L: Array) -> bool:
+    """Factor `A_S^H A_S = L L^H` of the atoms `order[:size]`, of which the rows `L[:kept]` are there.
+
+    False where a pivot is too small.
+    """
+    for i in range(kept, size):
+        row, column = L[i], G[order[i]]
+        d = column[order[i]].real
+        for j in range(i):
+            c = np.conj(column[order[j]])
+            for e in range(j):
+                c -= np.conj(L[j, e]) * row[e]
+            row[j] = c / L[j, j]
+            d -= (np.conj(row[j]) * row[j]).real
+        if not d > PIVOT:
+            return False
+        row[i] = np.sqrt(d)
+    return True
+
+
+@jit
+def solve(L: Array, size: int, z: Array) -> Any:
+    """`z = (L L^H)^-1 z`, in place; of `z = A_S^H y` returns the energy `||L^-1 z||^2` that the fit takes out of y."""
+    taken = z[0].real * 0
+    for i in range(size):
+        for e in range(i):
+            z[i] -= L[i, e] * z[e]
+        z[i] /= L[i, i]
+        taken += (np.conj(z[i]) * z[i]).real
+    for i in range(size - 1, -1, -1):
+        z[i] /= L[i, i]
+        for e in range(i):
+            z[e] -= np.conj(L[i, e]) * z[i]
+    return taken
+
+
+@jit
+def subtract(A: Array, order: Array, size: int, z: Array, y: Array, r: Array) -> None:
+    """`r = y - A_S z`."""
+    for e in range(r.size):
+        r[e] = y[e]
+    for i in range(size):
+        atom, c = A[order[i]], z[i]
+        for e in range(r.size):
+            r[e] -= atom[e] * c
+
+
+@jit
+def refine(A: Array, order: Array, size: int, L: Array, y: Array, dz: Array, z: Array, r: Array) -> None:
+    """The fit `z` and its residual `r` once more, by the normal equations of the residual: to nearly all digits."""
+    for i in range(size):
+        dz[i] = inner(A[order[i]], r)
+    solve(L, size, dz)
+    for i in range(size):
+        z[i] += dz[i]
+    subtract(A, order, size, z, y, r)
+
+
+@jit
+def orthogonal(A: Array, y: Array, order: Array, size: int, tolerance: Any, Q: Array, R: Array, z: Array) -> Any:
+    """The fit by Gram-Schmidt, done twice, with the columns of R as rows; an atom that the others span gets zero.
+
+    Returns the energy that the fit takes out of y.
+    """
+    used = min(size, y.size)
+    for i in range(used):
+        q, v, a = Q[i], R[i], A[order[i]]
+        for e in range(q.size):
+            q[e] = a[e]
+        for j in range(i):
+            v[j] = 0
+        for _ in range(2 if i else 0):
+            for j in range(i):
+                c = inner(Q[j], q)
+                v[j] += c
+                for e in range(q.size):
+                    q[e] -= Q[j, e] * c
+        length = energy(q)
+        if length > tolerance * energy(a) and length > 0:
+            v[i] = np.sqrt(length)
+            for e in range(q.size):
+                q[e] /= v[i]
+        else:
+            for e in range(q.size):
+                q[e] = 0
+            for j in range(i):
+                v[j] = 0
+            v[i] = 1
+        z[i] = inner(q, y)
+    for i in range(used, size):
+        z[i] = 0
+    taken = energy(z[:used])
+    for i in range(used - 1, -1, -1):
+        z[i] /= R[i, i]
+        for e in range(i):
+            z[e] -= R[i, e] * z[i]
+    return taken
+
+
+@jit
+def explore(
+    At: Array, GT: Array, y: Array, back: Array, weights: Array, k: Array, eta: Array, target: Array, max_steps: Array,
+    tolerance: Any, X: Array, best: Array, norm: Array, steps: Array,
+) -> None:  # fmt: skip
+    """From the exploration variables `X (batch, n)`, which move, the supports of least residual.
+
+    `back (batch, n)` is `A^H y`; `weights (1 or batch, n)` multiply scores, and where they are zero nothing is chosen.
+    Out come `best (batch, most)`, best atom first, -1 at the end; `norm (batch,)` of its residual, which is that of y
+    at the start; and `steps (batch,)` taken until the norm was at most `target (batch,)`.
+    """
+    m, n, most = y.shape[1], X.shape[1], best.shape[1]
+    L, Q = np.empty((most, most), X.dtype), np.empty((min(m, most), m), X.dtype)
+    z, dz, g, r = np.empty(most, X.dtype), np.empty(most, X.dtype), np.empty(n, X.dtype), np.empty(m, X.dtype)
+    s, rank, order = np.empty(n, weights.dtype), np.empty(most, np.int64), np.empty(most, np.int64)
+    inside, fitted = np.empty(n, np.bool_), np.empty(n, np.bool_)
+    for b in range(y.shape[0]):
+        A, G = At[min(b, At.shape[0] - 1)], GT[min(b, GT.shape[0] - 1)]
+        w, x, whole = weights[min(b, weights.shape[0] - 1)], X[b], energy(y[b])
+        count = size = valid = 0
+        for j in range(n):
+            inside[j] = fitted[j] = False
+            s[j] = w[j] * abs(x[j]) if w[j] > 0 else -1
+        for t in range(max_steps[b]):
+            steps[b] = t + 1
+            count = merge(s, rank, inside, count, k[b])  # S^t = the k largest |X^t|
+            before_it = size
+            kept, size = reorder(rank, count, inside, order, size, fitted)
+            if t == 0 or kept < before_it or size > before_it:
+                factored = cholesky(G, order, min(kept, valid), size, L)
+                valid = size if factored else 0
+                if factored:  # x^t = LS(S^t)
+                    for i in range(size):
+                        z[i] = back[b, order[i]]
+                    taken = solve(L, size, z)
+                else:
+                    taken = orthogonal(A, y[b], order, size, tolerance, Q, L, z)
+                if whole - taken < norm[b] * norm[b] + 1e-6 * whole:
+                    subtract(A, order, size, z, y[b], r)
+                    if factored:
+                        refine(A, order, size, L, y[b], dz, z, r)
+                    length = np.sqrt(energy(r))
+                    if length < norm[b]:  # t_BEST: the first minimiser
+                        norm[b] = length
+                        for i in range(most):
+                            best[b, i] = rank[i] if i < count else -1
+                        if length <= target[b]:
+                            break
+                for j in range(n):
+                    g[j] = back[b, j]
+                for i in range(size):
+                    row, c = G[order[i]], z[i]
+                    for j in range(n):
+                        g[j] -= row[j] * c
+                for i in range(count):
+                    g[rank[i]] = 0  # the gradient vanishes on S^t
+            for j in range(n):
+                x[j] += eta[b] * g[j]  # X^{t+1} = X^t - eta A^H (A x^t - y)
+                s[j] = w[j] * abs(x[j]) if w[j] > 0 else s[j]
