@@ -378,9 +378,9 @@ def test_any_solvers_result_is_a_warm_start(start, name):
         assert (sol.residual_norm <= residual(A, y, fitted) * (1 + 1e-12)).all()
 
 
-def both_ways(*arguments, **options):
+def both_ways(*arguments, solver=pursuit.sea, **options):
     """What the kernel finds, and what the steps find."""
-    return pursuit.sea(*arguments, **options), pursuit.sea(*arguments, on_step=lambda step: None, **options)
+    return solver(*arguments, **options), solver(*arguments, on_step=lambda step: None, **options)
 
 
 @pytest.mark.parametrize("own", [True, False], ids=["own-matrices", "shared-matrix"])
@@ -445,6 +445,40 @@ def test_sea_stops_at_a_zero_residual():
 
 
 # ---- ELS -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("own", [True, False], ids=["own-matrices", "shared-matrix"])
+@pytest.mark.parametrize("dtype", PRECISIONS)
+def test_els_kernel_does_what_its_steps_do(dtype, own):
+    A, _, y = many(dtype, count=12, m=20, n=50, k=4, noise=0.05)
+    if not own:
+        A = 3 * A[0]
+    rng = torch.Generator().manual_seed(5)
+    weights, k = torch.rand(12, 50, generator=rng, dtype=A.real.dtype), torch.arange(12) % 5 + 1
+    weights[:, :3] = 0
+    start = torch.zeros_like(y[:, :1]).expand(-1, 50).clone()
+    start[:, 10:15] = 1
+    swaps = 0
+    for options in ({"x0": start}, {"x0": start, "weights": weights, "tol": 0.5}, {"max_steps": torch.arange(12) % 3}):
+        quick, slow = both_ways(A, y, k, solver=pursuit.els, **options)
+        assert_close(quick.x, slow.x)
+        assert quick.support.tolist() == slow.support.tolist()
+        assert quick.steps.tolist() == slow.steps.tolist()
+        assert quick.status.tolist() == slow.status.tolist()
+        swaps += int(quick.steps.sum())
+    assert swaps > 50
+
+
+def test_els_kernel_leaves_what_it_cannot_tell_to_the_steps():
+    """Copies of columns, zero columns, and a start whose atoms are alike."""
+    A = many(REAL, count=1, m=20, n=30, k=4, noise=0.05)[0][0]
+    A = torch.cat([A, A[:, :10], 1e-5 * A[:, 10:12] + A[:, :2], torch.zeros(20, 2, dtype=REAL)], dim=1)
+    start = torch.zeros(44, dtype=REAL)
+    start[[0, 30, 40, 5]] = 1
+    y = normal(7, 6, 20)
+    quick, slow = both_ways(A, y, 4, solver=pursuit.els, x0=start.expand(6, -1))
+    assert_close(quick.residual_norm, slow.residual_norm)
+    assert quick.steps.min() > 0
 
 
 @pytest.mark.parametrize("dtype", FIELDS)

@@ -16,42 +16,67 @@ from .least_squares import rank_tolerance
 if TYPE_CHECKING:
     from .inputs import Problem
 
-SEA = "sea_cpu"
+SEA, ELS = "sea_cpu", "els_cpu"
 ENTRIES = 2**24  # of a matrix, or of the Gram matrices that a thread has in memory at a time
 SHARES = 4  # parts of a batch per thread, since some are done sooner
 
 
 def fits(p: Problem) -> bool:
-    """Whether a kernel takes this problem: its matrix and its Gram matrix are of a size to be formed."""
+    """Whether kernels take this problem: its matrix and its Gram matrix are of a size to be formed."""
     m, n = p.A.shape
     return n * max(m, n) <= ENTRIES and p.y.numel() > 0 and kernels.wanted(SEA, p.y)
 
 
-@torch.no_grad()  # which support is the best is a constant; derivatives pass through the fit on it
 def explore(p: Problem, X: Tensor, eta: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """The Support Exploration Algorithm from `X (*batch, n)` with steps `eta (*batch, 1)`, in double precision.
+    """The Support Exploration Algorithm from `X (*batch, n)` with steps `eta (*batch, 1)`.
 
     Returns where X has come, the best supports `(*batch, k)` (best atom first, -1 at the end) and the steps taken.
     """
-    wide = torch.complex128 if p.y.is_complex() else torch.float64
-    y, A, moved = flat(p.y).to(wide), flat(p.A.to_dense(), 2).to(wide), flat(X).to(wide, copy=True)
-    best, steps = torch.full((len(y), p.most), -1), torch.zeros(len(y), dtype=torch.int64)
-    norm, target, weights = torch.linalg.vector_norm(y, dim=-1), flat(p.target, 0).double(), flat(p.weights).double()
+    moved = flat(X).to(_wide(X), copy=True)
+    items = len(moved)
+    best, steps = torch.full((items, p.most), -1), torch.zeros(items, dtype=torch.int64)
+    norm, target = torch.linalg.vector_norm(flat(p.y).to(_wide(X)), dim=-1), flat(p.target, 0).double()
     budget = torch.where(norm <= target, 0, flat(p.max_steps, 0))
-    tolerance = rank_tolerance(p.A.shape[0], p.y.dtype) ** 2
-    given = y, weights, flat(p.k, 0), flat(eta.squeeze(-1), 0).double(), target, budget
+    given = flat(p.k, 0), flat(eta.squeeze(-1), 0).double(), target, budget
+    _run(p, SEA, "explore", given, (_tolerance(p) ** 2,), (moved, best, norm, steps))
+    return moved.to(X.dtype).view(X.shape), best.view(*p.batch, p.most), steps.view(p.batch)
+
+
+def swap(p: Problem, support: Tensor, least_gain: float) -> tuple[Tensor, Tensor]:
+    """Exhaustive Local Search from the supports `(*batch, k)`, with -1 at the end; the better ones, and the swaps."""
+    better = flat(support).clone()
+    steps = torch.zeros(len(better), dtype=torch.int64)
+    given = flat(p.target, 0).double(), flat(p.max_steps, 0)
+    _run(p, ELS, "swap", given, (_tolerance(p), least_gain), (better, steps))
+    return better.view(support.shape), steps.view(p.batch)
+
+
+def _wide(v: Tensor) -> torch.dtype:
+    """Kernels work in double precision."""
+    return torch.complex128 if v.is_complex() else torch.float64
+
+
+def _tolerance(p: Problem) -> float:
+    return rank_tolerance(p.A.shape[0], p.y.dtype)
+
+
+@torch.no_grad()  # which support is the best is a constant; derivatives pass through the fit on it
+def _run(
+    p: Problem, file: str, kernel: str, given: tuple[Tensor, ...], numbers: tuple[float, ...], out: tuple[Tensor, ...]
+) -> None:
+    """Run a kernel, on parts of the batch in threads: the problem, what is `given` per item, numbers, and outputs."""
+    y, A, weights = flat(p.y).to(_wide(p.y)), flat(p.A.to_dense(), 2).to(_wide(p.y)), flat(p.weights).double()
     shared = _products(A) if len(A) == 1 else None
 
     def run(i: slice) -> None:
         atoms, gram = shared or _products(A[i])
-        y, *numbers = (v if len(v) == 1 else v[i] for v in given)
-        back = (atoms.conj() @ y.unsqueeze(-1)).squeeze(-1)
-        kernels.run(SEA, "explore", atoms, gram, y, back, *numbers, tolerance, moved[i], best[i], norm[i], steps[i])
+        back = (atoms.conj() @ y[i].unsqueeze(-1)).squeeze(-1)
+        w = weights if len(weights) == 1 else weights[i]
+        kernels.run(file, kernel, atoms, gram, y[i], back, w, *(v[i] for v in given), *numbers, *(v[i] for v in out))
 
     most = len(y) if shared else max(1, ENTRIES // (A.shape[-1] * max(A.shape[-2:])))
     with ThreadPoolExecutor(torch.get_num_threads()) as threads:
         list(threads.map(run, _parts(len(y), most)))
-    return moved.to(X.dtype).view(X.shape), best.view(*p.batch, p.most), steps.view(p.batch)
 
 
 def _products(A: Tensor) -> tuple[Tensor, Tensor]:

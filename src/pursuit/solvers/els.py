@@ -8,10 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..inputs import Hook, problem
+from .. import compiled
+from ..inputs import Hook, Problem, problem
 from ..least_squares import energy, factor, rank_tolerance
 from ..operators import Operator, gather_last
-from ..selection import Atoms, Hard
+from ..selection import Atoms, Hard, compact
 from ..solution import Solution, Status
 from . import ompr, sp
 from .iht import State
@@ -68,6 +69,12 @@ def stop(old: State, new: State) -> Tensor:
     return torch.where(after < (1 - LEAST_GAIN) * before, Status.RUNNING, Status.NO_DECREASE)
 
 
+def leap(p: Problem, s: State) -> tuple[State, Tensor]:
+    """The swaps that the kernel makes, one after the other, and how many they were; it may leave some."""
+    indices, steps = compiled.swap(p, compact(s.atoms.indices), LEAST_GAIN)
+    return sp.refit(p.A, p.y, s.atoms._replace(indices=indices)), steps
+
+
 def els(
     A: Any,
     y: Any,
@@ -121,9 +128,7 @@ def els(
     tensor([0., 4., 0.])
     """
     p = problem(A, y, k, tol=tol, max_steps=max_steps, weights=weights)
-    return p.recover(
-        partial(step, p.A, p.y, weights=p.weights),
-        stop,
-        ompr.init(p, x0, Hard()),
-        on_step=on_step,
-    )
+    start, taken = ompr.init(p, x0, Hard()), None
+    if on_step is None and compiled.fits(p):
+        start, taken = leap(p, start)
+    return p.recover(partial(step, p.A, p.y, weights=p.weights), stop, start, on_step=on_step, taken=taken)

@@ -1,0 +1,137 @@
+"""Exhaustive Local Search on the CPU, by Numba: all swaps of one signal after another.
+
+The gain of every swap is that of `pursuit.solvers.els.swap_gains`, by the Gram matrix. Swaps that it cannot tell, since
+the atoms are too much alike, are left to the solver's own step, and so is the last word: that nothing is left to gain.
+
+Arrays are those of `gram_cpu`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .append_cpu import energy
+from .gram_cpu import PIVOT, cholesky, refine, solve, subtract
+from .softsort_cpu import Array, jit
+
+
+@jit
+def fit(
+    A: Array, G: Array, y: Array, back: Array, order: Array, kept: int, size: int,
+    L: Array, dz: Array, z: Array, r: Array,
+) -> Any:  # fmt: skip
+    """Least squares on `order[:size]`, `z` and `r`; returns the energy of the residual, infinity where it cannot."""
+    if not cholesky(G, order, kept, size, L):
+        return np.inf
+    for i in range(size):
+        z[i] = back[order[i]]
+    solve(L, size, z)
+    subtract(A, order, size, z, y, r)
+    refine(A, order, size, L, y, dz, z, r)
+    return energy(r)
+
+
+@jit
+def project(G: Array, L: Array, order: Array, size: int, D: Array, outside: Array) -> None:
+    """`D = M A_S^H A`, `(size, n)`, with `M = (A_S^H A_S)^-1`; what of each atom's energy is `outside` their span."""
+    n = outside.size
+    for j in range(n):
+        outside[j] = G[j, j].real
+    for i in range(size):
+        row, column = D[i], G[order[i]]
+        for j in range(n):
+            row[j] = np.conj(column[j])
+        for e in range(i):
+            c, other = L[i, e], D[e]
+            for j in range(n):
+                row[j] -= c * other[j]
+        c = 1 / L[i, i].real
+        for j in range(n):
+            row[j] *= c
+            outside[j] -= row[j].real * row[j].real + row[j].imag * row[j].imag
+    for i in range(size - 1, -1, -1):
+        row, c = D[i], 1 / L[i, i].real
+        for j in range(n):
+            row[j] *= c
+        for e in range(i):
+            c, other = np.conj(L[i, e]), D[e]
+            for j in range(n):
+                other[j] -= c * row[j]
+
+
+@jit
+def diagonal(L: Array, size: int, e: Array, inverse: Array) -> None:
+    """The diagonal of `(L L^H)^-1`."""
+    for i in range(size):
+        for h in range(size):
+            e[h] = 1 if h == i else 0
+        inverse[i] = solve(L, size, e)
+
+
+@jit
+def best_swap(
+    D: Array, outside: Array, inverse: Array, z: Array, c: Array, w: Array, inside: Array, size: int, least: Any
+) -> tuple[Any, int, int]:
+    """The largest weighted gain, and which atom goes for which column; ties to the first."""
+    gain, out, come = 0.0, -1, -1
+    for i in range(size):
+        row, lost = D[i], (np.conj(z[i]) * z[i]).real / inverse[i]
+        share = z[i] / inverse[i]
+        for j in range(c.size):
+            d = np.conj(row[j])
+            left = outside[j] + (d.real * d.real + d.imag * d.imag) / inverse[i]
+            if inside[j] or left <= least:
+                continue
+            v = c[j] + share * d
+            value = w[j] * ((v.real * v.real + v.imag * v.imag) / left - lost)
+            if value > gain:
+                gain, out, come = value, i, j
+    return gain, out, come
+
+
+@jit
+def swap(
+    At: Array, GT: Array, y: Array, back: Array, weights: Array, target: Array, max_steps: Array, tolerance: Any,
+    least_gain: Any, support: Array, steps: Array,
+) -> None:  # fmt: skip
+    """Improve `support (batch, most)`, with -1 only at the end, as long as a swap takes the share `least_gain` off the
+    energy of the residual; `steps (batch,)` are the swaps made."""
+    m, n, most = y.shape[1], back.shape[1], support.shape[1]
+    L, D, c, outside = np.empty((most, most), y.dtype), np.empty((most, n), y.dtype), np.empty(n, y.dtype), np.empty(n)
+    z, dz, r, inverse = np.empty(most, y.dtype), np.empty(most, y.dtype), np.empty(m, y.dtype), np.empty(most)
+    order, inside = np.empty(most, np.int64), np.empty(n, np.bool_)
+    least = max(PIVOT, tolerance)
+    for b in range(y.shape[0]):
+        A, G = At[min(b, At.shape[0] - 1)], GT[min(b, GT.shape[0] - 1)]
+        w, size = weights[min(b, weights.shape[0] - 1)], 0
+        for j in range(n):
+            inside[j] = False
+        for i in range(most):
+            order[i] = support[b, i]
+            if order[i] >= 0:
+                inside[order[i]] = True
+                size = i + 1
+        left = fit(A, G, y[b], back[b], order, 0, size, L, dz, z, r)
+        for t in range(max_steps[b]):
+            if left == np.inf or left <= target[b] * target[b]:
+                break
+            project(G, L, order, size, D, outside)
+            diagonal(L, size, dz, inverse)
+            for j in range(n):
+                c[j] = back[b, j]
+            for i in range(size):
+                row, v = G[order[i]], z[i]
+                for j in range(n):
+                    c[j] -= row[j] * v
+            _, out, come = best_swap(D, outside, inverse, z, c, w, inside, size, least)
+            if out < 0:
+                break
+            gone, order[out] = order[out], come
+            before, left = left, fit(A, G, y[b], back[b], order, out, size, L, dz, z, r)
+            if not left < (1 - least_gain) * before:
+                break
+            inside[gone], inside[come] = False, True
+            support[b, out] = come
+            steps[b] = t + 1

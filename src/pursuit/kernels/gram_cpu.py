@@ -1,0 +1,79 @@
+"""Least squares on a few atoms by their Gram matrix, on the CPU, by Numba.
+
+Squaring the condition number leaves half of the digits. `cholesky` refuses supports for which these do not do, and
+`refine` brings most of the others back.
+
+Columns of A have norm one. Atoms are rows: `At (1 or batch, n, m)`. `GT (1 or batch, n, n)` is the Gram matrix
+transposed, `GT[i, j] = a_j^H a_i`, and `back (batch, n)` is `A^H y`. Here all are those of one signal. A support is
+`order[:size]`, in the order of its factorisation.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .append_cpu import inner
+from .softsort_cpu import Array, jit
+
+PIVOT = 1e-8  # squared distance of a column from the span of others, below which the Gram matrix does not do
+
+
+@jit
+def cholesky(G: Array, order: Array, kept: int, size: int, L: Array) -> bool:
+    """Factor `A_S^H A_S = L L^H` of the atoms `order[:size]`, of which the rows `L[:kept]` are there.
+
+    False where a pivot is too small.
+    """
+    for i in range(kept, size):
+        row, column = L[i], G[order[i]]
+        d = column[order[i]].real
+        for j in range(i):
+            c = np.conj(column[order[j]])
+            for e in range(j):
+                c -= np.conj(L[j, e]) * row[e]
+            row[j] = c / L[j, j]
+            d -= (np.conj(row[j]) * row[j]).real
+        if not d > PIVOT:
+            return False
+        row[i] = np.sqrt(d)
+    return True
+
+
+@jit
+def solve(L: Array, size: int, z: Array) -> Any:
+    """`z = (L L^H)^-1 z`, in place; of `z = A_S^H y` returns the energy `||L^-1 z||^2` that the fit takes out of y."""
+    taken = z[0].real * 0
+    for i in range(size):
+        for e in range(i):
+            z[i] -= L[i, e] * z[e]
+        z[i] /= L[i, i]
+        taken += (np.conj(z[i]) * z[i]).real
+    for i in range(size - 1, -1, -1):
+        z[i] /= L[i, i]
+        for e in range(i):
+            z[e] -= np.conj(L[i, e]) * z[i]
+    return taken
+
+
+@jit
+def subtract(A: Array, order: Array, size: int, z: Array, y: Array, r: Array) -> None:
+    """`r = y - A_S z`."""
+    for e in range(r.size):
+        r[e] = y[e]
+    for i in range(size):
+        atom, c = A[order[i]], z[i]
+        for e in range(r.size):
+            r[e] -= atom[e] * c
+
+
+@jit
+def refine(A: Array, order: Array, size: int, L: Array, y: Array, dz: Array, z: Array, r: Array) -> None:
+    """The fit `z` and its residual `r` once more, by the normal equations of the residual: to nearly all digits."""
+    for i in range(size):
+        dz[i] = inner(A[order[i]], r)
+    solve(L, size, dz)
+    for i in range(size):
+        z[i] += dz[i]
+    subtract(A, order, size, z, y, r)
