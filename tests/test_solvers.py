@@ -410,6 +410,10 @@ def test_seas_kernel_in_many_parts(monkeypatch):
     assert_close(pursuit.sea(A, y, 4, max_steps=50).x, want.x)
     single = [pursuit.sea(a, b, 4, max_steps=50).x for a, b in zip(A, y, strict=True)]
     assert_close(torch.stack(single), want.x)
+    many_starts = normal(2, 3, 6, 32)  # more batch axes than the matrices have
+    together = pursuit.sea(A, y.expand(3, 6, 16), 4, x0=many_starts, max_steps=50)
+    for x0, x in zip(many_starts, together.x, strict=True):
+        assert_close(pursuit.sea(A, y, 4, x0=x0, max_steps=50).x, x)
     kernel = normal(3, 9)
     C = pursuit.Convolution(kernel, 40)
     y = normal(4, 2, 3, 40)

@@ -65,7 +65,8 @@ def _run(
     p: Problem, file: str, kernel: str, given: tuple[Tensor, ...], numbers: tuple[float, ...], out: tuple[Tensor, ...]
 ) -> None:
     """Run a kernel, on parts of the batch in threads: the problem, what is `given` per item, numbers, and outputs."""
-    y, A, weights = flat(p.y).to(_wide(p.y)), flat(p.A.to_dense(), 2).to(_wide(p.y)), flat(p.weights).double()
+    y, weights = flat(p.y).to(_wide(p.y)), _rows(p.weights, p, 1).double()
+    A = _rows(p.A.to_dense(), p, 2).to(_wide(p.y))
     shared = _products(A) if len(A) == 1 else None
 
     def run(i: slice) -> None:
@@ -77,6 +78,11 @@ def _run(
     most = len(y) if shared else max(1, ENTRIES // (A.shape[-1] * max(A.shape[-2:])))
     with ThreadPoolExecutor(torch.get_num_threads()) as threads:
         list(threads.map(run, _parts(len(y), most)))
+
+
+def _rows(v: Tensor, p: Problem, own: int) -> Tensor:
+    """One for all, or one per item of the batch, which is flat."""
+    return flat(v if v.ndim == own else v.expand(*p.batch, *v.shape[v.ndim - own :]), own)
 
 
 def _products(A: Tensor) -> tuple[Tensor, Tensor]:
