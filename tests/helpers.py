@@ -27,6 +27,7 @@ SOLVERS: dict[str, dict[str, Any]] = {
     "ompr": {},
     "els": {},
     "sea": {"max_steps": 60},
+    "sea+": {"max_steps": 60},
     "greedy_lasso": {"lam": 0.0},
     "ista": {"share": 0.3},
     "fista": {"share": 0.3},
@@ -36,7 +37,7 @@ SELECTING = tuple(name for name in SOLVERS if name not in PROXIMAL)
 ITERATIVE = tuple(name for name in SOLVERS if name not in ("omp", "greedy_lasso"))  # those that take x0
 WEIGHTING = tuple(name for name in SELECTING if name != "greedy_lasso")  # whose weights multiply the score
 NEEDS: dict[str, dict[str, Any]] = {"greedy_lasso": {"lam": 0.0}}  # besides A, y and k; zero makes it OMP
-REFITTING = ("omp", "htp", "sp", "ompr", "els", "sea")  # those whose x is the least squares on its support
+REFITTING = ("omp", "htp", "sp", "ompr", "els", "sea", "sea+")  # those whose x is the least squares on its support
 
 
 def recover(name: str, A: Any, y: Tensor, k: Any, **options: Any) -> pursuit.Solution:

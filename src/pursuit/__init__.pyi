@@ -37,6 +37,7 @@ from .solvers.niht import niht as niht
 from .solvers.omp import omp as omp
 from .solvers.ompr import ompr as ompr
 from .solvers.sea import sea as sea
+from .solvers.sea_plus import sea_plus as sea_plus
 from .solvers.sp import sp as sp
 from .weights import analytic_weights as analytic_weights
 from .weights import generalized_coherence as generalized_coherence

@@ -18,11 +18,11 @@ from .solvers.niht import niht
 from .solvers.omp import omp
 from .solvers.ompr import ompr
 from .solvers.sea import sea
+from .solvers.sea_plus import sea_plus
 from .solvers.sp import sp
 
-SOLVERS: dict[str, Callable[..., Solution]] = {
-    f.__name__: f for f in (omp, iht, niht, htp, cosamp, sp, ompr, els, sea, greedy_lasso, ista, fista)
-}
+NAMED = (omp, iht, niht, htp, cosamp, sp, ompr, els, sea, sea_plus, greedy_lasso, ista, fista)
+SOLVERS: dict[str, Callable[..., Solution]] = {f.__name__.replace("_plus", "+"): f for f in NAMED}
 
 
 def methods() -> tuple[str, ...]:

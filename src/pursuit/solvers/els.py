@@ -69,6 +69,14 @@ def stop(old: State, new: State) -> Tensor:
     return torch.where(after < (1 - LEAST_GAIN) * before, Status.RUNNING, Status.NO_DECREASE)
 
 
+def improve(p: Problem, start: State, on_step: Hook | None) -> Solution:
+    """Swap by swap from a start: what ELS is, wherever it starts."""
+    taken = None
+    if on_step is None and compiled.fits(p):
+        start, taken = leap(p, start)
+    return p.recover(partial(step, p.A, p.y, weights=p.weights), stop, start, on_step=on_step, taken=taken)
+
+
 def leap(p: Problem, s: State) -> tuple[State, Tensor]:
     """The swaps that the kernel makes, one after the other, and how many they were; it may leave some."""
     indices, steps = compiled.swap(p, compact(s.atoms.indices), LEAST_GAIN)
@@ -128,7 +136,4 @@ def els(
     tensor([0., 4., 0.])
     """
     p = problem(A, y, k, tol=tol, max_steps=max_steps, weights=weights)
-    start, taken = ompr.init(p, x0, Hard()), None
-    if on_step is None and compiled.fits(p):
-        start, taken = leap(p, start)
-    return p.recover(partial(step, p.A, p.y, weights=p.weights), stop, start, on_step=on_step, taken=taken)
+    return improve(p, ompr.init(p, x0, Hard()), on_step)
