@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -102,7 +103,8 @@ def draw(tables: Tables, quick: bool) -> Figure:
 def _panel(ax: Axes, rows: list[Row], sparsities: list[int]) -> None:
     """Curves may coincide: their points stand side by side, and later ones are thinner."""
     names = sorted({row["method"] for row in rows}, key=lambda method: ("@" in method, deconvolution.order(method)))
-    apart = 0.012 * max(1, sparsities[-1] - sparsities[0])
+    nearest = min((b - a for a, b in itertools.pairwise(sparsities)), default=1)
+    apart = 0.6 * nearest / len(names) if names else 0
     for i, method in enumerate(names):
         curve = [row for row in rows if row["method"] == method]
         algorithm, _, start = method.partition("@")
