@@ -137,6 +137,9 @@ def reproduce(
     published_protocol: Annotated[
         bool, typer.Option("--published-protocol", help="As the authors' code, with what the default mends.")
     ] = False,
+    settings: Annotated[
+        str | None, typer.Option("--set", help="Settings in place of the experiment's own, as boundary=full,runs=20.")
+    ] = None,
     only: Annotated[
         str | None, typer.Option(help="Run only such cells, as model=ALISTA,n=1000; all finished ones are drawn.")
     ] = None,
@@ -146,7 +149,8 @@ def reproduce(
 ) -> None:
     """Run an experiment of the papers, or go on with it: tables, settings and a picture beside the published numbers.
 
-    Examples: pursuit reproduce dgu-fig2 --quick; pursuit reproduce na-fig6 --full --only n=1000,snr=40,layers=16
+    Examples: pursuit reproduce dgu-fig2 --quick; pursuit reproduce na-fig6 --full --only n=1000,snr=40,layers=16;
+    pursuit reproduce sea-fig2 --jobs 2 --set boundary=full
     """
     with stated_errors():
         from . import reproduce as experiments
@@ -158,11 +162,15 @@ def reproduce(
         if jobs < 1:
             raise ValueError(f"--jobs is {jobs}; needed is at least 1.")
         form: dict[str, Any] = {"quick": quick, "full": full, "published_protocol": published_protocol, "seed": seed}
-        total = len(experiments.selected(experiments.planned(experiment, **form), only))
+        total = len(experiments.selected(experiments.planned(experiment, settings=settings, **form), only))
         asked = {"quick": quick, "full": full, "published-protocol": published_protocol}
-        folder = output or Path("runs") / "-".join([experiment, *(form for form, wanted in asked.items() if wanted)])
+        form_names = [form for form, wanted in asked.items() if wanted]
+        own = settings.split(",") if settings else []
+        folder = output or Path("runs") / "-".join([experiment, *form_names, *own])
         with progress(experiment, total) as advance:
-            tables = experiments.reproduce(experiment, folder, **form, only=only, jobs=jobs, started=advance)
+            tables = experiments.reproduce(
+                experiment, folder, **form, settings=settings, only=only, jobs=jobs, started=advance
+            )
         names = [*(f"{table}.csv" for table in tables), "settings.json", "figure.png"]
         typer.echo(f"written: {', '.join(str(folder / name) for name in names if (folder / name).exists())}")
 

@@ -46,12 +46,39 @@ def support_recovered(x: Any, truth: Any, k: Any) -> float:
     >>> support_recovered([0.0, 1.0, 5.0], [3.0, 2.0, 0.0], k=2)
     0.5
     """
+    hits, k = _hits(x, truth, k)
+    return float((hits / k).mean())
+
+
+def support_distance(x: Any, truth: Any, k: Any) -> np.ndarray:
+    """Share of the k largest true entries that `x` has zero, `(k - |S n supp(x)|) / k`, for every signal.
+
+    Parameters
+    ----------
+    x, truth : array (*batch, n)
+    k : int or array (*batch,)
+
+    Returns
+    -------
+    array (*batch,)
+
+    Examples
+    --------
+    >>> support_distance([[0.0, 1.0, 5.0], [1.0, 1.0, 0.0]], [3.0, 2.0, 0.0], k=2)
+    array([0.5, 0. ])
+    """
+    hits, k = _hits(x, truth, k)
+    return np.asarray((k - hits) / k)
+
+
+def _hits(x: Any, truth: Any, k: Any) -> tuple[np.ndarray, np.ndarray]:
+    """How many of the k largest true entries `x` has non-zero, and k, for every signal."""
     x, truth = np.asarray(x), np.asarray(truth)
     order = np.argsort(-np.abs(truth), axis=-1, kind="stable")
-    k = np.broadcast_to(k, truth.shape[:-1])[..., None]
-    wanted = np.arange(truth.shape[-1]) < k
-    hit = np.take_along_axis(x != 0, order, axis=-1) & wanted
-    return float((hit.sum(-1) / k[..., 0]).mean())
+    k = np.broadcast_to(k, truth.shape[:-1])
+    wanted = np.arange(truth.shape[-1]) < k[..., None]
+    x, order = np.broadcast_arrays(x, order)
+    return (np.take_along_axis(x != 0, order, axis=-1) & wanted).sum(-1), k
 
 
 def _energy(x: np.ndarray) -> float:

@@ -9,7 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .operators import Convolution, Dense, Operator, SubsampledFourier
+from .operators import ColumnScaled, Convolution, Dense, Operator, SubsampledFourier
+
+BOUNDARIES = ("circular", "full", "same")  # of the deconvolution
 
 
 @dataclass(frozen=True)
@@ -101,11 +103,18 @@ def fourier(
 
 
 def deconvolution(
-    *, n: int = 500, k: int = 20, sigma: float = 3.0, signals: int = 20, snr: float = math.inf, seed: int = 0
+    *,
+    n: int = 500,
+    k: int = 20,
+    sigma: float = 3.0,
+    boundary: str = "circular",
+    signals: int = 20,
+    snr: float = math.inf,
+    seed: int = 0,
 ) -> Instance:
     """Spikes blurred by a Gaussian: neighbouring atoms have coherence `exp(-1 / (4 sigma^2))`, 0.97 at the default.
 
-    The convolution is circular; spikes are uniform on [-2, -1] and [1, 2] (the poster's experiment 1).
+    Spikes are uniform on [-2, -1] and [1, 2], atoms have unit norm (the poster's experiment 1).
 
     Parameters
     ----------
@@ -113,21 +122,32 @@ def deconvolution(
         Samples and spikes.
     sigma : float
         Width of the kernel in samples.
+    boundary : {"circular", "full", "same"}
+        As in `Convolution`. With "same" the kernel is cut off at the ends, and the atoms there are more alike.
     signals : int
         How many signals share the operator.
     snr : float
         Signal-to-noise ratio of the measurements in dB; infinity for none.
     seed : int
+
+    Raises
+    ------
+    ValueError
+        If there are no such signals, or the boundary is none of these.
     """
     check_sizes(n=n, m=n, k=k, signals=signals)
+    if boundary not in BOUNDARIES:
+        raise ValueError(f"boundary is {boundary!r}; choose one of {', '.join(map(repr, BOUNDARIES))}.")
     rng = torch.Generator().manual_seed(seed)
     reach = min(math.ceil(6 * sigma), (n - 1) // 2)
     t = torch.arange(-reach, reach + 1, dtype=torch.float64, device=rng.device)
     kernel = torch.exp(-t.square() / (2 * sigma**2))
-    A = Convolution(kernel / torch.linalg.vector_norm(kernel), n)
+    A: Operator = Convolution(kernel / torch.linalg.vector_norm(kernel), n, boundary)
+    if boundary == "same":
+        A = ColumnScaled(A, 1 / A.column_norms())
     uniform = torch.rand(2, signals, k, dtype=torch.float64, generator=rng, device=rng.device)
     x = on_random_support((1 + uniform[0]) * torch.where(uniform[1] < 0.5, -1.0, 1.0), n, rng)
-    settings = {"n": n, "k": k, "sigma": sigma, "boundary": "circular", "signals": signals, "snr_db": snr, "seed": seed}
+    settings = {"n": n, "k": k, "sigma": sigma, "boundary": boundary, "signals": signals, "snr_db": snr, "seed": seed}
     labels = ("sample", "amplitude")
     return Instance("deconvolution", A, with_noise(A.forward(x), snr, rng), k, x, settings, labels=labels)
 

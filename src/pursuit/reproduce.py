@@ -3,7 +3,8 @@
 An experiment is a module of `pursuit.figures` with three functions:
 
 - `cells(quick, seed)`: the independent pieces of work, each a dict that JSON can hold. With a parameter `full`, or
-  `published_protocol`, the experiment has such a form; without, its default is the paper's protocol;
+  `published_protocol`, the experiment has such a form; without, its default is the paper's protocol. Further parameters
+  are settings, whose defaults are the paper's or, if None, depend on the form;
 - `run(cell, folder)`: one piece; it returns tables, `{name: rows}` with rows as dicts. What it needs to go on after an
   interruption it may keep in `folder`;
 - `draw(tables, quick)`: a matplotlib figure of all tables.
@@ -55,6 +56,8 @@ EXPERIMENTS = {
     "na-fig6": "NA-ALISTA and its competitors over the layers, for N and SNR",
     "na-oracle": "beyond the paper: how near to the oracle, at what cost",
     "na-communication": "NA-ALISTA and its competitors on OFDM channel estimation",
+    "sea-fig1": "SEA and its competitors on one deconvolution: every solution",
+    "sea-fig2": "SEA and its competitors on deconvolution: support distance over the number of spikes",
 }
 
 
@@ -65,6 +68,7 @@ def reproduce(
     quick: bool = False,
     full: bool = False,
     published_protocol: bool = False,
+    settings: str | None = None,
     only: str | None = None,
     seed: int = 0,
     jobs: int = 1,
@@ -85,6 +89,8 @@ def reproduce(
         The paper's protocol, where that is not the default already.
     published_protocol : bool
         What the authors' code does, with what the default mends.
+    settings : str, optional
+        Settings of the experiment in place of its own, `"boundary=full,runs=20"`.
     only : str, optional
         Run only some of the cells, `"model=ALISTA,n=1000"`; values of one field are alternatives. Tables and picture
         are of all finished cells.
@@ -102,7 +108,7 @@ def reproduce(
     Raises
     ------
     ValueError
-        If there is no such experiment, or it has no such form or cells.
+        If there is no such experiment, or it has no such form, settings or cells.
 
     Examples
     --------
@@ -113,7 +119,7 @@ def reproduce(
     """
     experiment = module(name)
     form: dict[str, Any] = {"quick": quick, "full": full, "published_protocol": published_protocol, "seed": seed}
-    cells = planned(name, **form)
+    cells = planned(name, settings=settings, **form)
     chosen = selected(cells, only)
     folder = output_folder(folder)
     store = output_folder(folder / "cells")
@@ -129,6 +135,7 @@ def reproduce(
     record = {
         "experiment": name,
         **form,
+        **({} if settings is None else {"settings": settings}),
         "seconds": round(sum(_seconds(result) for _, result in finished), 1),
         "cells": [cell for cell, _ in finished],
         "cells_missing": len(cells) - len(finished),
@@ -142,14 +149,20 @@ def reproduce(
 
 
 def planned(
-    name: str, *, quick: bool = False, full: bool = False, published_protocol: bool = False, seed: int = 0
+    name: str,
+    *,
+    quick: bool = False,
+    full: bool = False,
+    published_protocol: bool = False,
+    settings: str | None = None,
+    seed: int = 0,
 ) -> list[Row]:
     """The cells of an experiment.
 
     Raises
     ------
     ValueError
-        If there is none of that name, or it has no such form.
+        If there is none of that name, or it has no such form or settings.
     """
     if quick and full:
         raise ValueError("both quick and full were asked for; choose one of them.")
@@ -158,8 +171,30 @@ def planned(
     if published_protocol and "published_protocol" not in known:
         raise ValueError(f"{name} has no published protocol apart from what it does; leave --published-protocol out.")
     forms = {"full": full, "published_protocol": published_protocol}
-    result: list[Row] = cells(quick=quick, seed=seed, **{form: v for form, v in forms.items() if form in known})
+    chosen = {form: value for form, value in forms.items() if form in known}
+    own = {key: known[key].default for key in known if key not in ("quick", "seed", *forms)}
+    result: list[Row] = cells(quick=quick, seed=seed, **chosen, **_settings(name, settings, own))
     return result
+
+
+def _settings(name: str, settings: str | None, own: Row) -> Row:
+    """What `"boundary=full,runs=20"` says, each value of its default's type; where that is None, a whole number."""
+    if settings is None:
+        return {}
+    if not own:
+        raise ValueError(f"{name} has no settings; leave --set out.")
+    chosen = {}
+    for condition in settings.split(","):
+        key, equals, value = condition.partition("=")
+        if not equals or key not in own:
+            raise ValueError(f"--set has {condition!r}; needed is NAME=VALUE with a name of {', '.join(own)}.")
+        kind = int if own[key] is None else type(own[key])
+        try:
+            chosen[key] = kind(value)
+        except ValueError:
+            needed = "a whole number" if kind is int else "a number"
+            raise ValueError(f"--set {key} is {value!r}; needed is {needed}.") from None
+    return chosen
 
 
 def selected(cells: Sequence[Row], only: str | None) -> list[Row]:

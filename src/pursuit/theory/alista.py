@@ -17,7 +17,7 @@ from ..checks import expands, finite, number, plain, whole
 from ..operators import Operator, give
 from ..solvers import ista
 from ..weights import analytic_weights, check_weights, generalized_coherence
-from .common import positive
+from .common import fits, positive
 
 ORACLE = "oracle"
 
@@ -290,13 +290,7 @@ def _measured(A: Any, W: Any, x: Any) -> tuple[Operator, Operator, Tensor]:
     """The operator, its weights and the signals `(*batch, n)`, agreeing in shape, device and dtype."""
     signal = finite("x", as_tensor("x", x)).detach()
     op, weights = _pair(A, W, dtype=signal.dtype, device=signal.device)
-    n = op.shape[1]
-    if signal.ndim == 0 or signal.shape[-1] != n:
-        raise ValueError(f"x has shape {tuple(signal.shape)} but A has n={n} columns; needed is (*batch, {n}).")
-    if signal.device != op.device:
-        raise ValueError(f"A is on {op.device} and x on {signal.device}; move one of them with .to(device).")
-    if signal.dtype.to_real() != op.dtype.to_real():
-        raise TypeError(f"A has dtype {op.dtype} and x {signal.dtype}; use one precision for both.")
+    fits(op, signal)
     if signal.is_complex() or op.dtype.is_complex:
         op, weights = op.complexified(), weights.complexified()
     own = torch.broadcast_shapes(op.batch_shape, weights.batch_shape)
@@ -306,7 +300,7 @@ def _measured(A: Any, W: Any, x: Any) -> tuple[Operator, Operator, Tensor]:
         raise ValueError(
             f"A has batch {tuple(own)} and x {tuple(signal.shape[:-1])}; they must be equal, or one of them absent."
         ) from None
-    return op, weights, signal.to(op.dtype).expand(*batch, n)
+    return op, weights, signal.to(op.dtype).expand(*batch, op.shape[1])
 
 
 def _layers(layers: int | None, *values: Any) -> int:

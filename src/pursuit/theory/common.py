@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from ..checks import number, show, whole
+from ..operators import Operator
 
 
 def rows(k: Any, n: int, batch: torch.Size, device: torch.device) -> Tensor:
@@ -24,3 +25,14 @@ def positive(name: str, value: Any, batch: torch.Size, device: torch.device) -> 
     if not (value > 0).all():
         raise ValueError(f"{name} is {show(value)}; needed is a finite number > 0.")
     return value
+
+
+def fits(op: Operator, signal: Tensor) -> None:
+    """Raise where `signal` is not `(*batch, n)` of the operator's device and precision."""
+    n = op.shape[1]
+    if signal.ndim == 0 or signal.shape[-1] != n:
+        raise ValueError(f"x has shape {tuple(signal.shape)} but A has n={n} columns; needed is (*batch, {n}).")
+    if signal.device != op.device:
+        raise ValueError(f"A is on {op.device} and x on {signal.device}; move one of them with .to(device).")
+    if signal.dtype.to_real() != op.dtype.to_real():
+        raise TypeError(f"A has dtype {op.dtype} and x {signal.dtype}; use one precision for both.")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from itertools import combinations, islice
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -15,7 +15,33 @@ from ..checks import finite
 from ..operators import PROBES, give
 from .common import rows
 
-SUBSETS = 10**6  # of columns, that `rip_constant` goes through at most
+SUBSETS = 10**6  # of columns, that are gone through at most
+STARTS, ROUNDS = 500, 20  # of the search for the worst columns
+
+
+class Isometry(NamedTuple):
+    """Between what the restricted isometry constant lies, in double precision.
+
+    Attributes
+    ----------
+    lower : (*batch,)
+        What some support attains: the constant is no smaller.
+    upper : (*batch,)
+        The constant is no larger.
+    exact : bool
+        Whether all supports were gone through. Then both are the constant.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from pursuit import theory
+    >>> theory.restricted_isometry(torch.eye(3), 2).exact
+    True
+    """
+
+    lower: Any
+    upper: Any
+    exact: bool
 
 
 def coherence(A: Any) -> Any:
@@ -97,19 +123,133 @@ def rip_constant(A: Any, k: int) -> Any:
     if math.comb(n, size) > SUBSETS:
         raise ValueError(
             f"k={size} of n={n} columns have {math.comb(n, size):.3g} subsets; at most {SUBSETS:.0e} are gone through. "
-            "Use a smaller k, or (k - 1) coherence(A), a bound on the constant for unit columns."
+            "Use a smaller k, or restricted_isometry(A, k), which bounds the constant from both sides."
         )
-    gram = matrix.mH @ matrix
-    constant = gram.real.new_full(gram.shape[:-2], -math.inf)
-    for subset in _subsets(n, size, device=gram.device):
-        values = torch.linalg.eigvalsh(gram[..., subset.unsqueeze(-1), subset.unsqueeze(-2)])
-        worst = torch.maximum(1 - values[..., 0], values[..., -1] - 1).amax(-1)
-        constant = torch.maximum(constant, worst)
-    return give(constant, A)
+    return give(_enumerated(away_of(matrix), size), A)
+
+
+def restricted_isometry(A: Any, k: int) -> Isometry:
+    """Restricted isometry constant for k-sparse signals: exact where all supports can be gone through, else bounds.
+
+    Up to a million supports are gone through. Beyond, the lower bound is the worst support that a local search meets.
+    The upper one is the least of: the spectrum of all columns; Gershgorin's discs with the k - 1 largest correlations
+    of a column, never more than `(k - 1) coherence(A)` for unit columns; and `(k - 1) / (r - 1)` times the constant for
+    r of the columns, for the largest r whose supports can be gone through. Columns of other norms are allowed for.
+
+    Parameters
+    ----------
+    A : array (*batch, m, n), or anything `as_operator` takes
+        Taken as it is, and made dense: normalise its columns first.
+    k : int
+        Number of non-zeros.
+
+    Returns
+    -------
+    Isometry
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `A` cannot be used, or `k` is not a whole number in 1, ..., n.
+
+    References
+    ----------
+    E. Candès, T. Tao, "Decoding by linear programming", IEEE Trans. IT 2005.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from pursuit import theory
+    >>> A = torch.tensor([[1.0, 0.0, 0.6], [0.0, 1.0, 0.8]])
+    >>> theory.restricted_isometry(A, 2).upper
+    tensor(0.8000, dtype=torch.float64)
+    >>> large = theory.restricted_isometry(torch.eye(200), 8)
+    >>> large.exact, large.lower.item(), large.upper.item()
+    (False, 0.0, 0.0)
+    """
+    matrix = _matrix(A)
+    size = int(rows(k, matrix.shape[-1], torch.Size(), matrix.device))
+    lower, upper, exact = isometry(away_of(wide(matrix)), size)
+    return Isometry(give(lower, A), give(upper, A), exact)
+
+
+def isometry(away: Tensor, size: int) -> Isometry:
+    """The same from `away (*batch, n, n)`, how far the Gram matrix is from the identity."""
+    n = away.shape[-1]
+    if math.comb(n, size) <= SUBSETS:
+        constant = _enumerated(away, size)
+        return Isometry(constant, constant, True)
+    lower = torch.stack([_searched(one, size) for one in away.reshape(-1, n, n)]).reshape(away.shape[:-2])
+    return Isometry(lower, torch.maximum(lower, _upper(away, size)), False)  # rounding shall not swap them
+
+
+def wide(matrix: Tensor) -> Tensor:
+    """In double precision."""
+    return matrix.to(torch.complex128 if matrix.is_complex() else torch.float64)
 
 
 def _matrix(A: Any) -> Tensor:
     return finite("A", as_operator(A).to_dense().detach())
+
+
+def away_of(matrix: Tensor) -> Tensor:
+    """`A^H A - I`."""
+    gram = matrix.mH @ matrix
+    return gram - torch.eye(gram.shape[-1], dtype=gram.dtype, device=gram.device)
+
+
+def _enumerated(away: Tensor, size: int) -> Tensor:
+    """The largest eigenvalue, in magnitude, of `size` rows and the same columns, `(*batch,)`."""
+    largest = away.real.new_zeros(away.shape[:-2])
+    for subset in _subsets(away.shape[-1], size, device=away.device):
+        values = torch.linalg.eigvalsh(away[..., subset.unsqueeze(-1), subset.unsqueeze(-2)])
+        largest = torch.maximum(largest, values.abs().amax((-2, -1)))
+    return largest
+
+
+def _searched(away: Tensor, size: int) -> Tensor:
+    """The largest such eigenvalue that a local search finds, of one matrix `(n, n)`.
+
+    From each of many columns with those most correlated to it: the support of the next round is where the image of the
+    worst signal on this one is largest (a power iteration that truncates).
+    """
+    first = _correlations(away, size).sum(-1).topk(min(STARTS, away.shape[-1])).indices
+    image = away[first].abs()
+    image[torch.arange(len(first)), first] = math.inf  # each starts from itself
+    largest = away.real.new_zeros(())
+    for sign in (1, -1):
+        support = image.topk(size, dim=-1).indices
+        for _ in range(ROUNDS):
+            values, vectors = torch.linalg.eigh(sign * away[support.unsqueeze(-1), support.unsqueeze(-2)])
+            largest = torch.maximum(largest, values.abs().amax())
+            worst = vectors[..., -1].unsqueeze(-2)
+            support = (worst @ away[support].conj()).abs().squeeze(-2).topk(size, dim=-1).indices
+    return largest
+
+
+def _upper(away: Tensor, size: int) -> Tensor:
+    """The least of the cheap upper bounds, `(*batch,)`."""
+    n = away.shape[-1]
+    spectrum = torch.linalg.eigvalsh(away).abs().amax(-1)  # that of some columns lies within that of all
+    diagonal = away.diagonal(dim1=-2, dim2=-1).abs()
+    discs = (diagonal + _correlations(away, size).sum(-1)).amax(-1)
+    if size < 2 or n < 2:
+        return torch.minimum(spectrum, discs)
+    # With O the matrix without its diagonal, and x on k places: every pair of places is in the share
+    # r (r - 1) / (k (k - 1)) of the sets of r places, every place in the share r / k. So x^H O x is the mean over these
+    # sets of x_T^H O x_T, times k (k - 1) / (r (r - 1)), and at most (k - 1) / (r - 1) delta_r ||x||^2.
+    part = max(r for r in range(2, size + 1) if r == 2 or math.comb(n, r) <= SUBSETS)
+    off = away - torch.diag_embed(away.diagonal(dim1=-2, dim2=-1))
+    pairs = off.abs().amax((-2, -1))  # delta_2, with no need to go through pairs
+    mean = (size - 1) / (part - 1) * (pairs if part == 2 else _enumerated(off, part)) + diagonal.amax(-1)
+    return torch.minimum(torch.minimum(spectrum, discs), mean)
+
+
+def _correlations(away: Tensor, size: int) -> Tensor:
+    """The `size - 1` largest correlations of every column with others, `(*batch, n, size - 1)`."""
+    magnitude = away.abs()
+    magnitude.diagonal(0, -2, -1).zero_()
+    return magnitude.topk(size - 1, dim=-1).values
 
 
 def _subsets(n: int, size: int, *, device: torch.device) -> Iterator[Tensor]:
