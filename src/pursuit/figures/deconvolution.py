@@ -5,8 +5,8 @@ unit norm. The poster says that the filter is Gaussian, sigma = 3, coherence 0.9
 and k = 20 for the example. It does not say the length of the signal, the boundary, the step size, the budget or the
 noise; n = 500, circular, 1.8 / L and 1000 iterations are recalled from the paper, not read. All are settings.
 
-SEA, IHT and HTP share step size and budget; `sea@omp` is SEA started from the solution of OMP. OMPR has its own step
-size, 1, and starts from OMP, as ELS does. Where packages with other solvers are installed they take part.
+SEA, IHT and HTP share step size and budget; `sea@omp` is SEA started from the solution of OMP; `sea+` is ours. OMPR has
+its own step size, 1, and starts from OMP, as ELS does. Where packages with other solvers are installed they take part.
 """
 
 from __future__ import annotations
@@ -32,10 +32,16 @@ from .comparison import BLACK, BLUE, GREEN, ORANGE, RED, SKY
 N, SIGMA, BOUNDARY, ETA, STEPS = 500, 3.0, "circular", 1.8, 1000
 EXPLORING = ("sea", "iht", "htp")  # those that take a start, a step size and a budget
 FAMILIES = ("zero", "omp", "els")  # what they start from
+TUNED = (*EXPLORING, "sea+")  # those with a step size and a budget; `sea+` brings its own starts
 BATCH = 50  # signals at a time: swaps of ELS need k (n - k) numbers for each
-PURPLE, GREY, OLIVE = "#CC79A7", "#7F7F7F", "#8C7A00"  # with Okabe and Ito's, for the methods of others
+PURPLE, GREY, OLIVE, VIOLET = (
+    "#CC79A7",
+    "#7F7F7F",
+    "#8C7A00",
+    "#4B2E83",
+)  # with Okabe and Ito's, for the methods of others
 COLOURS = {
-    "sea": BLUE, "iht": ORANGE, "htp": GREEN, "omp": BLACK, "ompr": SKY, "els": RED,
+    "sea": BLUE, "sea+": VIOLET, "iht": ORANGE, "htp": GREEN, "omp": BLACK, "ompr": SKY, "els": RED,
     "sklearn-omp": GREY, "abess": PURPLE, "skscope": OLIVE,
 }  # fmt: skip
 NAMES = {"sklearn-omp": "scikit-learn OMP", "abess": "abess", "skscope": "skscope"}
@@ -90,9 +96,9 @@ def solutions(cell: Row, case: Instance) -> Iterator[tuple[str, Tensor, float]]:
     start = cell["family"]
     before = () if start == "zero" else ("omp", "ompr") if start == "omp" else ("els",)
     found: dict[str, Tensor] = {}
-    for method in (*before, *EXPLORING):
+    for method in (*before, *(TUNED if start == "zero" else EXPLORING)):
         options: Row = {}
-        if method in EXPLORING:
+        if method in TUNED:
             eta = cell["eta"] / spectral_norm_squared(case.A)
             options = {"eta": eta, "max_steps": cell["steps"]}
         solver(method)(case.A, case.y[:1], case.k, max_steps=2)  # the first call pays for setting up torch

@@ -21,7 +21,7 @@ SPARSITIES = tuple(range(5, 51, 5))
 RUNS = 200
 QUICK: Row = {"snrs": ("inf", 20), "sparsities": (5, 10, 20), "runs": 4, "steps": 150}
 LINES = {"": "-", "omp": "--", "els": ":"}  # by what a method starts from
-MARKERS = dict(zip(deconvolution.COLOURS, "oD^sv*Pxd", strict=True))  # by algorithm
+MARKERS = dict(zip(deconvolution.COLOURS, "ohD^sv*Pxd", strict=True))  # by algorithm
 
 
 def cells(
