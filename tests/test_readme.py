@@ -62,6 +62,22 @@ def networks_as_markdown(path):
     return "\n".join(lines)
 
 
+def communication_as_markdown(path):
+    """Published and our NMSE at K = 16 for every number of pilots, and that of least squares on the true support."""
+    pilots, found = ("100", "75", "50"), {}
+    with open(path, newline="") as file:
+        for row in csv.DictReader(file):
+            if row["layers"] == "16" and row["test_db"]:
+                found.setdefault(MODELS[row["model"]].label, {})[row["m"]] = row["published_db"], row["test_db"]
+    with open(path.with_name("oracle.csv"), newline="") as file:
+        told = {row["m"]: ("", row["test_db"]) for row in csv.DictReader(file)}
+    lines = ["| | " + " | ".join(f"{m} pilots: published | ours" for m in pilots) + " |", "|---|" + "--:|" * 6]
+    for label, by_pilots in {**found, "least squares on the true support": told}.items():
+        cells = [f"{float(value):.2f}" if value else "" for m in pilots for value in by_pilots.get(m, ("", ""))]
+        lines.append(f"| {' | '.join([label, *cells])} |")
+    return "\n".join(lines)
+
+
 def oracle_as_markdown(path):
     """Error, parameters and time of every method, as the page on NA-ALISTA shows them."""
     lines = ["| | N | NMSE (dB) | parameters | ms/signal | times NA-ALISTA's |", "|---|--:|--:|--:|--:|--:|"]
@@ -80,6 +96,7 @@ SHOWN = {
     "results/compare/ecg/table.csv": as_markdown,
     "results/na-fig6/results.csv": networks_as_markdown,
     "results/na-oracle/oracle.csv": oracle_as_markdown,
+    "results/na-communication/results.csv": communication_as_markdown,
 }
 
 

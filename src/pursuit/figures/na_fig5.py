@@ -142,7 +142,7 @@ def _panel(ax: Axes, rows: list[Row], summary: Row) -> None:
             k, [max(m - s, 0) for m, s in zip(mean, std, strict=True)],
             [m + s for m, s in zip(mean, std, strict=True)], color=colour, alpha=0.15, linewidth=0,
         )  # fmt: skip
-    title = f"N = {summary['n']}, {SNR} dB; r of the means {summary['r_of_means_before']:.2f} before the step, "
+    title = f"N = {summary['n']}, {SNR} dB\nr of the means: {summary['r_of_means_before']:.2f} before the step, "
     alista.finish(ax, f"{title}{summary['r_of_means_after']:.2f} after", "layer k", r"$\theta / \gamma$ (units of x)")
     ax.title.set_fontsize(9)
     right.set_ylabel("l1 error (units of x)", fontsize=9)
