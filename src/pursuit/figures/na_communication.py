@@ -31,7 +31,7 @@ from .. import nets
 from ..ensembles import BernoulliGaussian, ofdm
 from ..operators import Dense
 from ..reproduce import Row, Tables
-from . import alista
+from . import alista, alista_pictures
 from .alista import PARTIAL, sort_key
 from .na_oracle import least_squares, nmse_db
 
@@ -133,18 +133,18 @@ def draw(tables: Tables, quick: bool) -> Figure:
     rows = tables["results"]
     counts = sorted({row["m"] for row in rows}, reverse=True)
     alone = len(counts) == 1
-    figure = alista.new_figure(len(counts) + alone, 1)
+    figure = alista_pictures.new_figure(len(counts) + alone, 1)
     axes = figure.subplots(1, len(counts) + alone, squeeze=False)
     for ax, m in zip(axes[0], counts, strict=False):
         mine = [row for row in rows if row["m"] == m]
-        alista.curves(ax, mine, "layers", LAYERS, alista.published_over_layers(N, SNR, m))
+        alista_pictures.curves(ax, mine, "layers", LAYERS, alista.published_over_layers(N, SNR, m))
         for row in tables.get("oracle", []):
             if row["m"] == m:
                 ax.axhline(row["test_db"], color="0.5", linestyle=":", linewidth=1)
                 ax.annotate("least squares on the true support", (1, row["test_db"]), (0, -3), fontsize=8, va="top",
                             color="0.4", textcoords="offset points")  # fmt: skip
-        alista.finish(ax, f"M = {m} pilots, N = {N}, {SNR} dB", "layers K")
+        alista_pictures.finish(ax, f"M = {m} pilots, N = {N}, {SNR} dB", "layers K")
     if alone:
-        alista.bars_at(axes[0, 1], rows, DEPTH)
-    alista.explain(figure, rows, theirs="published, indicative only")
+        alista_pictures.bars_at(axes[0, 1], rows, DEPTH)
+    alista_pictures.explain(figure, rows, theirs="published, indicative only")
     return figure

@@ -21,7 +21,7 @@ from torch import Tensor
 from ..ensembles import bernoulli_gaussian
 from ..reproduce import Row, Tables
 from ..weights import analytic_weights
-from . import alista
+from . import alista, alista_pictures
 from .alista import PARTIAL, SHARED, SNR, K, M, N
 from .comparison import BLUE
 
@@ -104,7 +104,7 @@ def draw(tables: Tables, quick: bool) -> Figure:
         rows = [row for row in tables["points"] if row["panel"] == panel]
         if rows:
             _scatter(ax, rows, f"{title}: {panel}, r = {r[panel]:.2f}", panel)
-    alista.hide_unused(axes)
+    alista_pictures.hide_unused(axes)
     return figure
 
 
@@ -114,7 +114,7 @@ def _scatter(ax: Axes, rows: Sequence[Row], title: str, panel: str) -> None:
     ax.plot([row["l1_norm"] for row in rows], [row["u"] for row in rows], ".", color=BLUE, markersize=3, alpha=0.6)
     x = rf"true error $\|x^{{({after})}} - x^*\|_1$" if inside else r"$\|x\|_1$"
     u = rf"$u^{{({TOLD})}} = \|W^H(A x^{{({TOLD})}} - y)\|_1$" if inside else r"$u = \|W^H A x\|_1$"
-    alista.finish(ax, title, f"{x} (units of x)", f"{u} (units of x)")
+    alista_pictures.finish(ax, title, f"{x} (units of x)", f"{u} (units of x)")
     ax.grid(color="0.92")
     if inside:
         ax.set_title(f"{title}\nNA-ALISTA, K = {K}, N = {N}, {SNR} dB", fontsize=9, loc="left")

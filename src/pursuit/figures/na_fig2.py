@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..reproduce import Row, Tables
-from . import alista, na_fig6
+from . import alista_pictures, na_fig6
 from .alista import PARTIAL, SHARED, SNR, run, sort_key
 
 if TYPE_CHECKING:
@@ -27,4 +27,4 @@ def cells(quick: bool, seed: int, full: bool = False) -> list[Row]:
 
 def draw(tables: Tables, quick: bool) -> Figure:
     """The panel, and its bars at the paper's depth."""
-    return alista.over_layers(tables["results"])
+    return alista_pictures.over_layers(tables["results"])

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from ..reproduce import Row, Tables
-from . import alista
+from . import alista, alista_pictures
 from .alista import PARTIAL, SHARED, SNR, K, N, run, sort_key
 
 if TYPE_CHECKING:
@@ -44,18 +44,18 @@ def draw(tables: Tables, quick: bool) -> Figure:
     panels = sorted({(row["layers"], -row["snr"]) for row in rows})
     depths, snrs = sorted({k for k, _ in panels}), sorted({low for _, low in panels})
     alone = len(panels) == 1
-    figure = alista.new_figure(len(snrs) + alone, len(depths))
+    figure = alista_pictures.new_figure(len(snrs) + alone, len(depths))
     axes = figure.subplots(len(depths), len(snrs) + alone, squeeze=False)
     for k, low in panels:
         ax, snr = axes[depths.index(k), snrs.index(low)], -low
         mine = [row for row in rows if (row["layers"], row["snr"]) == (k, snr)]
-        alista.curves(ax, mine, "n", SIZES, _published(k, snr))
-        alista.finish(ax, f"K = {k}, SNR = {snr} dB, M = {alista.M}", "unknowns N")
+        alista_pictures.curves(ax, mine, "n", SIZES, _published(k, snr))
+        alista_pictures.finish(ax, f"K = {k}, SNR = {snr} dB, M = {alista.M}", "unknowns N")
     if alone:
-        alista.bars(axes[0, 1], [row for row in rows if row["n"] == N])
-        alista.finish(axes[0, 1], f"the same at N = {N}: filled ours, dashed published", "NMSE (dB)", "")
-    alista.hide_unused(axes)
-    alista.explain(figure, rows)
+        alista_pictures.bars(axes[0, 1], [row for row in rows if row["n"] == N])
+        alista_pictures.finish(axes[0, 1], f"the same at N = {N}: filled ours, dashed published", "NMSE (dB)", "")
+    alista_pictures.hide_unused(axes)
+    alista_pictures.explain(figure, rows)
     return figure
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..reproduce import Row, Tables
-from . import alista
+from . import alista, alista_pictures
 from .alista import PARTIAL, SHARED, SNR, K, N, run, sort_key
 from .comparison import BLUE, GREEN, RED
 
@@ -34,7 +34,7 @@ def cells(quick: bool, seed: int, full: bool = False) -> list[Row]:
 def draw(tables: Tables, quick: bool) -> Figure:
     """A curve per number of unknowns."""
     rows = [row for row in tables["results"] if row.get("test_db") is not None]
-    figure = alista.new_figure(1, 1)
+    figure = alista_pictures.new_figure(1, 1)
     ax = figure.subplots()
     for n in sorted({row["n"] for row in tables["results"]}):
         colour, marker = COLOURS[n]
@@ -47,7 +47,7 @@ def draw(tables: Tables, quick: bool) -> Figure:
                     label=f"N = {n}, ours, test signals")  # fmt: skip
     ax.set_xscale("log", base=2)
     ax.set_xticks(HIDDEN, [str(h) for h in HIDDEN])
-    alista.finish(ax, f"NA-ALISTA, K = {K}, SNR = {SNR} dB", "size H of the LSTM")
+    alista_pictures.finish(ax, f"NA-ALISTA, K = {K}, SNR = {SNR} dB", "size H of the LSTM")
     figure.legend(loc="outside upper center", ncols=2, fontsize=8, frameon=False)
     return figure
 

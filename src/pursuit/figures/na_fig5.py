@@ -24,7 +24,7 @@ from torch import Tensor
 from ..reproduce import Row, Tables
 from ..theory import max_sparsity
 from ..weights import analytic_weights, generalized_coherence
-from . import alista
+from . import alista, alista_pictures
 from .alista import PARTIAL, SHARED, SNR, K, N
 from .comparison import BLACK, BLUE, RED
 
@@ -119,7 +119,7 @@ def draw(tables: Tables, quick: bool) -> Figure:
     from matplotlib.patches import Patch
 
     summary = tables["summary"]
-    figure = alista.new_figure(len(summary), 1)
+    figure = alista_pictures.new_figure(len(summary), 1)
     for ax, row in zip(figure.subplots(1, len(summary), squeeze=False)[0], summary, strict=True):
         _panel(ax, [layer for layer in tables["layers"] if layer["n"] == row["n"]], row)
     handles: list[Any] = [
@@ -143,7 +143,9 @@ def _panel(ax: Axes, rows: list[Row], summary: Row) -> None:
             [m + s for m, s in zip(mean, std, strict=True)], color=colour, alpha=0.15, linewidth=0,
         )  # fmt: skip
     title = f"N = {summary['n']}, {SNR} dB\nr of the means: {summary['r_of_means_before']:.2f} before the step, "
-    alista.finish(ax, f"{title}{summary['r_of_means_after']:.2f} after", "layer k", r"$\theta / \gamma$ (units of x)")
+    alista_pictures.finish(
+        ax, f"{title}{summary['r_of_means_after']:.2f} after", "layer k", r"$\theta / \gamma$ (units of x)"
+    )
     ax.title.set_fontsize(9)
     right.set_ylabel("l1 error (units of x)", fontsize=9)
     right.tick_params(labelsize=8)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..reproduce import Row, Tables
-from . import alista
+from . import alista, alista_pictures
 from .alista import LAYERS, PARTIAL, SHARED, SNR, K, N, run, sort_key
 
 if TYPE_CHECKING:
@@ -37,4 +37,4 @@ def cells(quick: bool, seed: int, full: bool = False) -> list[Row]:
 
 def draw(tables: Tables, quick: bool) -> Figure:
     """A panel per number of unknowns and noise level; beside a single one, its bars at the paper's depth."""
-    return alista.over_layers(tables["results"])
+    return alista_pictures.over_layers(tables["results"])

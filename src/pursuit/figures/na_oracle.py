@@ -27,7 +27,7 @@ from ..least_squares import fit
 from ..reproduce import Row, Tables
 from ..selection import Hard
 from ..solvers.omp import omp
-from . import alista
+from . import alista, alista_pictures
 from .alista import PARTIAL, SHARED, SNR, K, N, S
 from .comparison import BLACK, ORANGE
 
@@ -152,7 +152,7 @@ def draw(tables: Tables, quick: bool) -> Figure:
     """NMSE over time per signal, a panel per number of unknowns; the oracle is a line."""
     rows = tables["oracle"]
     sizes = sorted({row["n"] for row in rows})
-    figure = alista.new_figure(len(sizes), 1)
+    figure = alista_pictures.new_figure(len(sizes), 1)
     for ax, n in zip(figure.subplots(1, len(sizes), squeeze=False)[0], sizes, strict=True):
         mine = [row for row in rows if row["n"] == n]
         for row in mine:
@@ -173,5 +173,5 @@ def draw(tables: Tables, quick: bool) -> Figure:
         low, high = min(r["ms_per_signal"] for r in mine), max(r["ms_per_signal"] for r in mine)
         ax.set_xlim(low / 1.5, high * 2)
         ax.set_ylim(min(r["test_db"] for r in mine) - 1.5, None)
-        alista.finish(ax, f"N = {n}, SNR = {SNR} dB, K = {K}", "milliseconds per signal")
+        alista_pictures.finish(ax, f"N = {n}, SNR = {SNR} dB, K = {K}", "milliseconds per signal")
     return figure
