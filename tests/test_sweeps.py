@@ -2,6 +2,7 @@
 
 import contextlib
 import csv
+import multiprocessing
 import os
 import random
 import signal
@@ -48,11 +49,19 @@ def cluster():
     """A Dask cluster of two processes."""
     import dask
     from distributed import LocalCluster
+    from distributed.utils import get_mp_context
 
-    # The scheduler gives up on a task whose worker died three times; here workers die for sport.
+    config = {
+        # The scheduler gives up on a task whose worker died three times; here workers die for sport.
+        "distributed.scheduler.allowed-failures": 100,
+        # Workers that have torch from the first moment, so that kills meet work and not imports.
+        "distributed.worker.multiprocessing-method": "forkserver",
+    }
     options = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": None, "silence_logs": 50}
-    with dask.config.set({"distributed.scheduler.allowed-failures": 100}), LocalCluster(**options) as started:
-        yield started
+    with dask.config.set(config):
+        get_mp_context().set_forkserver_preload(["distributed", "pursuit.solve", "pursuit.sweeps.cells", "pursuit.cli"])
+        with LocalCluster(**options) as started:
+            yield started
 
 
 # -- cells
@@ -495,20 +504,16 @@ def test_holm_is_statsmodels():
 
 # -- kills
 
-
-def driver(folder, cluster):
-    """The command, working on the cluster."""
-    options = [str(option) for option in KILLED]
-    command = [sys.executable, "-m", "pursuit", "sweep", "phase", *options, "-o", str(folder)]
-    return subprocess.Popen(
-        [*command, "--scheduler", cluster.scheduler_address],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+KILLED = ("--methods", "iht,htp@omp", "--n", 16, "--grid", "4x5", "--trials", 100, "--block", 10, "--max-steps", 30)
 
 
-KILLED = ("--methods", "iht,htp@omp", "--n", 16, "--grid", "4x5", "--trials", 200, "--block", 10, "--max-steps", 30)
+def driver(folder, seed, cluster):
+    """The command, at work on the cluster in a process of its own that need not import anything first."""
+    options = (*KILLED, "--seed", seed, "-o", folder, "--scheduler", cluster.scheduler_address)
+    command = ["sweep", "phase", *map(str, options)]
+    process = multiprocessing.get_context("forkserver").Process(target=cli.main, args=(command,))
+    process.start()
+    return process
 
 
 def kill_a_worker(rng, cluster):
@@ -521,29 +526,47 @@ def kill_a_worker(rng, cluster):
     return 0
 
 
+def finished(folder):
+    """How many cells a run has."""
+    return len(sweeps.load(folder).counts) if (folder / "sweep.sqlite").is_file() else 0
+
+
+def wait_for_cells(folder, before, working):
+    """Until the run has more cells than before, or has ended."""
+    until = time.monotonic() + 30
+    while finished(folder) <= before and working.is_alive() and time.monotonic() < until:
+        time.sleep(0.1)
+
+
 def test_twenty_kills_change_nothing(cluster, tmp_path, capsys):
-    assert pursuit(capsys, "sweep", "phase", *KILLED, "-o", tmp_path / "undisturbed")[0] == 0
-    folder = tmp_path / "killed"
     rng = random.Random(1)
-    kills, done = 0, [0]
-    working = driver(folder, cluster)
+    kills, seed, done = 0, 0, [0]
+    working = driver(tmp_path / "killed-0", seed, cluster)
     try:
         while kills < 20:
-            time.sleep(rng.uniform(0.1, 2.5))  # from a cold start to well within the work
-            if rng.random() < 0.5:
+            if kills in (5, 10, 15):  # some kills are to meet a run that has got on, also on a slow machine
+                wait_for_cells(tmp_path / f"killed-{seed}", done[-1], working)
+            time.sleep(rng.uniform(0.05, 1))
+            if not working.is_alive():  # a quick machine is through with it: go on killing the next run
+                assert working.exitcode == 0
+                seed, done = seed + 1, [*done, 0]
+                working = driver(tmp_path / f"killed-{seed}", seed, cluster)
+            elif rng.random() < 0.5:
                 kills += kill_a_worker(rng, cluster)
-                continue
-            working.kill()
-            working.communicate()
-            assert working.returncode == -signal.SIGKILL, "it was still at work"
-            kills += 1
-            done.append(len(sweeps.load(folder).counts) if (folder / "sweep.sqlite").is_file() else 0)
-            working = driver(folder, cluster)
-        said = working.communicate(timeout=120)[1]
+            else:
+                working.kill()
+                working.join()
+                kills += 1
+                folder = tmp_path / f"killed-{seed}"
+                before, done[-1] = done[-1], finished(folder)
+                assert done[-1] >= before, "nothing that was finished is lost"
+                working = driver(folder, seed, cluster)
+        working.join(timeout=120)
     finally:
         working.kill()
-        working.communicate()
-    assert working.returncode == 0, said
-    assert done == sorted(done), "nothing that was finished is lost"
-    print("finished at the kills of the driver:", done)
-    assert results(folder) == results(tmp_path / "undisturbed")
+        working.join()
+    assert working.exitcode == 0
+    for run_seed in range(seed + 1):
+        undisturbed = tmp_path / f"undisturbed-{run_seed}"
+        assert pursuit(capsys, "sweep", "phase", *KILLED, "--seed", run_seed, "-o", undisturbed)[0] == 0
+        assert results(tmp_path / f"killed-{run_seed}") == results(undisturbed)

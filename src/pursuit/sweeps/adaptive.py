@@ -41,7 +41,7 @@ def first(ks: Sequence[int]) -> list[int]:
     Examples
     --------
     >>> first(range(1, 21))
-    [1, 6, 10, 15, 20]
+    [1, 6, 11, 15, 20]
     """
     places = np.linspace(0, len(ks) - 1, min(FIRST, len(ks))).round().astype(int)
     return [ks[place] for place in places]
@@ -56,7 +56,7 @@ def estimate(curve: Curve, level: float = LEVEL) -> Point | None:
         return curves.single(*curve.counts[span[0]], level, span[0])
     if len(curve.counts) < 2:
         return None
-    return curves.point(_fitted(curve), level, span)
+    return curves.point(_fitted(curve, level), level, span)
 
 
 def more(curve: Curve, *, error: float, block: int, most: int) -> list[int]:
@@ -77,13 +77,14 @@ def more(curve: Curve, *, error: float, block: int, most: int) -> list[int]:
     here = estimate(curve)
     if here is None or here.error <= error:
         return []
-    fitted = _fitted(curve)
+    fitted = _fitted(curve, LEVEL)
     ks = np.array(curve.ks, dtype=float)
     x = np.stack([np.ones_like(ks), (ks - fitted.centre) / fitted.scale], axis=1)
     aim = np.array([1.0, (here.k - fitted.centre) / fitted.scale])
     p = fitted.probability(ks)
     weight = block * np.maximum(p * (1 - p), LEAST_WEIGHT)
     left = np.array([(most - curve.counts.get(k, (0, 0))[0]) // block for k in curve.ks])
+    left[~curves.near(curves.fit(*_columns(curve)), LEVEL, ks)] = 0  # far from the curve the fit will not look
     spent = sum(trials for trials, _ in curve.counts.values()) // block
     V, begin = fitted.covariance, aim @ fitted.covariance @ aim
     chosen: list[int] = []
@@ -109,18 +110,24 @@ def saving(found: Mapping[Any, Curve]) -> Saving | None:
         here = estimate(curve)
         if here is None or here.where != "inside" or here.error == 0 or len(curve.counts) < 2:
             continue
-        fitted = _fitted(curve)
+        fitted = _fitted(curve, LEVEL)
         ks = np.array(curve.ks, dtype=float)
         x = np.stack([np.ones_like(ks), (ks - fitted.centre) / fitted.scale], axis=1)
         p = fitted.probability(ks)
+        there = curves.near(curves.fit(*_columns(curve)), LEVEL, ks)
         aim = np.array([1.0, (here.k - fitted.centre) / fitted.scale])
-        one = aim @ np.linalg.inv(x.T @ (np.maximum(p * (1 - p), 1e-12)[:, None] * x)) @ aim
+        one = aim @ np.linalg.inv(x.T @ (np.where(there, np.maximum(p * (1 - p), 1e-12), 0)[:, None] * x)) @ aim
         now = aim @ fitted.covariance @ aim
         spent += sum(trials for trials, _ in curve.counts.values())
         even += math.ceil(one / now) * len(ks)
     return Saving(spent, even) if spent else None
 
 
-def _fitted(curve: Curve) -> Fit:
-    rows = sorted((k, *counted) for k, counted in curve.counts.items())
-    return curves.fit(*zip(*rows, strict=True))
+def _fitted(curve: Curve, level: float) -> Fit:
+    return curves.local(*_columns(curve), level)
+
+
+def _columns(curve: Curve) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """k, trials and successes."""
+    rows = np.array(sorted((k, *counted) for k, counted in curve.counts.items()))
+    return rows[:, 0], rows[:, 1], rows[:, 2]

@@ -45,8 +45,8 @@ def picture(sweep: Sweep, *, success: str = "support") -> Figure:
     from matplotlib.figure import Figure
 
     methods = sweep.methods
-    across = min(ACROSS, max(2, len(methods)))
-    down = math.ceil(len(methods) / across)
+    down = math.ceil(len(methods) / ACROSS)
+    across = max(2, math.ceil(len(methods) / down))
     figure = Figure(figsize=(12.5, 2.75 * down + 4.4), dpi=110, layout="constrained")
     halves: Any = figure.subfigures(2, 1, height_ratios=(2.75 * down, 4.2))
     top, bottom = halves
@@ -62,6 +62,8 @@ def picture(sweep: Sweep, *, success: str = "support") -> Figure:
         ax.set_title(method, loc="left", fontsize=10)
     for ax in panels.flat[len(methods) :]:
         ax.set_axis_off()
+    for ax in panels.flat[max(0, len(methods) - across) : len(methods)]:
+        ax.tick_params(labelbottom=True)
     top.supxlabel(ZETA, fontsize=9)
     top.supylabel(RHO, fontsize=9)
     if image is not None:
@@ -85,8 +87,9 @@ def _title(sweep: Sweep) -> str:
             f"not finished: {min(per_cell, default=0)} to {max(per_cell, default=0)} of {plan.trials} trials per cell"
         )
     return (
-        f"Phase transition, n = {sweep.settings.n}, {spread}; η = {sweep.settings.eta:g} / L, at most "
-        f"{sweep.settings.max_steps} steps.  Red: 50 % (dashed) and 95 % (solid) curves; grey: no trials"
+        f"Phase transition, n = {sweep.settings.n}, eta = {sweep.settings.eta:g} / L, "
+        f"at most {sweep.settings.max_steps} steps; {spread}\n"
+        "Red: success of 50 % (dashed) and 95 % (solid), by the fit; grey: no trials"
     )
 
 
@@ -134,18 +137,23 @@ def _curves(figure: Any, sweep: Sweep, curves: list[dict[str, Any]]) -> None:
             rows = [row for row in curves if (row["method"], row["level"]) == (method, level)]
             colour, style = _look(method, sweep.methods)
             _line(ax, rows, color=colour, linestyle=style, linewidth=1.5, label=method)
+            beyond = [row for row in rows if row["where"] == "above"]
+            ax.plot(
+                [row["zeta"] for row in beyond], [row["rho"] for row in beyond], "^", color=colour, markersize=5,
+                fillstyle="none", clip_on=False, in_layout=False,
+            )  # fmt: skip
             ax.fill_between(
                 [row["zeta"] for row in rows], [row["rho_low"] for row in rows], [row["rho_high"] for row in rows],
-                where=[row["where"] != "below" for row in rows], color=colour, alpha=0.15, linewidth=0,
+                where=[row["where"] == "inside" for row in rows], color=colour, alpha=0.15, linewidth=0,
             )  # fmt: skip
         ax.set_title(f"{100 * level:g} % success, with the 95 % confidence band of the fit", loc="left", fontsize=10)
         ax.set_xlabel(ZETA, fontsize=9)
         ax.set_xlim(0, 1)
-        ax.set_ylim(0, sweep.plan.rho * 1.03)
+        ax.set_ylim(0, sweep.plan.rho * 1.08)
         ax.axhline(sweep.plan.rho, color="0.6", linewidth=0.8, linestyle=(0, (1, 3)))
         ax.annotate(
-            "end of the grid", (0.01, sweep.plan.rho), (0, -2), textcoords="offset points", fontsize=7, va="top",
-            color="0.4",
+            r"largest $\rho$ of the grid; triangles: above the level at all k of the grid", (0.01, sweep.plan.rho),
+            (0, 2), textcoords="offset points", fontsize=7, va="bottom", color="0.4", in_layout=False,
         )  # fmt: skip
         ax.tick_params(labelsize=8)
         ax.spines[["top", "right"]].set_visible(False)
@@ -161,6 +169,6 @@ def _look(method: str, methods: tuple[str, ...]) -> tuple[str, Any]:
 
 
 def _line(ax: Axes, rows: list[dict[str, Any]], **look: Any) -> None:
-    """The curve where there is one: not where even the smallest k of the grid fails."""
-    rho = [row["rho"] if row["where"] != "below" else math.nan for row in rows]
-    ax.plot([row["zeta"] for row in rows], rho, **look)
+    """The curve where it lies within the grid; the dots show it where its neighbours do not."""
+    rho = [row["rho"] if row["where"] == "inside" else math.nan for row in rows]
+    ax.plot([row["zeta"] for row in rows], rho, marker=".", markersize=3, **look)
