@@ -143,7 +143,7 @@ def test_grid_points_of_the_same_integers_are_one_cell():
 
 
 def test_workers_with_other_code_are_refused():
-    with pytest.raises(RuntimeError, match="a worker has code"):
+    with pytest.raises(ValueError, match="a worker has code"):
         cells.solve(Settings(n=12, block=5, code="other"), Task(6, 1, 0, ("omp",)))
 
 

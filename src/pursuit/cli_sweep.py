@@ -56,7 +56,9 @@ def phase(
         float | None,
         typer.Option(help="Spend trials where the 95 % curve is, until its error in rho is at most this, as 0.01."),
     ] = None,
-    success: SUCCESS = "support",
+    success: Annotated[
+        str | None, typer.Option(help="What counts: support (found) or exact (NMSE <= -80 dB); by default support.")
+    ] = None,
     scheduler: Annotated[str | None, typer.Option(help="A running Dask cluster, as tcp://host:8786.")] = None,
     workers: Annotated[int | None, typer.Option(help="Processes of a Dask cluster to start here.")] = None,
     status: Annotated[bool, typer.Option("--status", help="Only show what is done.")] = False,
@@ -74,7 +76,7 @@ def phase(
         given = {
             "methods": None if methods is None else _listed(methods),
             "n": n, "grid": None if grid is None else _sizes(grid), "trials": trials, "rho": rho, "seed": seed,
-            "eta": eta, "max_steps": max_steps, "block": block, "adaptive": adaptive,
+            "eta": eta, "max_steps": max_steps, "block": block, "adaptive": adaptive, "success": success,
         }  # fmt: skip
         chosen = {name: value for name, value in given.items() if value is not None}
         if status:
@@ -85,11 +87,9 @@ def phase(
         file = file_of(output)
         options = (_there(file) if file.is_file() else {}) | chosen
         with _bar() as report:
-            sweep = sweeps.phase(
-                output=output, success=success, scheduler=scheduler, workers=workers, on_progress=report, **options
-            )
+            sweep = sweeps.phase(output=output, scheduler=scheduler, workers=workers, on_progress=report, **options)
         _show_status(sweep)
-        _write(sweep, file.parent, success)
+        _write(sweep, file.parent, sweep.plan.success)
 
 
 @app.command()
@@ -169,7 +169,9 @@ def _there(file: Path) -> dict[str, Any]:
 
     run = sweeps.load(file)
     told = {name: getattr(run.settings, name) for name in ("n", "seed", "block", "eta", "max_steps")}
-    return told | {name: getattr(run.plan, name) for name in ("methods", "grid", "trials", "rho", "adaptive")}
+    return told | {
+        name: getattr(run.plan, name) for name in ("methods", "grid", "trials", "rho", "adaptive", "success")
+    }
 
 
 def _listed(methods: str) -> tuple[str, ...]:

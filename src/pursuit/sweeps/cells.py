@@ -151,7 +151,7 @@ def solve(settings: Settings, task: Task) -> list[Cell]:
 
     Raises
     ------
-    RuntimeError
+    ValueError
         If the code here is not the one that the settings were made with.
 
     Examples
@@ -166,7 +166,7 @@ def solve(settings: Settings, task: Task) -> list[Cell]:
     if differing:
         asked = ", ".join(f"{name} {getattr(settings, name)}" for name in differing)
         here = ", ".join(f"{name} {value}" for name, value in differing.items())
-        raise RuntimeError(f"a worker has {here}, the run {asked}; give workers the code and versions of the driver.")
+        raise ValueError(f"a worker has {here}, the run {asked}; give workers the code and versions of the driver.")
     torch.set_num_threads(1)
     outcomes: dict[str, list[_Outcome]] = {method: [] for method in task.methods}
     with torch.inference_mode():
