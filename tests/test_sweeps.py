@@ -432,6 +432,28 @@ def test_trials_go_where_the_curve_is():
     assert adaptive.more(curve, error=100, block=10, most=10_000) == []
 
 
+def test_adaptive_bands_cover_and_its_error_is_that_of_many_more_trials():
+    rng = np.random.default_rng(0)
+    ks, truth = tuple(range(1, 21)), 11 - 1.4 * np.log(19)
+    chance = dict(zip(ks, 1 / (1 + np.exp((np.array(ks) - 11) / 1.4)), strict=True))
+    covered, spent, errors, even = 0, [], [], []
+    for _ in range(60):
+        curve = adaptive.Curve(ks, {})
+        while chosen := adaptive.more(curve, error=0.3, block=25, most=5000):
+            for k in chosen:
+                trials, won = curve.counts.get(k, (0, 0))
+                curve.counts[k] = (trials + 25, won + int(rng.binomial(25, chance[k])))
+        point = adaptive.estimate(curve)
+        covered += point.low <= truth <= point.high
+        spent.append(sum(trials for trials, _ in curve.counts.values()))
+        errors.append(point.k - truth)
+        spread = adaptive.Curve(ks, {k: (200, int(rng.binomial(200, chance[k]))) for k in ks})
+        even.append(adaptive.estimate(spread).k - truth)
+    assert covered >= 51
+    assert np.mean(spent) < 2600  # of 4000 in the even spread
+    assert np.std(errors) < np.std(even)
+
+
 # -- comparing
 
 
