@@ -135,4 +135,9 @@ def test_commands_parse(command):
     name, *arguments = shlex.split(command)
     group = typer.main.get_command(cli.app)
     context = group.make_context("pursuit", [name, *arguments])
-    group.get_command(context, name).make_context(name, arguments, parent=context)
+    command = group.get_command(context, name)
+    while hasattr(command, "commands"):
+        group, (name, *arguments) = command, arguments
+        context = group.make_context(name, [name, *arguments], parent=context)
+        command = group.get_command(context, name)
+    command.make_context(name, arguments, parent=context)

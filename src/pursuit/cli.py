@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 from typer.exceptions import TyperException
 
+from .cli_sweep import app as sweep
 from .cli_train import train
 from .console import progress, stated_errors
 
@@ -25,6 +26,7 @@ app = typer.Typer(
 )
 
 app.command()(train)
+app.add_typer(sweep, name="sweep")
 
 PROBLEMS = ("ecg", "gaussian", "fourier", "deconvolution")
 FILES = "A .npy, .npz (file.npz:key), .mat (file.mat:name) or .csv file"

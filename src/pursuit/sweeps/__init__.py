@@ -1,0 +1,10 @@
+"""Grids of trials: in process or on Dask, results in one SQLite file, resumable."""
+
+from .cells import Settings
+from .comparing import Difference, diff
+from .engines import LostCells
+from .results import Sweep, load
+from .run import POSTER, Progress, phase
+from .store import Plan
+
+__all__ = ["POSTER", "Difference", "LostCells", "Plan", "Progress", "Settings", "Sweep", "diff", "load", "phase"]

@@ -1,0 +1,133 @@
+"""Which trials to run next: those that narrow the 95 % curve's band most.
+
+A round is planned from the results of all rounds before it and from nothing else. So a run that was killed plans the
+same rounds again, finds what is finished, and goes on; and the table at the end is the same, whoever computed it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from . import curves
+from .curves import Fit, Point
+
+LEVEL = 0.95
+FIRST = 5  # values of k to begin with
+Counts = dict[int, tuple[int, int]]  # k -> trials, successes
+LEAST_WEIGHT = 1e-4  # of a trial far from the curve, so that a fit which is too steep at first is not believed for ever
+
+
+class Curve(NamedTuple):
+    """One method at one m: what is known of it, and the k that the grid has."""
+
+    ks: tuple[int, ...]
+    counts: Counts
+
+
+class Saving(NamedTuple):
+    """Trials spent, and trials that an even spread over the grid would need for the same error on every curve."""
+
+    spent: int
+    even: int
+
+
+def first(ks: Sequence[int]) -> list[int]:
+    """The k to begin with: a few, evenly over the grid's.
+
+    Examples
+    --------
+    >>> first(range(1, 21))
+    [1, 6, 11, 15, 20]
+    """
+    places = np.linspace(0, len(ks) - 1, min(FIRST, len(ks))).round().astype(int)
+    return [ks[place] for place in places]
+
+
+def estimate(curve: Curve, level: float = LEVEL) -> Point | None:
+    """The curve's point at this level; None while there is too little to say."""
+    if not curve.counts:
+        return None
+    span = (min(curve.ks), max(curve.ks))
+    if span[0] == span[1]:
+        return curves.single(*curve.counts[span[0]], level, span[0])
+    if len(curve.counts) < 2:
+        return None
+    return curves.point(_fitted(curve, level), level, span)
+
+
+def more(curve: Curve, *, error: float, block: int, most: int) -> list[int]:
+    """The values of k to spend a block each on next, some twice; none if the band's half-width is at most `error`.
+
+    Parameters
+    ----------
+    curve : Curve
+    error : float
+        In units of k.
+    block : int
+        Trials at a time.
+    most : int
+        Trials per k.
+    """
+    if not curve.counts:
+        return first(curve.ks)
+    here = estimate(curve)
+    if here is None or here.error <= error:
+        return []
+    fitted = _fitted(curve, LEVEL)
+    ks = np.array(curve.ks, dtype=float)
+    x = np.stack([np.ones_like(ks), (ks - fitted.centre) / fitted.scale], axis=1)
+    aim = np.array([1.0, (here.k - fitted.centre) / fitted.scale])
+    p = fitted.probability(ks)
+    weight = block * np.maximum(p * (1 - p), LEAST_WEIGHT)
+    left = np.array([(most - curve.counts.get(k, (0, 0))[0]) // block for k in curve.ks])
+    left[~curves.near(curves.fit(*_columns(curve)), LEVEL, ks)] = 0  # far from the curve the fit will not look
+    spent = sum(trials for trials, _ in curve.counts.values()) // block
+    V, begin = fitted.covariance, aim @ fitted.covariance @ aim
+    chosen: list[int] = []
+    # At most as much again as there is: what is learned on the way should be heeded.
+    while len(chosen) < spent and left.any() and (not chosen or aim @ V @ aim > begin * (error / here.error) ** 2):
+        Vx = x @ V
+        gain = weight * (Vx @ aim) ** 2 / (1 + weight * (Vx * x).sum(1))
+        best = int(np.where(left > 0, gain, -1).argmax())
+        V = V - weight[best] * np.outer(Vx[best], Vx[best]) / (1 + weight[best] * Vx[best] @ x[best])
+        left[best] -= 1
+        chosen.append(curve.ks[best])
+    return sorted(chosen)
+
+
+def saving(found: Mapping[Any, Curve]) -> Saving | None:
+    """What was spent on the curves that end within the grid, and what an even spread over the grid's k would need.
+
+    The latter is computed from the Fisher information of the fits, curve by curve: an even sweep has the same number of
+    trials on all curves, so it would need more still.
+    """
+    spent = even = 0
+    for curve in found.values():
+        here = estimate(curve)
+        if here is None or here.where != "inside" or here.error == 0 or len(curve.counts) < 2:
+            continue
+        fitted = _fitted(curve, LEVEL)
+        ks = np.array(curve.ks, dtype=float)
+        x = np.stack([np.ones_like(ks), (ks - fitted.centre) / fitted.scale], axis=1)
+        p = fitted.probability(ks)
+        there = curves.near(curves.fit(*_columns(curve)), LEVEL, ks)
+        aim = np.array([1.0, (here.k - fitted.centre) / fitted.scale])
+        one = aim @ np.linalg.inv(x.T @ (np.where(there, np.maximum(p * (1 - p), 1e-12), 0)[:, None] * x)) @ aim
+        now = aim @ fitted.covariance @ aim
+        spent += sum(trials for trials, _ in curve.counts.values())
+        even += math.ceil(one / now) * len(ks)
+    return Saving(spent, even) if spent else None
+
+
+def _fitted(curve: Curve, level: float) -> Fit:
+    return curves.local(*_columns(curve), level)
+
+
+def _columns(curve: Curve) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """k, trials and successes."""
+    rows = np.array(sorted((k, *counted) for k, counted in curve.counts.items()))
+    return rows[:, 0], rows[:, 1], rows[:, 2]

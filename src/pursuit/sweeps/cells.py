@@ -1,0 +1,295 @@
+"""What a cell of a sweep is: its settings, its trials, and what every method makes of them.
+
+A cell is (method, m, k, block): one block of trials, solved by one method as one batch. The trials are drawn from a
+seed that depends on (seed, n, m, k, block) and on nothing else, so all methods see the same ones, a method can be added
+to a run later, and more blocks can be added where they are wanted. What is sent to a worker is a `Task`, one block with
+all methods that lack it: its trials are drawn once, and what several methods start from is computed once.
+
+This module imports no torch until it solves: the process that hands out tasks does not need it.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import inspect
+import math
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+EXACT_DB = -80.0  # NMSE of a trial below which it counts as recovered exactly: an error of 1e-4 of the signal's norm
+CHUNK = 2**23  # numbers in the matrices that are solved together: 64 MiB
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the result of a cell depends on besides (method, m, k, block).
+
+    Attributes
+    ----------
+    n : int
+        Unknowns.
+    seed : int
+    block : int
+        Trials of a cell.
+    eta : float
+        Step size of SEA, IHT and HTP in units of `1 / L`, with `L` the largest eigenvalue of `A^T A`.
+    max_steps : int
+        Of every method that iterates until it stops.
+    problem : str
+        What is drawn; see `DRAWS`.
+    exact_db : float
+        NMSE of a trial, in dB, up to which it is recovered exactly.
+    code, torch, numpy : str
+        A digest of the solvers' source text, and the versions of what computes. Filled in.
+
+    Examples
+    --------
+    >>> Settings(n=64, block=100).max_steps
+    1000
+    """
+
+    n: int
+    seed: int = 0
+    block: int = 250
+    eta: float = 1.8
+    max_steps: int = 1000
+    problem: str = "gaussian"
+    exact_db: float = EXACT_DB
+    code: str = ""
+    torch: str = ""
+    numpy: str = ""
+
+    def __post_init__(self) -> None:
+        for name, least in {"n": 2, "seed": 0, "block": 1, "max_steps": 1}.items():
+            if getattr(self, name) < least:
+                raise ValueError(f"{name} is {getattr(self, name)}; needed is at least {least}.")
+        if not 0 < self.eta < math.inf:
+            raise ValueError(f"eta is {self.eta}; needed is a positive factor of 1 / L.")
+        if self.problem not in DRAWS:
+            raise ValueError(f"problem is {self.problem!r}; choose one of {', '.join(DRAWS)}.")
+        for name, here in software().items():
+            if not getattr(self, name):
+                object.__setattr__(self, name, here)
+
+
+class Task(NamedTuple):
+    """A block of trials, and the methods that are to solve it."""
+
+    m: int
+    k: int
+    block: int
+    methods: tuple[str, ...]
+
+
+class Cell(NamedTuple):
+    """The result of a cell. All but `seconds` is the same whoever computes it."""
+
+    method: str
+    m: int
+    k: int
+    block: int
+    trials: int
+    found: int  # trials in which the support found holds the true one
+    exact: int  # trials recovered exactly
+    hits: bytes  # per trial, how many true non-zeros the support found holds: uint16, little-endian
+    exactly: bytes  # per trial, one bit
+    seconds: float
+
+
+class Trials(NamedTuple):
+    """Matrices `A (trials, m, n)` and signals `x (trials, n)` with non-zeros at `support (trials, k)`."""
+
+    A: np.ndarray
+    x: np.ndarray
+    support: np.ndarray
+
+
+def draw_gaussian(rng: np.random.Generator, n: int, m: int, k: int, count: int) -> Trials:
+    """A Gaussian matrix with unit columns for every trial, Gaussian values at k places, each choice equally likely."""
+    A = rng.standard_normal((count, m, n))
+    A /= np.linalg.norm(A, axis=1, keepdims=True)
+    support = rng.random((count, n)).argsort(axis=1)[:, :k]
+    x = np.zeros((count, n))
+    np.put_along_axis(x, support, rng.standard_normal((count, k)), axis=1)
+    return Trials(A, x, support)
+
+
+DRAWS = {"gaussian": draw_gaussian}
+
+
+def chunks(settings: Settings, m: int, k: int, block: int) -> Iterator[Trials]:
+    """The trials of a block, as many at a time as fit into memory well.
+
+    How many is told by the sizes of the problem alone, never by the machine, so it cannot change a result.
+    """
+    # NumPy's seeds take all five numbers; torch's generator on the CPU keeps 32 bits of one.
+    rng = np.random.default_rng([settings.seed, settings.n, m, k, block])
+    most = max(1, CHUNK // (m * settings.n))
+    for begin in range(0, settings.block, most):
+        yield DRAWS[settings.problem](rng, settings.n, m, k, min(most, settings.block - begin))
+
+
+def solve(settings: Settings, task: Task) -> list[Cell]:
+    """The cells of a task, on one thread: more would add in another order.
+
+    Parameters
+    ----------
+    settings : Settings
+    task : Task
+
+    Returns
+    -------
+    list of Cell
+        One per method of the task.
+
+    Raises
+    ------
+    ValueError
+        If the code here is not the one that the settings were made with.
+
+    Examples
+    --------
+    >>> (cell,) = solve(Settings(n=16, block=5), Task(m=12, k=1, block=0, methods=("omp",)))
+    >>> cell.found, cell.trials
+    (5, 5)
+    """
+    import torch
+
+    differing = {name: here for name, here in software().items() if getattr(settings, name) != here}
+    if differing:
+        asked = ", ".join(f"{name} {getattr(settings, name)}" for name in differing)
+        here = ", ".join(f"{name} {value}" for name, value in differing.items())
+        raise ValueError(f"a worker has {here}, the run {asked}; give workers the code and versions of the driver.")
+    torch.set_num_threads(1)
+    outcomes: dict[str, list[_Outcome]] = {method: [] for method in task.methods}
+    with torch.inference_mode():
+        for trials in chunks(settings, *task[:3]):
+            for method, outcome in _outcomes(settings, task.methods, trials, task.k).items():
+                outcomes[method].append(outcome)
+    return [_cell(method, settings, task, parts) for method, parts in outcomes.items()]
+
+
+def parts(method: str) -> tuple[str, str | None]:
+    """A method and what it starts from: `("sea", "omp")` of `sea@omp`, `("sea", None)` of `sea`."""
+    name, at, start = method.partition("@")
+    return name, start if at else None
+
+
+def check_methods(methods: Sequence[str]) -> None:
+    """Raise ValueError unless every method can be swept.
+
+    Examples
+    --------
+    >>> check_methods(["sea", "sea@omp"])
+    >>> check_methods(["omp@sea"])
+    Traceback (most recent call last):
+    ...
+    ValueError: method 'omp@sea': omp takes no start; choose iht, niht, htp, cosamp, sp, ompr, els, sea before the @.
+    """
+    from ..solve import SOLVERS
+
+    # Proximal methods have no k: a support may be found by returning everything.
+    takes = {name: inspect.signature(call).parameters for name, call in SOLVERS.items()}
+    able = [name for name in takes if "k" in takes[name] and "lam" not in takes[name]]
+    startable = [name for name in able if "x0" in takes[name]]
+    if not methods:
+        raise ValueError(f"no method was given; needed is at least one of {', '.join(able)}.")
+    for method in methods:
+        name, start = parts(method)
+        for part in (name, start):
+            if part is not None and part not in able:
+                raise ValueError(
+                    f"method is {method!r}; choose among {', '.join(able)}, or METHOD@START as sea@omp: what returns k "
+                    "non-zeros can be swept."
+                )
+        if start is not None and name not in startable:
+            raise ValueError(f"method {method!r}: {name} takes no start; choose {', '.join(startable)} before the @.")
+
+
+@functools.cache
+def software() -> dict[str, str]:
+    """A digest of the source text that solves, and the versions of what computes."""
+    package = Path(__file__).parents[1]
+    files = [path for path in package.glob("*.py") if not path.stem.startswith(NOT_SOLVING)]
+    files += [*package.glob("solvers/*.py"), *package.glob("kernels/*.py"), Path(__file__)]
+    digest = hashlib.sha256()
+    for path in sorted(files):
+        digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+    return {"code": digest.hexdigest()[:16], "torch": version("torch"), "numpy": version("numpy")}
+
+
+# Modules of the package that no solver uses: a change to them leaves results as they are.
+NOT_SOLVING = (
+    "__", "cli", "console", "files", "comparison", "reproduce", "training", "workers", "ensembles", "datasets",
+    "problems", "metrics", "unchecked",
+)  # fmt: skip
+
+
+class _Outcome(NamedTuple):
+    hits: np.ndarray
+    exactly: np.ndarray
+    seconds: float
+
+
+def _outcomes(settings: Settings, methods: Sequence[str], trials: Trials, k: int) -> dict[str, _Outcome]:
+    """What every method makes of the trials; a start shared by several is computed once."""
+    import torch
+
+    A, x = torch.from_numpy(trials.A), torch.from_numpy(trials.x)
+    y = (A @ x.unsqueeze(-1)).squeeze(-1)
+    eta = settings.eta / torch.linalg.eigvalsh(A @ A.mT)[..., -1]
+    solved: dict[str, tuple[Any, float]] = {}
+
+    def solution(method: str) -> Any:
+        if method not in solved:
+            name, start = parts(method)
+            # A start that diverged is no start.
+            x0 = None if start is None else torch.nan_to_num(solution(start).x, 0.0, 0.0, 0.0)
+            begin = time.perf_counter()
+            found = _run(name, A, y, k, eta, settings.max_steps, x0)
+            solved[method] = found, time.perf_counter() - begin
+        return solved[method][0]
+
+    return {method: _judge(solution(method), trials, settings.exact_db, solved[method][1]) for method in methods}
+
+
+def _run(name: str, A: Any, y: Any, k: int, eta: Any, max_steps: int, x0: Any) -> Any:
+    from ..solve import solver
+
+    call = solver(name)
+    takes = inspect.signature(call).parameters
+    options: dict[str, Any] = {}
+    if "eta" in takes and takes["eta"].default is None:  # those whose default is a factor of 1 / L
+        options["eta"] = eta
+    if takes["max_steps"].default is not None:  # not OMP, which ends after k
+        options["max_steps"] = max_steps
+    if x0 is not None:
+        options["x0"] = x0
+    return call(A, y, k, **options)
+
+
+def _judge(solution: Any, trials: Trials, exact_db: float, seconds: float) -> _Outcome:
+    support, x = solution.support.numpy(), solution.x.numpy()
+    hits = (trials.support[:, :, None] == support[:, None, :]).any(-1).sum(-1)
+    with np.errstate(over="ignore", invalid="ignore"):  # a diverged signal has an infinite error, or none
+        error = np.square(x - trials.x).sum(-1) / np.square(trials.x).sum(-1)
+        exactly = error <= 10 ** (exact_db / 10)
+    return _Outcome(hits, exactly, seconds)
+
+
+def _cell(method: str, settings: Settings, task: Task, outcomes: Sequence[_Outcome]) -> Cell:
+    hits = np.concatenate([outcome.hits for outcome in outcomes])
+    exactly = np.concatenate([outcome.exactly for outcome in outcomes])
+    return Cell(
+        method, task.m, task.k, task.block,
+        trials=settings.block, found=int((hits == task.k).sum()), exact=int(exactly.sum()),
+        hits=hits.astype("<u2").tobytes(), exactly=np.packbits(exactly).tobytes(),
+        seconds=sum(outcome.seconds for outcome in outcomes),
+    )  # fmt: skip

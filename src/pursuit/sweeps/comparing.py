@@ -1,0 +1,196 @@
+"""Do two runs differ? A test per cell, one per method over all cells, and both corrected for how many there are."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .results import Sweep, load
+
+ALPHA = 0.05
+
+
+@dataclass(frozen=True)
+class Difference:
+    """How two runs compare.
+
+    Attributes
+    ----------
+    paired : bool
+        Whether the runs have the same trials, so that each is compared with itself (McNemar's exact test). Else
+        proportions are compared (Fisher's exact test; over all cells Cochran, Mantel and Haenszel's).
+    methods : list of dict
+        Per method over all cells: trials and successes of A and B, in paired runs how many trials only A and only B
+        recovered, `p`, and `p_corrected` for the number of methods.
+    cells : list of dict
+        The same per method, m and k, with `p_corrected` for the number of cells.
+    alpha : float
+        Chance of finding a difference where there is none. Half is spent on the methods, half on the cells, each with
+        Holm's correction.
+    """
+
+    paired: bool
+    methods: list[dict[str, Any]]
+    cells: list[dict[str, Any]]
+    alpha: float = ALPHA
+
+    @property
+    def found(self) -> bool:
+        """Whether the runs differ."""
+        return bool(self.differing_methods or self.differing_cells)
+
+    @property
+    def differing_methods(self) -> list[dict[str, Any]]:
+        """The methods that differ over all cells."""
+        return [row for row in self.methods if row["p_corrected"] <= self.alpha / 2]
+
+    @property
+    def differing_cells(self) -> list[dict[str, Any]]:
+        """The cells that differ by themselves."""
+        return [row for row in self.cells if row["p_corrected"] <= self.alpha / 2]
+
+
+def diff(a: str | Path | Sweep, b: str | Path | Sweep, *, success: str = "support", alpha: float = ALPHA) -> Difference:
+    """Compare two runs statistically, so that a change to a solver can be checked.
+
+    Compared are the cells that both have. Runs with the same problem, n, seed and block have the same trials: these are
+    compared one by one, which shows far smaller differences, and counts only blocks that both have.
+
+    Parameters
+    ----------
+    a, b : str, Path or Sweep
+    success : str
+        `support` or `exact`.
+    alpha : float
+        Chance of finding a difference where there is none, over all tests.
+
+    Returns
+    -------
+    Difference
+
+    Raises
+    ------
+    ValueError
+        If the runs have no cell in common.
+
+    Examples
+    --------
+    >>> import tempfile, pursuit
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     for name in "ab":
+    ...         _ = pursuit.sweeps.phase(["omp"], n=16, grid=(2, 2), trials=10, output=f"{folder}/{name}")
+    ...     pursuit.sweeps.diff(f"{folder}/a", f"{folder}/b").found
+    False
+    """
+    one, two = (run if isinstance(run, Sweep) else load(run) for run in (a, b))
+    if success not in ("support", "exact"):
+        raise ValueError(f"success is {success!r}; choose one of support, exact.")
+    if not 0 < alpha < 1:
+        raise ValueError(f"alpha is {alpha}; needed is a probability between 0 and 1.")
+    paired = all(getattr(one.settings, name) == getattr(two.settings, name) for name in DRAWN)
+    left, right = _outcomes(one, success), _outcomes(two, success)
+    if paired:
+        shared = left.keys() & right.keys()
+        left, right = ({key: run[key] for key in shared} for run in (left, right))
+    mine, yours = _per_cell(left), _per_cell(right)
+    keys = sorted(mine.keys() & yours.keys())
+    if not keys or one.settings.n != two.settings.n:
+        raise ValueError(
+            f"{one.path} (n={one.settings.n}) and {two.path} (n={two.settings.n}) have no cell in common; "
+            "compare runs of one n with methods and grid points in common."
+        )
+    compare = _paired if paired else _unpaired
+    cells = [
+        {"method": method, "m": m, "k": k, **compare([(mine[method, m, k], yours[method, m, k])])}
+        for method, m, k in keys
+    ]
+    methods = [
+        {"method": name, **compare([(mine[key], yours[key]) for key in keys if key[0] == name])}
+        for name in dict.fromkeys(key[0] for key in keys)
+    ]
+    for rows in (cells, methods):
+        for row, corrected in zip(rows, holm([row["p"] for row in rows]), strict=True):
+            row["p_corrected"] = corrected
+    return Difference(paired, methods, cells, alpha)
+
+
+DRAWN = ("problem", "n", "seed", "block")  # settings that the trials depend on
+
+
+def holm(p: Sequence[float]) -> list[float]:
+    """Holm's correction: compare with a level, and the chance of any false alarm is below it.
+
+    Examples
+    --------
+    >>> holm([0.01, 0.5, 0.03])
+    [0.03, 0.5, 0.06]
+    """
+    order = np.argsort(p, kind="stable")
+    corrected = np.empty(len(p))
+    corrected[order] = np.maximum.accumulate(np.sort(p) * np.arange(len(p), 0, -1))
+    return [float(value) for value in np.minimum(corrected, 1)]
+
+
+def _outcomes(run: Sweep, success: str) -> dict[tuple[str, int, int, int], np.ndarray]:
+    """Whether each trial of each cell succeeded."""
+    found = {}
+    for cell in run.cells():
+        if success == "support":
+            succeeded = np.frombuffer(cell.hits, dtype="<u2") == cell.k
+        else:
+            succeeded = np.unpackbits(np.frombuffer(cell.exactly, dtype=np.uint8), count=cell.trials).astype(bool)
+        found[cell.method, cell.m, cell.k, cell.block] = succeeded
+    return found
+
+
+def _per_cell(outcomes: dict[tuple[str, int, int, int], np.ndarray]) -> dict[tuple[str, int, int], np.ndarray]:
+    joined: dict[tuple[str, int, int], list[np.ndarray]] = {}
+    for (method, m, k, _), values in sorted(outcomes.items(), key=lambda item: item[0]):
+        joined.setdefault((method, m, k), []).append(values)
+    return {key: np.concatenate(values) for key, values in joined.items()}
+
+
+Pairs = Sequence[tuple[np.ndarray, np.ndarray]]
+
+
+def _paired(pairs: Pairs) -> dict[str, Any]:
+    from scipy.stats import binomtest
+
+    only_a = sum(int((a & ~b).sum()) for a, b in pairs)
+    only_b = sum(int((b & ~a).sum()) for a, b in pairs)
+    differing = only_a + only_b
+    p = float(binomtest(only_a, differing).pvalue) if differing else 1.0
+    return {**_counts(pairs), "only_a": only_a, "only_b": only_b, "p": p}
+
+
+def _unpaired(pairs: Pairs) -> dict[str, Any]:
+    counts = _counts(pairs)
+    if len(pairs) > 1:
+        return {**counts, "p": _stratified(pairs)}
+    from scipy.stats import fisher_exact
+
+    won_a, won_b = counts["success_a"], counts["success_b"]
+    table = [[won_a, counts["trials_a"] - won_a], [won_b, counts["trials_b"] - won_b]]
+    return {**counts, "p": float(fisher_exact(table).pvalue)}
+
+
+def _stratified(pairs: Pairs) -> float:
+    """Cochran, Mantel and Haenszel's test: the excess of A's successes over all cells, each compared with itself."""
+    excess = variance = 0.0
+    for a, b in pairs:
+        total, won = len(a) + len(b), float(a.sum() + b.sum())
+        excess += float(a.sum()) - len(a) * won / total
+        variance += len(a) * len(b) * won * (total - won) / (total**2 * (total - 1))
+    return math.erfc(abs(excess) / math.sqrt(2 * variance)) if variance > 0 else 1.0
+
+
+def _counts(pairs: Pairs) -> dict[str, Any]:
+    return {
+        "trials_a": sum(len(a) for a, _ in pairs), "trials_b": sum(len(b) for _, b in pairs),
+        "success_a": sum(int(a.sum()) for a, _ in pairs), "success_b": sum(int(b.sum()) for _, b in pairs),
+    }  # fmt: skip

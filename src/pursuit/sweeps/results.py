@@ -1,0 +1,251 @@
+"""A run's results: tables, curves, exports. Read from its file at any time, also while it is at work."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from . import adaptive
+from .adaptive import Counts, Curve
+from .cells import Cell, Settings
+from .store import Key, Plan, existing, file_of
+
+if TYPE_CHECKING:
+    from xarray import Dataset
+
+LEVELS = (0.5, 0.95)
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """What a run holds so far.
+
+    Attributes
+    ----------
+    path : Path
+        Of the SQLite file.
+    settings : Settings
+        What the cells depend on.
+    plan : Plan
+        Which cells there are to be.
+    counts : dict
+        `(method, m, k, block)` to trials, how many of them found the support, and how many are exact.
+    seconds : dict
+        `(method, m, k)` to the time its solver took; a start (`sea@omp`) counts with the start's own cells.
+    """
+
+    path: Path
+    settings: Settings
+    plan: Plan
+    counts: dict[Key, tuple[int, int, int]]
+    seconds: dict[tuple[str, int, int], float]
+
+    @property
+    def grid(self) -> dict[int, tuple[int, ...]]:
+        """The k of every m."""
+        from .run import grid_cells
+
+        return grid_cells(self.settings.n, self.plan.grid, self.plan.rho)
+
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """The methods in the order in which they were asked for."""
+        return self.plan.methods
+
+    def table(self) -> list[dict[str, Any]]:
+        """A row per method, m and k that has trials: how many, and how many succeeded."""
+        total: dict[tuple[str, int, int], list[int]] = {}
+        for (method, m, k, _), counted in sorted(self.counts.items()):
+            sums = total.setdefault((method, m, k), [0, 0, 0])
+            sums[:] = [a + b for a, b in zip(sums, counted, strict=True)]
+        rows = [
+            {
+                "method": method, "m": m, "k": k, "zeta": m / self.settings.n, "rho": k / m,
+                "trials": trials, "found": found, "exact": exact,
+                "found_rate": found / trials, "exact_rate": exact / trials,
+            }
+            for (method, m, k), (trials, found, exact) in total.items()
+        ]  # fmt: skip
+        return sorted(rows, key=lambda row: (self.methods.index(row["method"]), row["m"], row["k"]))
+
+    def curves(self, levels: Sequence[float] = LEVELS, *, success: str = "support") -> list[dict[str, Any]]:
+        """A row per level, method and m: the k, and rho = k / m, at which the success falls to the level.
+
+        `k` and its 95 % band `k_low`, `k_high` are of a logistic fit and lie within the k of the grid; `where` says if
+        success is above the level at all of them, below it at all, or crosses it (inside). `k_counted` is the poster's:
+        the largest k of which more trials than the level's share succeeded, None if there is none.
+
+        Parameters
+        ----------
+        levels : sequence of float
+        success : str
+            `support` or `exact`.
+        """
+        for level in levels:
+            if not 0 < level < 1:
+                raise ValueError(f"level is {level}; needed is a probability between 0 and 1.")
+        found = curves_of(counted(self.counts, success), self.grid, self.methods)
+        rows = []
+        for level in levels:
+            for (method, m), curve in found.items():
+                point = adaptive.estimate(curve, level)
+                if point is None:
+                    continue
+                best = [k for k, (trials, successes) in curve.counts.items() if successes > level * trials]
+                rows.append(
+                    {
+                        "level": level, "method": method, "m": m, "zeta": m / self.settings.n,
+                        "k": point.k, "k_low": point.low, "k_high": point.high,
+                        "rho": point.k / m, "rho_low": point.low / m, "rho_high": point.high / m,
+                        "where": point.where, "k_counted": max(best, default=None),
+                    }
+                )  # fmt: skip
+        return rows
+
+    def saving(self) -> adaptive.Saving | None:
+        """Trials spent, and those that an even spread over the grid would need for the same error of the 95 % curves.
+
+        Of an adaptive run, by what it counts as success; None while no curve ends within the grid.
+        """
+        return adaptive.saving(curves_of(counted(self.counts, self.plan.success), self.grid, self.methods))
+
+    def status(self) -> list[dict[str, Any]]:
+        """A row per method: cells done and planned (None in adaptive mode), trials, seconds of the solver, error.
+
+        `error` is the widest half-width of the 95 % curve's band in units of rho, None while there is no curve.
+        """
+        from .run import planned
+
+        wanted = None if self.plan.adaptive is not None else planned(self.plan, self.settings)
+        widest: dict[str, float] = {}
+        for row in self.curves((adaptive.LEVEL,), success=self.plan.success):
+            error = (row["rho_high"] - row["rho_low"]) / 2
+            widest[row["method"]] = max(error, widest.get(row["method"], 0.0))
+        rows = []
+        for method in self.methods:
+            mine = {key: value for key, value in self.counts.items() if key[0] == method}
+            keys = None if wanted is None else [key for key in wanted if key[0] == method]
+            rows.append(
+                {
+                    "method": method,
+                    "done": len(mine) if keys is None else sum(key in mine for key in keys),
+                    "planned": None if keys is None else len(keys),
+                    "trials": sum(value[0] for value in mine.values()),
+                    "seconds": sum(value for key, value in self.seconds.items() if key[0] == method),
+                    "error": widest.get(method),
+                }
+            )
+        return rows
+
+    def cells(self) -> list[Cell]:
+        """Every cell with the outcome of every trial, read from the file."""
+        store = existing(self.path)
+        try:
+            return list(store.cells())
+        finally:
+            store.close()
+
+    def to_csv(self, path: str | Path) -> None:
+        """Write `table()` to a file."""
+        from ..reproduce import write_csv
+
+        write_csv(Path(path), self.table())
+
+    def to_xarray(self) -> Dataset:
+        """The table as a dataset with dimensions method, m and k; 0 trials where there is no cell.
+
+        Variables are `trials`, `found`, `exact` and `seconds`; settings and plan are its attributes.
+        """
+        import numpy as np
+        import xarray
+
+        rows = self.table()
+        axes = {
+            "method": list(self.methods),
+            "m": sorted({row["m"] for row in rows}),
+            "k": sorted({row["k"] for row in rows}),
+        }
+        shape = tuple(map(len, axes.values()))
+        names = ("trials", "found", "exact")
+        arrays = {name: np.zeros(shape, dtype=np.int64) for name in names} | {"seconds": np.zeros(shape)}
+        for row in rows:
+            at = tuple(values.index(row[axis]) for axis, values in axes.items())
+            for name in names:
+                arrays[name][at] = row[name]
+            arrays["seconds"][at] = self.seconds.get((row["method"], row["m"], row["k"]), 0.0)
+        return xarray.Dataset(
+            {name: (tuple(axes), values) for name, values in arrays.items()},
+            coords={"method": axes["method"], "m": axes["m"], "k": axes["k"]},
+            attrs={**asdict(self.settings), "grid": list(self.plan.grid), "rho": self.plan.rho},
+        )
+
+    def draw(self, path: str | Path, *, success: str = "support") -> None:
+        """Draw heat maps and curves of what there is to a PNG file.
+
+        Parameters
+        ----------
+        path : str or Path
+        success : str
+            `support` or `exact`.
+        """
+        from .picture import draw
+
+        draw(Path(path), self, success=success)
+
+
+def load(path: str | Path) -> Sweep:
+    """Read a run, finished or not.
+
+    Parameters
+    ----------
+    path : str or Path
+        Its output folder, or the `.sqlite` file.
+
+    Returns
+    -------
+    Sweep
+
+    Raises
+    ------
+    ValueError
+        If there is no run.
+
+    Examples
+    --------
+    >>> import tempfile, pursuit
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     _ = pursuit.sweeps.phase(["omp"], n=16, grid=(2, 2), trials=10, output=folder)
+    ...     pursuit.sweeps.load(folder).status()[0]["done"]
+    3
+    """
+    store = existing(path)
+    try:
+        return Sweep(file_of(path), store.settings(), store.plan(), store.done(), store.seconds())
+    finally:
+        store.close()
+
+
+def counted(counts: Mapping[Key, tuple[int, int, int]], success: str) -> dict[Key, tuple[int, int]]:
+    """Trials and successes of every cell, by what counts as one."""
+    from .run import SUCCESS
+
+    if success not in SUCCESS:
+        raise ValueError(f"success is {success!r}; choose one of {', '.join(SUCCESS)}.")
+    column = 1 + SUCCESS.index(success)
+    return {key: (values[0], values[column]) for key, values in counts.items()}
+
+
+def curves_of(
+    known: Mapping[Key, tuple[int, int]], grid: Mapping[int, tuple[int, ...]], methods: Iterable[str]
+) -> dict[tuple[str, int], Curve]:
+    """Per method and m, trials and successes of every k of the grid."""
+    found = {(method, m): Curve(ks, Counts()) for method in methods for m, ks in grid.items()}
+    for (method, m, k, _), (trials, successes) in sorted(known.items()):
+        curve = found.get((method, m))
+        if curve is None or k not in curve.ks:
+            continue
+        before = curve.counts.get(k, (0, 0))
+        curve.counts[k] = (before[0] + trials, before[1] + successes)
+    return found

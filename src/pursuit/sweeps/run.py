@@ -1,0 +1,269 @@
+"""A sweep from beginning to end: plan, engine, store."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from . import adaptive as allocation
+from .cells import Cell, Settings, Task, check_methods, solve
+from .engines import Engine, engine
+from .results import Sweep, curves_of, load
+from .store import FILE, Key, Plan, Store, file_of
+
+POSTER = (
+    "sea", "sea@omp", "sea@els", "iht", "iht@omp", "iht@els", "htp", "htp@omp", "htp@els", "omp", "ompr", "els",
+)  # fmt: skip
+BLOCK, ADAPTIVE_BLOCK = 250, 50
+SUCCESS = ("support", "exact")
+
+
+class Progress(NamedTuple):
+    """How far a run is: its cells, and in adaptive mode the round and the widest error of a curve so far."""
+
+    done: int
+    total: int
+    round: int | None = None
+    error: float | None = None
+
+
+def phase(
+    methods: Sequence[str] = POSTER,
+    *,
+    n: int = 64,
+    grid: tuple[int, int] = (20, 20),
+    trials: int = 1000,
+    output: str | Path,
+    rho: float = 0.35,
+    seed: int = 0,
+    eta: float = 1.8,
+    max_steps: int = 1000,
+    block: int | None = None,
+    adaptive: float | None = None,
+    success: str = "support",
+    scheduler: str | None = None,
+    workers: int | None = None,
+    on_progress: Callable[[Progress], Any] | None = None,
+) -> Sweep:
+    """Phase transition: how often each method finds the support, over `zeta = m / n` and `rho = k / m`.
+
+    Every trial has a Gaussian matrix of its own with unit columns, a support of which every choice is equally likely,
+    Gaussian values, and no noise. A run that is there already goes on; it can be given more methods and more trials.
+
+    Parameters
+    ----------
+    methods : sequence of str
+        Names of `pursuit.methods()` that take k, also with another method to start from: `sea@omp`. By default the
+        twelve of the SEA poster.
+    n : int
+        Unknowns.
+    grid : tuple of int
+        How many values of zeta, evenly within (0, 1), and of rho, up to `rho`. Those of the same m and k are one.
+    trials : int
+        Per cell; in adaptive mode at most. A multiple of `block`.
+    output : str or Path
+        Folder (or `.sqlite` file) to keep the results in.
+    rho : float
+        The largest k / m.
+    seed : int
+        Of all that is drawn.
+    eta : float
+        Step size of `sea`, `iht` and `htp` in units of `1 / L`, with L the largest eigenvalue of `A^T A`.
+    max_steps : int
+        Of every method that iterates until it stops.
+    block : int, optional
+        Trials that are drawn and solved together. By default 250 (in adaptive mode 50) or `trials`, whichever is less,
+        and that of the run if it is there already.
+    adaptive : float, optional
+        Spend trials where the 95 % curve is, until half the width of its 95 % band is at most this, in units of rho.
+    success : str
+        What the adaptive mode counts: `support`, the true support is within the one found, or `exact`, the NMSE is at
+        most -80 dB.
+    scheduler : str, optional
+        Address of a running Dask cluster, as `tcp://host:8786`. By default all is computed in this process.
+    workers : int, optional
+        Start a Dask cluster of so many processes here, for as long as the run lasts.
+    on_progress : callable, optional
+        Called with a `Progress` before the first cell and after every task.
+
+    Returns
+    -------
+    Sweep
+
+    Raises
+    ------
+    ValueError
+        Before any work, if something cannot be swept as given, or the run there has other settings.
+
+    Examples
+    --------
+    >>> import tempfile, pursuit
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     sweep = pursuit.sweeps.phase(["omp"], n=16, grid=(2, 2), trials=10, output=folder)
+    >>> [(row["m"], row["k"], row["trials"]) for row in sweep.table()]
+    [(5, 1, 10), (11, 2, 10), (11, 3, 10)]
+    """
+    methods = tuple(dict.fromkeys(methods))
+    file = file_of(output)
+    there = _there(file)
+    _check(n, grid, rho, trials, adaptive, success, there, methods)
+    if block is None:
+        usual = BLOCK if adaptive is None else ADAPTIVE_BLOCK
+        block = there[0].block if there is not None else min(usual, trials)
+    settings = Settings(n=n, seed=seed, block=block, eta=eta, max_steps=max_steps)
+    if trials % block:
+        raise ValueError(
+            f"trials is {trials} and a block has {block}; needed is a multiple, as {trials // block * block or block}."
+        )
+    plan = Plan(methods, grid, rho, trials, adaptive, success)
+    with engine(scheduler, workers) as run:
+        store = _opened(file)
+        try:
+            joined = store.begin(settings, plan)
+            # What was asked for now is computed; what was before, and is not asked for, is only kept.
+            _compute(store, settings, replace(joined, methods=methods, trials=trials), run, on_progress or _silent)
+        finally:
+            store.close()
+    return load(file)
+
+
+def grid_cells(n: int, grid: tuple[int, int], rho: float) -> dict[int, tuple[int, ...]]:
+    """The k of every m. Grid points that round to the same integers are one; those that round to k = 0 are none.
+
+    Examples
+    --------
+    >>> grid_cells(64, (4, 5), 0.35)
+    {13: (1, 2, 3, 4), 26: (2, 4, 5, 7, 9), 38: (3, 5, 8, 11, 13), 51: (4, 7, 11, 14, 17)}
+    """
+    rows, columns = grid
+    found: dict[int, tuple[int, ...]] = {}
+    for row in range(1, rows + 1):
+        m = round(n * row / (rows + 1))
+        most = int(rho * m + 1e-9)
+        ks = {min(round(rho * m * column / columns), most) for column in range(1, columns + 1)}
+        if m >= 1 and ks - {0}:
+            found[m] = tuple(sorted({*found.get(m, ()), *(ks - {0})}))
+    return found
+
+
+def tasks_of(keys: Iterable[Key], order: Sequence[str]) -> list[Task]:
+    """The cells as tasks, block after block, shuffled: half done is half done everywhere, what is left costs alike."""
+    by_block: dict[tuple[int, int, int], list[str]] = {}
+    for method, m, k, block in keys:
+        by_block.setdefault((m, k, block), []).append(method)
+    places = np.random.default_rng(0).permutation(len(by_block))
+    shuffled = [sorted(by_block)[place] for place in places]
+    return [
+        Task(m, k, block, tuple(sorted(by_block[m, k, block], key=order.index)))
+        for m, k, block in sorted(shuffled, key=lambda task: task[2])
+    ]
+
+
+def planned(plan: Plan, settings: Settings) -> list[Key]:
+    """Every cell of a plan that is not adaptive."""
+    cells = grid_cells(settings.n, plan.grid, plan.rho)
+    blocks = range(plan.trials // settings.block)
+    return [(method, m, k, block) for method in plan.methods for m, ks in cells.items() for k in ks for block in blocks]
+
+
+def _compute(
+    store: Store, settings: Settings, plan: Plan, run: Engine[Any, Any], report: Callable[[Progress], Any]
+) -> None:
+    if plan.adaptive is None:
+        keys = planned(plan, settings)
+        for done in _finish(store, settings, plan, keys, run):
+            report(Progress(done, len(keys)))
+        return
+    known: dict[Key, tuple[int, int]] = {}
+    number = 0
+    while True:
+        found = curves_of(known, grid_cells(settings.n, plan.grid, plan.rho), plan.methods)
+        widest = max((p.error / m for (_, m), c in found.items() if (p := allocation.estimate(c))), default=None)
+        keys = _round(found, settings, plan)
+        if not keys:
+            report(Progress(len(known), len(known), number, widest))
+            return
+        number += 1
+        for done in _finish(store, settings, plan, keys, run):
+            report(Progress(len(known) + done, len(known) + len(keys), number, widest))
+        finished = store.done()
+        column = 1 + SUCCESS.index(plan.success)
+        known |= {key: (finished[key][0], finished[key][column]) for key in keys}
+
+
+def _round(found: dict[tuple[str, int], allocation.Curve], settings: Settings, plan: Plan) -> list[Key]:
+    """The cells of the next round: of every curve the next blocks at the k chosen."""
+    assert plan.adaptive is not None
+    keys: list[Key] = []
+    for (method, m), curve in found.items():
+        begun = {k: trials // settings.block for k, (trials, _) in curve.counts.items()}
+        for k in allocation.more(curve, error=plan.adaptive * m, block=settings.block, most=plan.trials):
+            keys.append((method, m, k, begun.get(k, 0)))
+            begun[k] = begun.get(k, 0) + 1
+    return keys
+
+
+def _finish(store: Store, settings: Settings, plan: Plan, keys: Sequence[Key], run: Engine[Any, Any]) -> Iterator[int]:
+    """Compute what is missing of the cells, keep every task's as they come; yields how many there are."""
+    there = store.done().keys()
+    missing = [key for key in keys if key not in there]
+    done = len(keys) - len(missing)
+    yield done
+    tasks = tasks_of(missing, plan.methods)
+    if not tasks:
+        return
+    results: Iterator[list[Cell]] = run(functools.partial(solve, settings), tasks)
+    for cells in results:
+        store.add(cells)
+        done += len(cells)
+        yield done
+
+
+def _there(file: Path) -> tuple[Settings, Plan] | None:
+    if not file.is_file():
+        return None
+    store = Store(file)
+    try:
+        return None if store.new else (store.settings(), store.plan())
+    finally:
+        store.close()
+
+
+def _opened(file: Path) -> Store:
+    from ..files import output_folder
+
+    output_folder(file.parent)
+    return Store(file)
+
+
+def _check(
+    n: int, grid: tuple[int, int], rho: float, trials: int, adaptive: float | None, success: str,
+    there: tuple[Settings, Plan] | None, methods: Sequence[str],
+) -> None:  # fmt: skip
+    if len(grid) != 2 or min(grid) < 1:
+        raise ValueError(f"grid is {grid}; needed are two numbers of at least 1, of values of m / n and of k / m.")
+    if not 0 < rho <= 1:
+        raise ValueError(f"rho is {rho}; needed is a largest k / m in (0, 1].")
+    if trials < 1:
+        raise ValueError(f"trials is {trials}; needed is at least 1.")
+    if adaptive is not None and not 0 < adaptive < 1:
+        raise ValueError(f"adaptive is {adaptive}; needed is an error of rho between 0 and 1, as 0.01.")
+    if success not in SUCCESS:
+        raise ValueError(f"success is {success!r}; choose one of {', '.join(SUCCESS)}.")
+    if n < 2 or not grid_cells(n, grid, rho):
+        raise ValueError(f"n is {n}, the grid {grid[0]}x{grid[1]} up to rho {rho}: no m has a k of 1; take a larger n.")
+    # The methods of a run were checked when it was begun: going on with it need not load the solvers.
+    if there is None or not methods or set(methods) - set(there[1].methods):
+        check_methods(methods)
+
+
+def _silent(progress: Progress) -> None:
+    pass
+
+
+__all__ = ["FILE", "POSTER", "Progress", "grid_cells", "phase", "planned", "tasks_of"]

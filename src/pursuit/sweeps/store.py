@@ -1,0 +1,213 @@
+"""One SQLite file per run: settings, plan and finished cells, written in transactions.
+
+Numbers, text and bytes only: nothing that is read can run code. The rollback journal is kept (no write-ahead log), so
+a run is one file, on network file systems too, and a process that is killed leaves what it had committed.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from .cells import Cell, Settings
+
+FILE = "sweep.sqlite"
+APPLICATION, FORMAT = 0x70757273, 1  # "purs"; raise the second when tables change
+SCHEMA = f"""
+BEGIN IMMEDIATE;
+CREATE TABLE settings (json TEXT NOT NULL);
+CREATE TABLE plan (json TEXT NOT NULL);
+CREATE TABLE cells (
+    method TEXT NOT NULL, m INTEGER NOT NULL, k INTEGER NOT NULL, block INTEGER NOT NULL,
+    trials INTEGER NOT NULL, found INTEGER NOT NULL, exact INTEGER NOT NULL,
+    hits BLOB NOT NULL, exactly BLOB NOT NULL,
+    PRIMARY KEY (method, m, k, block)
+) WITHOUT ROWID;
+-- Apart from the results, because they are never the same twice.
+CREATE TABLE times (
+    method TEXT NOT NULL, m INTEGER NOT NULL, k INTEGER NOT NULL, block INTEGER NOT NULL, seconds REAL NOT NULL,
+    PRIMARY KEY (method, m, k, block)
+) WITHOUT ROWID;
+PRAGMA application_id = {APPLICATION};
+PRAGMA user_version = {FORMAT};
+"""
+OLD = "ON CONFLICT (method, m, k, block) DO NOTHING"
+Key = tuple[str, int, int, int]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Which cells a run is to have. Unlike `Settings`, a run may be given more of them.
+
+    Attributes
+    ----------
+    methods : tuple of str
+    grid : tuple of int
+        How many values of `zeta = m / n` and of `rho = k / m`.
+    rho : float
+        The largest `k / m`.
+    trials : int
+        Per cell of the grid; in adaptive mode at most.
+    adaptive : float, optional
+        Spend trials where the curve is, until the half-width of its 95 % band is at most this, in units of rho.
+    success : str
+        What the adaptive mode counts: support or exact.
+    """
+
+    methods: tuple[str, ...]
+    grid: tuple[int, int]
+    rho: float
+    trials: int
+    adaptive: float | None = None
+    success: str = "support"
+
+
+class Store:
+    """The SQLite file of a run, open.
+
+    Parameters
+    ----------
+    path : Path or str
+        Of the file; `":memory:"` for none.
+    """
+
+    def __init__(self, path: Path | str) -> None:
+        self.path = path
+        self._db = sqlite3.connect(path, timeout=60, isolation_level=None)
+        try:
+            found = self._db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+            mark = tuple(
+                self._db.execute(f"PRAGMA {name}").fetchone()[0] for name in ("application_id", "user_version")
+            )
+        except sqlite3.DatabaseError as error:
+            self._db.close()
+            raise ValueError(f"{path}: is not the file of a sweep ({error}); choose another output folder.") from None
+        self.new = not found
+        if found and mark != (APPLICATION, FORMAT):
+            self._db.close()
+            raise ValueError(
+                f"{path}: is not the file of a sweep, or of another version of pursuit; choose another output folder."
+            )
+
+    def close(self) -> None:
+        """Close the file."""
+        self._db.close()
+
+    def begin(self, settings: Settings, plan: Plan) -> Plan:
+        """Write settings and plan to a new file; to an old one, add what the plan has more. Returns the plan there now.
+
+        Raises
+        ------
+        ValueError
+            If the file's cells were computed with other settings, or on another grid.
+        """
+        if self.new:
+            self._db.executescript(
+                SCHEMA
+                + f"INSERT INTO settings VALUES ({_quoted(settings)}); INSERT INTO plan VALUES ({_quoted(plan)});"
+                "COMMIT;"
+            )
+            self.new = False
+            return plan
+        self._refuse(asdict(self.settings()), asdict(settings))
+        old = self.plan()
+        fixed = ("grid", "rho")
+        self._refuse({name: getattr(old, name) for name in fixed}, {name: getattr(plan, name) for name in fixed})
+        joined = replace(
+            plan,
+            methods=tuple(dict.fromkeys((*old.methods, *plan.methods))),
+            trials=max(old.trials, plan.trials),
+        )
+        if joined != old:
+            self._db.execute("UPDATE plan SET json = ?", (_json(joined),))
+        return joined
+
+    def settings(self) -> Settings:
+        """Those that the cells were computed with."""
+        return Settings(**self._one("settings"))
+
+    def plan(self) -> Plan:
+        """What the run is to have."""
+        read = self._one("plan")
+        return Plan(**{**read, "methods": tuple(read["methods"]), "grid": tuple(read["grid"])})
+
+    def add(self, cells: Sequence[Cell]) -> None:
+        """Keep finished cells, all or none. One that is there already stays."""
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            self._db.executemany(f"INSERT INTO cells VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) {OLD}", (c[:9] for c in cells))
+            times = ((*c[:4], c.seconds) for c in cells)
+            self._db.executemany(f"INSERT INTO times VALUES (?, ?, ?, ?, ?) {OLD}", times)
+        except BaseException:
+            self._db.execute("ROLLBACK")
+            raise
+        self._db.execute("COMMIT")
+
+    def done(self) -> dict[Key, tuple[int, int, int]]:
+        """Trials, found and exact of every finished cell."""
+        query = "SELECT method, m, k, block, trials, found, exact FROM cells"
+        return {(row[0], row[1], row[2], row[3]): (row[4], row[5], row[6]) for row in self._db.execute(query)}
+
+    def cells(self) -> Iterable[Cell]:
+        """Every finished cell, in order."""
+        query = "SELECT cells.*, seconds FROM cells JOIN times USING (method, m, k, block) ORDER BY method, m, k, block"
+        return (Cell(*row) for row in self._db.execute(query))
+
+    def seconds(self) -> dict[tuple[str, int, int], float]:
+        """Time spent per method, m and k."""
+        query = "SELECT method, m, k, sum(seconds) FROM times GROUP BY method, m, k"
+        return {(row[0], row[1], row[2]): row[3] for row in self._db.execute(query)}
+
+    def _one(self, table: str) -> dict[str, Any]:
+        read: dict[str, Any] = json.loads(self._db.execute(f"SELECT json FROM {table}").fetchone()[0])
+        return read
+
+    def _refuse(self, there: dict[str, Any], asked: dict[str, Any]) -> None:
+        changed = [
+            f"{name} {_shown(there[name])}, not {_shown(asked[name])}" for name in there if there[name] != asked[name]
+        ]
+        if changed:
+            raise ValueError(
+                f"{self.path}: the run there has {'; '.join(changed)}. Results would be mixed: "
+                "go on with its settings, or choose another output folder for a new run."
+            )
+
+
+def file_of(path: str | Path) -> Path:
+    """The SQLite file of a run, from that path or its folder's."""
+    path = Path(path)
+    return path if path.suffix == ".sqlite" else path / FILE
+
+
+def existing(path: str | Path) -> Store:
+    """The run that is there.
+
+    Raises
+    ------
+    ValueError
+        If there is none.
+    """
+    file = file_of(path)
+    if not file.is_file():
+        raise ValueError(f"{path}: holds no sweep ({file.name} is missing); give the output folder of a run.")
+    store = Store(file)
+    if store.new:
+        store.close()
+        raise ValueError(f"{path}: the sweep there has not begun; give the output folder of a run.")
+    return store
+
+
+def _json(thing: Settings | Plan) -> str:
+    return json.dumps(asdict(thing), sort_keys=True)
+
+
+def _quoted(thing: Settings | Plan) -> str:
+    return "'" + _json(thing).replace("'", "''") + "'"
+
+
+def _shown(value: Any) -> str:
+    return "x".join(map(str, value)) if isinstance(value, tuple | list) else str(value)
