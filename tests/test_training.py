@@ -3,6 +3,7 @@
 import csv
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from torch import nn
 
 from pursuit import cli
 from pursuit import training as module
-from pursuit.ensembles import Ensemble, fourier_levels, gaussian_levels
+from pursuit.ensembles import Ensemble, Mixture, bernoulli_gaussian, fourier_levels, gaussian_levels
 from pursuit.operators import Dense
 from pursuit.training import Epoch, TrainingError, fit
 
@@ -580,6 +581,33 @@ def test_a_folder_with_another_run_is_refused_and_left_alone(options, form, prob
         fit(Matched(ensemble, **form), ensemble, **QUICK | options, folder=finished)
     assert message in str(error.value)
     assert {path: path.read_bytes() for path in finished.iterdir()} == before
+
+
+def test_training_signals_may_come_from_another_ensemble(tmp_path):
+    main = bernoulli_gaussian(n=40, m=20, k=2)
+    mixed = Mixture(main, replace(main, k=20), 0.5)
+    options = QUICK | {"lr": 1e-12}  # the network stays as it is
+    alone = fit(Matched(main), main, **options)
+    trained = fit(Matched(main), main, training_ensemble=mixed, folder=tmp_path, **options)
+    for one, other in zip(alone.log, trained.log, strict=True):
+        assert other.validation_loss == pytest.approx(one.validation_loss)
+        assert other.train_loss > 3 * one.train_loss
+    assert trained.test_loss == pytest.approx(alone.test_loss)
+    for other in (None, Mixture(main, replace(main, k=20), 0.25), Mixture(main, replace(main, k=10), 0.5)):
+        with pytest.raises(ValueError, match="is of another run"):
+            fit(Matched(main), main, training_ensemble=other, folder=tmp_path, **options)
+
+
+def test_a_mixture_of_shares_and_operators():
+    main = bernoulli_gaussian(n=60, m=20, k=2)
+    for share, count in ((0, 0), (0.1, 2), (1, 16)):
+        y, x = Mixture(main, replace(main, k=50), share).draw(16, torch.Generator().manual_seed(0))
+        assert (y.shape, x.shape) == ((16, 20), (16, 60))
+        assert ((x != 0).sum(-1) > 20).sum() == count
+    with pytest.raises(ValueError, match="share is 2"):
+        Mixture(main, main, 2)
+    with pytest.raises(ValueError, match="needed is one"):
+        Mixture(main, bernoulli_gaussian(n=50, m=20, k=2), 0.5)
 
 
 def test_a_run_on_another_matrix_of_the_same_settings_is_refused(finished):

@@ -173,6 +173,66 @@ class BernoulliGaussian:
         return Instance(self.name, self.A, y, self.k, x, settings)
 
 
+@dataclass(frozen=True)
+class Mixture:
+    """Signals of one ensemble with a share of those of another on the same operator, a harder one for example.
+
+    Attributes
+    ----------
+    main, other : ensembles
+    share : float
+        Of the other's signals, from 0 to 1.
+
+    Raises
+    ------
+    ValueError
+        If the share is none, or the operators differ in shape.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from dataclasses import replace
+    >>> main = bernoulli_gaussian(n=100, m=50, k=5)
+    >>> y, x = Mixture(main, replace(main, k=50), 0.25).draw(8, torch.Generator().manual_seed(0))
+    >>> int(((x != 0).sum(-1) > 25).sum())
+    2
+    """
+
+    main: BernoulliGaussian
+    other: BernoulliGaussian
+    share: float
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.share <= 1:
+            raise ValueError(f"share is {self.share}; needed is a number from 0 to 1.")
+        if self.main.A.shape != self.other.A.shape:
+            raise ValueError(f"the operators have shapes {self.main.A.shape} and {self.other.A.shape}; needed is one.")
+
+    @property
+    def name(self) -> str:
+        """Of the main ensemble."""
+        return self.main.name
+
+    @property
+    def A(self) -> Operator:
+        """Of the main ensemble."""
+        return self.main.A
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What both were made with; the numbers of non-zeros may have been replaced since."""
+        other = {**self.other.settings, "k": self.other.k}
+        return {**self.main.settings, "k": self.main.k, "other": other, "share": self.share}
+
+    def draw(self, count: int, rng: torch.Generator) -> tuple[Tensor, Tensor]:
+        """New signals as the ensembles draw them, in random order."""
+        others = round(self.share * count)
+        parts = [ensemble.draw(c, rng) for ensemble, c in ((self.main, count - others), (self.other, others)) if c]
+        order = torch.randperm(count, generator=rng, device=rng.device).to(self.A.device)
+        y, x = (torch.cat(values)[order] for values in zip(*parts, strict=True))
+        return y, x
+
+
 def bernoulli_gaussian(
     *,
     n: int = 1000,

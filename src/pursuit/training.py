@@ -137,6 +137,7 @@ def fit(
     clip: float | None = 1.0,
     fresh: bool = False,
     layerwise: int | None = None,
+    training_ensemble: Ensemble | None = None,
     seed: int = 0,
     folder: str | Path | None = None,
     checkpoint_every: int = 10,
@@ -183,6 +184,9 @@ def fit(
         second, and so on; then it is trained whole. All parameters reached are trained. The network has `layers`, their
         number, and `depth`, which is set to how many are to be used, None for all. Losses of a cut network do not
         choose the parameters that are kept. By default the network is always whole.
+    training_ensemble : Ensemble, optional
+        Where the training signals come from, if not from `ensemble`: a `Mixture` of it and a harder one, for example,
+        so that the rare hard signal does not blow up.
     seed : int
     folder : path, optional
         Where checkpoints and `log.csv` go. A run of the same settings that is there already goes on where it was, with
@@ -226,7 +230,8 @@ def fit(
     with gathered(ensemble.A.device) as workers:
         learner = _Learner(net, options, workers)
         try:
-            return _train(learner, ensemble, options, folder, checkpoint_every, on_epoch)
+            signals = _Signals(ensemble, training_ensemble or ensemble, options)
+            return _train(learner, signals, options, folder, checkpoint_every, on_epoch)
         finally:
             learner.cut(None)
             net.train(was_training)
@@ -234,17 +239,17 @@ def fit(
 
 def _train(
     learner: _Learner,
-    ensemble: Ensemble,
+    signals: _Signals,
     options: _Options,
     folder: str | Path | None,
     checkpoint_every: int,
     on_epoch: Callable[[Epoch], Any] | None,
 ) -> Training:
     learner.cut(None)
-    signals, workers = _Signals(ensemble, options), learner.workers
+    workers = learner.workers
     if not learner.unprepared:  # otherwise it may refuse to be called; and `prepare` looks at y first
         learner.check_fits(*signals.held_out)
-    store = _Store(folder, _settings(learner.net, ensemble, options), signals.held_out, writes=workers.first)
+    store = _Store(folder, _settings(learner.net, signals, options), signals.held_out, writes=workers.first)
     state = _start(learner, signals, store)
     try:
         while len(state.log) < options.epochs:
@@ -347,14 +352,15 @@ class _Options:
 class _Signals:
     """The signals of a run: what is drawn for one purpose depends on nothing drawn for another."""
 
-    def __init__(self, ensemble: Ensemble, options: _Options):
-        self.ensemble, self.options = ensemble, options
+    def __init__(self, ensemble: Ensemble, trained_on: Ensemble, options: _Options):
+        self.ensemble, self.trained_on, self.options = ensemble, trained_on, options
         self.held_out = self.draw(options.validation, VALIDATION)
         self.energy = _energy(self.held_out[1])
         self.fixed = None if options.fresh else self.draw(options.training, TRAINING)
 
     def draw(self, count: int, stream: int, epoch: int = 0) -> tuple[Tensor, Tensor]:
-        return self.ensemble.draw(count, self._generator(stream, epoch))
+        source = self.trained_on if stream == TRAINING else self.ensemble
+        return source.draw(count, self._generator(stream, epoch))
 
     def epoch(self, done: int) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, ...]]:
         """The training signals after `done` epochs, and the numbers of those in each batch."""
@@ -655,8 +661,10 @@ def _check_layers(net: nn.Module, options: _Options) -> None:
         )
 
 
-def _settings(net: nn.Module, ensemble: Ensemble, options: _Options) -> dict[str, Any]:
+def _settings(net: nn.Module, signals: _Signals, options: _Options) -> dict[str, Any]:
     """All that the numbers of a run depend on, as JSON gives it back."""
+    ensemble, other = signals.ensemble, signals.trained_on
+    trained_on = {} if other is ensemble else {"training ensemble": {"name": other.name, **other.settings}}
     config = getattr(net, "config", None)
     built = config if isinstance(config, dict) else {"form": repr(net)}
     parts = {
@@ -667,6 +675,7 @@ def _settings(net: nn.Module, ensemble: Ensemble, options: _Options) -> dict[str
         "ensemble": ensemble.name,
         "A": f"{tuple(ensemble.A.shape)} {ensemble.A.dtype}",
         **{f"the ensemble's {name}": value for name, value in ensemble.settings.items()},
+        **trained_on,
         **asdict(options),
     }
     return json.loads(json.dumps(parts, default=lambda value: getattr(value, "__name__", None) or repr(value)))
