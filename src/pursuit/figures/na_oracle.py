@@ -32,6 +32,7 @@ from .alista import PARTIAL, SHARED, SNR, K, N, S
 from .comparison import BLACK, ORANGE
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 __all__ = ["PARTIAL", "SHARED", "cells", "draw", "run"]
@@ -42,6 +43,7 @@ LABELS = {
     "AMP": "AMP (LAMP untrained)",
     "oracle": "least squares on the true support",
 }
+TICKS = (0.1, 0.2, 0.5, 1, 2, 5, 10, 20)  # ms
 TIMED, TURNS, SLOW_TURNS = 512, 15, 3
 MOST = 100  # non-zeros of any signal: OMP ends there
 
@@ -155,23 +157,32 @@ def draw(tables: Tables, quick: bool) -> Figure:
     figure = alista_pictures.new_figure(len(sizes), 1)
     for ax, n in zip(figure.subplots(1, len(sizes), squeeze=False)[0], sizes, strict=True):
         mine = [row for row in rows if row["n"] == n]
-        for row in mine:
-            if row["method"] == "oracle":
-                ax.axhline(row["test_db"], color=BLACK, linewidth=1, linestyle=":")
-                ax.annotate(f"{LABELS['oracle']}: {row['test_db']:.1f} dB", (0.02, row["test_db"]), (0, -3), fontsize=8,
-                            xycoords=("axes fraction", "data"), textcoords="offset points", va="top")  # fmt: skip
-                continue
-            model = alista.MODELS.get(row["method"])
-            colour, marker = (model.colour, model.marker) if model else (ORANGE, "*" if row["method"] == "AMP" else "P")
-            label = model.label.partition(" (")[0] if model else LABELS[row["method"]].partition(" (")[0]
-            ax.plot(row["ms_per_signal"], row["test_db"], marker, color=colour, markersize=7)
-            right = row["ms_per_signal"] > 1
-            ax.annotate(f"{label}, {row['test_db']:.1f}", (row["ms_per_signal"], row["test_db"]),
-                        (-8 if right else 8, 0), textcoords="offset points", va="center",
-                        ha="right" if right else "left", fontsize=8)  # fmt: skip
+        oracle = next(row["test_db"] for row in mine if row["method"] == "oracle")
+        ax.axhline(oracle, color=BLACK, linewidth=1, linestyle=":")
+        ax.annotate(f"{LABELS['oracle']}: {oracle:.1f} dB", (0.02, oracle), (0, -3), fontsize=8,
+                    xycoords=("axes fraction", "data"), textcoords="offset points", va="top")  # fmt: skip
         ax.set_xscale("log")
         low, high = min(r["ms_per_signal"] for r in mine), max(r["ms_per_signal"] for r in mine)
         ax.set_xlim(low / 1.5, high * 2)
-        ax.set_ylim(min(r["test_db"] for r in mine) - 1.5, None)
+        ax.set_xticks([t for t in TICKS if low / 1.5 < t < high * 2], minor=False)
+        ax.set_xticks([], minor=True)
+        ax.xaxis.set_major_formatter("{x:g}")
+        ax.set_ylim(min(r["test_db"] for r in mine) - 1.5, max(r["test_db"] for r in mine) + 1)
+        _methods(ax, sorted((row for row in mine if row["method"] != "oracle"), key=lambda row: row["test_db"]))
         alista_pictures.finish(ax, f"N = {n}, SNR = {SNR} dB, K = {K}", "milliseconds per signal")
     return figure
+
+
+def _methods(ax: Axes, rows: list[Row]) -> None:
+    """A symbol and a label for each, the best first; labels keep their distance from those below them."""
+    low, high = ax.get_ylim()
+    apart, free = 0.045 * (high - low), low
+    for row in rows:
+        model = alista.MODELS.get(row["method"])
+        colour, marker = (model.colour, model.marker) if model else (ORANGE, "*" if row["method"] == "AMP" else "P")
+        label = model.label.partition(" (")[0] if model else LABELS[row["method"]].partition(" (")[0]
+        ax.plot(row["ms_per_signal"], row["test_db"], marker, color=colour, markersize=7)
+        right, place = row["ms_per_signal"] > 1, max(row["test_db"], free)
+        ax.annotate(f"{label}, {row['test_db']:.1f}", (row["ms_per_signal"] * (0.9 if right else 1.11), place),
+                    va="center", ha="right" if right else "left", fontsize=8)  # fmt: skip
+        free = place + apart
