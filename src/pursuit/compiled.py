@@ -34,7 +34,7 @@ def explore(p: Problem, X: Tensor, eta: Tensor) -> tuple[Tensor, Tensor, Tensor]
     """
     moved = flat(X).to(_wide(X), copy=True)
     items = len(moved)
-    best, steps = torch.full((items, p.most), -1), torch.zeros(items, dtype=torch.int64)
+    best, steps = torch.full((items, p.most), -1, device=X.device), p.k.new_zeros(items)
     norm, target = torch.linalg.vector_norm(flat(p.y).to(_wide(X)), dim=-1), flat(p.target, 0).double()
     budget = torch.where(norm <= target, 0, flat(p.max_steps, 0))
     given = flat(p.k, 0), flat(eta.squeeze(-1), 0).double(), target, budget
@@ -45,7 +45,7 @@ def explore(p: Problem, X: Tensor, eta: Tensor) -> tuple[Tensor, Tensor, Tensor]
 def swap(p: Problem, support: Tensor, least_gain: float) -> tuple[Tensor, Tensor]:
     """Exhaustive Local Search from the supports `(*batch, k)`, with -1 at the end; the better ones, and the swaps."""
     better = flat(support).clone()
-    steps = torch.zeros(len(better), dtype=torch.int64)
+    steps = better.new_zeros(len(better))
     given = flat(p.target, 0).double(), flat(p.max_steps, 0)
     _run(p, ELS, "swap", given, (_tolerance(p), least_gain), (better, steps))
     return better.view(support.shape), steps.view(p.batch)
