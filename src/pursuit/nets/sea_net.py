@@ -29,7 +29,7 @@ class SEANet(nn.Module):
         Supports to look at. As all entries of X are equal at first, the first one has nothing to say.
     eta : float, Learned or Annealed, optional
         Step size; by default learned, from 1.8 / L in every layer, with `L` the largest eigenvalue of `A^H A` after the
-        columns are normalised. Above 2 / L the gradients of deep networks grow from layer to layer.
+        columns are normalised. Above 2 / L gradients grow from layer to layer, and little is learned.
     weights : {"shared", "per-layer"}
         Whether all layers have the same structure weights.
     w0 : Tensor (n,), optional
