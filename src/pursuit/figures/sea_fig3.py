@@ -6,7 +6,7 @@ The poster does not say n, the step size or the budget: n = 64, 1.8 / L and 1000
 may have used 256 k steps. All are settings.
 
 The trials are those of `pursuit sweep phase` with the same n, seed and block. Next to the poster's twelve methods are
-`sea+` and, on the first block of trials, the solvers of other packages where they are installed.
+`sea+` and the solvers of other packages, where they are installed, on the first block of trials.
 """
 
 from __future__ import annotations
@@ -64,12 +64,12 @@ def cells(
         raise ValueError(f"trials is {trials}; needed is a number up to {BLOCK}, or a multiple of it.")
     Settings(n=n, seed=seed, block=block, eta=eta, max_steps=steps)  # which checks them
     shared = {"n": n, "block": block, "seed": seed}
-    tuned = {"trials": trials, "eta": eta, "steps": steps}
+    tuned = {"eta": eta, "steps": steps}
     families: list[Row] = [
-        {"family": "poster", "rho": rho, **tuned},
-        {"family": BEYOND, "rho": min(1.0, FURTHER * rho), **tuned},
+        {"family": "poster", "rho": rho, "trials": trials, **tuned},
+        # These take their time.
+        {"family": BEYOND, "rho": min(1.0, FURTHER * rho), "trials": block, **tuned},
     ]
-    # These know neither step size nor budget, and take their time.
     families += [
         {"family": name, "rho": rho, "trials": block, "version": peers.release(name)} for name in peers.available()
     ]
