@@ -11,6 +11,7 @@ The trials are those of `pursuit sweep phase` with the same n, seed and block. N
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,8 +35,8 @@ BEYOND, FURTHER = "sea+", 1.5  # which needs a grid with so much larger rho
 # The panels, and what is in them beside the solvers of other packages, which are in the first.
 PANELS = {
     "from zero": ("sea+", "sea", "iht", "htp"),
-    "from OMP": ("sea@omp", "iht@omp", "htp@omp", "ompr", "omp"),
-    "from ELS": ("sea@els", "iht@els", "htp@els", "els"),
+    "from OMP": ("omp", "ompr", "iht@omp", "htp@omp", "sea@omp"),
+    "from ELS": ("els", "iht@els", "htp@els", "sea@els"),
 }
 LINES = {"": "-", "omp": "--", "els": ":"}
 
@@ -133,13 +134,15 @@ def draw(tables: Tables, quick: bool) -> Figure:
     from matplotlib.figure import Figure
 
     rows = tables["curves"]
-    top = max(row["rho_high"] for row in rows)
+    top = max(row["rho"] for row in rows)
     figure = Figure(figsize=(13.5, 4.9), dpi=120, layout="constrained")
     axes = figure.subplots(1, len(PANELS), sharex=True, sharey=True)
     for ax, (name, methods) in zip(axes, PANELS.items(), strict=True):
         others = sorted({row["method"] for row in rows} & set(peers.PEERS)) if name == "from zero" else []
-        for method in (*methods, *others):
-            _curve(ax, [row for row in rows if row["method"] == method])
+        drawn = [name for name in (*methods, *others) if any(row["method"] == name for row in rows)]
+        for place, method in enumerate(drawn):
+            width = 2.8 - 1.6 * place / max(1, len(drawn) - 1)  # curves may coincide: later ones are thinner
+            _curve(ax, [row for row in rows if row["method"] == method], width)
         ax.set_title(name, loc="left", fontsize=10)
         ax.set_xlabel(r"measurements per unknown, $\zeta = m / n$", fontsize=9)
         ax.set_xlim(0, 1)
@@ -152,24 +155,23 @@ def draw(tables: Tables, quick: bool) -> Figure:
     trials = sorted({row["trials"] for row in tables["counts"]}, reverse=True)
     figure.suptitle(
         f"Below a curve more than 95 % of supports are found; {' or '.join(map(str, trials))} trials per point, "
-        "95 % band of a logistic fit; triangles: above the grid's largest k",
+        "95 % band of a logistic fit; triangles: above the grid's largest k; no line: below at k = 1",
         fontsize=10,
     )
     return figure
 
 
-def _curve(ax: Axes, rows: list[Row]) -> None:
-    if not rows:
-        return
+def _curve(ax: Axes, rows: list[Row], width: float) -> None:
     rows = sorted(rows, key=lambda row: row["m"])
-    method = rows[0]["method"]
+    method, zeta = rows[0]["method"], [row["zeta"] for row in rows]
+    ends = [row["where"] == "inside" for row in rows]  # else success is likelier, or rarer, at all k of the grid
+
+    def shown(name: str) -> list[float]:
+        return [row[name] if end else math.nan for row, end in zip(rows, ends, strict=True)]
+
     look: Row = {"color": deconvolution.colour(method), "linestyle": LINES[method.partition("@")[2]]}
-    zeta = [row["zeta"] for row in rows]
-    ax.plot(zeta, [row["rho"] for row in rows], label=deconvolution.label(method), linewidth=1.6, **look)
-    ax.fill_between(
-        zeta, [row["rho_low"] for row in rows], [row["rho_high"] for row in rows], color=look["color"], alpha=0.15,
-        linewidth=0,
-    )  # fmt: skip
+    ax.plot(zeta, shown("rho"), label=deconvolution.label(method), linewidth=width, **look)
+    ax.fill_between(zeta, shown("rho_low"), shown("rho_high"), color=look["color"], alpha=0.15, linewidth=0)
     beyond = [row for row in rows if row["where"] == "above"]
     ax.plot(
         [row["zeta"] for row in beyond], [row["rho"] for row in beyond], "^", color=look["color"], fillstyle="none",
