@@ -38,6 +38,7 @@ ITERATIVE = tuple(name for name in SOLVERS if name not in ("omp", "greedy_lasso"
 WEIGHTING = tuple(name for name in SELECTING if name != "greedy_lasso")  # whose weights multiply the score
 NEEDS: dict[str, dict[str, Any]] = {"greedy_lasso": {"lam": 0.0}}  # besides A, y and k; zero makes it OMP
 REFITTING = ("omp", "htp", "sp", "ompr", "els", "sea", "sea+")  # those whose x is the least squares on its support
+LOSSY = ("omp", "iht", "htp", "els", "sea")  # those that take a loss
 
 
 def recover(name: str, A: Any, y: Tensor, k: Any, **options: Any) -> pursuit.Solution:

@@ -11,6 +11,8 @@ from .adapters import as_operator as as_operator
 from .adapters import from_physics as from_physics
 from .adapters import on_real_signals as on_real_signals
 from .inputs import Iterate as Iterate
+from .losses import LeastSquares as LeastSquares
+from .losses import Logistic as Logistic
 from .operators import ColumnScaled as ColumnScaled
 from .operators import Compose as Compose
 from .operators import Convolution as Convolution

@@ -12,6 +12,7 @@ from torch import Tensor
 from . import kernels
 from .kernels import flat
 from .least_squares import rank_tolerance
+from .losses import LeastSquares
 
 if TYPE_CHECKING:
     from .inputs import Problem
@@ -23,9 +24,10 @@ SHARES = 4  # parts of a batch per thread, since some are done sooner
 
 
 def fits(p: Problem) -> bool:
-    """Whether kernels take this problem: its matrix and its Gram matrix are of a size to be formed."""
+    """Whether kernels take this problem: least squares, with a matrix and a Gram matrix of a size to be formed."""
     m, n = p.A.shape
-    return n * max(m, n) <= ENTRIES and p.y.numel() > 0 and kernels.wanted(SEA, p.y)
+    formed = p.y.numel() > 0 and n * max(m, n) <= ENTRIES
+    return formed and isinstance(p.loss, LeastSquares) and kernels.wanted(SEA, p.y)
 
 
 def pays(p: Problem, *inputs: Tensor) -> bool:

@@ -12,6 +12,7 @@ from torch import Tensor
 from . import loop
 from .adapters import as_operator, as_tensor
 from .checks import expands, finite, number, plain, whole
+from .losses import LeastSquares, Loss, checked
 from .operators import ColumnScaled, Operator, spectral_norm_squared
 from .selection import Atoms, Choice, Selection, compact
 from .solution import Solution, Status
@@ -68,6 +69,8 @@ class Problem:
         Of the score; zero for zero columns.
     scale : Tensor (n,) or (*batch, n)
         What turns a coefficient of a unit column into the caller's.
+    loss : Loss
+        What is made small.
     """
 
     A: Operator
@@ -79,6 +82,7 @@ class Problem:
     weights: Tensor
     scale: Tensor
     as_numpy: bool
+    loss: Loss
 
     @property
     def batch(self) -> torch.Size:
@@ -112,10 +116,15 @@ class Problem:
         return x0 / torch.where(self.scale > 0, self.scale, 1)
 
     def step_size(self, eta: Any, default: float) -> Tensor:
-        """`eta (*batch, 1)`; where it is None, `default` over the largest eigenvalue of `A^H A`."""
+        """`eta (*batch, 1)`; where it is None, `default` over the largest second derivative of the loss."""
         if eta is None:
-            largest = spectral_norm_squared(self.A)
-            eta = default / torch.where(largest > 0, largest, 1)
+            curvature, largest = self.loss.curvature, spectral_norm_squared(self.A)
+            if curvature is None:
+                raise ValueError(
+                    "eta was not given, and the loss does not say how large its second derivative may be; pass eta, or "
+                    "give the loss that number as its attribute curvature."
+                )
+            eta = default / (curvature * torch.where(largest > 0, largest, 1))
         return self.per_item("eta", eta).unsqueeze(-1)
 
     def per_item(self, name: str, value: Any) -> Tensor:
@@ -152,7 +161,10 @@ class Problem:
         return Solution(*map(self._out, (self.scale * x, support, _norm(state), steps, status)))
 
     def _out(self, value: Tensor) -> Any:
-        return value.detach().resolve_conj().cpu().numpy() if self.as_numpy else value
+        if self.as_numpy:
+            return value.detach().resolve_conj().cpu().numpy()
+        # Of other losses a derivative would miss how the refits move, so there is none.
+        return value if isinstance(self.loss, LeastSquares) else value.detach()
 
 
 def _norm(state: loop.State) -> Tensor:
@@ -168,12 +180,13 @@ def problem(
     max_steps: Any = UNLIMITED,
     weights: Any = None,
     unit_columns: bool = True,
+    loss: Any = LeastSquares(),
 ) -> Problem:
     """Check the input and bring it into one form.
 
     Parameters
     ----------
-    A, y, k, tol, max_steps, weights
+    A, y, k, tol, max_steps, weights, loss
         As the solvers take them; `ALL` for k allows as many atoms as there are measurements.
     unit_columns : bool
         Whether to work with columns of unit norm, so that scores compare correlations.
@@ -199,9 +212,10 @@ def problem(
     if k is None:
         raise ValueError("k was not given; pass k, how many atoms each signal may have.")
     k = plain("k", min(m, n) if k is ALL else k, "a whole number", y.device)
-    y_norm = torch.linalg.vector_norm(y.detach(), dim=-1)
+    model = checked(loss, y)
+    y_norm = torch.linalg.vector_norm(model.unexplained(y).detach(), dim=-1)
     # What rounding leaves of an exact fit is not a residual to be explained by further atoms.
-    floor = 10 * torch.finfo(y_norm.dtype).eps
+    floor = model.rounding(torch.finfo(y_norm.dtype).eps)
     relative = number("tol", 0.0 if tol is None else tol, batch, y).clamp(min=floor)
     return Problem(
         A=ColumnScaled(op, scale) if unit_columns else op,
@@ -213,6 +227,7 @@ def problem(
         weights=_weights(weights, n, batch, y) * nonzero,
         scale=scale,
         as_numpy=as_numpy,
+        loss=model,
     )
 
 

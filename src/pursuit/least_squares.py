@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple, Self
 
 import torch
@@ -51,7 +52,11 @@ class QR(NamedTuple):
         learning = torch.is_grad_enabled() and (a.requires_grad or Q.requires_grad or r.requires_grad)
         append = _CompiledAppend if learning and kernels.wanted("append_cpu", a) else _Append
         q, column, gamma, r = append.apply(Q, a, r)
-        return type(self)(_put(self.Q, t, q), _put(self.R, t, column), _put(self.g, t, gamma), t + 1), r
+        return type(self)(put(self.Q, t, q), put(self.R, t, column), put(self.g, t, gamma), t + 1), r
+
+    def pull(self, r: Tensor) -> Tensor:
+        """What the next column is to correlate with: the residual `r` itself."""
+        return r
 
     def solve(self) -> Tensor:
         """Coefficients of the columns taken in so far, `(*batch, k)`."""
@@ -129,7 +134,8 @@ class _CompiledAppend(torch.autograd.Function):
         return tuple(unflat(v, ctx.batch) for v in out)
 
 
-def _put(values: tuple[Tensor, ...], place: int, value: Tensor) -> tuple[Tensor, ...]:
+def put(values: tuple[Tensor, ...], place: int, value: Tensor) -> tuple[Tensor, ...]:
+    """With another value at this place."""
     return (*values[:place], value, *values[place + 1 :])
 
 
@@ -140,16 +146,21 @@ class Fit(NamedTuple):
     r: Tensor
 
 
-def fit(A: Operator, y: Tensor, atoms: Any) -> Fit:
+def project(B: Tensor, y: Tensor, count: Tensor) -> Fit:
+    """Least squares on the leading `count (*batch,)` columns of `B (*batch, m, k)`."""
+    z = solve(B, y, count)
+    return Fit(z, y - (B @ z.unsqueeze(-1)).squeeze(-1))
+
+
+def fit(A: Operator, y: Tensor, atoms: Any, minimise: Callable[[Tensor, Tensor, Tensor], Fit] = project) -> Fit:
     """Least squares of `y (*batch, m)` on the chosen columns of `A`, hard or soft, at most `m` of them.
 
-    Dependent columns get the coefficients of minimum norm; absent ones get zero.
+    Dependent columns get the coefficients of minimum norm; absent ones get zero. Another loss has another `minimise`.
     """
     found = atoms.found
     order = present_first(found)[..., : A.shape[0]]
     B = atoms.pick(order).columns(A)
-    z = solve(B, y, found.sum(-1).clamp(max=A.shape[0]))
-    r = y - (B @ z.unsqueeze(-1)).squeeze(-1)
+    z, r = minimise(B, y, found.sum(-1).clamp(max=A.shape[0]))
     return Fit(z.new_zeros(found.shape).scatter(-1, order, z), r)
 
 

@@ -79,7 +79,7 @@ class Solution:
     support : (*batch, k) int64
         Column numbers in order of selection, -1 where fewer were found.
     residual_norm : (*batch,)
-        `||y - A x||`.
+        `||y - A x||`; with another `loss` than least squares, the root of twice the loss.
     steps : (*batch,) int64
         Steps taken.
     status : (*batch,) int64

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from functools import partial
+from functools import partial, reduce
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from .. import compiled
+from .. import compiled, loop
 from ..inputs import Hook, Problem, problem
 from ..least_squares import energy, factor, rank_tolerance
-from ..operators import Operator, gather_last
+from ..losses import LeastSquares, Loss
+from ..operators import Operator
 from ..selection import Atoms, Hard, compact
 from ..solution import Solution, Status
 from . import ompr, sp
@@ -42,25 +43,30 @@ def swap_gains(A: Operator, y: Tensor, atoms: Atoms) -> Tensor:
 
     D = A.on_sets().adjoint(BM.mT)  # D_ij = a_j^H A_S M e_i
     E = A.on_sets().adjoint(Q.mT)  # the part of a_j in the span of S
-    outside = A.column_norms().square() - E.abs().square().sum(-2)
+    squared = A.column_norms().square()
+    outside = squared - E.abs().square().sum(-2)
     left = outside.unsqueeze(-2) + D.abs().square() / M_ii.unsqueeze(-1)  # ||P a_j||^2, S without i
     correlation = A.adjoint(r).unsqueeze(-2) + (x / M_ii).unsqueeze(-1) * D  # a_j^H r_i
-    independent = left > rank_tolerance(A.shape[0], y.dtype)
+    independent = left > rank_tolerance(A.shape[0], y.dtype) * squared.unsqueeze(-2)
     gain = correlation.abs().square() / torch.where(independent, left, 1) - (x.abs().square() / M_ii).unsqueeze(-1)
     allowed = independent & present.unsqueeze(-1) & ~atoms.mask().unsqueeze(-2)
     return torch.where(allowed, gain, -torch.inf)
 
 
-def step(A: Operator, y: Tensor, s: State, *, weights: Tensor) -> State:
-    """The best of all swaps."""
-    gain = swap_gains(A, y, s.atoms) * weights.unsqueeze(-2)
+def step(A: Operator, y: Tensor, s: State, *, weights: Tensor, loss: Loss = LeastSquares()) -> State:
+    """The best of all swaps; if the loss is not quadratic, of those that its quadratic at `x` ranks first."""
+    gain = swap_gains(*loss.quadratic(A, y, s.x), s.atoms) * weights.unsqueeze(-2)
     gain = torch.where(weights.unsqueeze(-2) > 0, gain, -torch.inf)
     n = gain.shape[-1]
-    best = gain.flatten(-2).argmax(-1, keepdim=True)  # (i, j) = argmin f(S - i + j)
+    best = Hard()(gain.flatten(-2), loss.trials).indices  # (i, j) = argmin f(S - i + j)
     slots = torch.arange(s.atoms.indices.shape[-1], device=y.device)
-    swapped = torch.where(slots == best // n, best % n, s.atoms.indices)
-    useful = gather_last(gain.flatten(-2), best) > 0
-    return sp.refit(A, y, s.atoms._replace(indices=torch.where(useful, swapped, s.atoms.indices)))
+    swapped = [torch.where(slots == pair // n, pair % n, s.atoms.indices) for pair in best.split(1, dim=-1)]
+    return reduce(_lower, (sp.refit(A, y, s.atoms._replace(indices=indices), loss) for indices in swapped))
+
+
+def _lower(a: State, b: State) -> State:
+    """The state of lower residual, the first of equals."""
+    return loop.choose(loop.lower(b.r, a.r).squeeze(-1), b, a)
 
 
 def stop(old: State, new: State) -> Tensor:
@@ -74,7 +80,7 @@ def improve(p: Problem, start: State, on_step: Hook | None) -> Solution:
     taken = None
     if on_step is None and compiled.fits(p):
         start, taken = leap(p, start)
-    return p.recover(partial(step, p.A, p.y, weights=p.weights), stop, start, on_step=on_step, taken=taken)
+    return p.recover(partial(step, p.A, p.y, weights=p.weights, loss=p.loss), stop, start, on_step=on_step, taken=taken)
 
 
 def leap(p: Problem, s: State) -> tuple[State, Tensor]:
@@ -92,11 +98,13 @@ def els(
     tol: Any = None,
     max_steps: Any = 1000,
     weights: Any = None,
+    loss: Any = LeastSquares(),
     on_step: Hook | None = None,
 ) -> Solution:
     """Exhaustive Local Search: from OMP's support, make the best of all k (n - k) swaps while the residual decreases.
 
-    Swaps are scored by rank-one formulas that equal a full refit of each.
+    Swaps are scored by rank-one formulas that equal a full refit of each. With another loss than least squares they are
+    those of its quadratic at the current fit; the eight that rank first are refitted, and the best of them is made.
 
     Parameters
     ----------
@@ -111,6 +119,9 @@ def els(
     max_steps : int or int array (*batch,), default 1000
     weights : array (n,) or (*batch, n), optional
         Multiplies OMP's score, and the gain of a swap by the weight of the atom that comes in.
+    loss : LeastSquares(), Logistic(), or callable (v, y) -> (*batch, m), default LeastSquares()
+        What is made small, a loss >= 0 per measurement of `v = A x`. With another loss than least squares `||r||` is
+        the root of twice the loss, `||y||` that of `x = 0`, numbers are real, and the result has no derivative.
     on_step : callable, optional
         Called after every swap with an `Iterate`.
 
@@ -135,5 +146,5 @@ def els(
     >>> pursuit.els(torch.eye(3), torch.tensor([0.5, 4.0, 1.0]), k=1, x0=wrong).x
     tensor([0., 4., 0.])
     """
-    p = problem(A, y, k, tol=tol, max_steps=max_steps, weights=weights)
+    p = problem(A, y, k, tol=tol, max_steps=max_steps, weights=weights, loss=loss)
     return improve(p, ompr.init(p, x0, Hard()), on_step)

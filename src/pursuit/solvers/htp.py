@@ -10,7 +10,7 @@ from torch import Tensor
 
 from .. import compiled, loop
 from ..inputs import Hook, Problem, problem
-from ..least_squares import fit
+from ..losses import LeastSquares, Loss
 from ..operators import Operator
 from ..selection import Atoms, Choice, Hard, Selection
 from ..solution import Solution, Status
@@ -28,23 +28,25 @@ class State(NamedTuple):
     t: int
 
 
-def cycle(A: Operator, y: Tensor, s: iht.State, *, eta: Tensor, choice: Choice) -> iht.State:
+def cycle(
+    A: Operator, y: Tensor, s: iht.State, *, eta: Tensor, choice: Choice, loss: Loss = LeastSquares()
+) -> iht.State:
     """One cycle of the paper; its atoms in order of size."""
-    u = A.descend(s.x, s.r, eta)
+    u = A.descend(s.x, loss.pull(A, y, s.x, s.r), eta)
     ranked = choice.best(u)  # S = largest_k(x + eta A^H (y - A x))
-    return refit(A, y, ranked)  # x = LS(S)
+    return refit(A, y, ranked, loss)  # x = LS(S)
 
 
-def refit(A: Operator, y: Tensor, atoms: Any) -> iht.State:
+def refit(A: Operator, y: Tensor, atoms: Any, loss: Loss = LeastSquares()) -> iht.State:
     """LS(S), in order of columns: a support that comes back gives the same bits, and is no better than before."""
     S = atoms.sorted()
-    z, r = fit(A, y, S)
+    z, r = loss.fit(A, y, S)
     return iht.State(S.embed(z), r, atoms)
 
 
-def step(A: Operator, y: Tensor, s: State, *, eta: Tensor, choice: Choice) -> State:
+def step(A: Operator, y: Tensor, s: State, *, eta: Tensor, choice: Choice, loss: Loss = LeastSquares()) -> State:
     """One cycle; the best residual is kept, since at large eta the residual may grow."""
-    now = cycle(A, y, s.now, eta=eta, choice=choice)
+    now = cycle(A, y, s.now, eta=eta, choice=choice, loss=loss)
     x, r, atoms = loop.choose(loop.lower(now.r, s.r).squeeze(-1), now, iht.State(s.x, s.r, s.atoms))
     # Brent's cycle detection: at every power of two remember a support; meeting it again closes a cycle.
     seen = s.now.atoms if (s.t & (s.t - 1)) == 0 else s.seen
@@ -79,6 +81,7 @@ def htp(
     tol: Any = None,
     max_steps: Any = 1000,
     weights: Any = None,
+    loss: Any = LeastSquares(),
     select: Selection = Hard(),
     on_step: Hook | None = None,
 ) -> Solution:
@@ -93,8 +96,8 @@ def htp(
     y : array (*batch, m)
     k : int or int array (*batch,)
     eta : float or array (*batch,), default 1.8 / L
-        Step size, with `L` the largest eigenvalue of `A^H A` after the columns are normalised. Below 1 / L the residual
-        never grows.
+        Step size, with `L` the largest eigenvalue of `A^H A` after the columns are normalised, times the curvature of
+        the loss. Below 1 / L the residual never grows.
     x0 : array (*batch, n), optional
         Warm start.
     tol : float or array (*batch,), optional
@@ -102,6 +105,9 @@ def htp(
     max_steps : int or int array (*batch,), default 1000
     weights : array (n,) or (*batch, n), optional
         Multiplies the score; the values stay unweighted.
+    loss : LeastSquares(), Logistic(), or callable (v, y) -> (*batch, m), default LeastSquares()
+        What is made small, a loss >= 0 per measurement of `v = A x`. With another loss than least squares `||r||` is
+        the root of twice the loss, `||y||` that of `x = 0`, numbers are real, and the result has no derivative.
     select : selection, default Hard()
     on_step : callable, optional
         Called after every step with an `Iterate`.
@@ -125,15 +131,15 @@ def htp(
     >>> pursuit.htp(torch.eye(3), torch.tensor([0.5, 4.0, 1.0]), k=1).x
     tensor([0., 4., 0.])
     """
-    p = problem(A, y, k, tol=tol, max_steps=max_steps, weights=weights)
-    start = iht.init(p.A, p.y, p.start(x0), p.choice(select))
+    p = problem(A, y, k, tol=tol, max_steps=max_steps, weights=weights, loss=loss)
+    start = iht.init(p.A, p.y, p.start(x0), p.choice(select), p.loss)
     unvisited = start.atoms.first(torch.zeros_like(p.k))  # the start need not be the fit on its own support
     begin = State(*start, now=start._replace(atoms=unvisited), seen=unvisited, t=0)
     taken, eta = None, p.step_size(eta, 1.8)
     if on_step is None and isinstance(select, Hard) and compiled.pays(p, start.x):
         begin, taken = leap(p, begin, eta)
     return p.recover(
-        partial(step, p.A, p.y, eta=eta, choice=p.choice(select)),
+        partial(step, p.A, p.y, eta=eta, choice=p.choice(select), loss=p.loss),
         stop,
         begin,
         on_step=on_step,

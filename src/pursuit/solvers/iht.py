@@ -10,6 +10,7 @@ from torch import Tensor
 
 from .. import compiled, loop
 from ..inputs import Hook, Problem, problem
+from ..losses import LeastSquares, Loss
 from ..operators import Operator
 from ..selection import Atoms, Choice, Hard, Selection
 from ..solution import Solution
@@ -23,10 +24,10 @@ class State(NamedTuple):
     atoms: Any
 
 
-def init(A: Operator, y: Tensor, x: Tensor, choice: Choice) -> State:
+def init(A: Operator, y: Tensor, x: Tensor, choice: Choice, loss: Loss = LeastSquares()) -> State:
     """The start, cut down to its k largest entries."""
     atoms, x = choice.threshold(x)
-    return State(x, A.residual(y, x), atoms)
+    return State(x, loss.residual(A, y, x), atoms)
 
 
 def begin(y: Tensor, n: int, choice: Choice) -> State:
@@ -34,11 +35,11 @@ def begin(y: Tensor, n: int, choice: Choice) -> State:
     return State(y.new_zeros(*y.shape[:-1], n), y, choice.none(y, n))
 
 
-def step(A: Operator, y: Tensor, s: State, *, eta: Tensor, choice: Choice) -> State:
+def step(A: Operator, y: Tensor, s: State, *, eta: Tensor, choice: Choice, loss: Loss = LeastSquares()) -> State:
     """Gradient step, then keep the k largest."""
-    u = A.descend(s.x, s.r, eta)  # u = x + eta A^H (y - A x)
+    u = A.descend(s.x, loss.pull(A, y, s.x, s.r), eta)  # u = x + eta A^H (y - A x)
     atoms, x = choice.threshold(u)  # x = H_k(u)
-    return State(x, A.residual(y, x), atoms)
+    return State(x, loss.residual(A, y, x), atoms)
 
 
 def leap(p: Problem, s: State, eta: Tensor) -> tuple[State, Tensor]:
@@ -58,6 +59,7 @@ def iht(
     tol: Any = None,
     max_steps: Any = 1000,
     weights: Any = None,
+    loss: Any = LeastSquares(),
     select: Selection = Hard(),
     on_step: Hook | None = None,
 ) -> Solution:
@@ -71,8 +73,9 @@ def iht(
     y : array (*batch, m)
     k : int or int array (*batch,)
     eta : float or array (*batch,), default 1.8 / L
-        Step size, with `L` the largest eigenvalue of `A^H A` after normalisation. Below 1 / L the residual never
-        grows; the default explores further. It is a constant to automatic differentiation.
+        Step size, with `L` the largest eigenvalue of `A^H A` after normalisation, times the curvature of the loss.
+        Below 1 / L the residual never grows; the default explores further. It is a constant to automatic
+        differentiation.
     x0 : array (*batch, n), optional
         Warm start.
     tol : float or array (*batch,), optional
@@ -80,6 +83,9 @@ def iht(
     max_steps : int or int array (*batch,), default 1000
     weights : array (n,) or (*batch, n), optional
         Multiplies the score `|u|`; the values stay unweighted.
+    loss : LeastSquares(), Logistic(), or callable (v, y) -> (*batch, m), default LeastSquares()
+        What is made small, a loss >= 0 per measurement of `v = A x`. With another loss than least squares `||r||` is
+        the root of twice the loss, `||y||` that of `x = 0`, numbers are real, and the result has no derivative.
     select : selection, default Hard()
     on_step : callable, optional
         Called after every step with an `Iterate`.
@@ -103,12 +109,12 @@ def iht(
     >>> pursuit.iht(torch.eye(3), torch.tensor([0.5, 4.0, 1.0]), k=1, eta=1.0).x
     tensor([0., 4., 0.])
     """
-    p = problem(A, y, k, tol=tol, max_steps=max_steps, weights=weights)
-    start, taken, eta = init(p.A, p.y, p.start(x0), p.choice(select)), None, p.step_size(eta, 1.8)
+    p = problem(A, y, k, tol=tol, max_steps=max_steps, weights=weights, loss=loss)
+    start, taken, eta = init(p.A, p.y, p.start(x0), p.choice(select), p.loss), None, p.step_size(eta, 1.8)
     if on_step is None and isinstance(select, Hard) and compiled.pays(p, start.r, eta):
         start, taken = leap(p, start, eta)
     return p.recover(
-        partial(step, p.A, p.y, eta=eta, choice=p.choice(select)),
+        partial(step, p.A, p.y, eta=eta, choice=p.choice(select), loss=p.loss),
         loop.stationary,
         start,
         on_step=on_step,

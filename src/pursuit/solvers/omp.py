@@ -10,28 +10,28 @@ from torch import Tensor
 
 from .. import loop
 from ..inputs import ALL, UNLIMITED, Hook, Problem, problem
-from ..least_squares import QR
+from ..losses import LeastSquares, Loss
 from ..operators import Operator
 from ..selection import Choice, Hard, Selection
 from ..solution import Solution, Status
 
 
 class State(NamedTuple):
-    """Residual `r`, the chosen columns as a QR factorisation, and which they are."""
+    """Residual `r`, the chosen columns as a QR factorisation (with another loss as they are), and which they are."""
 
     r: Tensor
-    qr: QR
+    qr: Any
     atoms: Any
 
 
-def init(y: Tensor, n: int, choice: Choice) -> State:
+def init(y: Tensor, n: int, choice: Choice, loss: Loss = LeastSquares()) -> State:
     """Nothing chosen, and room for k atoms."""
-    return State(y, QR.empty(y, choice.most), choice.none(y, n))
+    return State(loss.unexplained(y), loss.empty(y, choice.most), choice.none(y, n))
 
 
 def step(A: Operator, s: State, *, choice: Choice) -> State:
     """Choose one more atom and project."""
-    c = A.adjoint(s.r)  # correlate
+    c = A.adjoint(s.qr.pull(s.r))  # correlate
     best = choice.next(c, s.atoms)  # identify: j = argmax_i w_i |a_i^H r|
     atoms = s.atoms.put(s.qr.size, best)  # S <- S + {j}
     qr, r = s.qr.append(best.columns(A).squeeze(-1), s.r)  # r = y - A LS(S)
@@ -52,7 +52,7 @@ def stop(old: State, new: State, *, k: Tensor, full: Status = Status.SPARSITY) -
 def pursue(p: Problem, select: Selection) -> Any:
     """The atoms that OMP chooses, for solvers that start from them."""
     choice = p.choice(select)
-    start = init(p.y, p.A.shape[1], choice)
+    start = init(p.y, p.A.shape[1], choice, p.loss)
     run = loop.run(partial(step, p.A, choice=choice), partial(stop, k=p.k), start, target=p.target, max_steps=p.k)
     return run.state.atoms
 
@@ -65,6 +65,7 @@ def omp(
     tol: Any = None,
     max_steps: Any = None,
     weights: Any = None,
+    loss: Any = LeastSquares(),
     select: Selection = Hard(),
     on_step: Hook | None = None,
 ) -> Solution:
@@ -83,6 +84,9 @@ def omp(
         Stop after so many atoms, also below `k`.
     weights : array (n,) or (*batch, n), optional
         Structure: multiplies the score; an atom of weight 0 is never chosen. The coefficients stay unweighted.
+    loss : LeastSquares(), Logistic(), or callable (v, y) -> (*batch, m), default LeastSquares()
+        What is made small, a loss >= 0 per measurement of `v = A x`. With another loss than least squares `||r||` is
+        the root of twice the loss, `||y||` that of `x = 0`, numbers are real, and the result has no derivative.
     select : selection, default Hard()
         How an atom is identified.
     on_step : callable, optional
@@ -111,12 +115,12 @@ def omp(
     if k is None and tol is None:
         raise ValueError("omp was given neither k nor tol; pass k (how many atoms), tol (a residual level), or both.")
     steps = UNLIMITED if max_steps is None else max_steps  # k ends it
-    p = problem(A, y, ALL if k is None else k, tol=tol, max_steps=steps, weights=weights)
+    p = problem(A, y, ALL if k is None else k, tol=tol, max_steps=steps, weights=weights, loss=loss)
     choice = p.choice(select)
     return p.recover(
         partial(step, p.A, choice=choice),
         partial(stop, k=p.k, full=Status.SPARSITY if k is not None else Status.MAX_STEPS),
-        init(p.y, p.A.shape[1], choice),
+        init(p.y, p.A.shape[1], choice, p.loss),
         on_step=on_step,
         answer=lambda s: (estimate(s), s.atoms),
     )

@@ -20,8 +20,8 @@ from .iht import State
 def init(p: Problem, x0: Any, select: Selection) -> State:
     """LS on the support of the start, or OMP's."""
     if x0 is None:
-        return sp.refit(p.A, p.y, omp.pursue(p, select))
-    return sp.refit(p.A, p.y, p.choice(select).best(p.start(x0)))
+        return sp.refit(p.A, p.y, omp.pursue(p, select), p.loss)
+    return sp.refit(p.A, p.y, p.choice(select).best(p.start(x0)), p.loss)
 
 
 def step(A: Operator, y: Tensor, s: State, *, eta: Tensor, choice: Choice) -> State:

@@ -12,6 +12,7 @@ from torch import Tensor
 from .. import compiled, loop
 from ..inputs import Hook, Problem, problem
 from ..least_squares import fit
+from ..losses import LeastSquares, Loss
 from ..operators import Operator
 from ..selection import Atoms, Choice, Hard
 from ..solution import Solution, Status
@@ -28,24 +29,33 @@ class State(NamedTuple):
     atoms: Atoms
 
 
-def init(y: Tensor, X: Tensor, most: int) -> State:
+def init(y: Tensor, X: Tensor, most: int, loss: Loss = LeastSquares()) -> State:
     """X^0, and nothing seen yet."""
     none = torch.full((*y.shape[:-1], most), -1, device=y.device)
-    return State(X, torch.zeros_like(X), y, Atoms(none, X.shape[-1]))
+    return State(X, torch.zeros_like(X), loss.unexplained(y), Atoms(none, X.shape[-1]))
 
 
-def sparsify(A: Operator, y: Tensor, X: Tensor, choice: Choice) -> tuple[Atoms, Tensor]:
+def sparsify(A: Operator, y: Tensor, X: Tensor, choice: Choice, loss: Loss = LeastSquares()) -> tuple[Atoms, Tensor]:
     """H(X): the support that X points to, and the best x on it."""
     S = choice.best(X)  # S^t = the k largest |X^t|, ties to the lowest index
-    return S, S.embed(fit(A, y, S).z)  # x^t = LS(S^t)
+    return S, S.embed(loss.fit(A, y, S).z)  # x^t = LS(S^t), the least loss on S^t
 
 
-def step(A: Operator, y: Tensor, s: State, *, eta: Tensor, choice: Choice, H: Sparsify = sparsify) -> State:
+def step(
+    A: Operator,
+    y: Tensor,
+    s: State,
+    *,
+    eta: Tensor,
+    choice: Choice,
+    loss: Loss = LeastSquares(),
+    H: Sparsify = sparsify,
+) -> State:
     """Look at the support that X points to, then let the residual move X."""
     S, x = H(A, y, s.X, choice)
-    r = A.residual(y, x)
+    r = loss.residual(A, y, x)
     # The gradient vanishes on S^t; without the exact zero its rounding error would move X there.
-    g = torch.where(S.mask(), 0, A.adjoint(r))
+    g = torch.where(S.mask(), 0, A.adjoint(loss.pull(A, y, x, r)))
     X = s.X + eta * g  # X^{t+1} = X^t - eta A^H (A x^t - y)
     better = loop.lower(r, s.r)  # t_BEST: the first minimiser
     return State(
@@ -74,6 +84,7 @@ def sea(
     tol: Any = None,
     max_steps: Any = 1000,
     weights: Any = None,
+    loss: Any = LeastSquares(),
     on_step: Hook | None = None,
 ) -> Solution:
     """Support Exploration Algorithm: a dense variable, moved by the residual, points to support after support.
@@ -87,8 +98,8 @@ def sea(
     y : array (*batch, m)
     k : int or int array (*batch,)
     eta : float or array (*batch,), default 1.8 / L
-        Step size, with `L` the largest eigenvalue of `A^H A` after the columns are normalised. Without a warm start the
-        supports do not depend on it.
+        Step size, with `L` the largest eigenvalue of `A^H A` after the columns are normalised, times the curvature of
+        the loss. Without a warm start the supports do not depend on it.
     x0 : array (*batch, n), optional
         Warm start of the exploration variable: any solver's `x`.
     tol : float or array (*batch,), optional
@@ -97,6 +108,9 @@ def sea(
         Supports to look at.
     weights : array (n,) or (*batch, n), optional
         Multiplies the score `|X|`; the values stay unweighted.
+    loss : LeastSquares(), Logistic(), or callable (v, y) -> (*batch, m), default LeastSquares()
+        What is made small, a loss >= 0 per measurement of `v = A x`. With another loss than least squares `||r||` is
+        the root of twice the loss, `||y||` that of `x = 0`, numbers are real, and the result has no derivative.
     on_step : callable, optional
         Called after every step with an `Iterate` (of the best solution so far).
 
@@ -120,12 +134,12 @@ def sea(
     >>> pursuit.sea(torch.eye(3), torch.tensor([0.5, 4.0, 1.0]), k=1, max_steps=10).x
     tensor([0., 4., 0.])
     """
-    p = problem(A, y, k, tol=tol, max_steps=max_steps, weights=weights)
-    start, taken, eta = init(p.y, p.start(x0), p.most), None, p.step_size(eta, 1.8)
+    p = problem(A, y, k, tol=tol, max_steps=max_steps, weights=weights, loss=loss)
+    start, taken, eta = init(p.y, p.start(x0), p.most, p.loss), None, p.step_size(eta, 1.8)
     if on_step is None and compiled.fits(p):
         start, taken = leap(p, start, eta)
     return p.recover(
-        partial(step, p.A, p.y, eta=eta, choice=p.choice(Hard())),
+        partial(step, p.A, p.y, eta=eta, choice=p.choice(Hard()), loss=p.loss, H=partial(sparsify, loss=p.loss)),
         loop.never,
         start,
         on_step=on_step,

@@ -11,6 +11,7 @@ from torch import Tensor
 from .. import loop
 from ..inputs import Hook, problem
 from ..least_squares import fit
+from ..losses import LeastSquares, Loss
 from ..operators import Operator
 from ..selection import Choice, Hard, Selection
 from ..solution import Solution
@@ -23,9 +24,9 @@ def init(A: Operator, y: Tensor, x: Tensor, *, choice: Choice) -> State:
     return refit(A, y, choice.best(torch.where(warm, x, A.adjoint(y))))
 
 
-def refit(A: Operator, y: Tensor, atoms: Any) -> State:
+def refit(A: Operator, y: Tensor, atoms: Any, loss: Loss = LeastSquares()) -> State:
     """x = LS(S)."""
-    z, r = fit(A, y, atoms)
+    z, r = loss.fit(A, y, atoms)
     return State(atoms.embed(z), r, atoms)
 
 
