@@ -23,11 +23,14 @@ SMALL = 2**20  # entries up to which a Gram matrix costs no more than some dozen
 SHARES = 4  # parts of a batch per thread, since some are done sooner
 
 
+def forms(p: Problem) -> bool:
+    """Whether matrix and Gram matrix are of a size to be formed."""
+    return p.y.numel() > 0 and p.A.shape[1] * max(p.A.shape) <= ENTRIES
+
+
 def fits(p: Problem) -> bool:
-    """Whether kernels take this problem: least squares, with a matrix and a Gram matrix of a size to be formed."""
-    m, n = p.A.shape
-    formed = p.y.numel() > 0 and n * max(m, n) <= ENTRIES
-    return formed and isinstance(p.loss, LeastSquares) and kernels.wanted(SEA, p.y)
+    """Whether kernels take this problem: least squares, with matrices of a size to be formed."""
+    return forms(p) and isinstance(p.loss, LeastSquares) and kernels.wanted(SEA, p.y)
 
 
 def pays(p: Problem, *inputs: Tensor) -> bool:

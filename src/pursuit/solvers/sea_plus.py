@@ -9,34 +9,54 @@ from torch import Tensor
 
 from .. import compiled
 from ..inputs import Hook, Problem, problem
-from ..operators import Dense
-from ..selection import Atoms
+from ..operators import Dense, Operator, spectral_norm_squared
+from ..selection import Atoms, Hard
 from ..solution import Solution
 from . import els, sp
 from .fista import fista
 from .sea import sea
 
-# Of the LASSO that is one of the starts: its penalty, as a share of the least one at which the solution is zero, and
-# its steps. On nearly parallel atoms its solution is spread, but in the right places; fewer steps spread it further.
-SHARE, LASSO_STEPS = 1e-3, 400
+# Of the LASSOs that may be the other start: the penalty, as a share of the least one at which the solution is zero; the
+# levels of whitening, as shares of the largest eigenvalue of A A^H, from that for much noise to that for none; steps.
+SHARE, LEVELS, LASSO_STEPS, PLAIN_STEPS = 1e-2, (1e-1, 1e-2, 1e-6), 100, 400
 
 
-def lasso(p: Problem) -> Tensor:
-    """Roughly the LASSO's solution, `(*batch, n)`; where the matrix can be formed, in single precision."""
-    size = torch.linalg.vector_norm(p.y.detach(), dim=-1, keepdim=True)
-    A, y = p.A, p.y.detach() / torch.where(size > 0, size, 1)
-    if compiled.fits(p):
-        single = torch.complex64 if y.is_complex() else torch.float32
-        A, y = Dense(A.to_dense().detach().to(single)), y.to(single)
-    least = A.adjoint(y).abs().amax(-1)
-    return fista(A, y, SHARE * least, max_steps=LASSO_STEPS).x.detach().to(p.y) * size
+def lasso(A: Operator, y: Tensor, max_steps: int) -> Tensor:
+    """Roughly the LASSO's solution, `(*batch, n)`."""
+    return fista(A, y, SHARE * A.adjoint(y).abs().amax(-1), max_steps=max_steps).x
+
+
+def whitened(p: Problem, level: float) -> Tensor:
+    """The LASSO's solution with `A` and `y` times `(A A^H + level L)^(-1/2)`: nearly parallel atoms are then less so.
+
+    In single precision, as it only is a start.
+    """
+    single, double = (torch.complex64, torch.complex128) if p.y.is_complex() else (torch.float32, torch.float64)
+    A, y = p.A.to_dense().detach().to(double), p.y.detach().to(double)
+    size = torch.linalg.vector_norm(y, dim=-1, keepdim=True)
+    top = spectral_norm_squared(p.A).detach().double()[..., None, None]
+    eye = torch.eye(A.shape[-2], dtype=double, device=A.device)
+    C = torch.linalg.cholesky(A @ A.mH + level * torch.where(top > 0, top, 1) * eye)
+    W = torch.linalg.solve_triangular(C, eye.expand_as(C), upper=False)
+    B, z = Dense((W @ A).to(single)), Dense(W).forward(y / torch.where(size > 0, size, 1)).to(single)
+    return lasso(B, z, LASSO_STEPS).to(p.y) * size.to(p.y)
+
+
+def rough(p: Problem) -> Tensor:
+    """The LASSO's solution, `(*batch, n)`; of those at several levels the one whose k largest entries fit best."""
+    if not compiled.forms(p):
+        return lasso(p.A, p.y.detach(), PLAIN_STEPS)
+    x = [whitened(p, level) for level in LEVELS]
+    left = [sp.refit(p.A, p.y.detach(), p.choice(Hard()).best(each)).r.norm(dim=-1) for each in x]
+    best = torch.stack(left).argmin(0)
+    return torch.stack(x).gather(0, best[None, ..., None].expand(1, *x[0].shape)).squeeze(0)
 
 
 def starts(p: Problem, x0: Any) -> Tensor:
     """Where SEA begins, `(2 or 3, *batch, n)`: nowhere, at the LASSO's solution, and where the caller says."""
-    rough = lasso(p)
+    found = rough(p)
     given = () if x0 is None else (p.start(x0),)
-    return torch.stack([torch.zeros_like(rough), rough, *given])
+    return torch.stack([torch.zeros_like(found), found, *given])
 
 
 def sea_plus(
