@@ -15,6 +15,7 @@ import pursuit
 from helpers import NEEDS
 from pursuit.operators import spectral_norm_squared
 
+pytestmark = pytest.mark.usefixtures("rough_lasso")
 REAL = (torch.float32, torch.float64)
 COMPLEX = (torch.complex64, torch.complex128)
 ALL = REAL + COMPLEX
