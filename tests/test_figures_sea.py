@@ -10,7 +10,7 @@ import torch
 
 import pursuit
 from pursuit import cli, metrics, peers, problems
-from pursuit.figures import deconvolution, sea_fig1, sea_fig2
+from pursuit.figures import deconvolution, sea_fig1, sea_fig2, sea_fig3
 from pursuit.reproduce import path_of, planned, reproduce
 
 FEW = {"snrs": ("inf", 20), "sparsities": (3, 5), "runs": 3, "steps": 10}
@@ -226,3 +226,44 @@ def test_fig1_tables_and_picture(few, tmp_path):
     assert sum(bool(ax.get_xlabel()) for ax in seen) == 2
     low, high = seen[0].get_ylim()
     assert -high == low == -1.5 * max(map(abs, spikes["truth"].values()))
+
+
+# Phase transitions
+
+
+def test_phase_transitions_are_those_of_the_sweep(few, monkeypatch, tmp_path):
+    monkeypatch.setattr(sea_fig3, "QUICK", {"trials": 10, "steps": 30, "spacing": 8})
+    settings = "n=24,rho=0.4"
+    cells = planned("sea-fig3", quick=True, settings=settings)
+    assert len({path_of(cell, Path()) for cell in cells}) == len(cells) == 6
+    tables = reproduce("sea-fig3", tmp_path, quick=True, settings=settings)
+    methods = {*OURS, "sklearn-omp"}
+    assert {row["method"] for row in tables["counts"]} == {row["method"] for row in tables["curves"]} == methods
+    by = {(row["method"], row["m"], row["k"]): row["found"] for row in tables["counts"]}
+    assert {(m, k) for method, m, k in by if method == "sea"} == {(8, k) for k in (1, 2, 3)} | {
+        (16, k) for k in range(1, 7)
+    }
+    assert max(k for method, _, k in by if method == "sea+") == 9
+    # scikit-learn's OMP is ours, on the same trials.
+    shared = [key[1:] for key in by if key[0] == "sklearn-omp"]
+    assert [by["sklearn-omp", *key] for key in shared] == [by["omp", *key] for key in shared]
+    sweep = pursuit.sweeps.phase(
+        ["sea@omp"], n=24, grid=(2, 6), rho=0.4, trials=10, max_steps=30, output=tmp_path / "sweep"
+    )
+    same = [(row["m"], row["k"]) for row in sweep.table() if row["m"] in (8, 16)]
+    assert len(same) > 3
+    assert [row["found"] for row in sweep.table() if row["m"] in (8, 16)] == [by["sea@omp", *key] for key in same]
+
+
+def test_the_poster_is_the_default_of_the_phase_transitions():
+    cells = [cell for cell in planned("sea-fig3") if cell["family"] == "poster"]
+    assert {(c["n"], c["trials"], c["rho"], c["eta"], c["steps"]) for c in cells} == {(64, 1000, 0.35, 1.8, 1000)}
+    assert [cell["m"] for cell in cells] == list(range(4, 64, 2))
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"), [("trials=300", "trials is 300"), ("rho=0", "rho is 0"), ("n=1", "n is 1")]
+)
+def test_phase_transitions_that_are_none(settings, says):
+    with pytest.raises(ValueError, match=says):
+        planned("sea-fig3", settings=settings)

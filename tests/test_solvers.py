@@ -385,7 +385,8 @@ def both_ways(*arguments, solver=pursuit.sea, **options):
 
 @pytest.mark.parametrize("own", [True, False], ids=["own-matrices", "shared-matrix"])
 @pytest.mark.parametrize("dtype", PRECISIONS)
-def test_seas_kernel_does_what_its_steps_do(dtype, own):
+@pytest.mark.parametrize("solver", [pursuit.sea, pursuit.iht, pursuit.htp])
+def test_a_kernel_does_what_the_steps_do(solver, dtype, own):
     A, _, y = many(dtype, count=12, m=20, n=50, k=4, noise=0.05)
     if not own:
         A = 3 * A[0]
@@ -394,12 +395,36 @@ def test_seas_kernel_does_what_its_steps_do(dtype, own):
     weights[:, :3] = 0
     tol = torch.linspace(0, 0.3, 12, dtype=A.real.dtype)
     for options in ({}, {"weights": weights, "tol": tol}, {"x0": y @ A if not own else None, "eta": 0.3}):
-        quick, slow = both_ways(A, y, k, max_steps=torch.arange(12) * 8, **options)
+        quick, slow = both_ways(A, y, k, solver=solver, max_steps=torch.arange(12) * 15, **options)
         assert_close(quick.x, slow.x)
         assert_close(quick.residual_norm, slow.residual_norm)
         assert (quick.support.sort().values == slow.support.sort().values).all()
-        assert quick.steps.tolist() == slow.steps.tolist()
+        # At which step IHT moves by no more than rounding is a matter of rounding.
+        about = 3 if solver is pursuit.iht else 0
+        assert (quick.steps - slow.steps).abs().max() <= about
         assert quick.status.tolist() == slow.status.tolist()
+
+
+@pytest.mark.parametrize("solver", [pursuit.iht, pursuit.htp])
+def test_a_kernel_stops_for_the_reason_of_the_steps(solver):
+    """Exact recovery, fixed points, cycles at a large step, and divergence."""
+    A, _, y = many(REAL, count=40, m=12, n=32, k=3, noise=0.0)
+    reasons = set()
+    for eta in (0.3, None, 2.0, 80.0):
+        quick, slow = both_ways(A, y, 3, solver=solver, eta=eta, tol=1e-9, max_steps=3000)
+        assert quick.status.tolist() == slow.status.tolist()
+        whole = slow.status != Status.DIVERGED
+        assert_close(quick.x[whole], slow.x[whole], rtol=0, atol=1e-8)
+        reasons |= set(quick.status.tolist())
+    want = {Status.TOLERANCE, Status.STATIONARY, Status.DIVERGED if solver is pursuit.iht else Status.CYCLE}
+    assert want <= reasons
+
+
+def test_derivatives_of_iht_pass_through_its_steps():
+    A, _, y = many(REAL, count=3, m=12, n=32, k=3, noise=0.0)
+    y.requires_grad_()
+    assert pursuit.iht(A, y, 3, max_steps=20).x.requires_grad
+    assert not pursuit.iht(A, y.detach(), 3, max_steps=20).x.requires_grad
 
 
 def test_seas_kernel_in_many_parts(monkeypatch):

@@ -761,7 +761,8 @@ def test_figure_of_the_weights(tmp_path, oracle):
 
 # The command line
 
-TRAIN = ("--n", 16, "--m", 8, "-k", 2, "--admissible", 4, "--layers", 2, "--epochs", 2, "--tau", 0.1)
+TRAIN = ("--n", 16, "--m", 8, "-k", 2, "--admissible", 4, "--layers", 2, "--epochs", 2)
+SOFT = ("--tau", 0.1)
 
 
 def train(capsys, *arguments):
@@ -772,12 +773,15 @@ def train(capsys, *arguments):
 
 
 NETWORKS = [
-    ("omp-net", ()),
-    ("omp-net", ("--anneal-from", 1, "--relaxation", "neuralsort", "--double", "--schedule", "constant")),
-    ("iht-net", ("--learn-eta", "--learn-tau", "--weights", "per-layer", "--problem", "gaussian-levels")),
-    ("htp-net", ("--eta", 0.3, "--relative", "--fresh")),
-    ("cosamp-net", ("--relaxation", "sinkhorn-sort", "--optimizer", "adam")),
-    ("sp-net", ("--problem", "gaussian-levels", "--double", "--schedule", "cosine")),
+    ("omp-net", SOFT),
+    ("omp-net", (*SOFT, "--anneal-from", 1, "--relaxation", "neuralsort", "--double", "--schedule", "constant")),
+    ("iht-net", (*SOFT, "--learn-eta", "--learn-tau", "--weights", "per-layer", "--problem", "gaussian-levels")),
+    ("htp-net", (*SOFT, "--eta", 0.3, "--relative", "--fresh")),
+    ("cosamp-net", (*SOFT, "--relaxation", "sinkhorn-sort", "--optimizer", "adam")),
+    ("sp-net", (*SOFT, "--problem", "gaussian-levels", "--double", "--schedule", "cosine")),
+    ("sea-net", ()),
+    ("sea-net", ("--eta", 0.1, "--weights", "per-layer", "--signals", "real")),
+    ("sea-net", ("--learn-eta", "--problem", "gaussian-levels", "--double")),
 ]
 
 

@@ -1,6 +1,7 @@
 from . import ensembles as ensembles
 from . import metrics as metrics
 from . import nets as nets
+from . import straight_through as straight_through
 from . import sweeps as sweeps
 from . import theory as theory
 from . import training as training

@@ -44,6 +44,7 @@ NETWORKS = {
     "cosamp-net": Network("CoSaMPNet", 10, "fourier-levels", GREEDY),
     "sp-net": Network("SPNet", 10, "fourier-levels", GREEDY),
     "htp-net": Network("HTPNet", 10, "fourier-levels", GREEDY),
+    "sea-net": Network("SEANet", 30, "fourier-levels", GREEDY),
 } | {
     name: Network(kind, 16, "bernoulli-gaussian", PROXIMAL)
     for name, kind in {
@@ -66,7 +67,7 @@ def train(
     problem: Annotated[
         str | None,
         typer.Option(
-            help="What to train on: fourier-levels (by default for omp-net to htp-net), gaussian-levels, "
+            help="What to train on: fourier-levels (by default for omp-net to sea-net), gaussian-levels, "
             "bernoulli-gaussian (by default for the others)."
         ),
     ] = None,
@@ -83,14 +84,18 @@ def train(
         float | None, typer.Option(help="bernoulli-gaussian: signal-to-noise ratio in dB; by default 40.")
     ] = None,
     layers: Annotated[
-        int | None, typer.Option(help="By default k for omp-net, 30 for iht-net, 10 for cosamp, sp, htp-net, else 16.")
+        int | None,
+        typer.Option(help="By default k for omp-net, 30 for iht and sea-net, 10 for cosamp, sp, htp-net, else 16."),
     ] = None,
     hidden: Annotated[int | None, typer.Option(help="na-alista: size of its LSTM; by default 128.")] = None,
     inputs: Annotated[str | None, typer.Option(help="na-alista: what its LSTM is told, ru, r or u.")] = None,
     tau: Annotated[float | None, typer.Option(help="omp-net to htp-net: temperature of the sort; 0.001.")] = None,
-    eta: Annotated[float | None, typer.Option(help="Step size of iht-net and htp-net; by default 0.5.")] = None,
+    eta: Annotated[
+        float | None,
+        typer.Option(help="Step size of iht-net and htp-net, by default 0.5; of sea-net, by default learned."),
+    ] = None,
     weights: Annotated[
-        str | None, typer.Option(help="omp-net to htp-net: structure weights shared by the layers, or per-layer.")
+        str | None, typer.Option(help="omp-net to sea-net: structure weights shared by the layers, or per-layer.")
     ] = None,
     relaxation: Annotated[
         str | None, typer.Option(help=f"omp-net to htp-net: one of {', '.join(RELAXATIONS)}.")
@@ -215,22 +220,23 @@ def _ensemble(problem: str, given: dict[str, Any], *, seed: int, double: bool, d
     return getattr(ensembles, make)(**(sizes | given), seed=seed, dtype=wide if double else single, device=device)
 
 
-def _rates(tau: float, eta: float, given: dict[str, Any]) -> dict[str, Any]:
-    """Temperature and step size, each fixed, learned or annealed."""
+def _rates(tau: float, eta: float | None, given: dict[str, Any]) -> dict[str, Any]:
+    """Temperature and step size, each fixed, learned or annealed; None for a step size that the network knows best."""
     from .nets import Annealed, Learned
 
     start = given.get("anneal_from")
     if "learn_tau" in given and start is not None:
         raise ValueError("--learn-tau and --anneal-from were given; tau is learned or annealed: give one of them.")
     temperature = Learned(tau) if "learn_tau" in given else tau if start is None else Annealed(start, tau)
-    return {"tau": temperature, "eta": Learned(eta) if "learn_eta" in given else eta}
+    return {"tau": temperature, "eta": Learned(eta) if "learn_eta" in given and eta else eta}
 
 
 # What a network must take for an option to belong to it, and what it is if it does not.
 BELONGS = {
     "eta": ("eta", "has no step size to set"),
     "learn_eta": ("eta", "has no step size to set"),
-    **dict.fromkeys(("tau", "weights", "relaxation", "relative", "learn_tau", "anneal_from"), ("tau", "sorts nothing")),
+    "weights": ("w0", "has no structure weights"),
+    **dict.fromkeys(("tau", "relaxation", "relative", "learn_tau", "anneal_from"), ("tau", "has no relaxed sort")),
     **dict.fromkeys(("hidden", "inputs"), ("hidden", "has no LSTM")),
 }
 
@@ -250,7 +256,7 @@ def _network(name: str, ensemble: Any, *, seed: int, layers: int | None, signals
     options = {
         "k": ensemble.k, "layers": (network.layers or ensemble.k) if layers is None else layers, "signals": signals,
         "seed": seed, "sort": getattr(relaxations, relaxation.replace("-", "_")), **given,
-        **_rates(given.get("tau", 1e-3), given.get("eta", 0.5), given),
+        **_rates(given.get("tau", 1e-3), given.get("eta", takes["eta"].default if "eta" in takes else None), given),
     }  # fmt: skip
     if "selection" not in takes or takes["selection"].default is not None:  # LISTA and LISTA-CP are without
         options["sparsity"] = ensemble.k

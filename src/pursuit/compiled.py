@@ -16,8 +16,9 @@ from .least_squares import rank_tolerance
 if TYPE_CHECKING:
     from .inputs import Problem
 
-SEA, ELS = "sea_cpu", "els_cpu"
+SEA, ELS, IHT, HTP = "sea_cpu", "els_cpu", "iht_cpu", "htp_cpu"
 ENTRIES = 2**24  # of a matrix, or of the Gram matrices that a thread has in memory at a time
+SMALL = 2**20  # entries up to which a Gram matrix costs no more than some dozens of steps without it
 SHARES = 4  # parts of a batch per thread, since some are done sooner
 
 
@@ -25,6 +26,12 @@ def fits(p: Problem) -> bool:
     """Whether kernels take this problem: its matrix and its Gram matrix are of a size to be formed."""
     m, n = p.A.shape
     return n * max(m, n) <= ENTRIES and p.y.numel() > 0 and kernels.wanted(SEA, p.y)
+
+
+def pays(p: Problem, *inputs: Tensor) -> bool:
+    """Whether kernels are the quicker way also for a few steps, and nothing derives by what the steps start from."""
+    learning = torch.is_grad_enabled() and any(v.requires_grad for v in inputs)
+    return p.A.shape[1] * max(p.A.shape) <= SMALL and not learning and fits(p)
 
 
 def explore(p: Problem, X: Tensor, eta: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -40,6 +47,34 @@ def explore(p: Problem, X: Tensor, eta: Tensor) -> tuple[Tensor, Tensor, Tensor]
     given = flat(p.k, 0), flat(eta.squeeze(-1), 0).double(), target, budget
     _run(p, SEA, "explore", given, (_tolerance(p) ** 2,), (moved, best, norm, steps))
     return moved.to(X.dtype).view(X.shape), best.view(*p.batch, p.most), steps.view(p.batch)
+
+
+def threshold(p: Problem, x: Tensor, support: Tensor, eta: Tensor, still: float) -> tuple[Tensor, Tensor, Tensor]:
+    """Iterative Hard Thresholding from `x (*batch, n)`, non-zero at `support (*batch, k)`; steps `eta (*batch, 1)`.
+
+    Returns the `x` before the step that moves less than the share `still`, its support, and the steps taken.
+    """
+    moved, atoms = flat(x).to(_wide(x), copy=True), flat(support).clone()
+    steps = atoms.new_zeros(len(atoms))
+    given = flat(p.k, 0), flat(eta.squeeze(-1), 0).double(), flat(p.target, 0).double(), flat(p.max_steps, 0)
+    _run(p, IHT, "iterate", given, (still,), (moved, atoms, steps))
+    return moved.to(x.dtype).view(x.shape), atoms.view(support.shape), steps.view(p.batch)
+
+
+def pursue(p: Problem, x: Tensor, support: Tensor, norm: Tensor, eta: Tensor) -> tuple[Tensor, ...]:
+    """Hard Thresholding Pursuit from `x (*batch, n)`, non-zero at `support (*batch, k)`; steps `eta (*batch, 1)`.
+
+    `norm (*batch,)` is that of its residual. Returns supports `(*batch, k)`: the last one before one comes back, an
+    earlier one to notice this by, and the best, all -1 where none is better than the start; and the steps taken.
+    """
+    now, least = flat(support).clone(), flat(norm, 0).to(torch.float64, copy=True)
+    seen, best, steps = torch.full_like(now, -1), torch.full_like(now, -1), now.new_zeros(len(now))
+    target = flat(p.target, 0).double()
+    budget = torch.where(least <= target, 0, flat(p.max_steps, 0))
+    given = flat(p.k, 0), flat(eta.squeeze(-1), 0).double(), target, budget
+    out = flat(x).to(_wide(x)), now, seen, best, least, steps
+    _run(p, HTP, "pursue", given, (_tolerance(p) ** 2,), out)
+    return *(v.view(support.shape) for v in (now, seen, best)), steps.view(p.batch)
 
 
 def swap(p: Problem, support: Tensor, least_gain: float) -> tuple[Tensor, Tensor]:

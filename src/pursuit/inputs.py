@@ -96,18 +96,18 @@ class Problem:
             barred=zero if zero.any() else None,
         )
 
-    def start(self, x0: Any) -> Tensor:
+    def start(self, x0: Any, name: str = "x0") -> Tensor:
         """The warm start `x0` in the units of the unit columns, zeros if there is none."""
         n = self.A.shape[1]
         if x0 is None:
             return self.y.new_zeros(*self.batch, n)
-        x0 = finite("x0", as_tensor("x0", x0))
+        x0 = finite(name, as_tensor(name, x0))
         if x0.shape[-1:] != (n,) or not expands(x0.shape[:-1], self.batch):
             raise ValueError(
-                f"x0 has shape {tuple(x0.shape)}; needed is {(*self.batch, n)}, the shape of the solution."
+                f"{name} has shape {tuple(x0.shape)}; needed is {(*self.batch, n)}, the shape of the solution."
             )
         if x0.is_complex() and not self.y.is_complex():
-            raise TypeError("x0 is complex but A and y are real; pass a real x0.")
+            raise TypeError(f"{name} is complex but A and y are real; pass a real {name}.")
         x0 = x0.to(self.y).expand(*self.batch, n)
         return x0 / torch.where(self.scale > 0, self.scale, 1)
 

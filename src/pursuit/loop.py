@@ -21,6 +21,7 @@ class State(Protocol):
 
 
 S = TypeVar("S", bound=State)
+STILL = 10  # roundings of `x` that count as no step
 
 
 class Run(NamedTuple, Generic[S]):
@@ -95,7 +96,7 @@ def no_decrease(old: State, new: State) -> Tensor:
 def stationary(old: Any, new: Any) -> Tensor:
     """Stop where the step moved `x` by no more than rounding."""
     change, size = _norm(new.x - old.x), _norm(new.x)
-    still = change <= 10 * torch.finfo(size.dtype).eps * size
+    still = change <= STILL * torch.finfo(size.dtype).eps * size
     return torch.where(still, Status.STATIONARY, Status.RUNNING)
 
 

@@ -6,6 +6,7 @@ Absent packages are fine: `available()` names those that are installed, `pip ins
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib.metadata import packages_distributions, version
 from importlib.util import find_spec
 from typing import Any
 
@@ -95,6 +96,18 @@ def available() -> tuple[str, ...]:
     False
     """
     return tuple(name for name, (package, _) in PEERS.items() if find_spec(package) is not None)
+
+
+def release(name: str) -> str:
+    """The version of an available peer's package.
+
+    Examples
+    --------
+    >>> all(release(name)[0].isdigit() for name in available())
+    True
+    """
+    package = PEERS[name][0]
+    return version(packages_distributions()[package][0])
 
 
 def peer(name: str) -> Callable[[Any, Any, int], np.ndarray]:

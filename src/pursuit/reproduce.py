@@ -58,6 +58,8 @@ EXPERIMENTS = {
     "na-communication": "NA-ALISTA and its competitors on OFDM channel estimation",
     "sea-fig1": "SEA and its competitors on one deconvolution: every solution",
     "sea-fig2": "SEA and its competitors on deconvolution: support distance over the number of spikes",
+    "sea-net": "SEA-Net, trained straight through, beside IHT-Net and OMP-Net",
+    "sea-fig3": "SEA and its competitors on Gaussian matrices: phase transitions",
 }
 
 

@@ -15,6 +15,7 @@ from .na_alista import NAALISTA
 from .omp_net import OMPNet
 from .parts import Annealed, Learned
 from .proximal import Counts, Percent
+from .sea_net import SEANet
 from .sp_net import SPNet
 from .storage import load, read_weights, save
 from .ti_lista import TiLISTA
@@ -38,6 +39,7 @@ __all__ = [
     "Learned",
     "OMPNet",
     "Percent",
+    "SEANet",
     "SPNet",
     "TiLISTA",
     "load",

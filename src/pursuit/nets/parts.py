@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from ..adapters import as_operator, real_form, stack_parts
 from ..checks import finite
 from ..operators import ColumnScaled, Dense, Operator
-from ..selection import Choice, Relaxed
+from ..selection import Choice, Hard, Relaxed
 
 STRUCTURE = ("shared", "per-layer")
 SIGNALS = ("complex", "real part", "real")
@@ -204,29 +204,63 @@ class Identify(nn.Module):
         relative: bool,
     ):
         super().__init__()
-        if weights not in STRUCTURE:
-            raise ValueError(f"weights is {weights!r}; choose {' or '.join(map(repr, STRUCTURE))}.")
         if not callable(sort):
             raise TypeError(f"sort is {sort!r}; needed is softsort, neuralsort, sinkhorn_sort or one like them.")
-        start = torch.ones(n) if w0 is None else finite("w0", torch.as_tensor(w0).detach())
-        if start.shape != (n,) or start.is_complex():
-            raise ValueError(f"w0 has shape {tuple(start.shape)} and dtype {start.dtype}; needed are {n} real numbers.")
-        self.w = nn.Parameter(start.clone() if weights == "shared" else start.repeat(layers, 1))
+        self.w = structure(n, layers, weights, w0)
         self.tau = Value("tau", tau, layers)
         self.layers, self.sort, self.relative = layers, sort, relative
         self.config = {"tau": tau, "sort": sort, "weights": weights, "relative": relative}
 
     def forward(self, k: int) -> list[Choice]:
-        """How every layer chooses `k` atoms; the sign of a weight has no meaning."""
-        w = self.w.abs()
-        weights = [w] * self.layers if w.ndim == 1 else w.unbind()
-        return [Choice(Relaxed(self.sort, self.tau(layer), self.relative), k, own) for layer, own in enumerate(weights)]
+        """How every layer chooses `k` atoms."""
+        weights = by_layer(self.w, self.layers)
+        return [Choice(Relaxed(self.sort, self.tau(layer), self.relative), k, w) for layer, w in enumerate(weights)]
 
     @property
     def weights(self) -> Tensor:
         """The learned structure `(n,)`, the mean over the layers where each has its own."""
-        w = self.w.detach().abs()
-        return w if w.ndim == 1 else w.mean(0)
+        return over_layers(self.w)
+
+
+class IdentifyHard(nn.Module):
+    """The identification step of every layer: structure weights, all ones before training, and the largest scores."""
+
+    def __init__(self, n: int, layers: int, *, weights: str, w0: Tensor | None):
+        super().__init__()
+        self.w = structure(n, layers, weights, w0)
+        self.layers = layers
+        self.config = {"weights": weights}
+
+    def forward(self, k: int) -> list[Choice]:
+        """How every layer chooses `k` atoms."""
+        return [Choice(Hard(), k, w) for w in by_layer(self.w, self.layers)]
+
+    @property
+    def weights(self) -> Tensor:
+        """The learned structure `(n,)`, the mean over the layers where each has its own."""
+        return over_layers(self.w)
+
+
+def structure(n: int, layers: int, weights: str, w0: Tensor | None) -> nn.Parameter:
+    """Structure weights to learn, `(n,)` for all layers or `(layers, n)`; the sign of a weight has no meaning."""
+    if weights not in STRUCTURE:
+        raise ValueError(f"weights is {weights!r}; choose {' or '.join(map(repr, STRUCTURE))}.")
+    start = torch.ones(n) if w0 is None else finite("w0", torch.as_tensor(w0).detach())
+    if start.shape != (n,) or start.is_complex():
+        raise ValueError(f"w0 has shape {tuple(start.shape)} and dtype {start.dtype}; needed are {n} real numbers.")
+    return nn.Parameter(start.clone() if weights == "shared" else start.repeat(layers, 1))
+
+
+def by_layer(w: Tensor, layers: int) -> list[Tensor]:
+    """The weights `(n,)` that each layer uses."""
+    used = w.abs()
+    return [used] * layers if w.ndim == 1 else list(used.unbind())
+
+
+def over_layers(w: Tensor) -> Tensor:
+    """One structure `(n,)` for a solver: the mean over the layers where each has its own."""
+    used = w.detach().abs()
+    return used if w.ndim == 1 else used.mean(0)
 
 
 def whole(name: str, value: Any, high: int) -> int:

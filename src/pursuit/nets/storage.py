@@ -27,12 +27,13 @@ from .lista import LISTA
 from .lista_cp import LISTACP
 from .na_alista import NAALISTA
 from .omp_net import OMPNet
-from .parts import Annealed, Learned
+from .parts import Annealed, Learned, over_layers
 from .proximal import Counts, Percent
+from .sea_net import SEANet
 from .sp_net import SPNet
 from .ti_lista import TiLISTA
 
-STRUCTURED = (OMPNet, IHTNet, CoSaMPNet, SPNet, HTPNet)  # those with structure weights
+STRUCTURED = (OMPNet, IHTNet, CoSaMPNet, SPNet, HTPNet, SEANet)  # those with structure weights
 UNROLLED = (LISTA, LISTACP, TiLISTA, ALISTA, ALISTAAT, AGLISTA, GLISTA, NAALISTA, HyperLISTA, LAMP)
 NETS: dict[str, Any] = {net.__name__: net for net in (*STRUCTURED, *UNROLLED)}
 OPTIONS = (Learned, Annealed, Counts, Percent)  # options that are objects, stored by their names and fields
@@ -137,8 +138,7 @@ def read_weights(path: str | Path) -> Tensor:
             f"{path}: holds a {record['net']}, which has no structure weights; needed is a network that has: "
             f"{', '.join(net.__name__ for net in STRUCTURED)}."
         )
-    w = tensors["identify.w"].abs()
-    return w if w.ndim == 1 else w.mean(0)
+    return over_layers(tensors["identify.w"])
 
 
 def describe(net: nn.Module) -> dict[str, Any]:

@@ -8,11 +8,11 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from .. import loop
-from ..inputs import Hook, problem
+from .. import compiled, loop
+from ..inputs import Hook, Problem, problem
 from ..least_squares import fit
 from ..operators import Operator
-from ..selection import Choice, Hard, Selection
+from ..selection import Atoms, Choice, Hard, Selection
 from ..solution import Solution, Status
 from . import iht
 
@@ -32,9 +32,14 @@ def cycle(A: Operator, y: Tensor, s: iht.State, *, eta: Tensor, choice: Choice) 
     """One cycle of the paper; its atoms in order of size."""
     u = A.descend(s.x, s.r, eta)
     ranked = choice.best(u)  # S = largest_k(x + eta A^H (y - A x))
-    S = ranked.sorted()  # a support that comes back then gives the same bits, and is no better than before
+    return refit(A, y, ranked)  # x = LS(S)
+
+
+def refit(A: Operator, y: Tensor, atoms: Any) -> iht.State:
+    """LS(S), in order of columns: a support that comes back gives the same bits, and is no better than before."""
+    S = atoms.sorted()
     z, r = fit(A, y, S)
-    return iht.State(S.embed(z), r, ranked)  # x = LS(S)
+    return iht.State(S.embed(z), r, atoms)
 
 
 def step(A: Operator, y: Tensor, s: State, *, eta: Tensor, choice: Choice) -> State:
@@ -52,6 +57,16 @@ def stop(old: State, new: State) -> Tensor:
     cycle = new.now.atoms.same_set(new.seen)
     code = torch.where(cycle, Status.CYCLE, Status.RUNNING)
     return torch.where(fixed, Status.STATIONARY, code)
+
+
+def leap(p: Problem, s: State, eta: Tensor) -> tuple[State, Tensor]:
+    """All cycles but the last at once by the kernel; and how many they were."""
+    norm = torch.linalg.vector_norm(s.r, dim=-1)
+    *supports, steps = compiled.pursue(p, s.x, s.atoms.indices, norm, eta)
+    now, seen, best = (Atoms(support, s.x.shape[-1]) for support in supports)
+    x, r, atoms = loop.choose(best.found.any(-1), refit(p.A, p.y, best), iht.State(s.x, s.r, s.atoms))
+    current = loop.choose(steps > 0, refit(p.A, p.y, now), s.now)
+    return State(x, r, atoms, current, seen, t=3), steps  # at no power of two: what is seen is remembered
 
 
 def htp(
@@ -113,9 +128,14 @@ def htp(
     p = problem(A, y, k, tol=tol, max_steps=max_steps, weights=weights)
     start = iht.init(p.A, p.y, p.start(x0), p.choice(select))
     unvisited = start.atoms.first(torch.zeros_like(p.k))  # the start need not be the fit on its own support
+    begin = State(*start, now=start._replace(atoms=unvisited), seen=unvisited, t=0)
+    taken, eta = None, p.step_size(eta, 1.8)
+    if on_step is None and isinstance(select, Hard) and compiled.pays(p, start.x):
+        begin, taken = leap(p, begin, eta)
     return p.recover(
-        partial(step, p.A, p.y, eta=p.step_size(eta, 1.8), choice=p.choice(select)),
+        partial(step, p.A, p.y, eta=eta, choice=p.choice(select)),
         stop,
-        State(*start, now=start._replace(atoms=unvisited), seen=unvisited, t=0),
+        begin,
         on_step=on_step,
+        taken=taken,
     )

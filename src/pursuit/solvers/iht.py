@@ -5,12 +5,13 @@ from __future__ import annotations
 from functools import partial
 from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor
 
-from .. import loop
-from ..inputs import Hook, problem
+from .. import compiled, loop
+from ..inputs import Hook, Problem, problem
 from ..operators import Operator
-from ..selection import Choice, Hard, Selection
+from ..selection import Atoms, Choice, Hard, Selection
 from ..solution import Solution
 
 
@@ -38,6 +39,13 @@ def step(A: Operator, y: Tensor, s: State, *, eta: Tensor, choice: Choice) -> St
     u = A.descend(s.x, s.r, eta)  # u = x + eta A^H (y - A x)
     atoms, x = choice.threshold(u)  # x = H_k(u)
     return State(x, A.residual(y, x), atoms)
+
+
+def leap(p: Problem, s: State, eta: Tensor) -> tuple[State, Tensor]:
+    """All steps but the last at once by the kernel; and how many they were."""
+    still = loop.STILL * torch.finfo(s.r.dtype).eps
+    x, support, steps = compiled.threshold(p, s.x, s.atoms.indices, eta, still)
+    return State(x, p.A.residual(p.y, x), Atoms(support, x.shape[-1])), steps
 
 
 def iht(
@@ -96,9 +104,13 @@ def iht(
     tensor([0., 4., 0.])
     """
     p = problem(A, y, k, tol=tol, max_steps=max_steps, weights=weights)
+    start, taken, eta = init(p.A, p.y, p.start(x0), p.choice(select)), None, p.step_size(eta, 1.8)
+    if on_step is None and isinstance(select, Hard) and compiled.pays(p, start.r, eta):
+        start, taken = leap(p, start, eta)
     return p.recover(
-        partial(step, p.A, p.y, eta=p.step_size(eta, 1.8), choice=p.choice(select)),
+        partial(step, p.A, p.y, eta=eta, choice=p.choice(select)),
         loop.stationary,
-        init(p.A, p.y, p.start(x0), p.choice(select)),
+        start,
         on_step=on_step,
+        taken=taken,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -14,6 +15,8 @@ from ..least_squares import fit
 from ..operators import Operator
 from ..selection import Atoms, Choice, Hard
 from ..solution import Solution, Status
+
+Sparsify = Callable[[Operator, Tensor, Tensor, Choice], tuple[Atoms, Tensor]]
 
 
 class State(NamedTuple):
@@ -31,10 +34,15 @@ def init(y: Tensor, X: Tensor, most: int) -> State:
     return State(X, torch.zeros_like(X), y, Atoms(none, X.shape[-1]))
 
 
-def step(A: Operator, y: Tensor, s: State, *, eta: Tensor, choice: Choice) -> State:
+def sparsify(A: Operator, y: Tensor, X: Tensor, choice: Choice) -> tuple[Atoms, Tensor]:
+    """H(X): the support that X points to, and the best x on it."""
+    S = choice.best(X)  # S^t = the k largest |X^t|, ties to the lowest index
+    return S, S.embed(fit(A, y, S).z)  # x^t = LS(S^t)
+
+
+def step(A: Operator, y: Tensor, s: State, *, eta: Tensor, choice: Choice, H: Sparsify = sparsify) -> State:
     """Look at the support that X points to, then let the residual move X."""
-    S = choice.best(s.X)  # S^t = the k largest |X^t|, ties to the lowest index
-    x = S.embed(fit(A, y, S).z)  # x^t = LS(S^t)
+    S, x = H(A, y, s.X, choice)
     r = A.residual(y, x)
     # The gradient vanishes on S^t; without the exact zero its rounding error would move X there.
     g = torch.where(S.mask(), 0, A.adjoint(r))

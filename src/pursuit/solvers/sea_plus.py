@@ -7,7 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .. import compiled
 from ..inputs import Hook, Problem, problem
+from ..operators import Dense
 from ..selection import Atoms
 from ..solution import Solution
 from . import els, sp
@@ -16,15 +18,25 @@ from .sea import sea
 
 # Of the LASSO that is one of the starts: its penalty, as a share of the least one at which the solution is zero, and
 # its steps. On nearly parallel atoms its solution is spread, but in the right places; fewer steps spread it further.
-SHARE, LASSO_STEPS = 1e-3, 300
+SHARE, LASSO_STEPS = 1e-3, 400
+
+
+def lasso(p: Problem) -> Tensor:
+    """Roughly the LASSO's solution, `(*batch, n)`; where the matrix can be formed, in single precision."""
+    size = torch.linalg.vector_norm(p.y.detach(), dim=-1, keepdim=True)
+    A, y = p.A, p.y.detach() / torch.where(size > 0, size, 1)
+    if compiled.fits(p):
+        single = torch.complex64 if y.is_complex() else torch.float32
+        A, y = Dense(A.to_dense().detach().to(single)), y.to(single)
+    least = A.adjoint(y).abs().amax(-1)
+    return fista(A, y, SHARE * least, max_steps=LASSO_STEPS).x.detach().to(p.y) * size
 
 
 def starts(p: Problem, x0: Any) -> Tensor:
     """Where SEA begins, `(2 or 3, *batch, n)`: nowhere, at the LASSO's solution, and where the caller says."""
-    least = p.A.adjoint(p.y).abs().amax(-1)
-    lasso = fista(p.A, p.y, SHARE * least, max_steps=LASSO_STEPS).x
+    rough = lasso(p)
     given = () if x0 is None else (p.start(x0),)
-    return torch.stack([torch.zeros_like(lasso), lasso, *given])
+    return torch.stack([torch.zeros_like(rough), rough, *given])
 
 
 def sea_plus(
