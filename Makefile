@@ -10,7 +10,7 @@ demo: $(VENV)/.demo  ## compare every solver on a real electrocardiogram
 	$(BIN)/pursuit compare ecg -o runs/ecg
 
 test: $(VENV)/.test  ## run the tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses logical --maxprocesses 8 --dist worksteal
 
 lint: $(VENV)/.lint  ## style, formatting and types
 	$(BIN)/ruff check .

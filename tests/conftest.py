@@ -5,6 +5,7 @@ import torch
 from hypothesis import settings
 
 from helpers import DEVICES
+from pursuit.solvers import sea_plus
 
 settings.register_profile("pursuit", deadline=None, derandomize=True, database=None, max_examples=3)
 settings.load_profile("pursuit")
@@ -15,3 +16,11 @@ torch.set_num_threads(1)  # on problems this small, threads cost more than they 
 def device(request: pytest.FixtureRequest) -> str:
     """Every device that the machine has."""
     return request.param
+
+
+@pytest.fixture(scope="module")
+def rough_lasso():
+    """SEA+ with a rougher start, where all it does holds of any: its LASSO takes more time than all that is tested."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sea_plus, "LASSO_STEPS", 20)
+        yield

@@ -9,6 +9,7 @@ import pursuit
 from helpers import SOLVERS, deconvolution, fourier, gaussian, instance, recover
 from pursuit import datasets, problems
 
+pytestmark = pytest.mark.usefixtures("rough_lasso")
 MATRIX = gaussian(m=20, n=30)
 OPERATORS = {
     "dense": lambda: MATRIX,

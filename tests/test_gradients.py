@@ -10,6 +10,7 @@ from torch.autograd import gradcheck
 import pursuit
 from helpers import COMPLEX, ITERATIVE, PROXIMAL, REAL, SELECTING, SOLVERS, gaussian, instance, normal, unnormalised
 
+pytestmark = pytest.mark.usefixtures("rough_lasso")
 M, N, K = 6, 9, 2
 # Step sizes that are constants of the function: by default the solvers take theirs from the largest eigenvalue of A,
 # and leave its derivative out (see `test_the_default_step_size_is_a_constant`). A few

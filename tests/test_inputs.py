@@ -15,6 +15,7 @@ import pursuit
 from helpers import NEEDS
 from pursuit import Status
 
+pytestmark = pytest.mark.usefixtures("rough_lasso")
 M, N = 5, 8
 GREEDY = tuple(name for name in pursuit.methods() if "ista" not in name)
 PENALISED = ("ista", "fista")

@@ -24,6 +24,7 @@ from helpers import (
     unnormalised,
 )
 
+pytestmark = pytest.mark.usefixtures("rough_lasso")
 FIELDS = [pytest.param(REAL, id="real"), pytest.param(COMPLEX, id="complex")]
 SEEDS = st.integers(0, 2**20)
 M, N, K = 16, 32, 4

@@ -102,12 +102,12 @@ def test_ascending_is_descending_of_the_negative(name):
         torch.testing.assert_close(smallest.squeeze(-1), v.sort(dim=-1).values)
 
 
-@pytest.mark.parametrize("shape", [(7,), (2, 7), (2, 1, 7), (0, 7)])
+@pytest.mark.parametrize("shape", [(5,), (2, 5), (2, 1, 5), (0, 5)])
 @pytest.mark.parametrize("descending", [True, False])
 def test_gradients(name, descending, shape):
     """By finite differences, with one temperature per item and with one for all."""
     v = normal(6, *shape).requires_grad_()
-    for scale, k in ((0.1, 2), (0.5, 6), (3.0, 7), (0.5, 1)):
+    for scale, k in ((0.1, 2), (0.5, 4), (3.0, 5), (0.5, 1)):
         tau = (scale * (1 + torch.rand(shape[:-1], generator=generator(7), dtype=REAL))).requires_grad_()
         one = torch.tensor(scale, dtype=REAL, requires_grad=True)
         for t in (tau, one):

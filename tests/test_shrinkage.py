@@ -209,6 +209,11 @@ def kernels(request, monkeypatch):
     monkeypatch.setattr(config, "kernels", request.param)
 
 
+def named(shrink):
+    """The same in every process that collects the tests."""
+    return getattr(shrink, "__name__", str(shrink))
+
+
 SHRINKS = [soft, *(SupportSelection(p, tested) for p in (0, 1, 4, 12) for tested in (False, True))]
 # Shapes of x, gamma and theta; None for a plain number.
 SHAPES = [
@@ -247,7 +252,7 @@ def both_ways(arguments, shrink, monkeypatch):
     return found
 
 
-@pytest.mark.parametrize("shrink", SHRINKS, ids=str)
+@pytest.mark.parametrize("shrink", SHRINKS, ids=named)
 @pytest.mark.parametrize("shapes", SHAPES, ids=str)
 @pytest.mark.parametrize("dtype", [SINGLE, REAL])
 def test_kernels_equal_torch(dtype, shapes, shrink, monkeypatch):
@@ -301,7 +306,7 @@ def test_the_kernels_are_used_unless_switched_off(monkeypatch):
     assert len(calls) == 1
 
 
-@pytest.mark.parametrize("shrink", [soft, SupportSelection(4), SupportSelection(5, tested=True)], ids=str)
+@pytest.mark.parametrize("shrink", [soft, SupportSelection(4), SupportSelection(5, tested=True)], ids=named)
 def test_gradients_of_the_step(shrink, kernels):
     for shapes in (((3, 8), (3, 1), (8,)), ((3, 8), (), (3, 8)), ((8,), (1,), ())):
         x, c, gamma, theta = pieces(*shapes, REAL)
