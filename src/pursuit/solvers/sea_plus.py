@@ -71,10 +71,12 @@ def sea_plus(
     weights: Any = None,
     on_step: Hook | None = None,
 ) -> Solution:
-    """SEA from zero, from the LASSO's solution and from `x0`, as one batch; then ELS from the best support found.
+    """SEA from zero, from a LASSO's solution and from `x0`, as one batch; then ELS from the best support found.
 
-    Never worse in residual than SEA from zero. For columns that are nearly parallel, where SEA from zero gathers atoms
-    around each spike and the LASSO tells spikes apart. By name: `method="sea+"`.
+    Never worse in residual than SEA from zero, but for rounding. For columns that are nearly parallel, where SEA from
+    zero gathers atoms around each spike and the LASSO tells spikes apart: it is that of `A` and `y` whitened, times
+    `(A A^H + level L)^(-1/2)` with `L` the largest eigenvalue of `A A^H`, at the one of three levels at which the k
+    largest entries fit best. Where `A` is too large to be formed it is the plain one. By name: `method="sea+"`.
 
     Parameters
     ----------
@@ -107,7 +109,8 @@ def sea_plus(
 
     References
     ----------
-    SEA and ELS as in `sea` and `els`; the combination is ours.
+    SEA and ELS as in `sea` and `els`. Whitening: Jia, Rohe, "Preconditioning the Lasso for sign consistency", EJS
+    2015. The combination is ours.
 
     Examples
     --------
