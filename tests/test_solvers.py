@@ -35,8 +35,10 @@ from helpers import (
     unit,
     unnormalised,
 )
-from pursuit import Status, compiled
+from pursuit import Status, compiled, metrics, problems
+from pursuit.inputs import problem
 from pursuit.selection import Atoms
+from pursuit.solvers import sea_plus
 from pursuit.solvers.els import swap_gains
 
 PRECISIONS = (torch.float32, torch.float64, torch.complex64, torch.complex128)
@@ -475,6 +477,36 @@ def test_sea_plus_is_never_worse_than_what_it_starts_from(dtype):
     fitted = torch.stack([refit(a, b, x) for a, b, x in zip(A, y, warm.x, strict=True)])
     from_it = pursuit.sea_plus(A, y, 4, x0=warm.x, max_steps=1)
     assert (from_it.residual_norm <= residual(A, y, fitted) * (1 + 1e-12)).all()
+
+
+@pytest.mark.parametrize("dtype", [REAL, COMPLEX])
+def test_the_whitened_lasso_is_that_of_a_tight_frame(dtype):
+    """Whitened fully, rows are orthonormal: the LASSO of A and of T A, for any invertible T, is then the same."""
+    A, _, y = many(dtype, count=4, m=12, n=32, k=3, noise=0.0)
+    T = normal(3, 12, 12).to(A.dtype) + 5 * torch.eye(12, dtype=A.dtype)
+    found = [
+        sea_plus.whitened(problem(B, z, 3, unit_columns=False), 1e-9)
+        for B, z in ((A, y), (T @ A, (T @ y.unsqueeze(-1)).squeeze(-1)))
+    ]
+    # The penalty is a share of the largest that matters, and so the same.
+    assert_close(found[0], found[1], rtol=0, atol=2e-3)
+    assert (found[0].abs() > 1e-3).sum(-1).max() < 32  # sparse, as a LASSO is
+
+
+def test_sea_plus_tells_nearly_parallel_atoms_apart(monkeypatch):
+    """Its whitened start is what finds them; a matrix too large to be formed has the plain one."""
+    case = problems.deconvolution(n=300, k=10, signals=20, seed=3)
+    distance = {
+        "sea": metrics.support_distance(pursuit.sea(case.A, case.y, 10).x, case.x, 10).mean(),
+        "whitened": metrics.support_distance(pursuit.sea_plus(case.A, case.y, 10).x, case.x, 10).mean(),
+    }
+    monkeypatch.setattr(compiled, "ENTRIES", 100)
+    monkeypatch.setattr(sea_plus, "PLAIN_STEPS", 100)
+    start = sea_plus.rough(problem(case.A, case.y, 10))
+    assert start.dtype == case.y.dtype
+    plain = sea_plus.lasso(problem(case.A, case.y, 10).A, case.y, 100)
+    assert torch.equal(start, plain)
+    assert distance["whitened"] < 0.5 * distance["sea"]
 
 
 def test_sea_stops_at_a_zero_residual():
