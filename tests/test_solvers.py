@@ -420,6 +420,11 @@ def test_a_kernel_stops_for_the_reason_of_the_steps(solver):
         reasons |= set(quick.status.tolist())
     want = {Status.TOLERANCE, Status.STATIONARY, Status.DIVERGED if solver is pursuit.iht else Status.CYCLE}
     assert want <= reasons
+    start = solver(A, y, 3, eta=0.3).x
+    y = (A @ start.unsqueeze(-1)).squeeze(-1)
+    y += 1e-3 * y.norm(dim=-1, keepdim=True) * normal(7, *y.shape)
+    for sol in both_ways(A, y, 3, solver=solver, x0=start, tol=0.1):  # it is good enough
+        assert sol.steps.tolist() == [0] * len(y)
 
 
 def test_derivatives_of_iht_pass_through_its_steps():

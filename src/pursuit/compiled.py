@@ -47,22 +47,22 @@ def explore(p: Problem, X: Tensor, eta: Tensor) -> tuple[Tensor, Tensor, Tensor]
     moved = flat(X).to(_wide(X), copy=True)
     items = len(moved)
     best, steps = torch.full((items, p.most), -1, device=X.device), p.k.new_zeros(items)
-    norm, target = torch.linalg.vector_norm(flat(p.y).to(_wide(X)), dim=-1), flat(p.target, 0).double()
-    budget = torch.where(norm <= target, 0, flat(p.max_steps, 0))
-    given = flat(p.k, 0), flat(eta.squeeze(-1), 0).double(), target, budget
-    _run(p, SEA, "explore", given, (_tolerance(p) ** 2,), (moved, best, norm, steps))
+    norm = torch.linalg.vector_norm(flat(p.y).to(_wide(X)), dim=-1)
+    _run(p, SEA, "explore", _given(p, eta, norm), (_tolerance(p) ** 2,), (moved, best, norm, steps))
     return moved.to(X.dtype).view(X.shape), best.view(*p.batch, p.most), steps.view(p.batch)
 
 
-def threshold(p: Problem, x: Tensor, support: Tensor, eta: Tensor, still: float) -> tuple[Tensor, Tensor, Tensor]:
+def threshold(
+    p: Problem, x: Tensor, support: Tensor, norm: Tensor, eta: Tensor, still: float
+) -> tuple[Tensor, Tensor, Tensor]:
     """Iterative Hard Thresholding from `x (*batch, n)`, non-zero at `support (*batch, k)`; steps `eta (*batch, 1)`.
 
-    Returns the `x` before the step that moves less than the share `still`, its support, and the steps taken.
+    `norm (*batch,)` is that of its residual. Returns the `x` before the step that moves less than the share `still`,
+    its support, and the steps taken.
     """
     moved, atoms = flat(x).to(_wide(x), copy=True), flat(support).clone()
     steps = atoms.new_zeros(len(atoms))
-    given = flat(p.k, 0), flat(eta.squeeze(-1), 0).double(), flat(p.target, 0).double(), flat(p.max_steps, 0)
-    _run(p, IHT, "iterate", given, (still,), (moved, atoms, steps))
+    _run(p, IHT, "iterate", _given(p, eta, flat(norm, 0).double()), (still,), (moved, atoms, steps))
     return moved.to(x.dtype).view(x.shape), atoms.view(support.shape), steps.view(p.batch)
 
 
@@ -74,11 +74,8 @@ def pursue(p: Problem, x: Tensor, support: Tensor, norm: Tensor, eta: Tensor) ->
     """
     now, least = flat(support).clone(), flat(norm, 0).to(torch.float64, copy=True)
     seen, best, steps = torch.full_like(now, -1), torch.full_like(now, -1), now.new_zeros(len(now))
-    target = flat(p.target, 0).double()
-    budget = torch.where(least <= target, 0, flat(p.max_steps, 0))
-    given = flat(p.k, 0), flat(eta.squeeze(-1), 0).double(), target, budget
     out = flat(x).to(_wide(x)), now, seen, best, least, steps
-    _run(p, HTP, "pursue", given, (_tolerance(p) ** 2,), out)
+    _run(p, HTP, "pursue", _given(p, eta, least), (_tolerance(p) ** 2,), out)
     return *(v.view(support.shape) for v in (now, seen, best)), steps.view(p.batch)
 
 
@@ -89,6 +86,13 @@ def swap(p: Problem, support: Tensor, least_gain: float) -> tuple[Tensor, Tensor
     given = flat(p.target, 0).double(), flat(p.max_steps, 0)
     _run(p, ELS, "swap", given, (_tolerance(p), least_gain), (better, steps))
     return better.view(support.shape), steps.view(p.batch)
+
+
+def _given(p: Problem, eta: Tensor, norm: Tensor) -> tuple[Tensor, ...]:
+    """Per item: atoms, step size, target and budget, which is none where the residual's `norm` is small already."""
+    target = flat(p.target, 0).double()
+    budget = torch.where(norm <= target, 0, flat(p.max_steps, 0))
+    return flat(p.k, 0), flat(eta.squeeze(-1), 0).double(), target, budget
 
 
 def _wide(v: Tensor) -> torch.dtype:

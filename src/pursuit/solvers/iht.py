@@ -45,7 +45,8 @@ def step(A: Operator, y: Tensor, s: State, *, eta: Tensor, choice: Choice, loss:
 def leap(p: Problem, s: State, eta: Tensor) -> tuple[State, Tensor]:
     """All steps but the last at once by the kernel; and how many they were."""
     still = loop.STILL * torch.finfo(s.r.dtype).eps
-    x, support, steps = compiled.threshold(p, s.x, s.atoms.indices, eta, still)
+    norm = torch.linalg.vector_norm(s.r, dim=-1)
+    x, support, steps = compiled.threshold(p, s.x, s.atoms.indices, norm, eta, still)
     return State(x, p.A.residual(p.y, x), Atoms(support, x.shape[-1])), steps
 
 
