@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 PARTIAL = True
 N, RHO, TRIALS, BLOCK, ETA, STEPS = 64, 0.35, 1000, 250, 1.8, 1000
 SPACING = 2  # of the values of m
-QUICK: Row = {"trials": 50, "steps": 200, "spacing": 12}
+QUICK: Row = {"trials": 50, "steps": 200, "spacing": 16}
 LEVEL = 0.95
 BEYOND, FURTHER = "sea+", 1.5  # which needs a grid with so much larger rho
 # The panels, and what is in them beside the solvers of other packages, which are in the first.
