@@ -135,7 +135,7 @@ def draw(tables: Tables, quick: bool) -> Figure:
 
     rows = tables["curves"]
     top = max(row["rho"] for row in rows)
-    figure = Figure(figsize=(13.5, 4.9), dpi=120, layout="constrained")
+    figure = Figure(figsize=(13.5, 5.3), dpi=120, layout="constrained")
     axes = figure.subplots(1, len(PANELS), sharex=True, sharey=True)
     for ax, (name, methods) in zip(axes, PANELS.items(), strict=True):
         others = sorted({row["method"] for row in rows} & set(peers.PEERS)) if name == "from zero" else []
@@ -150,7 +150,7 @@ def draw(tables: Tables, quick: bool) -> Figure:
         ax.grid(color="0.92", linewidth=0.6)
         ax.tick_params(labelsize=8)
         ax.spines[["top", "right"]].set_visible(False)
-        ax.legend(fontsize=8, frameon=False, loc="upper left", handlelength=3)
+        ax.legend(fontsize=8, frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=3, handlelength=3.5)
     axes[0].set_ylabel(r"non-zeros per measurement, $\rho = k / m$", fontsize=9)
     trials = sorted({row["trials"] for row in tables["counts"]}, reverse=True)
     figure.suptitle(
