@@ -52,13 +52,13 @@ NETWORKS: dict[str, tuple[str, Callable[[Ensemble], nn.Module], Callable[..., An
     "iht": ("IHT-Net", lambda e: IHTNet(e.A, k=K, layers=LAYERS, eta=Learned(_step(e))), iht),
     "omp": ("OMP-Net", lambda e: OMPNet(e.A, layers=K), omp),
 }
-# Method -> colour, marker, what the legend calls it.
+# Method -> colour, marker.
 STYLE = {
-    "solver, weights 1": (BLACK, "s", "solver, weights 1"),
-    "network, untrained": (ORANGE, "v", "network, untrained"),
-    "network": (RED, "o", "network, trained"),
-    "solver, learned weights": (BLUE, "D", "solver, learned weights"),
-    "solver, oracle weights": (GREEN, "^", "solver, oracle weights"),
+    "solver, weights 1": (BLACK, "s"),
+    "network, untrained": (ORANGE, "v"),
+    "network": (RED, "o"),
+    "solver, learned weights": (BLUE, "D"),
+    "solver, oracle weights": (GREEN, "^"),
 }
 SPREAD = 0.15  # between the methods of a group
 
@@ -128,7 +128,7 @@ def draw(tables: Tables, quick: bool) -> Figure:
     rows = tables["errors"]
     names = [name for name in NETWORKS if any(row["network"] == name for row in rows)]
     for place, name in enumerate(names):
-        for rank, (method, (colour, marker, _)) in enumerate(STYLE.items()):
+        for rank, (method, (colour, marker)) in enumerate(STYLE.items()):
             values = [row["nmse_db"] for row in rows if (row["network"], row["method"]) == (name, method)]
             at = place + SPREAD * (rank - (len(STYLE) - 1) / 2)
             ax.plot([at] * len(values), values, marker, color=colour, markersize=5, alpha=0.8, markeredgewidth=0)
@@ -138,8 +138,8 @@ def draw(tables: Tables, quick: bool) -> Figure:
     tidy(ax)
     seeds = len({row["seed"] for row in rows})
     handles: list[Any] = [
-        Line2D([], [], color=colour, marker=marker, linestyle="none", markersize=5, label=label)
-        for colour, marker, label in STYLE.values()
+        Line2D([], [], color=colour, marker=marker, linestyle="none", markersize=5, label=method)
+        for method, (colour, marker) in STYLE.items()
     ]
     dash = "one seed" if seeds == 1 else f"a point per seed, dash: median of {seeds}"
     handles.append(Line2D([], [], color=BLACK, linewidth=1.6, label=dash))
