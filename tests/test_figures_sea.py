@@ -10,7 +10,7 @@ import torch
 
 import pursuit
 from pursuit import cli, metrics, peers, problems
-from pursuit.figures import deconvolution, sea_fig1, sea_fig2, sea_fig3
+from pursuit.figures import deconvolution, sea_fig1, sea_fig2, sea_fig3, sea_net
 from pursuit.reproduce import path_of, planned, reproduce
 
 FEW = {"snrs": ("inf", 20), "sparsities": (3, 5), "runs": 3, "steps": 10}
@@ -267,3 +267,20 @@ def test_the_poster_is_the_default_of_the_phase_transitions():
 def test_phase_transitions_that_are_none(settings, says):
     with pytest.raises(ValueError, match=says):
         planned("sea-fig3", settings=settings)
+
+
+# SEA-Net
+
+
+def test_the_networks_are_compared_with_their_solvers(monkeypatch, tmp_path):
+    monkeypatch.setattr(sea_net, "NETWORKS", {name: sea_net.NETWORKS[name] for name in ("sea", "omp")})
+    one = {cell["network"]: {**cell, "epochs": 2, "signals": 128} for cell in planned("sea-net", quick=True)}
+    monkeypatch.setattr(sea_net, "cells", lambda quick, seed: list(one.values()))
+    tables = reproduce("sea-net", tmp_path, quick=True)
+    error = {(row["network"], row["method"]): row["nmse_db"] for row in tables["errors"]}
+    assert set(error) == {(network, method) for network in ("sea", "omp") for method in sea_net.STYLE}
+    assert error["sea", "network"] < error["sea", "network, untrained"] - 1
+    for network in ("sea", "omp"):
+        assert error[network, "solver, oracle weights"] < error[network, "solver, weights 1"] - 3
+    assert error["omp", "network, untrained"] == pytest.approx(error["omp", "solver, weights 1"], abs=0.5)
+    assert all(row["weight_on_places"] > row["weight_elsewhere"] for row in tables["weights"])
