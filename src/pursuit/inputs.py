@@ -13,7 +13,7 @@ from . import loop
 from .adapters import as_operator, as_tensor
 from .checks import expands, finite, number, plain, whole
 from .losses import LeastSquares, Loss, checked
-from .operators import ColumnScaled, Operator, spectral_norm_squared
+from .operators import Operator
 from .selection import Atoms, Choice, Selection, compact
 from .solution import Solution, Status
 
@@ -118,7 +118,7 @@ class Problem:
     def step_size(self, eta: Any, default: float) -> Tensor:
         """`eta (*batch, 1)`; where it is None, `default` over the largest second derivative of the loss."""
         if eta is None:
-            curvature, largest = self.loss.curvature, spectral_norm_squared(self.A)
+            curvature, largest = self.loss.curvature, self.A.norm2()
             if curvature is None:
                 raise ValueError(
                     "eta was not given, and the loss does not say how large its second derivative may be; pass eta, or "
@@ -200,15 +200,8 @@ def problem(
     op, y = _measured(A, as_tensor("y", y))
     m, n = op.shape
     batch = y.shape[:-1]
-    norms = op.column_norms()
-    if not norms.isfinite().all():
-        raise ValueError(
-            f"A has entries that are NaN or infinite, or columns whose norm overflows {op.dtype}; clean, drop or scale "
-            "those columns first."
-        )
-    nonzero = norms > torch.finfo(norms.dtype).tiny
-    scale = torch.where(nonzero, 1 / torch.where(nonzero, norms, 1), 0) if unit_columns else torch.ones_like(norms)
-
+    normalised = op.normalised()
+    nonzero = normalised.scale > 0
     if k is None:
         raise ValueError("k was not given; pass k, how many atoms each signal may have.")
     k = plain("k", min(m, n) if k is ALL else k, "a whole number", y.device)
@@ -218,14 +211,14 @@ def problem(
     floor = model.rounding(torch.finfo(y_norm.dtype).eps)
     relative = number("tol", 0.0 if tol is None else tol, batch, y).clamp(min=floor)
     return Problem(
-        A=ColumnScaled(op, scale) if unit_columns else op,
+        A=normalised if unit_columns else op,
         y=y,
         k=whole("k", k, 1, min(m, n), batch, y.device),
         most=int(k.max()) if k.numel() else 1,  # of k as given: an empty batch has no largest of its own
         target=relative * y_norm,
         max_steps=whole("max_steps", max_steps, 0, None, batch, y.device),
         weights=_weights(weights, n, batch, y) * nonzero,
-        scale=scale,
+        scale=normalised.scale if unit_columns else torch.ones_like(normalised.scale),
         as_numpy=as_numpy,
         loss=model,
     )
