@@ -66,7 +66,9 @@ def instance(seed: int) -> tuple[torch.Tensor, torch.Tensor, int]:
 def solvers(seed: int) -> dict[str, Any]:
     """The fields of every solver's solution."""
     A, y, k = instance(seed)
-    solutions = {name: pursuit.solve(A, y, name, k=k, **({"max_steps": 50} if name == "sea" else {})) for name in GREEDY}
+    solutions = {
+        name: pursuit.solve(A, y, name, k=k, **({"max_steps": 50} if name == "sea" else {})) for name in GREEDY
+    }
     if seed % 5 == 0:
         solutions["sea+"] = pursuit.solve(A, y, "sea+", k=k, max_steps=50)
     lam = 0.1 * (y @ A.conj()).abs().amax(-1)

@@ -505,11 +505,12 @@ def test_sea_plus_tells_nearly_parallel_atoms_apart(monkeypatch):
         "sea": metrics.support_distance(pursuit.sea(case.A, case.y, 10).x, case.x, 10).mean(),
         "whitened": metrics.support_distance(pursuit.sea_plus(case.A, case.y, 10).x, case.x, 10).mean(),
     }
-    monkeypatch.setattr(compiled, "ENTRIES", 100)
+    monkeypatch.setattr(sea_plus, "DENSE", 100)
     monkeypatch.setattr(sea_plus, "PLAIN_STEPS", 100)
-    start = sea_plus.rough(problem(case.A, case.y, 10))
+    p = problem(case.A, case.y, 10)
+    start = sea_plus.rough(p)
     assert start.dtype == case.y.dtype
-    plain = sea_plus.lasso(problem(case.A, case.y, 10).A, case.y, 100)
+    plain = sea_plus.lasso(p, p.A, case.y, 100)
     assert torch.equal(start, plain)
     assert distance["whitened"] < 0.5 * distance["sea"]
 

@@ -17,7 +17,7 @@ from torch import Tensor
 DTYPES = (torch.float32, torch.float64, torch.complex64, torch.complex128)
 PROBES = 2**22  # entries of the unit vectors, or of the atoms, that are formed at a time to find atoms out
 
-O = TypeVar("O", bound="Operator")
+Made = TypeVar("Made", bound="Operator")
 
 
 def gather_last(values: Tensor, index: Tensor) -> Tensor:
@@ -150,7 +150,7 @@ class Operator:
         return any(tensor.requires_grad for tensor in _tensors(self))
 
     def kept(self, name: str, derive: Callable[[], Tensor]) -> Tensor:
-        """What `derive` returns, derived once, until a tensor that the operator holds changes or requires a gradient."""
+        """What `derive` returns, derived once, until a tensor that the operator holds changes or wants a gradient."""
         facts, tensors = self.__dict__.setdefault("_facts", {}), _tensors(self)
         if "learned" in facts or any(tensor.requires_grad for tensor in tensors):
             return derive()
@@ -168,7 +168,7 @@ class Operator:
             facts[name] = tensors, versions, value
         return value
 
-    def _sharing(self, name: str, made: O) -> O:
+    def _sharing(self, name: str, made: Made) -> Made:
         """An operator made of this one, which keeps what is derived from it where this one does.
 
         This one cannot keep it itself: two that hold each other would stay in memory after their last use.

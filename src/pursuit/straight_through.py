@@ -9,7 +9,7 @@ from torch import Tensor
 
 from .inputs import problem
 from .operators import Operator
-from .selection import Atoms, Choice, Hard
+from .selection import Atoms, Choice
 from .solvers import sea
 
 
@@ -85,4 +85,4 @@ def sparsify(A: Any, y: Tensor, X: Tensor, k: Any, weights: Tensor | None = None
     (tensor([0., 4., 0.]), tensor([0.5000, 2.0000, 1.5000]))
     """
     p = problem(A, y, k, weights=weights, unit_columns=False)
-    return H(p.A, p.y, p.start(X, "X"), p.choice(Hard()))[1]
+    return H(p.A, p.y, p.start(X, "X"), p.choice)[1]

@@ -1,11 +1,18 @@
-"""Compiled kernels, each file for one device; imported when they are first used."""
+"""Compiled kernels: the second text of an algorithm, over plain arrays, for one kind of device.
+
+`kernels/<device>/<algorithm>.py` takes the place of the steps of `solvers/<algorithm>.py`. For each signal it either
+finishes or declines: a signal it declines is left to the steps, which take it from the solver's own start. The file is
+the only place that names it: `find` looks for it, and it is imported when it is first used. `pursuit.config.kernels =
+"off"` leaves everything to the steps.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
 from importlib import import_module
 from types import ModuleType
-from typing import Any
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -14,6 +21,62 @@ from torch import Tensor
 from .. import config
 
 INTEGERS = {torch.float32: np.empty(0, np.int32), torch.float64: np.empty(0, np.int64)}  # as long as the floats
+
+
+class Data(NamedTuple):
+    """One flat batch of problems in the caller's precision: the same for every algorithm and every device."""
+
+    A: Tensor  # (1 or items, m, n), columns of norm one, or zero
+    atoms: Callable[[torch.dtype], Tensor]  # the columns as rows, (1, n, m) for one A, kept on the operator
+    gram: Callable[[torch.dtype], Tensor]  # row i is A^H a_i, (1, n, n) for one A, likewise
+    y: Tensor  # (items, m)
+    weights: Tensor  # (1 or items, n); an atom of weight 0 is never chosen
+    k: Tensor  # (items,)
+    target: Tensor  # (items,) residual norm at which an item is done
+    max_steps: Tensor  # (items,)
+    eta: Tensor  # (items,) step size
+    most: int  # the largest k
+    tolerance: float  # share of a column's length that counts as rounding
+    full: int  # status of an item that has its k atoms
+
+
+class Found(NamedTuple):
+    """What a kernel made of each item; the status RUNNING says that it declined it."""
+
+    support: Tensor  # (items, most) in order of selection, -1 at the end
+    steps: Tensor  # (items,)
+    status: Tensor  # (items,)
+    x: Tensor | None = None  # (items, n), of solvers that iterate values
+    z: Tensor | None = None  # (items, most), the least squares on the support, and
+    norm: Tensor | None = None  # (items,) that of its residual; without them torch makes the fit
+
+
+class Kernel(Protocol):
+    """What a file `kernels/<device>/<algorithm>.py` defines."""
+
+    REFITS: bool  # the solution is the least squares on its support: where a derivative is wanted torch makes the fit
+    DTYPES: tuple[torch.dtype, ...]
+
+    def worth(self, items: int, m: int, n: int, most: int) -> bool:
+        """Whether it is quicker than the steps, and its memory is there."""
+        ...
+
+    def run(self, d: Data, start: Tensor | None) -> Found:
+        """All signals, from the solver's start: `(items, n)` values, or `(items, most)` a support."""
+        ...
+
+
+def find(name: str, v: Tensor) -> Kernel | None:
+    """The kernel of an algorithm for the device of `v`, where there is one and kernels are not switched off."""
+    return None if config.kernels == "off" else _module(v.device.type, name)
+
+
+@cache
+def _module(device: str, name: str) -> Any:
+    try:
+        return import_module(f".{device}.{name}", __name__)
+    except ModuleNotFoundError:  # no such file, or no compiler
+        return None
 
 
 @cache

@@ -8,12 +8,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .. import compiled, loop
+from .. import loop
 from ..inputs import Hook, Problem, problem
 from ..least_squares import energy, factor, rank_tolerance
 from ..losses import LeastSquares, Loss
 from ..operators import Operator
-from ..selection import Atoms, Hard, compact
+from ..selection import Atoms, Hard
 from ..solution import Solution, Status
 from . import ompr, sp
 from .iht import State
@@ -75,18 +75,10 @@ def stop(old: State, new: State) -> Tensor:
     return torch.where(after < (1 - LEAST_GAIN) * before, Status.RUNNING, Status.NO_DECREASE)
 
 
-def improve(p: Problem, start: State, on_step: Hook | None) -> Solution:
-    """Swap by swap from a start: what ELS is, wherever it starts."""
-    taken = None
-    if on_step is None and compiled.fits(p):
-        start, taken = leap(p, start)
-    return p.recover(partial(step, p.A, p.y, weights=p.weights, loss=p.loss), stop, start, on_step=on_step, taken=taken)
-
-
-def leap(p: Problem, s: State) -> tuple[State, Tensor]:
-    """The swaps that the kernel makes, one after the other, and how many they were; it may leave some."""
-    indices, steps = compiled.swap(p, compact(s.atoms.indices), LEAST_GAIN)
-    return sp.refit(p.A, p.y, s.atoms._replace(indices=indices)), steps
+def run(p: Problem, support: Tensor, on_step: Hook | None = None) -> Solution:
+    """Swap by swap from `support (*batch, k)`, with -1 where there is no atom."""
+    start = sp.refit(p.A, p.y, Atoms(support, p.A.shape[1]), p.loss)
+    return p.iterate(partial(step, p.A, p.y, weights=p.weights, loss=p.loss), stop, start, on_step)
 
 
 def els(
@@ -147,4 +139,4 @@ def els(
     tensor([0., 4., 0.])
     """
     p = problem(A, y, k, tol=tol, max_steps=max_steps, weights=weights, loss=loss)
-    return improve(p, ompr.init(p, x0, Hard()), on_step)
+    return p.recover("els", run, ompr.start(p, x0).indices, on_step)

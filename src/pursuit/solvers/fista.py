@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from .. import loop
-from ..inputs import Hook
+from ..inputs import Hook, Problem
 from ..operators import Operator
 from ..solution import Solution
 from . import ista
@@ -38,6 +38,17 @@ def step(A: Operator, y: Tensor, s: State, *, gamma: Tensor, theta: Tensor) -> S
     ahead = z.x + beta * (z.x - s.x)  # x = z' + (t - 1) / t' (z' - z)
     # A is linear: the residual of the extrapolated point needs no product of its own.
     return State(z.x, z.r, ista.State(ahead, z.r + beta * (z.r - s.r)), t)
+
+
+def run(p: Problem, x: Tensor, on_step: Hook | None = None, *, theta: Tensor) -> Solution:
+    """All steps from `x`."""
+    return p.iterate(
+        partial(step, p.A, p.y, gamma=p.eta, theta=theta),
+        loop.stationary,
+        init(p.A, p.y, x),
+        on_step,
+        answer=ista.answer,
+    )
 
 
 def fista(
@@ -91,11 +102,5 @@ def fista(
     >>> pursuit.fista(torch.eye(3), torch.tensor([0.5, 4.0, 2.0]), lam=1.0).x.round(decimals=4)
     tensor([0., 3., 1.])
     """
-    p, gamma, theta = ista.penalised(A, y, lam, tol, max_steps)
-    return p.recover(
-        partial(step, p.A, p.y, gamma=gamma, theta=theta),
-        loop.stationary,
-        init(p.A, p.y, p.start(x0)),
-        on_step=on_step,
-        answer=ista.answer,
-    )
+    p, theta = ista.penalised(A, y, lam, tol, max_steps)
+    return p.recover("fista", partial(run, theta=theta), p.start(x0), on_step)

@@ -49,12 +49,22 @@ def stop(old: State, new: State, *, k: Tensor, full: Status = Status.SPARSITY) -
     return torch.where(loop.no_decrease(old, new) == Status.RUNNING, code, Status.EXHAUSTED)
 
 
-def pursue(p: Problem, select: Selection) -> Any:
-    """The atoms that OMP chooses, for solvers that start from them."""
-    choice = p.choice(select)
+def run(p: Problem, start: None = None, on_step: Hook | None = None) -> Solution:
+    """All steps."""
+    step, stop, state = steps(p)
+    return p.iterate(step, stop, state, on_step, answer=lambda s: (estimate(s), s.atoms))
+
+
+def pursue(p: Problem) -> Any:
+    """The atoms that it chooses, as they are, for solvers that start from them."""
+    return loop.run(*steps(p), target=p.target, max_steps=p.max_steps).state.atoms
+
+
+def steps(p: Problem) -> tuple[Any, Any, State]:
+    """The step, when to stop, and the start."""
+    choice = p.choice
     start = init(p.y, p.A.shape[1], choice, p.loss)
-    run = loop.run(partial(step, p.A, choice=choice), partial(stop, k=p.k), start, target=p.target, max_steps=p.k)
-    return run.state.atoms
+    return partial(step, p.A, choice=choice), partial(stop, k=p.k, full=p.full), start
 
 
 def omp(
@@ -115,12 +125,7 @@ def omp(
     if k is None and tol is None:
         raise ValueError("omp was given neither k nor tol; pass k (how many atoms), tol (a residual level), or both.")
     steps = UNLIMITED if max_steps is None else max_steps  # k ends it
-    p = problem(A, y, ALL if k is None else k, tol=tol, max_steps=steps, weights=weights, loss=loss)
-    choice = p.choice(select)
-    return p.recover(
-        partial(step, p.A, choice=choice),
-        partial(stop, k=p.k, full=Status.SPARSITY if k is not None else Status.MAX_STEPS),
-        init(p.y, p.A.shape[1], choice, p.loss),
-        on_step=on_step,
-        answer=lambda s: (estimate(s), s.atoms),
-    )
+    full = Status.SPARSITY if k is not None else Status.MAX_STEPS
+    k = ALL if k is None else k
+    p = problem(A, y, k, tol=tol, max_steps=steps, weights=weights, loss=loss, select=select, full=full)
+    return p.recover("omp", run, on_step=on_step)
