@@ -3,8 +3,8 @@
     python3 benchmarks/gpu.py [--out results/gpu] [--device cuda] [--quick] [--parts machine tests ...]
 
 It needs Python with torch and NumPy, no installation and no network: the package is taken from `src`, and what is
-missing otherwise from `wheels/` (filled by `make gpu-wheels`). Every part is a process of its own with a time limit, and
-writes what it finds as it finds it, so that a run cut short leaves what it had:
+missing otherwise from `wheels/` (filled by `make gpu-wheels`). Every part is a process of its own with a time limit,
+and writes what it finds as it finds it, so that a run cut short leaves what it had:
 
     machine.json    versions, the GPU, whether Triton and the compiled kernels work
     tests.txt, .xml the tests that touch devices
@@ -34,7 +34,7 @@ import time
 import types
 import zipfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
@@ -44,11 +44,13 @@ from typing import Any, NamedTuple
 ROOT = Path(__file__).resolve().parent.parent
 WHEELS = ROOT / "wheels"
 # Parts in order, with the seconds that each may take, and those of a quick run.
-LIMITS = {"machine": (60, 60), "tests": (200, 60), "solvers": (140, 60), "training": (60, 60), "profile": (45, 60)}
+LIMITS = {"machine": (90, 90), "tests": (200, 90), "solvers": (160, 60), "training": (60, 60), "profile": (45, 60)}
 GRACE = 10  # seconds for a part to end after it was told to
 TESTS = ("test_cuda.py", "test_solvers.py", "test_relaxations.py")
 PEER = "orthogonal_matching_pursuit_gpu"
+RUN_LIMITS, QUICK_LIMIT = (0.6, 0.3), 0.05  # seconds of one run on the GPU, on the CPU
 ROUNDS = 5
+GPU_FACTS = "name,driver_version,memory.total,clocks.max.sm"
 SEED = 0
 
 
@@ -124,34 +126,34 @@ def main() -> int:
         paths = [str(ROOT / "src"), *unpack(Path(folder)), os.environ.get("PYTHONPATH", "")]
         environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, paths)), "PYTHONUNBUFFERED": "1"}
         print(f"PYTHONPATH={environment['PYTHONPATH']}", flush=True)
-        return max(run_part(part, given, environment) for part in given.parts)
+        return max([abs(run_part(part, given, environment)) for part in given.parts])
 
 
 def run_part(part: str, given: argparse.Namespace, environment: dict[str, str]) -> int:
-    """Run a part in a process; beyond its time it is interrupted, then killed with all that it has started."""
+    """Run a part in a process of its own; returns its exit status."""
     limit = LIMITS[part][given.quick]
     command = [sys.executable, __file__, "--out", str(given.out), "--device", given.device, "--parts", part, "--alone"]
-    begin = time.perf_counter()
-    process = subprocess.Popen(
-        command + ["--quick"] * given.quick, cwd=ROOT, env=environment, start_new_session=True
-    )  # fmt: skip
-    try:
-        code = process.wait(limit)
-    except subprocess.TimeoutExpired:
-        code = 124
-        process.send_signal(signal.SIGINT)
-        try:
-            process.wait(GRACE)
-        except subprocess.TimeoutExpired:
-            print(f"{part}: did not end when told to", flush=True)
-    finally:
-        try:
-            os.killpg(process.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
-        process.wait()
-    print(f"== {part}: exit status {code}, {time.perf_counter() - begin:.1f} s of {limit}", flush=True)
+    command += ["--quick"] * given.quick
+    begin = time.monotonic()
+    process = subprocess.Popen(command, cwd=ROOT, env=environment, start_new_session=True)
+    code = end(process, limit)
+    print(f"== {part}: exit status {code}, {time.monotonic() - begin:.1f} s of {limit}", flush=True)
     return code
+
+
+def end(process: subprocess.Popen, limit: float) -> int:
+    """Wait for a part; beyond its time it is interrupted, then killed with all that it has started."""
+    try:
+        return process.wait(limit)
+    except subprocess.TimeoutExpired:
+        process.send_signal(signal.SIGINT)
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(GRACE)
+        return 124
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
 
 
 class Table:
@@ -177,7 +179,7 @@ def look_at_machine(given: argparse.Namespace) -> int:
     facts: dict[str, Any] = {
         "python": sys.version.split()[0], "platform": platform.platform(), "processors": os.cpu_count(),
         "device": given.device, "seed": SEED, "commit": output("git", "rev-parse", "HEAD"),
-        "gpu": output("nvidia-smi", "--query-gpu=name,driver_version,memory.total,clocks.max.sm", "--format=csv,noheader"),
+        "gpu": output("nvidia-smi", f"--query-gpu={GPU_FACTS}", "--format=csv,noheader"),
         "versions": {name: installed(name) for name in (
             "torch", "numpy", "scipy", "numba", "triton", "safetensors", "pytest", "hypothesis", "jax", "cupy-cuda13x",
             "orthogonal-matching-pursuit-gpu",
@@ -232,18 +234,16 @@ def triton_works(device: str) -> bool:
 
 def compiled_kernels() -> dict[str, float]:
     """Seconds that it takes to compile what the comparisons run on the CPU, which keeps that out of their time."""
-    import torch
-
     import pursuit
     from pursuit import kernels
 
     if kernels.load("sea_cpu") is None:
         return {}
     A, y, _ = draw(Case(8, 16, 2, 3), "cpu")
-    seconds = {name: clock(lambda name=name: solve(name, A, y, 2), "cpu") for name in SOLVERS if hasattr(pursuit, name)}
+    seconds = {name: clock(lambda name=name: solve(name, A, y, 2), "cpu") for name in CPU_TOO if hasattr(pursuit, name)}
     for name, (_, step) in trainers("cpu", quick=True).items():
         seconds[name] = clock(step, "cpu")
-    return {name: round(value, 2) for name, value in seconds.items()} | {"threads": torch.get_num_threads()}
+    return {name: round(value, 2) for name, value in seconds.items()}
 
 
 # ---- tests -----------------------------------------------------------------------------------------------------------
@@ -254,8 +254,8 @@ def run_tests(given: argparse.Namespace) -> int:
     tests = [f"tests/{name}" for name in TESTS[: 1 if given.quick else None]]
     several = ["--numprocesses", "8"] if find_spec("xdist") is not None and not given.quick else []
     command = [
-        sys.executable, "-m", "pytest", *tests, "-o", "addopts=", "-W", "default", "-p", "no:cacheprovider", "-k", "cuda",
-        "-v", "--tb=short", "-ra", "--durations=10", f"--junitxml={given.out / 'tests.xml'}", *several,
+        sys.executable, "-m", "pytest", *tests, "-o", "addopts=", "-W", "default", "-p", "no:cacheprovider",
+        "-k", "cuda", "-v", "--tb=short", "-ra", "--durations=10", f"--junitxml={given.out / 'tests.xml'}", *several,
     ]  # fmt: skip
     with (given.out / "tests.txt").open("w") as log:
         process = subprocess.Popen(
@@ -358,7 +358,7 @@ def peer() -> Callable[[Any, Any, int], Any] | None:
 
 
 def contenders(A: Any, y: Any, k: int, device: str) -> dict[str, Callable[[int], Any]]:
-    """What is compared on a device: functions of the number of signals, that give `x`, and steps where they are known."""
+    """What is compared on a device: functions of the number of signals, that give `x`, and steps where known."""
     import pursuit
 
     names = [name for name in SOLVERS if hasattr(pursuit, name) and (device != "cpu" or name in CPU_TOO)]
@@ -375,16 +375,15 @@ def compare_solvers(given: argparse.Namespace) -> int:
 
     table = Table(
         given.out / "solvers.csv", "m", "n", "k", "solver", "device", "signals", "kind", "seconds", "fastest",
-        "us_per_signal", "signals_per_second", "steps", "us_per_step", "peak_mib", "residual", "threads", "torch", "seed",
-        "note",
+        "us_per_signal", "signals_per_second", "steps", "us_per_step", "peak_mib", "residual", "threads", "torch",
+        "seed", "note",
     )  # fmt: skip
-    limit = 0.05 if given.quick else 0.6
     for case in QUICK if given.quick else CASES:
         for device in dict.fromkeys((given.device, "cpu")):
             about = {"m": case.m, "n": case.n, "k": case.k, "device": device, "seed": SEED}
             about |= {"torch": torch.__version__, "threads": torch.get_num_threads()}
             with patient(table, **about), torch.inference_mode():
-                compare_on(table, about, case, device, limit)
+                compare_on(table, about, case, device, QUICK_LIMIT if given.quick else RUN_LIMITS[device == "cpu"])
     return 0
 
 
@@ -414,18 +413,20 @@ def compare_on(table: Table, about: dict[str, Any], case: Case, device: str, lim
 
 def sizes(most: int) -> list[int]:
     """Numbers of signals to try, in turn."""
-    return [count for count in (1, 16, 128, 1024) if count < most] + [most]
+    return [count for count in (1, 16, 64, 256, 1024) if count < most] + [most]
 
 
 def grow(table: Table, about: dict[str, Any], run: Callable, counts: list[int], device: str, limit: float) -> int:
     """Time larger and larger batches while the next would take no longer than the limit; returns the last."""
-    run(counts[0])
-    for count, following in zip(counts, [*counts[1:], None], strict=True):
-        run(count)
+    before, seconds = (0, 0.0), 0.0
+    for count, following in zip(counts, [*counts[1:], counts[-1]], strict=True):
+        run(count)  # does not count
         seconds = clock(lambda count=count: run(count), device)
         table.add(**about, kind="growing", **speed([seconds], count, None))
-        if following is not None and seconds * following / count > limit and (count > 1 or seconds > limit):
+        slope = max(0.0, seconds - before[1]) / (count - before[0]) if before[0] else 0.0  # one signal tells no slope
+        if seconds + slope * (following - count) > limit:
             break
+        before = count, seconds
     return count
 
 
@@ -449,7 +450,7 @@ def residual(A: Any, y: Any, x: Any) -> float:
 
 
 def trainers(device: str, *, quick: bool = False) -> dict[str, tuple[Any, Callable[[], Any]]]:
-    """Networks as in "Deep greedy unfolding", Figure 3, and "Neurally Augmented ALISTA"; and a training step of each."""
+    """Networks as in "Deep greedy unfolding", Figure 3, and "Neurally Augmented ALISTA", each with a training step."""
     import torch
 
     from pursuit import nets
@@ -554,11 +555,13 @@ def profile(given: argparse.Namespace) -> int:
     with (given.out / "profile.txt").open("w") as file:
         print(f"{case} in single precision on {given.device}, torch {torch.__version__}", file=file, flush=True)
         for name, (do, steps) in work.items():
-            print(tried(lambda name=name, do=do, steps=steps: profiled(name, do, steps, given.device)), file=file, flush=True)
+            told = tried(lambda name=name, do=do, steps=steps: profiled(name, do, steps, given.device))
+            print(told, file=file, flush=True)
     return 0
 
 
 def profiled(name: str, do: Callable[[], Any], steps: int, device: str) -> str:
+    from torch.autograd import DeviceType
     from torch.profiler import ProfilerActivity
     from torch.profiler import profile as record
 
@@ -572,7 +575,7 @@ def profiled(name: str, do: Callable[[], Any], steps: int, device: str) -> str:
     launches = sum(event.count for event in events if event.key.startswith(("cudaLaunchKernel", "cuLaunchKernel")))
     waits = sum(event.count for event in events if "Synchronize" in event.key)
     copies = sum(event.count for event in events if event.key.startswith("cudaMemcpy"))
-    busy = sum(event.self_device_time_total for event in events) / 1e6 if gpu else 0.0
+    busy = sum(event.self_device_time_total for event in events if event.device_type == DeviceType.CUDA) / 1e6
     return (
         f"\n#### {name}: {1e3 * seconds:.2f} ms, {steps} steps, {1e6 * seconds / steps:.0f} us a step, "
         f"{launches / steps:.1f} launches, {copies / steps:.1f} copies and {waits / steps:.1f} waits a step, "
