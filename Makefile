@@ -32,7 +32,7 @@ gpu-wheels:  ## fill wheels/ for GPU_PYTHON on 64-bit Linux
 	  $(addprefix --platform ,manylinux_2_28_x86_64 manylinux_2_17_x86_64 manylinux2014_x86_64) --dest wheels \
 	  safetensors lazy_loader pytest pluggy iniconfig packaging pygments hypothesis sortedcontainers attrs pywavelets \
 	  pytest-xdist execnet
-	$(PYTHON) -m pip download --no-deps --no-build-isolation --no-binary=:all: --dest wheels \
+	$(PYTHON) -m pip download --no-deps --no-binary=orthogonal-matching-pursuit-gpu --dest wheels \
 	  orthogonal-matching-pursuit-gpu==0.1.3
 
 clean:
