@@ -11,7 +11,7 @@ from torch import Tensor
 
 from . import kernels, loop
 from .adapters import as_operator, as_tensor
-from .checks import expands, finite, number, plain, whole
+from .checks import expands, finite, number, placed, plain, whole
 from .kernels import flat
 from .least_squares import fit, rank_tolerance
 from .losses import LeastSquares, Loss, checked
@@ -349,7 +349,7 @@ def _measured(A: Any, y: Tensor) -> tuple[Operator, Tensor]:
             f"y has shape {tuple(y.shape)} but A has m={m} rows (shape {op.shape}); needed is y of shape "
             f"(*batch, {m}).{hint}"
         )
-    if y.device != op.device:
+    if y.device != placed(op.device):
         raise ValueError(f"A is on {op.device} and y on {y.device}; move one of them with .to(device).")
     if y.real.dtype != _real(op.dtype):
         raise TypeError(

@@ -14,6 +14,8 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
+from .checks import placed
+
 DTYPES = (torch.float32, torch.float64, torch.complex64, torch.complex128)
 PROBES = 2**22  # entries of the unit vectors, or of the atoms, that are formed at a time to find atoms out
 
@@ -459,7 +461,7 @@ class Compose(Operator):
                 raise ValueError(
                     f"{left!r} takes {left.shape[1]} values but {right!r} gives {right.shape[0]}; the sizes must agree."
                 )
-            if (left.dtype, left.device) != (right.dtype, right.device):
+            if (left.dtype, placed(left.device)) != (right.dtype, placed(right.device)):
                 raise ValueError(
                     f"{left!r} on {left.device} and {right!r} on {right.device} differ in dtype or device; "
                     "use one dtype and device (op.complexified() makes a real operator complex)."
