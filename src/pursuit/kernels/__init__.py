@@ -16,11 +16,12 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from .. import config
 
 INTEGERS = {torch.float32: np.empty(0, np.int32), torch.float64: np.empty(0, np.int64)}  # as long as the floats
+PLAIN = (Tensor, nn.Parameter)  # other classes may hold no numbers, as those by which `torch.export` traces
 
 
 class Data(NamedTuple):
@@ -88,9 +89,24 @@ def load(name: str) -> ModuleType | None:
         return None
 
 
-def wanted(name: str, v: Tensor) -> bool:
-    """Whether there are such kernels for `v`, and they are not switched off."""
-    return config.kernels != "off" and v.device.type == "cpu" and load(name) is not None
+def wanted(name: str, *values: Tensor) -> bool:
+    """Whether there are such kernels for these values, and they are not switched off.
+
+    Raises
+    ------
+    ValueError
+        If `pursuit.config.kernels` is none of its values.
+    """
+    if config.kernels == "off":
+        return False
+    if config.kernels != "auto":
+        raise ValueError(f"pursuit.config.kernels is {config.kernels!r}; needed is 'auto' or 'off'.")
+    if torch.compiler.is_compiling():
+        return False
+    for v in values:
+        if type(v) not in PLAIN or not v.is_cpu:
+            return False
+    return load(name) is not None
 
 
 def run(name: str, kernel: str, *arguments: Any) -> None:
@@ -100,7 +116,9 @@ def run(name: str, kernel: str, *arguments: Any) -> None:
 
 def flat(v: Tensor, own: int = 1) -> Tensor:
     """What a kernel takes: contiguous memory, with one batch axis before the last `own`."""
-    v = v.detach().resolve_conj().resolve_neg()
+    v = v.detach()
+    if v.is_conj() or v.is_neg():
+        v = v.resolve_conj().resolve_neg()
     if v.ndim != own + 1:
         batch = v.shape[: v.ndim - own]
         v = v.reshape(batch.numel(), *v.shape[v.ndim - own :])
