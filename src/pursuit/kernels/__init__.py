@@ -17,6 +17,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.autograd import forward_ad
 
 from .. import config
 
@@ -89,24 +90,26 @@ def load(name: str) -> ModuleType | None:
         return None
 
 
-def wanted(name: str, *values: Tensor) -> bool:
-    """Whether there are such kernels for these values, and they are not switched off.
+def plain(*values: Tensor) -> bool:
+    """Whether kernels may take these values: they are numbers in memory, and torch need not see what becomes of them.
 
     Raises
     ------
     ValueError
-        If `pursuit.config.kernels` is none of its values.
+        If `pursuit.config.kernels` is neither "auto" nor "off".
     """
     if config.kernels == "off":
         return False
     if config.kernels != "auto":
         raise ValueError(f"pursuit.config.kernels is {config.kernels!r}; needed is 'auto' or 'off'.")
-    if torch.compiler.is_compiling():
+    if torch.compiler.is_compiling() or forward_ad._current_level >= 0:
         return False
-    for v in values:
-        if type(v) not in PLAIN or not v.is_cpu:
-            return False
-    return load(name) is not None
+    return all(type(v) in PLAIN for v in values)
+
+
+def wanted(name: str, *values: Tensor) -> bool:
+    """Whether there are such kernels for these values, and they are not switched off."""
+    return plain(*values) and all(v.is_cpu for v in values) and load(name) is not None
 
 
 def run(name: str, kernel: str, *arguments: Any) -> None:
