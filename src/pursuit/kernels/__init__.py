@@ -70,7 +70,7 @@ class Kernel(Protocol):
 
 def find(name: str, v: Tensor) -> Kernel | None:
     """The kernel of an algorithm for the device of `v`, where there is one and kernels are not switched off."""
-    return None if config.kernels == "off" else _module(v.device.type, name)
+    return _module(v.device.type, name) if plain(v) else None
 
 
 @cache
