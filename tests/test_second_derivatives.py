@@ -111,7 +111,9 @@ def test_operators_from_outside():
 @pytest.fixture
 def constant_step(monkeypatch):
     """A default step size that is a constant also to finite differences, as it is to autograd."""
-    monkeypatch.setattr("pursuit.operators.spectral_norm_squared", lambda A: torch.full(A.batch_shape, 20.0, dtype=REAL))
+    monkeypatch.setattr(
+        "pursuit.operators.spectral_norm_squared", lambda A: torch.full(A.batch_shape, 20.0, dtype=REAL)
+    )
 
 
 SOFTENED = [name for name, f in SOLVERS.items() if "select" in inspect.signature(f).parameters]
