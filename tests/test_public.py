@@ -30,6 +30,12 @@ def test_solvers_say_what_they_raise_and_where_they_come_from(name):
         assert f"\n{section}\n{'-' * len(section)}\n" in text
 
 
+@pytest.mark.parametrize("name", pursuit.methods())
+def test_solvers_say_what_a_hook_costs(name):
+    text = inspect.getdoc(getattr(pursuit, name.replace("+", "_plus")))
+    assert "\non_step : callable, optional\n    Run without the compiled kernel, and call this " in text
+
+
 def test_importing_pursuit_does_not_wait_for_torch():
     check = "import sys, pursuit; assert 'torch' not in sys.modules; pursuit.omp; assert 'torch' in sys.modules"
     subprocess.run([sys.executable, "-c", check], check=True)
