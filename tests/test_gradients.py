@@ -5,7 +5,7 @@ Hard selection is piecewise constant: away from ties the supports do not move, a
 
 import pytest
 import torch
-from torch.autograd import gradcheck
+from torch.autograd import forward_ad, gradcheck
 
 import pursuit
 from helpers import COMPLEX, ITERATIVE, PROXIMAL, REAL, SELECTING, SOLVERS, gaussian, instance, normal, unnormalised
@@ -48,7 +48,7 @@ def problem(dtype, *, batch=()):
 def constant_step(monkeypatch):
     """The proximal solvers' 1 / L as it is for one fixed matrix, so that differences see what the derivative sees."""
     eta = 1 / torch.linalg.matrix_norm(unnormalised(m=M, n=N, seed=1), 2).square()
-    monkeypatch.setattr("pursuit.inputs.spectral_norm_squared", lambda A: 1 / eta.expand(A.batch_shape))
+    monkeypatch.setattr("pursuit.operators.spectral_norm_squared", lambda A: 1 / eta.expand(A.batch_shape))
 
 
 @pytest.mark.usefixtures("constant_step")
@@ -109,6 +109,20 @@ def test_the_step_size_of_iht_has_a_derivative():
     A, y = (t.detach() for t in problem(REAL))
     eta = torch.tensor(0.4, dtype=REAL, requires_grad=True)
     assert gradcheck(lambda eta: solution("iht", A, y, eta=eta).x, (eta,))
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated:DeprecationWarning")  # torch's own, at first use
+@pytest.mark.parametrize("kernels", ["auto", "off"])
+@pytest.mark.parametrize("name", ["iht", "niht", "ista", "fista"])
+def test_forward_mode(name, kernels, monkeypatch):
+    """The solvers that do not refit take it: `J v` as reverse mode has it. The others refuse it."""
+    monkeypatch.setattr(pursuit.config, "kernels", kernels)
+    A, y = (t.detach() for t in problem(REAL))
+    v = normal(5, M)
+    J = torch.autograd.functional.jacobian(lambda y: solution(name, A, y).x, y)
+    with forward_ad.dual_level():
+        tangent = forward_ad.unpack_dual(solution(name, A, forward_ad.make_dual(y, v)).x).tangent
+    torch.testing.assert_close(tangent, J @ v)
 
 
 @pytest.mark.parametrize("name", SELECTING)

@@ -61,6 +61,11 @@ def solve(A: Any, y: Any, method: str = "omp", **options: Any) -> Solution:
         One of `methods()`.
     **options
         The solver's own arguments: `k`, `lam`, `tol`, `weights`, `x0`, ...
+    on_step : callable, optional
+        With it the solver runs step by step, without its compiled kernel, which may take many times as long. It is
+        one of the options of every solver, called after every step with an `Iterate`: the signals, residual norms
+        and statuses of the whole batch as they stand. `on_step=history.append` keeps the history; an exception ends
+        the solver.
 
     Returns
     -------

@@ -16,11 +16,13 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.autograd import forward_ad
 
 from .. import config
 
 INTEGERS = {torch.float32: np.empty(0, np.int32), torch.float64: np.empty(0, np.int64)}  # as long as the floats
+PLAIN = (Tensor, nn.Parameter)  # other classes may hold no numbers, as those by which `torch.export` traces
 
 
 class Data(NamedTuple):
@@ -68,7 +70,7 @@ class Kernel(Protocol):
 
 def find(name: str, v: Tensor) -> Kernel | None:
     """The kernel of an algorithm for the device of `v`, where there is one and kernels are not switched off."""
-    return None if config.kernels == "off" else _module(v.device.type, name)
+    return _module(v.device.type, name) if plain(v) else None
 
 
 @cache
@@ -88,9 +90,26 @@ def load(name: str) -> ModuleType | None:
         return None
 
 
-def wanted(name: str, v: Tensor) -> bool:
-    """Whether there are such kernels for `v`, and they are not switched off."""
-    return config.kernels != "off" and v.device.type == "cpu" and load(name) is not None
+def plain(*values: Tensor) -> bool:
+    """Whether kernels may take these values: they are numbers in memory, and torch need not see what becomes of them.
+
+    Raises
+    ------
+    ValueError
+        If `pursuit.config.kernels` is neither "auto" nor "off".
+    """
+    if config.kernels == "off":
+        return False
+    if config.kernels != "auto":
+        raise ValueError(f"pursuit.config.kernels is {config.kernels!r}; needed is 'auto' or 'off'.")
+    if torch.compiler.is_compiling() or forward_ad._current_level >= 0:
+        return False
+    return all(type(v) in PLAIN for v in values)
+
+
+def wanted(name: str, *values: Tensor) -> bool:
+    """Whether there are such kernels for these values, and they are not switched off."""
+    return plain(*values) and all(v.is_cpu for v in values) and load(name) is not None
 
 
 def run(name: str, kernel: str, *arguments: Any) -> None:
@@ -100,7 +119,9 @@ def run(name: str, kernel: str, *arguments: Any) -> None:
 
 def flat(v: Tensor, own: int = 1) -> Tensor:
     """What a kernel takes: contiguous memory, with one batch axis before the last `own`."""
-    v = v.detach().resolve_conj().resolve_neg()
+    v = v.detach()
+    if v.is_conj() or v.is_neg():
+        v = v.resolve_conj().resolve_neg()
     if v.ndim != own + 1:
         batch = v.shape[: v.ndim - own]
         v = v.reshape(batch.numel(), *v.shape[v.ndim - own :])

@@ -14,7 +14,7 @@ import numpy as np
 
 from .append_cpu import energy
 from .gram_cpu import PIVOT, cholesky, refine, solve, subtract
-from .softsort_cpu import Array, jit
+from .jit import Array, jit
 
 
 @jit

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from .append_cpu import inner
-from .softsort_cpu import Array, jit
+from .jit import Array, jit
 
 PIVOT = 1e-8  # squared distance of a column from the span of others, below which the Gram matrix does not do
 

@@ -15,8 +15,8 @@ import numpy as np
 from .append_cpu import energy
 from .gram_cpu import cholesky, refine, solve, subtract
 from .iht_cpu import ascend, enter, largest
+from .jit import Array, jit
 from .sea_cpu import orthogonal, reorder
-from .softsort_cpu import Array, jit
 
 
 @jit

@@ -14,8 +14,8 @@ import numpy as np
 
 from .append_cpu import energy
 from .gram_cpu import subtract
+from .jit import Array, jit
 from .sea_cpu import before, merge
-from .softsort_cpu import Array, jit
 
 
 @jit

@@ -16,7 +16,7 @@ import numpy as np
 
 from .append_cpu import energy, inner
 from .gram_cpu import cholesky, refine, solve, subtract
-from .softsort_cpu import Array, jit
+from .jit import Array, jit
 
 
 @jit

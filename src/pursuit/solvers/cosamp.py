@@ -63,7 +63,7 @@ def cosamp(
         Multiplies both scores; the values stay unweighted.
     select : selection, default Hard()
     on_step : callable, optional
-        Called after every step with an `Iterate`.
+        Run without the compiled kernel, and call this after every step: see `solve`.
 
     Returns
     -------

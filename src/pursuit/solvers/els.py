@@ -115,7 +115,7 @@ def els(
         What is made small, a loss >= 0 per measurement of `v = A x`. With another loss than least squares `||r||` is
         the root of twice the loss, `||y||` that of `x = 0`, numbers are real, and the result has no derivative.
     on_step : callable, optional
-        Called after every swap with an `Iterate`.
+        Run without the compiled kernel, and call this after every swap: see `solve`.
 
     Returns
     -------

@@ -159,7 +159,7 @@ def greedy_lasso(
         For `"l1-sr"`, leave out the condition `|a_j^H r| > lam w_j ||r||` of a gain, as the authors' code does. Atoms
         below it then seem to gain, those least correlated most. To reproduce published figures only.
     on_step : callable, optional
-        Called after every step with an `Iterate`.
+        Run without the compiled kernel, and call this after every step: see `solve`.
 
     Returns
     -------

@@ -90,7 +90,7 @@ def iht(
         the root of twice the loss, `||y||` that of `x = 0`, numbers are real, and the result has no derivative.
     select : selection, default Hard()
     on_step : callable, optional
-        Called after every step with an `Iterate`.
+        Run without the compiled kernel, and call this after every step: see `solve`.
 
     Returns
     -------

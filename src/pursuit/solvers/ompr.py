@@ -82,7 +82,7 @@ def ompr(
         Multiplies every score; the values stay unweighted.
     select : selection, default Hard()
     on_step : callable, optional
-        Called after every replacement with an `Iterate`.
+        Run without the compiled kernel, and call this after every replacement: see `solve`.
 
     Returns
     -------

@@ -114,7 +114,7 @@ def sea(
         What is made small, a loss >= 0 per measurement of `v = A x`. With another loss than least squares `||r||` is
         the root of twice the loss, `||y||` that of `x = 0`, numbers are real, and the result has no derivative.
     on_step : callable, optional
-        Called after every step with an `Iterate` (of the best solution so far).
+        Run without the compiled kernel, and call this with the best solution so far: see `solve`.
 
     Returns
     -------

@@ -97,7 +97,7 @@ def sea_plus(
     weights : array (n,) or (*batch, n), optional
         Multiplies the scores of SEA and the gains of ELS; the LASSO is without.
     on_step : callable, optional
-        Called after every swap of ELS with an `Iterate`.
+        Run without the compiled kernel, and call this after every swap of ELS: see `solve`.
 
     Returns
     -------

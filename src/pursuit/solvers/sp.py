@@ -75,7 +75,7 @@ def sp(
         Multiplies every score; the values stay unweighted.
     select : selection, default Hard()
     on_step : callable, optional
-        Called after every step with an `Iterate`.
+        Run without the compiled kernel, and call this after every step: see `solve`.
 
     Returns
     -------
