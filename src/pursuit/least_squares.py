@@ -236,11 +236,10 @@ def factor(B: Tensor, y: Tensor, count: Tensor) -> tuple[Tensor, Tensor]:
     """
     batch, k = B.shape[:-2], B.shape[-1]
     B, y, count = B.reshape(-1, *B.shape[-2:]), y.reshape(-1, y.shape[-1], 1), count.reshape(-1)
-    reflectors, tau = torch.geqrf(B)  # B = Q R with Q left as reflectors: only Q^H y is asked for
-    c = torch.ormqr(reflectors, tau, y, left=True, transpose=True)[..., :k, :]
+    upper, c = _triangle(B, y)
     used = torch.arange(k, device=B.device) < count.unsqueeze(-1)
     eye = torch.eye(k, dtype=B.dtype, device=B.device)
-    R = torch.where(used.unsqueeze(-2), reflectors[..., :k, :].triu(), eye)
+    R = torch.where(used.unsqueeze(-2), upper.triu(), eye)
     pivots = R.diagonal(dim1=-2, dim2=-1).abs()
     tolerance = rank_tolerance(B.shape[-2], B.dtype)
     independent = (pivots > tolerance * torch.linalg.vector_norm(R, dim=-2)).all(dim=-1)
@@ -256,6 +255,16 @@ def factor(B: Tensor, y: Tensor, count: Tensor) -> tuple[Tensor, Tensor]:
     G = Vh.mH * inverse.unsqueeze(-2)
     z, F = z.index_copy(0, rest, G @ (U.mH @ y[rest])), F.index_copy(0, rest, G)
     return z.reshape(*batch, k), F.reshape(*batch, k, k)
+
+
+def _triangle(B: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    """`R` in the upper triangle, and `Q^H y`, of `B = Q R`: `(items, k, k)` and `(items, k, 1)`."""
+    k = B.shape[-1]
+    if B.is_cuda:  # there reflectors are applied item after item; as one more column of R, Q^H y is there at once
+        both = torch.geqrf(torch.cat([B, y], dim=-1))[0]
+        return both[..., :k, :k], both[..., :k, k:]
+    reflectors, tau = torch.geqrf(B)
+    return reflectors[..., :k, :], torch.ormqr(reflectors, tau, y, left=True, transpose=True)[..., :k, :]
 
 
 def energy(v: Tensor) -> Tensor:
