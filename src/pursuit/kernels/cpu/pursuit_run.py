@@ -74,16 +74,15 @@ def _gram_pays(d: Data) -> bool:
 def _matrix(A: Tensor, N: int, x: Numbers, none: Any, items: int) -> Matrix:
     """The matrix in tiles, and with columns that lie in one piece where many will be asked for."""
     m, n = A.shape
-    A = A.resolve_conj()
-    if not A.mT.is_contiguous() and items * x.planes > 8:
-        A = A.mT.contiguous().mT
-    row, column = (1, m) if A.mT.is_contiguous() else (n, 1)
-    flat = _numpy(_real(A.mT if row == 1 else A))
-    whole = _numpy((A.mT if row == 1 else A).reshape(-1))
-    if x.planes == 1 and N == n and column == 1:
+    A = A.resolve_conj().contiguous()
+    many = items * x.planes > 8
+    row, column = (1, m) if many else (n, 1)
+    flat = _numpy(_real(A))
+    whole = _numpy(_real(A.mT)) if many else flat
+    if x.planes == 1 and N == n and not many:
         return Matrix(whole, row, column, flat, n, x.T)
     packed = np.empty(N * m * x.planes, none.dtype)
-    tiles_of = lambda a, b: tiles.pack(flat, row, column, m, n, x.planes, x.T, a, b, packed)  # noqa: E731
+    tiles_of = lambda a, b: tiles.pack(flat, m, n, x.planes, x.T, a, b, packed)  # noqa: E731
     if m * n > 2**18:
         share(tiles_of, N // x.T, N)
     else:

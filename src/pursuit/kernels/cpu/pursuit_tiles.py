@@ -24,6 +24,7 @@ from ..softsort_cpu import Array, jit
 from .vectors import PANEL, ROWS, TILE, fma, load, over, panel_of_few, panel_of_rows, splat, store, times, where_greater
 
 RUNNING, TOLERANCE, EXHAUSTED = 0, 1, 7  # of Status
+SECOND = TILE + 1
 DEPTH = 512  # rows of A that a product takes at a time, so that they stay in the cache
 SIGNALS = 48  # whose correlations are formed together
 LOST = 64  # roundings of the energy of y, below which a difference of energies says nothing
@@ -91,6 +92,7 @@ class Work(NamedTuple):
     rho: Array  # (k,) Q^H y
     z: Array
     d: Array
+    flat_B: Array
     flat_R: Array
     flat_rho: Array
     square: Array  # (N,) zero for what is chosen
@@ -98,19 +100,15 @@ class Work(NamedTuple):
 
 
 @jit
-def pack(A: Array, row: int, column: int, m: int, n: int, planes: int, T: int, begin: int, end: int, out: Array) -> None:
-    """The tiles `begin` to `end` of a matrix, `out[tile][row of A][plane][T]`; A is flat, with these strides."""
+def pack(A: Array, m: int, n: int, planes: int, T: int, begin: int, end: int, out: Array) -> None:
+    """The tiles `begin` to `end` of a matrix, `out[tile][row of A][plane][T]`; A is flat, its planes in turn."""
     for t in range(begin, end):
         for i in range(m):
             for plane in range(planes):
-                to, at = ((t * m + i) * planes + plane) * T, (i * row + t * T * column) * planes + plane
+                to, at = ((t * m + i) * planes + plane) * T, (i * n + t * T) * planes + plane
                 here = min(T, n - t * T)
-                if column * planes == 1:
-                    for u in range(here):
-                        out[to + u] = A[at + u]
-                else:
-                    for u in range(here):
-                        out[to + u] = A[at + u * column * planes]
+                for u in range(here):
+                    out[to + u] = A[at + u * planes]
                 for u in range(here, T):
                     out[to + u] = 0
 
@@ -139,41 +137,39 @@ def correlate(A: Array, step: int, jump: int, N: int, T: int, V: Array, m: int, 
 @jit
 def real_row(g: Array, at: int, U: Array, r: Array, scale: Any, k: int, t: int, N: int, T: int) -> None:
     """`U[t] = (g - sum_{l < t} U[l] r[l]) scale`, with g flat from `at` on, `U[tile][step][T]`, and r twice as long."""
-    L = T // TILE
     s = splat(scale)
     for tile in range(N // T):
         i, q = at + tile * T, tile * k * T
-        a, b, c, d = load(g, i), load(g, i + L), load(g, i + 2 * L), load(g, i + 3 * L)
+        a, b, c, d = load(g, i, 0), load(g, i, 1), load(g, i, 2), load(g, i, 3)
         for j in range(t):
             x = splat(-r[2 * j])
-            a, b = fma(x, load(U, q), a), fma(x, load(U, q + L), b)
-            c, d = fma(x, load(U, q + 2 * L), c), fma(x, load(U, q + 3 * L), d)
+            a, b = fma(x, load(U, q, 0), a), fma(x, load(U, q, 1), b)
+            c, d = fma(x, load(U, q, 2), c), fma(x, load(U, q, 3), d)
             q += T
-        store(U, q, times(a, s))
-        store(U, q + L, times(b, s))
-        store(U, q + 2 * L, times(c, s))
-        store(U, q + 3 * L, times(d, s))
+        store(U, q, 0, times(a, s))
+        store(U, q, 1, times(b, s))
+        store(U, q, 2, times(c, s))
+        store(U, q, 3, times(d, s))
 
 
 @jit
 def complex_row(g: Array, at: int, U: Array, r: Array, scale: Any, k: int, t: int, N: int, T: int) -> None:
     """The same with planes, `g[plane][N]` and `U[tile][step][plane][T]`: `U[l] conj(R[l])` is subtracted, R in pairs."""
-    L = T // TILE
     s = splat(scale)
     for tile in range(N // T):
-        for half in range(0, T, 2 * L):
+        for half in range(0, T, T // 2):
             i, q = at + tile * T + half, 2 * tile * k * T + half
-            a, b, c, d = load(g, i), load(g, i + L), load(g, i + N), load(g, i + N + L)
+            a, b, c, d = load(g, i, 0), load(g, i, 1), load(g, i + N, 0), load(g, i + N, 1)
             for j in range(t):
                 x, y, z = splat(-r[2 * j]), splat(-r[2 * j + 1]), splat(r[2 * j + 1])
-                e, f, h, o = load(U, q), load(U, q + L), load(U, q + T), load(U, q + T + L)
+                e, f, h, o = load(U, q, 0), load(U, q, 1), load(U, q, TILE), load(U, q, SECOND)
                 a, b = fma(y, h, fma(x, e, a)), fma(y, o, fma(x, f, b))
                 c, d = fma(z, e, fma(x, h, c)), fma(z, f, fma(x, o, d))
                 q += 2 * T
-            store(U, q, times(a, s))
-            store(U, q + L, times(b, s))
-            store(U, q + T, times(c, s))
-            store(U, q + T + L, times(d, s))
+            store(U, q, 0, times(a, s))
+            store(U, q, 1, times(b, s))
+            store(U, q, TILE, times(c, s))
+            store(U, q, SECOND, times(d, s))
 
 
 @jit
@@ -195,26 +191,26 @@ def advance(
         for u in range(TILE):
             j = tile * T + u * L
             i, q = here + j, at + tile * leap + u * L
-            a = load(U, q)
-            p = fma(v, a, load(c, i))
+            a = load(U, q, 0)
+            p = fma(v, a, load(c, i, 0))
             power = times(a, a)
             if x.planes == 2:
-                b = load(U, q + plane)
-                p, o = fma(z, b, p), fma(y, a, fma(v, b, load(c, i + N)))
-                store(c, i + N, o)
+                b = load(U, q + plane, 0)
+                p, o = fma(z, b, p), fma(y, a, fma(v, b, load(c, i + N, 0)))
+                store(c, i + N, 0, o)
                 score, power = fma(p, p, times(o, o)), fma(b, b, power)
             else:
                 score = times(p, p)
-            store(c, i, p)
-            score = times(score, load(square, j))
+            store(c, i, 0, p)
+            score = times(score, load(square, j, 0))
             if x.ols:
-                left = fma(none, power, load(rest, j))
-                store(rest, j, left)
+                left = fma(none, power, load(rest, j, 0))
+                store(rest, j, 0, left)
                 score = where_greater(left, low, over(score, where_greater(left, low, left, one)), zero)
             place = where_greater(score, top, splat(x.zero + np.float32(tile * TILE + u)), place)
             top = where_greater(score, top, score, top)
-    store(best, 0, top)
-    store(best, L, place)
+    store(best, 0, 0, top)
+    store(best, 0, 1, place)
     value, first = x.zero, -1
     for lane in range(L):
         index = int(best[L + lane]) * L + lane
@@ -238,15 +234,6 @@ def fill(y: Array, planes: int, V: Array, at: int) -> None:
 
 
 @jit
-def inner(a: Array, b: Array) -> Any:
-    """`a^H b`."""
-    total = a.dtype.type(0)
-    for i in range(a.size):
-        total += np.conj(a[i]) * b[i]
-    return total
-
-
-@jit
 def energy_of(a: Array) -> Any:
     """`||a||^2`."""
     total = a[0].real - a[0].real
@@ -256,16 +243,26 @@ def energy_of(a: Array) -> Any:
 
 
 @jit
-def subtract(a: Array, x: Any, b: Array) -> None:
-    """`b -= a x`."""
+def inner(B: Array, l: int, b: Array) -> Any:
+    """`B[l]^H b`."""
+    total = b.dtype.type(0)
     for i in range(b.size):
-        b[i] -= a[i] * x
+        total += np.conj(B[l, i]) * b[i]
+    return total
+
+
+@jit
+def subtract(B: Array, l: int, x: Any, b: Array) -> None:
+    """`b -= B[l] x`."""
+    for i in range(b.size):
+        b[i] -= B[l, i] * x
 
 
 @jit
 def solve(R: Array, t: int, rho: Array, z: Array) -> None:
     """`R z = rho` with R upper triangular, a column of it in every row of the array."""
-    z[:t] = rho[:t]
+    for j in range(t):
+        z[j] = rho[j]
     for j in range(t - 1, -1, -1):
         z[j] /= R[j, j]
         for l in range(j):
@@ -278,12 +275,13 @@ def polish(y: Array, B: Array, R: Array, t: int, z: Array, r: Array, d: Array) -
 
     With it the coefficients are as good as those from QR, though a Gram matrix has squared the condition number.
     """
-    r[:] = y
+    for i in range(r.size):
+        r[i] = y[i]
     for l in range(t):
-        subtract(B[l], z[l], r)
+        subtract(B, l, z[l], r)
     fallen = energy_of(r)
     for l in range(t):  # R^H d = B^H r
-        total = inner(B[l], r)
+        total = inner(B, l, r)
         for j in range(l):
             total -= np.conj(R[l, j]) * d[j]
         d[l] = total / R[l, l]
@@ -299,19 +297,24 @@ def work(y: Array, real: Array, most: int, N: int) -> Work:
     m = y.shape[1]
     a, r, B = np.empty(m, y.dtype), np.empty(m, y.dtype), np.empty((most, m), y.dtype)
     R, rho, z, d = np.empty((most, most), y.dtype), np.empty(most, y.dtype), np.empty(most, y.dtype), np.empty(most, y.dtype)
-    return Work(a, r, B, R, rho, z, d, R.reshape(-1).view(real.dtype), rho.view(real.dtype), np.empty(N, real.dtype),
+    return Work(a, r, B, R, rho, z, d, B.reshape(-1).view(real.dtype), R.reshape(-1).view(real.dtype), rho.view(real.dtype), np.empty(N, real.dtype),
                 np.empty(N, real.dtype))
 
 
 @jit
-def take_column(M: Matrix, i: int, out: Array) -> None:
-    if M.row == 1:
-        at = i * M.column
-        for j in range(out.size):
-            out[j] = M.A[at + j]
-    else:
-        for j in range(out.size):
-            out[j] = M.A[j * M.row + i * M.column]
+def take_column(A: Array, row: int, column: int, i: int, planes: int, B: Array, at: int, size: int, L: int) -> None:
+    """The column i of A, `size` real numbers, to B from `at` on; A has these strides."""
+    if row == 1:
+        here = i * column * planes
+        whole = size - size % L
+        for j in range(0, whole, L):
+            store(B, at + j, 0, load(A, here + j, 0))
+        for j in range(whole, size):
+            B[at + j] = A[here + j]
+        return
+    for plane in range(planes):
+        for j in range(size // planes):
+            B[at + j * planes + plane] = A[(i * column + j * row) * planes + plane]
 
 
 @jit
@@ -370,7 +373,10 @@ def one_by_gram(
     at: int, best: Array, pairs: Array, w: Work,
 ) -> None:  # fmt: skip
     n, N, T, planes, most = G.shape[0], w.square.size, x.T, x.planes, f.support.shape[1]
-    leap = most * planes * T
+    y, r, B, R, rho, z, d, flat_B, flat_R, flat_rho, square, rest = w
+    A = M.A
+    size, leap = y.size * planes, most * planes * T
+    support, status, k, max_steps = f.support, f.status, S.k[b], S.max_steps[b]
     start = S.norm[b] * S.scale[b]
     goal = S.target[b] * S.scale[b]
     e = start * start
@@ -378,7 +384,7 @@ def one_by_gram(
     for tile in range(N // T):  # no step yet: u = 0
         for u in range(planes * T):
             U[tile * leap + u] = 0
-    i = advance(x, U, 0, leap, T, x.zero, x.zero, C, at, w.square, w.rest, best)
+    i = advance(x, U, 0, leap, T, x.zero, x.zero, C, at, square, rest, best)
     t = 0
     while i >= 0:
         length = G[i, i].real
@@ -388,7 +394,7 @@ def one_by_gram(
             im = U[to + T] if planes == 2 else x.zero
             length -= re * re + im * im
             pairs[2 * l], pairs[2 * l + 1] = re, im
-            write(w.flat_R, t * most + l, planes, re, -im)
+            write(flat_R, t * most + l, planes, re, -im)
         if not length > x.least:
             break
         pivot = np.sqrt(length)
@@ -397,30 +403,30 @@ def one_by_gram(
         gain = re * re + im * im
         if not gain > x.lost * max(e, lost):
             break  # whether this atom lowers the residual is a matter of rounding
-        write(w.flat_R, t * most + t, planes, pivot, x.zero)
-        write(w.flat_rho, t, planes, re, im)
-        take_column(M, i, w.B[t])
-        f.support[b, t] = i
-        w.square[i] = 0
+        write(flat_R, t * most + t, planes, pivot, x.zero)
+        write(flat_rho, t, planes, re, im)
+        take_column(A, M.row, M.column, i, planes, flat_B, t * size, size, T // TILE)
+        support[b, t] = i
+        square[i] = 0
         t += 1
         e -= gain
-        ends = x.full if t >= S.k[b] else x.at_budget if t >= S.max_steps[b] else RUNNING
+        ends = x.full if t >= k else x.at_budget if t >= max_steps else RUNNING
         if e < lost or abs(e - goal * goal) < lost:  # a difference of energies does not tell
-            solve(w.R, t, w.rho, w.z)
-            polish(w.y, w.B, w.R, t, w.z, w.r, w.d)
-            norm = np.sqrt(polish(w.y, w.B, w.R, t, w.z, w.r, w.d))
+            solve(R, t, rho, z)
+            polish(y, B, R, t, z, r, d)
+            norm = np.sqrt(polish(y, B, R, t, z, r, d))
             if norm * x.near < goal:
-                f.status[b] = TOLERANCE
+                status[b] = TOLERANCE
             elif norm > x.near * goal:
-                f.status[b] = ends
-            if f.status[b] != RUNNING:
+                status[b] = ends
+            if status[b] != RUNNING:
                 end(S, f, b, t, w, norm)
                 return
             break
-        f.status[b] = TOLERANCE if e <= goal * goal else ends
-        if f.status[b] != RUNNING:
-            solve(w.R, t, w.rho, w.z)
-            end(S, f, b, t, w, np.sqrt(polish(w.y, w.B, w.R, t, w.z, w.r, w.d)))
+        status[b] = TOLERANCE if e <= goal * goal else ends
+        if status[b] != RUNNING:
+            solve(R, t, rho, z)
+            end(S, f, b, t, w, np.sqrt(polish(y, B, R, t, z, r, d)))
             return
         if planes == 2:
             for l in range(n):
@@ -432,9 +438,9 @@ def one_by_gram(
             for l in range(n):
                 g[l] = G[i, l].real
             real_row(g, 0, U, pairs, x.one / pivot, most, t - 1, N, T)
-        i = advance(x, U, (t - 1) * planes * T, leap, T, re, im, C, at, w.square, w.rest, best)
+        i = advance(x, U, (t - 1) * planes * T, leap, T, re, im, C, at, square, rest, best)
     for l in range(t):
-        f.support[b, l] = -1
+        support[b, l] = -1
 
 
 @jit
@@ -492,17 +498,17 @@ def by_columns(M: Matrix, S: Signals, f: Results, x: Numbers, real: Array, first
 def column_step(M: Matrix, S: Signals, f: Results, x: Numbers, b: int, t: int, i: int, norm: Any, w: Work) -> Any:
     """Take in the atom i, the t-th, and project; returns the norm of what is left."""
     q, r = w.B[t], w.r
-    length, whole = x.zero, x.zero
+    length, whole, size = x.zero, x.zero, r.size * x.planes
     if i >= 0:
-        take_column(M, i, q)
+        take_column(M.A, M.row, M.column, i, x.planes, w.flat_B, t * size, size, x.T // TILE)
         whole = energy_of(q)
         for l in range(t):
             w.R[t, l] = 0
         for _ in range(2 if t else 0):  # twice is enough
             for l in range(t):
-                c = inner(w.B[l], q)
+                c = inner(w.B, l, q)
                 w.R[t, l] += c
-                subtract(w.B[l], c, q)
+                subtract(w.B, l, c, q)
         length = energy_of(q)
     after = norm
     if length > x.tolerance * x.tolerance * whole:
@@ -510,8 +516,8 @@ def column_step(M: Matrix, S: Signals, f: Results, x: Numbers, b: int, t: int, i
         for j in range(q.size):
             q[j] /= pivot
         w.R[t, t] = pivot
-        w.rho[t] = inner(q, r)
-        subtract(q, w.rho[t], r)
+        w.rho[t] = inner(w.B, t, r)
+        subtract(w.B, t, w.rho[t], r)
         after = np.sqrt(energy_of(r))
     goal = S.target[b] * S.scale[b]
     if not (after < norm or (i >= 0 and after <= goal)):

@@ -1,8 +1,8 @@
 """Vectors of numbers as a type of Numba, for loops that LLVM does not vectorise well enough by itself.
 
 A vector is as wide as a register of AVX-512 where the processor has it, else half as wide; LLVM splits it into what the
-processor has, so the code is right on all of them. `load` and `store` take the place of the first number in a flat array;
-no bounds are checked.
+processor has, so the code is right on all of them. `load` and `store` take flat arrays; no bounds are
+checked.
 """
 
 from __future__ import annotations
@@ -68,33 +68,38 @@ def place(context: Any, builder: Any, array: Any, value: Any, at: Any) -> Any:
     return builder.gep(context.make_array(array)(context, builder, value).data, [at])
 
 
-def get(builder: Any, v: Vector, pointer: Any) -> Any:
-    x = builder.load(builder.bitcast(pointer, llvm(v).as_pointer()))
+def vector_at(builder: Any, v: Vector, pointer: Any, number: int) -> Any:
+    return builder.gep(builder.bitcast(pointer, llvm(v).as_pointer()), [ir.Constant(ir.IntType(64), number)])
+
+
+def get(builder: Any, v: Vector, pointer: Any, number: int = 0) -> Any:
+    x = builder.load(vector_at(builder, v, pointer, number))
     x.align = v.of.bitwidth // 8
     return x
 
 
-def put(builder: Any, v: Vector, x: Any, pointer: Any) -> None:
-    builder.store(x, builder.bitcast(pointer, llvm(v).as_pointer())).align = v.of.bitwidth // 8
+def put(builder: Any, v: Vector, x: Any, pointer: Any, number: int = 0) -> None:
+    builder.store(x, vector_at(builder, v, pointer, number)).align = v.of.bitwidth // 8
 
 
-@intrinsic  # type: ignore[untyped-decorator]
-def load(typing: Any, a: Any, at: Any) -> Any:
+@intrinsic(prefer_literal=True)  # type: ignore[untyped-decorator]
+def load(typing: Any, a: Any, at: Any, number: Any) -> Any:
+    """The vector with this number, a literal, from `at` on."""
     v = VECTORS[a.dtype]
 
     def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return get(builder, v, place(context, builder, a, *args))
+        return get(builder, v, place(context, builder, a, *args[:2]), number.literal_value)
 
-    return v(a, types.intp), code
+    return v(a, types.intp, number), code
 
 
-@intrinsic  # type: ignore[untyped-decorator]
-def store(typing: Any, a: Any, at: Any, x: Any) -> Any:
+@intrinsic(prefer_literal=True)  # type: ignore[untyped-decorator]
+def store(typing: Any, a: Any, at: Any, number: Any, x: Any) -> Any:
     def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        put(builder, x, args[2], place(context, builder, a, *args[:2]))
+        put(builder, x, args[3], place(context, builder, a, *args[:2]), number.literal_value)
         return context.get_dummy_value()
 
-    return types.void(a, types.intp, x), code
+    return types.void(a, types.intp, number, x), code
 
 
 @intrinsic  # type: ignore[untyped-decorator]
