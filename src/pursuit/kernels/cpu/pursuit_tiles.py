@@ -293,12 +293,27 @@ def polish(y: Array, B: Array, R: Array, t: int, z: Array, r: Array, d: Array) -
 
 
 @jit
-def work(y: Array, real: Array, most: int, N: int) -> Work:
-    m = y.shape[1]
-    a, r, B = np.empty(m, y.dtype), np.empty(m, y.dtype), np.empty((most, m), y.dtype)
-    R, rho, z, d = np.empty((most, most), y.dtype), np.empty(most, y.dtype), np.empty(most, y.dtype), np.empty(most, y.dtype)
-    return Work(a, r, B, R, rho, z, d, B.reshape(-1).view(real.dtype), R.reshape(-1).view(real.dtype), rho.view(real.dtype), np.empty(N, real.dtype),
-                np.empty(N, real.dtype))
+def memory(count: int, y: Array, real: Array, most: int, N: int, planes: int) -> tuple[Array, Array, Array]:
+    """For so many signals: numbers as those of y, the same as real ones, and the real ones besides."""
+    own = np.empty((count, size_of(y.shape[1], most)), y.dtype)
+    return own, own.reshape(-1).view(real.dtype).reshape((count, own.shape[1] * planes)), np.empty((count, 2 * N), real.dtype)
+
+
+@jit
+def size_of(m: int, most: int) -> int:
+    return (2 + most) * m + (most + 3) * most
+
+
+@jit
+def work(own: Array, flat: Array, real: Array, s: int, m: int, most: int, planes: int) -> Work:
+    """The memory of one of them."""
+    v, u, w, N = own[s], flat[s], real[s], real.shape[1] // 2
+    B, R, rho = 2 * m, (2 + most) * m, (2 + most) * m + most * most
+    return Work(
+        v[:m], v[m:B], v[B:R].reshape((most, m)), v[R:rho].reshape((most, most)), v[rho : rho + most],
+        v[rho + most : rho + 2 * most], v[rho + 2 * most :], u[B * planes : R * planes], u[R * planes : rho * planes],
+        u[rho * planes :], w[:N], w[N:],
+    )  # fmt: skip
 
 
 @jit
@@ -353,7 +368,7 @@ def by_gram(M: Matrix, G: Array, flat: Array, S: Signals, f: Results, x: Numbers
     V, C = np.zeros(rows * m * planes, real.dtype), np.empty(rows * N, real.dtype)
     U, g = np.empty(planes * most * N, real.dtype), np.zeros(planes * N, real.dtype)
     best, pairs = np.empty(2 * x.T // TILE, real.dtype), np.empty(2 * most, real.dtype)
-    w = work(S.y, real, most, N)
+    w = work(*memory(1, S.y, real, most, N, planes), 0, m, most, planes)
     for start in range(first, last, chunk):
         stop = min(start + chunk, last)
         for b in range(start, stop):
@@ -459,12 +474,12 @@ def by_columns(M: Matrix, S: Signals, f: Results, x: Numbers, real: Array, first
     rows = planes * count
     room = 2 if rows <= 2 else -(-rows // ROWS) * ROWS
     V, C, U = np.zeros(room * m * planes, real.dtype), np.empty(room * N, real.dtype), np.zeros(room * N, real.dtype)
-    best, choice, t = np.empty(2 * x.T // TILE, real.dtype), np.full(count, -1), 0
-    works = [work(S.y, real, most, N) for _ in range(count)]
+    best, choice = np.empty(2 * x.T // TILE, real.dtype), np.full(count, -1)
+    own, flat, others = memory(count, S.y, real, most, N, planes)
     running = np.zeros(count, np.bool_)
     norm = np.empty(count, real.dtype)
     for s in range(count):
-        w = works[s]
+        w = work(own, flat, others, s, m, most, planes)
         running[s] = begin(S, f, x, first + s, w)
         if running[s]:
             w.r[:] = w.y
@@ -473,25 +488,24 @@ def by_columns(M: Matrix, S: Signals, f: Results, x: Numbers, real: Array, first
     correlate(M.tiles, M.step, M.jump, N, x.T, V, m * planes, rows, C)
     for s in range(count):
         if running[s]:
-            w, at = works[s], s * planes * N
+            w, at = work(own, flat, others, s, m, most, planes), s * planes * N
             choice[s] = advance(x, U, at, x.T, N, x.zero, x.zero, C, at, w.square, w.rest, best)
-    while running.any():
+    for t in range(most):
         for s in range(count):
             if running[s]:
-                norm[s] = column_step(M, S, f, x, first + s, t, choice[s], norm[s], works[s])
+                norm[s] = column_step(M, S, f, x, first + s, t, choice[s], norm[s], work(own, flat, others, s, m, most, planes))
                 running[s] = f.status[first + s] == RUNNING
                 if running[s]:
-                    fill(works[s].B[t], planes, V, s * planes * m * planes)
+                    fill(work(own, flat, others, s, m, most, planes).B[t], planes, V, s * planes * m * planes)
         if not running.any():
             break
         correlate(M.tiles, M.step, M.jump, N, x.T, V, m * planes, rows, U)
         for s in range(count):
             if running[s]:
-                w, at = works[s], s * planes * N
+                w, at = work(own, flat, others, s, m, most, planes), s * planes * N
                 re = w.flat_rho[t * planes]
                 im = w.flat_rho[t * planes + 1] if planes == 2 else x.zero
                 choice[s] = advance(x, U, at, x.T, N, re, im, C, at, w.square, w.rest, best)
-        t += 1
 
 
 @jit
