@@ -17,6 +17,7 @@ M, N, K = 6, 9, 2
 # steps keep the maps well conditioned.
 OPTIONS = {
     "omp": {},
+    "ols": {},
     "iht": {"eta": 0.4, "max_steps": 4},
     "niht": {"max_steps": 3},
     "htp": {"eta": 0.4, "max_steps": 3},
@@ -181,4 +182,4 @@ def test_an_item_of_zeros_does_not_spoil_the_gradients_of_the_others(name):
 
 
 def test_what_is_tested_here_is_every_solver():
-    assert set(OPTIONS) == set(pursuit.methods()) == {"omp", "greedy_lasso", *ITERATIVE}
+    assert set(OPTIONS) == set(pursuit.methods()) == {"omp", "ols", "greedy_lasso", *ITERATIVE}

@@ -110,7 +110,7 @@ def test_orthonormal_columns_are_soft_thresholded(name, dtype):
     assert_close(recover(name, A, y, None, lam=0.5).x, torch.from_numpy(want), rtol=0, atol=1e-12)
 
 
-@pytest.mark.parametrize("name", ["omp", "ompr", "els"])  # the last two start from OMP, which is already right
+@pytest.mark.parametrize("name", ["omp", "ols", "ompr", "els"])  # the last two start from OMP, which is already right
 def test_low_coherence_promises_recovery(name):
     m = 64
     spikes, waves = torch.eye(m, dtype=COMPLEX), torch.fft.fft(torch.eye(m, dtype=COMPLEX)) / m**0.5
@@ -178,6 +178,8 @@ def small_step(A):
 BOXES = {
     "omp": ("omp", lambda A: {}, reference.omp),
     "omp weighted": ("omp", lambda A: {"weights": W}, lambda A, y, k: reference.omp(A, y, k, W.numpy())),
+    "ols": ("ols", lambda A: {}, reference.ols),
+    "ols weighted": ("ols", lambda A: {"weights": W}, lambda A, y, k: reference.ols(A, y, k, W.numpy())),
     "iht": ("iht", lambda A: {"eta": 0.5}, lambda A, y, k: reference.iht(A, y, k, 0.5)),
     "iht weighted": (
         "iht",
@@ -225,7 +227,7 @@ def test_follows_its_published_box_step_by_step(box, dtype):
         A, y = p.A.numpy(), p.y.numpy()
         want = list(islice(transcription(A, y, p.k), budget))
         history = []
-        limit = {"max_steps": budget} if name != "omp" else {}
+        limit = {"max_steps": budget} if name not in ("omp", "ols") else {}
         sol = recover(name, p.A, y, p.k, **options(A), **limit, on_step=history.append)
         assert len(history) >= len(want)
         for step, x in zip(history, want, strict=False):
@@ -887,7 +889,7 @@ def test_solve_by_name_is_the_solver_itself(name):
 @pytest.mark.parametrize(
     ("method", "options", "error", "message"),
     [
-        ("lasso", {}, ValueError, "method is 'lasso'; choose one of omp, iht, "),
+        ("lasso", {}, ValueError, "method is 'lasso'; choose one of omp, ols, iht, "),
         ("omp", {"k": 1, "lam": 1.0}, TypeError, "method 'omp': .*'lam'; it takes k, tol, "),
         ("iht", {}, TypeError, "method 'iht': .*'k'; it takes k, eta, "),
         ("omp", {}, ValueError, "neither k nor tol"),

@@ -49,6 +49,7 @@ from .solvers.htp import htp as htp
 from .solvers.iht import iht as iht
 from .solvers.ista import ista as ista
 from .solvers.niht import niht as niht
+from .solvers.ols import ols as ols
 from .solvers.omp import omp as omp
 from .solvers.ompr import ompr as ompr
 from .solvers.sea import sea as sea

@@ -15,13 +15,14 @@ from .solvers.htp import htp
 from .solvers.iht import iht
 from .solvers.ista import ista
 from .solvers.niht import niht
+from .solvers.ols import ols
 from .solvers.omp import omp
 from .solvers.ompr import ompr
 from .solvers.sea import sea
 from .solvers.sea_plus import sea_plus
 from .solvers.sp import sp
 
-NAMED = (omp, iht, niht, htp, cosamp, sp, ompr, els, sea, sea_plus, greedy_lasso, ista, fista)
+NAMED = (omp, ols, iht, niht, htp, cosamp, sp, ompr, els, sea, sea_plus, greedy_lasso, ista, fista)
 SOLVERS: dict[str, Callable[..., Solution]] = {f.__name__.replace("_plus", "+"): f for f in NAMED}
 
 

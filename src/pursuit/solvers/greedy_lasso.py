@@ -80,9 +80,7 @@ def step(A: Operator, s: State, *, choice: Choice, delta: Callable[[State], Tens
     best = choice.select(score, 1)  # identify: j = argmax_j Delta_j
     top = score.argmax(-1, keepdim=True)
     useful = (score.gather(-1, top) > 0) & (s.atoms.mask().gather(-1, top) <= 0.5)
-    atoms = s.atoms.put(s.qr.size, best)  # S <- S + {j}
-    qr, r = s.qr.append(best.columns(A).squeeze(-1), s.r)  # r = y - A LS(S)
-    return loop.choose(useful.squeeze(-1), State(r, qr, atoms), s)
+    return loop.choose(useful.squeeze(-1), omp.take(A, s, best), s)  # S <- S + {j}, r = y - A LS(S)
 
 
 def stop(old: State, new: State, *, k: Tensor, full: Status) -> Tensor:

@@ -32,18 +32,22 @@ def init(y: Tensor, n: int, choice: Choice, loss: Loss = LeastSquares()) -> Stat
 def step(A: Operator, s: State, *, choice: Choice) -> State:
     """Choose one more atom and project."""
     c = A.adjoint(s.qr.pull(s.r))  # correlate
-    best = choice.next(c, s.atoms)  # identify: j = argmax_i w_i |a_i^H r|
+    return take(A, s, choice.next(c, s.atoms))  # identify: j = argmax_i w_i |a_i^H r|
+
+
+def take(A: Operator, s: Any, best: Any) -> State:
+    """Take in the one atom `best`, and project."""
     atoms = s.atoms.put(s.qr.size, best)  # S <- S + {j}
     qr, r = s.qr.append(best.columns(A).squeeze(-1), s.r)  # r = y - A LS(S)
     return State(r, qr, atoms)
 
 
-def estimate(s: State) -> Tensor:
+def estimate(s: Any) -> Tensor:
     """x = LS(S)."""
     return s.atoms.embed(s.qr.solve())
 
 
-def stop(old: State, new: State, *, k: Tensor, full: Status = Status.SPARSITY) -> Tensor:
+def stop(old: Any, new: Any, *, k: Tensor, full: Status = Status.SPARSITY) -> Tensor:
     """All k atoms are in (`full`), or the last one explains nothing."""
     code = torch.where(new.atoms.found.sum(-1) >= k, full, Status.RUNNING)
     return torch.where(loop.no_decrease(old, new) == Status.RUNNING, code, Status.EXHAUSTED)
