@@ -10,11 +10,9 @@ from torch.testing import assert_close
 from helpers import DTYPES, REAL, generator, instance, normal, unit, unnormalised
 from pursuit import Status, loop
 from pursuit.inputs import ALL, problem
-from pursuit.kernels import flat
+from pursuit.kernels import Data, flat
 from pursuit.kernels.cpu import pursuit_run
-from pursuit.kernels.seam_types import Data
 from pursuit.least_squares import rank_tolerance
-from pursuit.selection import Hard
 from pursuit.solvers import ols, omp
 
 SOLVERS = {"omp": omp, "ols": ols}
@@ -37,14 +35,14 @@ def kernel(name, p, *, full=Status.SPARSITY):
 
     A = rows(p.A.to_dense(), 2)
     d = Data(
-        A, lambda: A.mH @ A, flat(p.y), rows(p.weights, 1), flat(p.k, 0), flat(p.target, 0), flat(p.max_steps, 0), None,
-        p.most, rank_tolerance(A.shape[1], A.dtype), int(full), int(Status.MAX_STEPS),
+        A, p.A.atoms, p.A.gram, flat(p.y), rows(p.weights, 1), flat(p.k, 0), flat(p.target, 0), flat(p.max_steps, 0),
+        flat(p.eta.squeeze(-1), 0), p.most, rank_tolerance(A.shape[1], A.dtype), int(full), held=False,
     )  # fmt: skip
-    return import_module(f"pursuit.kernels.cpu.{name}").run(d, None, None)
+    return import_module(f"pursuit.kernels.cpu.{name}").run(d, None)
 
 
 def by_steps(name, p, *, full=Status.SPARSITY):
-    solver, choice = SOLVERS[name], p.choice(Hard())
+    solver, choice = SOLVERS[name], p.choice
     step, stop = partial(solver.step, p.A, choice=choice), partial(omp.stop, k=p.k, full=full)
     start = solver.init(p.y, p.A.shape[1], choice)
     return loop.run(step, stop, start, target=p.target, max_steps=p.max_steps)

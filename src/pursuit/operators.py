@@ -170,6 +170,10 @@ class Operator:
             facts[name] = tensors, versions, value
         return value
 
+    def keeps(self, name: str) -> bool:
+        """Whether a fact of that name was derived before."""
+        return name in self.__dict__.get("_facts", {})
+
     def _sharing(self, name: str, made: Made) -> Made:
         """An operator made of this one, which keeps what is derived from it where this one does.
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from ..inputs import ALL, UNLIMITED, Hook, problem
+from ..inputs import ALL, UNLIMITED, Hook, Problem, problem
 from ..least_squares import rank_tolerance
 from ..operators import Operator
 from ..selection import Choice, Hard, Selection
@@ -39,6 +39,18 @@ def step(A: Operator, s: State, *, choice: Choice) -> State:
     r, qr, atoms = omp.take(A, s, best)  # S <- S + {j}, r = y - A LS(S)
     along = A.adjoint(qr.Q[s.qr.size])
     return State(r, qr, atoms, s.rest - (along.conj() * along).real)
+
+
+def run(p: Problem, start: None = None, on_step: Hook | None = None) -> Solution:
+    """All steps."""
+    choice = p.choice
+    return p.iterate(
+        partial(step, p.A, choice=choice),
+        partial(omp.stop, k=p.k, full=p.full),
+        init(p.y, p.A.shape[1], choice),
+        on_step,
+        answer=lambda s: (omp.estimate(s), s.atoms),
+    )
 
 
 def ols(
@@ -103,12 +115,7 @@ def ols(
     if k is None and tol is None:
         raise ValueError("ols was given neither k nor tol; pass k (how many atoms), tol (a residual level), or both.")
     steps = UNLIMITED if max_steps is None else max_steps  # k ends it
-    p = problem(A, y, ALL if k is None else k, tol=tol, max_steps=steps, weights=weights)
-    choice = p.choice(select)
-    return p.recover(
-        partial(step, p.A, choice=choice),
-        partial(omp.stop, k=p.k, full=Status.SPARSITY if k is not None else Status.MAX_STEPS),
-        init(p.y, p.A.shape[1], choice),
-        on_step=on_step,
-        answer=lambda s: (omp.estimate(s), s.atoms),
-    )
+    full = Status.SPARSITY if k is not None else Status.MAX_STEPS
+    k = ALL if k is None else k
+    p = problem(A, y, k, tol=tol, max_steps=steps, weights=weights, select=select, full=full)
+    return p.recover("ols", run, on_step=on_step)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from ..seam_types import Data, Found
+from .. import Data, Found
 from . import pursuit_run
 from .pursuit_run import DTYPES as DTYPES
 from .pursuit_run import REFITS as REFITS
 from .pursuit_run import worth as worth
 
 
-def run(d: Data, x: Tensor, support: Tensor) -> Found:
+def run(d: Data, start: Tensor | None) -> Found:
     return pursuit_run.run(d, ols=False)

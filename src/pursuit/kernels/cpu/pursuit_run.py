@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..seam_types import Data, Found
+from .. import Data, Found
 from . import pursuit_tiles as tiles
 from .pursuit_tiles import RUNNING, TOLERANCE, Matrix, Numbers, Results, Signals
 from .threads import share
@@ -42,14 +42,14 @@ def run(d: Data, ols: bool) -> Found:
     f = Results(*map(_numpy, (support, torch.zeros_like(d.k), status.contiguous(), z, norm.clone())))
     number = kind.type
     x = Numbers(number(info.eps ** (1 / 3)), number(info.eps), number(tiles.LOST * info.eps), number(tiles.NEAR), number(0), number(1), number(max(m, 10) * info.eps), number(d.tolerance), ols,
-                d.full, d.at_budget, planes, T)  # fmt: skip
+                d.full, planes, T)  # fmt: skip
     none = np.empty(0, kind)
     if len(d.A) > 1:
         share(lambda a, b: _each(d.A, S, f, x, none, a, b), items, max(1, PART // (d.most * m * n)))
     else:
         if _gram_pays(d):
             M = _matrix(d.A[0], N, x, none, items)
-            G = d.gram()[0].resolve_conj().contiguous()
+            G = d.gram(d.y.dtype)
             parts = _numpy(G), _numpy(_real(G))
             cost = planes**2 * n * (m + d.most**2 // 2)
             share(lambda a, b: tiles.by_gram(M, *parts, S, f, x, none, a, b), items, max(1, PART // cost))
@@ -79,7 +79,7 @@ def _matrix(A: Tensor, N: int, x: Numbers, none: Any, items: int) -> Matrix:
     row, column = (1, m) if many else (n, 1)
     flat = _numpy(_real(A))
     whole = _numpy(_real(A.mT)) if many else flat
-    if x.planes == 1 and N == n and not many:
+    if x.planes == 1 and n == N and not many:
         return Matrix(whole, row, column, flat, n, x.T)
     packed = np.empty(N * m * x.planes, none.dtype)
     tiles_of = lambda a, b: tiles.pack(flat, m, n, x.planes, x.T, a, b, packed)  # noqa: E731

@@ -20,10 +20,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..softsort_cpu import Array, jit
+from ..jit import Array, jit
 from .vectors import PANEL, ROWS, TILE, fma, load, over, panel_of_few, panel_of_rows, splat, store, times, where_greater
 
-RUNNING, TOLERANCE, EXHAUSTED = 0, 1, 7  # of Status
+RUNNING, TOLERANCE, EXHAUSTED, MAX_STEPS = 0, 1, 7, 8  # of Status
 SECOND = TILE + 1
 DEPTH = 512  # rows of A that a product takes at a time, so that they stay in the cache
 SIGNALS = 48  # whose correlations are formed together
@@ -44,7 +44,6 @@ class Numbers(NamedTuple):
     tolerance: Any  # of the rank
     ols: bool
     full: int
-    at_budget: int
     planes: int  # two of complex numbers
     T: int
 
@@ -296,7 +295,11 @@ def polish(y: Array, B: Array, R: Array, t: int, z: Array, r: Array, d: Array) -
 def memory(count: int, y: Array, real: Array, most: int, N: int, planes: int) -> tuple[Array, Array, Array]:
     """For so many signals: numbers as those of y, the same as real ones, and the real ones besides."""
     own = np.empty((count, size_of(y.shape[1], most)), y.dtype)
-    return own, own.reshape(-1).view(real.dtype).reshape((count, own.shape[1] * planes)), np.empty((count, 2 * N), real.dtype)
+    return (
+        own,
+        own.reshape(-1).view(real.dtype).reshape((count, own.shape[1] * planes)),
+        np.empty((count, 2 * N), real.dtype),
+    )
 
 
 @jit
@@ -336,7 +339,7 @@ def take_column(A: Array, row: int, column: int, i: int, planes: int, B: Array, 
 def begin(S: Signals, f: Results, x: Numbers, b: int, w: Work) -> bool:
     """Make the signal ready, unless its start is good enough or it may take no step."""
     if f.status[b] == RUNNING and S.max_steps[b] <= 0:
-        f.status[b] = x.at_budget
+        f.status[b] = MAX_STEPS
     if f.status[b] != RUNNING:
         return False
     s = S.scale[b]
@@ -357,8 +360,10 @@ def end(S: Signals, f: Results, b: int, t: int, w: Work, left: Any) -> None:
 
 
 @jit
-def by_gram(M: Matrix, G: Array, flat: Array, S: Signals, f: Results, x: Numbers, real: Array, first: int, last: int) -> None:
-    """The signals `first` to `last`; `G` is the Gram matrix, `flat` the same as real numbers.
+def by_gram(
+    M: Matrix, G: Array, flat: Array, S: Signals, f: Results, x: Numbers, real: Array, first: int, last: int
+) -> None:
+    """The signals `first` to `last`; row i of `G` is `A^H a_i`, `flat` the same as real numbers.
 
     A signal for which rounding could matter keeps the status RUNNING.
     """
@@ -425,7 +430,7 @@ def one_by_gram(
         square[i] = 0
         t += 1
         e -= gain
-        ends = x.full if t >= k else x.at_budget if t >= max_steps else RUNNING
+        ends = x.full if t >= k else MAX_STEPS if t >= max_steps else RUNNING
         if e < lost or abs(e - goal * goal) < lost:  # a difference of energies does not tell
             solve(R, t, rho, z)
             polish(y, B, R, t, z, r, d)
@@ -445,7 +450,7 @@ def one_by_gram(
             return
         if planes == 2:
             for l in range(n):
-                g[l], g[N + l] = G[i, l].real, -G[i, l].imag
+                g[l], g[N + l] = G[i, l].real, G[i, l].imag
             complex_row(g, 0, U, pairs, x.one / pivot, most, t - 1, N, T)
         elif n == N:
             real_row(flat, i * n, U, pairs, x.one / pivot, most, t - 1, N, T)
@@ -493,7 +498,9 @@ def by_columns(M: Matrix, S: Signals, f: Results, x: Numbers, real: Array, first
     for t in range(most):
         for s in range(count):
             if running[s]:
-                norm[s] = column_step(M, S, f, x, first + s, t, choice[s], norm[s], work(own, flat, others, s, m, most, planes))
+                norm[s] = column_step(
+                    M, S, f, x, first + s, t, choice[s], norm[s], work(own, flat, others, s, m, most, planes)
+                )
                 running[s] = f.status[first + s] == RUNNING
                 if running[s]:
                     fill(work(own, flat, others, s, m, most, planes).B[t], planes, V, s * planes * m * planes)
@@ -546,7 +553,7 @@ def column_step(M: Matrix, S: Signals, f: Results, x: Numbers, b: int, t: int, i
     elif t + 1 >= S.k[b]:
         f.status[b] = x.full
     elif t + 1 >= S.max_steps[b]:
-        f.status[b] = x.at_budget
+        f.status[b] = MAX_STEPS
     if f.status[b] != RUNNING:
         solve(w.R, t + 1, w.rho, w.z)
         end(S, f, b, t + 1, w, after)
