@@ -35,8 +35,8 @@ def kernel(name, p, *, full=Status.SPARSITY):
 
     A = rows(p.A.to_dense(), 2)
     d = Data(
-        A, p.A.atoms, p.A.gram, flat(p.y), rows(p.weights, 1), flat(p.k, 0), flat(p.target, 0), flat(p.max_steps, 0),
-        flat(p.eta.squeeze(-1), 0), p.most, rank_tolerance(A.shape[1], A.dtype), int(full), held=False,
+        A, p.A.kept, p.A.keeps, flat(p.y), rows(p.weights, 1), flat(p.k, 0), flat(p.target, 0), flat(p.max_steps, 0),
+        flat(p.eta.squeeze(-1), 0), p.most, rank_tolerance(A.shape[1], A.dtype), int(full),
     )  # fmt: skip
     return import_module(f"pursuit.kernels.cpu.{name}").run(d, None)
 

@@ -231,12 +231,12 @@ class Problem:
 
     def _by_kernel(self, kernel: Any, start: Any) -> Solution:
         A = self.A
+        matrix = self._rows(A.to_dense(), 2) if A.batch_shape else flat(A.kept("matrix", A.to_dense), 2)
         data = kernels.Data(
-            A=self._rows(A.kept("matrix", A.to_dense), 2), atoms=A.atoms, gram=A.gram, y=flat(self.y),
+            A=matrix, kept=A.kept, keeps=A.keeps, y=flat(self.y),
             weights=self._rows(self.weights, 1), k=flat(self.k, 0), target=flat(self.target, 0),
             max_steps=flat(self.max_steps, 0), eta=flat(self.eta.squeeze(-1), 0), most=self.most,
             tolerance=rank_tolerance(A.shape[0], self.y.dtype), full=int(self.full),
-            held=A.keeps(f"gram {self.y.dtype}"),
         )  # fmt: skip
         with torch.no_grad():  # what was chosen is a constant; derivatives pass through the fit on it
             found = kernel.run(data, None if start is None else flat(self._flat(start, 1)))

@@ -136,16 +136,6 @@ class Operator:
         """The square of the spectral norm, the largest eigenvalue of `A^H A`, `(*batch_shape,)`; a constant."""
         return self.kept("norm2", lambda: spectral_norm_squared(self))
 
-    def atoms(self, dtype: torch.dtype | None = None) -> Tensor:
-        """The columns as rows in memory, `(*batch_shape, n, m)`, in another precision if one is given."""
-        dtype = dtype or self.dtype
-        return self.kept(f"atoms {dtype}", lambda: self.to_dense().mT.to(dtype).resolve_conj().contiguous())
-
-    def gram(self, dtype: torch.dtype | None = None) -> Tensor:
-        """Row i is `A^H a_i`, `(*batch_shape, n, n)`: the Gram matrix, transposed."""
-        dtype = dtype or self.dtype
-        return self.kept(f"gram {dtype}", lambda: (self.atoms(dtype) @ self.atoms(dtype).mH).resolve_conj())
-
     @property
     def requires_grad(self) -> bool:
         """Whether a tensor that it holds requires a gradient."""
@@ -586,6 +576,9 @@ class ColumnScaled(Operator):
 
     def columns(self, index: Tensor) -> Tensor:
         return self.operator.columns(index) * gather_last(self.scale, index).unsqueeze(-2)
+
+    def to_dense(self) -> Tensor:
+        return self.operator.to_dense() * self.scale.unsqueeze(-2)
 
     def column_norms(self) -> Tensor:
         return self.operator.column_norms() * self.scale.abs()

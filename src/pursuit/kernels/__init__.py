@@ -29,8 +29,8 @@ class Data(NamedTuple):
     """One flat batch of problems in the caller's precision: the same for every algorithm and every device."""
 
     A: Tensor  # (1 or items, m, n), columns of norm one, or zero
-    atoms: Callable[[torch.dtype], Tensor]  # of one A: the columns as rows, (n, m), kept on the operator
-    gram: Callable[[torch.dtype], Tensor]  # of one A: row i is A^H a_i, (n, n), likewise
+    kept: Callable[[str, Callable[[], Tensor]], Tensor]  # what is derived from the one A, kept on the operator
+    keeps: Callable[[str], bool]  # whether it has it already
     y: Tensor  # (items, m)
     weights: Tensor  # (1 or items, n); an atom of weight 0 is never chosen
     k: Tensor  # (items,)
@@ -40,7 +40,6 @@ class Data(NamedTuple):
     most: int  # the largest k
     tolerance: float  # share of a column's length that counts as rounding
     full: int  # status of an item that has its k atoms
-    held: bool  # whether the Gram matrix was formed before, and is at hand
 
 
 class Found(NamedTuple):

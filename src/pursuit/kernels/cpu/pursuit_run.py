@@ -1,4 +1,8 @@
-"""What `omp` and `ols` have in common before and after their kernels: arrays, and which of the two ways to take."""
+"""What `omp` and `ols` have in common before and after their kernels: arrays, and which of the two ways to take.
+
+Nothing here is a parallel operation of torch: its threads wait for each other by turning, and where others work on the same
+processors this takes several times as long.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +14,7 @@ from torch import Tensor
 
 from .. import Data, Found
 from . import pursuit_tiles as tiles
-from .pursuit_tiles import RUNNING, TOLERANCE, Matrix, Numbers, Results, Signals
+from .pursuit_tiles import LOST, NEAR, ROWS, RUNNING, Matrix, Numbers, Results, Signals
 from .threads import share
 from .vectors import TILE, lanes
 
@@ -19,6 +23,7 @@ DTYPES = (torch.float32, torch.float64, torch.complex64, torch.complex128)
 GRAM_BYTES = 2**30  # more are not formed
 PART = 2**27  # multiplications of a part of the batch: some hundredths of a second
 DECLINED = -1
+GRAM, COLUMNS = "gram", "columns"  # what is kept on the operator
 
 
 def worth(items: int, m: int, n: int, most: int) -> bool:
@@ -28,87 +33,111 @@ def worth(items: int, m: int, n: int, most: int) -> bool:
 
 def run(d: Data, ols: bool) -> Found:
     """Supports, steps and status of every signal, the least squares on the supports, and the norms of the residuals."""
-    (items, m), n = d.y.shape, d.A.shape[-1]
-    real, planes = d.y.real.dtype, 2 if d.y.is_complex() else 1
-    kind = np.dtype(str(real).removeprefix("torch."))
-    T = TILE * lanes(kind)
-    N = -(-n // T) * T
-    info = torch.finfo(real)
-    norm = torch.linalg.vector_norm(d.y, dim=-1)
-    square, taken = _squares(d.weights, N)
-    status = torch.where(norm <= d.target, TOLERANCE, torch.where(taken, RUNNING, DECLINED).expand(items))
-    S = Signals(*map(_numpy, (d.y, square, _scale(norm), norm, d.k, d.target, d.max_steps)))
-    support, z = d.k.new_full((items, d.most), -1), d.y.new_zeros(items, d.most)
-    f = Results(*map(_numpy, (support, torch.zeros_like(d.k), status.contiguous(), z, norm.clone())))
-    number = kind.type
-    x = Numbers(number(info.eps ** (1 / 3)), number(info.eps), number(tiles.LOST * info.eps), number(tiles.NEAR), number(0), number(1), number(max(m, 10) * info.eps), number(d.tolerance), ols,
-                d.full, planes, T)  # fmt: skip
+    items, m = d.y.shape
+    n, most = d.A.shape[-1], d.most
+    y = _numpy(d.y)
+    kind = y.real.dtype
+    x = _numbers(d, ols, kind.type)
+    N = -(-n // x.T) * x.T
+    square, taken = _squares(_numpy(d.weights), N)
+    S = Signals(y, square, *map(_numpy, (d.k, d.target, d.max_steps)))
+    status = np.broadcast_to(np.where(taken, RUNNING, DECLINED), (items,)).astype(np.int64)
+    f = Results(np.full((items, most), -1), np.zeros(items, np.int64), status, np.zeros((items, most), y.dtype),
+                np.zeros(items, kind))  # fmt: skip
     none = np.empty(0, kind)
     if len(d.A) > 1:
-        share(lambda a, b: _each(d.A, S, f, x, none, a, b), items, max(1, PART // (d.most * m * n)))
-    else:
-        if _gram_pays(d):
-            M = _matrix(d.A[0], N, x, none, items)
-            G = d.gram(d.y.dtype)
-            parts = _numpy(G), _numpy(_real(G))
-            cost = planes**2 * n * (m + d.most**2 // 2)
-            share(lambda a, b: tiles.by_gram(M, *parts, S, f, x, none, a, b), items, max(1, PART // cost))
-        if (f.status == RUNNING).any():
-            M = _matrix(d.A[0], N, x, none, items)
-            share(lambda a, b: tiles.by_columns(M, S, f, x, none, a, b), items, 6)
+        share(lambda a, b: _each(d.A, S, f, x, none, a, b), items, max(1, PART // (most * m * n)))
+        return _found(f)
+    columns = None
+    if items * x.planes > 8 or d.keeps(COLUMNS):
+        columns = _numpy(d.kept(COLUMNS, lambda: d.A[0].mT.contiguous()))
+    M = _matrix(_numpy(d.A[0]), N, x, none, columns)
+    if _gram_pays(d):
+        G = _numpy(d.kept(GRAM, lambda: gram(d.A[0])))
+        cost = x.planes**2 * n * (m + most**2 // 2)
+        share(lambda a, b: tiles.by_gram(M, G, _real(G), S, f, x, none, a, b), items, max(1, PART // cost))
+    if not _gram_pays(d) or (f.status == RUNNING).any():
+        share(lambda a, b: tiles.by_columns(M, S, f, x, none, a, b), items, ROWS)
+    return _found(f)
+
+
+def gram(A: Tensor) -> Tensor:
+    """Of a matrix `(m, n)`, row i is `A^H a_i`; by half the multiplications, and without the threads of torch."""
+    v = _numpy(A)
+    m, n = v.shape
+    planes, kind = 1 + np.iscomplexobj(v), v.real.dtype
+    T = TILE * lanes(kind)
+    N, none = -(-n // T) * T, np.empty(0, kind)
+    packed, columns, G = _pack(v, N, T, planes, none), _transpose(v, planes, none), np.empty((n, n), v.dtype)
+    flat = _real(G)
+    share(lambda a, b: tiles.gram(columns, packed, m, n, N, T, planes, a, b, flat), N // T, 1)
+    return torch.from_numpy(G)
+
+
+def _found(f: Results) -> Found:
     f.status[f.status == DECLINED] = RUNNING
-    return Found(*(torch.from_numpy(v) for v in f[:3]), None, *(torch.from_numpy(v) for v in f[3:]))
+    support, steps, status, z, norm = map(torch.from_numpy, f)
+    return Found(support, steps, status, None, z, norm)
+
+
+def _numbers(d: Data, ols: bool, number: Any) -> Numbers:
+    info = np.finfo(number)
+    eps = float(info.eps)
+    values = (eps ** (1 / 3), eps, LOST * eps, NEAR, 1 + 4 * eps, 0, 1, max(d.y.shape[1], 10) * eps, d.tolerance)
+    planes, limit = 1 + d.y.is_complex(), -int(info.minexp) - 2
+    return Numbers(*map(number, values), ols, d.full, planes, limit, TILE * lanes(number))
 
 
 def _each(A: Tensor, S: Signals, f: Results, x: Numbers, none: Any, first: int, last: int) -> None:
     """Signals with a matrix each."""
     for b in range(first, last):
-        tiles.by_columns(_matrix(A[b], S.square.shape[1], x, none, 1), S, f, x, none, b, b + 1)
+        M = _matrix(_numpy(A[b]), S.square.shape[1], x, none)
+        tiles.by_columns(M, S, f, x, none, b, b + 1)
 
 
 def _gram_pays(d: Data) -> bool:
     (items, m), n = d.y.shape, d.A.shape[-1]
-    return n * n * d.y.element_size() <= GRAM_BYTES and (d.held or items * d.most > n)
+    return n * n * d.y.element_size() <= GRAM_BYTES and (d.keeps(GRAM) or items * d.most > n)
 
 
-def _matrix(A: Tensor, N: int, x: Numbers, none: Any, items: int) -> Matrix:
-    """The matrix in tiles, and with columns that lie in one piece where many will be asked for."""
-    m, n = A.shape
-    A = A.resolve_conj().contiguous()
-    many = items * x.planes > 8
-    row, column = (1, m) if many else (n, 1)
-    flat = _numpy(_real(A))
-    whole = _numpy(_real(A.mT)) if many else flat
-    if x.planes == 1 and n == N and not many:
+def _matrix(A: Any, N: int, x: Numbers, none: Any, columns: Any = None) -> Matrix:
+    """The matrix in tiles, and with columns that lie in one piece where these are given."""
+    (m, n), flat = A.shape, _real(A)
+    whole, row, column = (flat, n, 1) if columns is None else (_real(columns), 1, m)
+    if x.planes == 1 and N == n:
         return Matrix(whole, row, column, flat, n, x.T)
-    packed = np.empty(N * m * x.planes, none.dtype)
-    tiles_of = lambda a, b: tiles.pack(flat, m, n, x.planes, x.T, a, b, packed)  # noqa: E731
-    if m * n > 2**18:
-        share(tiles_of, N // x.T, N)
-    else:
-        tiles_of(0, N // x.T)
-    return Matrix(whole, row, column, packed, x.T, m * x.planes * x.T)
+    return Matrix(whole, row, column, _pack(A, N, x.T, x.planes, none), x.T, m * x.planes * x.T)
 
 
-def _real(A: Tensor) -> Tensor:
-    """The numbers of a matrix, flat and real."""
-    A = A.contiguous()
-    return (torch.view_as_real(A) if A.is_complex() else A).reshape(-1)
+def _pack(A: Any, N: int, T: int, planes: int, none: Any) -> Any:
+    (m, n), flat = A.shape, _real(A)
+    packed = np.empty(N * m * planes, none.dtype)
+    share(lambda a, b: tiles.pack(flat, m, n, planes, T, a, b, packed), N // T, max(1, PART // (16 * m * T)))
+    return packed
 
 
-def _squares(weights: Tensor, N: int) -> tuple[Tensor, Tensor]:
+def _transpose(A: Any, planes: int, none: Any) -> Any:
+    (m, n), flat = A.shape, _real(A)
+    columns = np.empty(m * n * planes, none.dtype)
+    share(
+        lambda a, b: tiles.transpose(flat, m, n, planes, a, b, columns), -(-n // ROWS), max(1, PART // (16 * m * ROWS))
+    )
+    return columns
+
+
+def _real(A: Any) -> Any:
+    """The numbers of an array, flat and real."""
+    return A.reshape(-1).view(A.real.dtype)
+
+
+def _squares(weights: Any, N: int) -> tuple[Any, Any]:
     """The squares of the weights, scaled and filled up with zeros; and whether they are large enough to have one."""
-    peak = weights.amax(-1, keepdim=True)
-    w = weights * _scale(peak)
-    least = torch.finfo(w.dtype).tiny ** 0.3
-    return torch.nn.functional.pad(w * w, (0, N - w.shape[-1])), ((w == 0) | (w > least)).all(-1)
-
-
-def _scale(size: Tensor) -> Tensor:
-    """The power of two that brings a size to at most one, and, unless it is very small, to more than 1/2."""
-    limit = -np.log2(torch.finfo(size.dtype).tiny) - 1
-    exponent = torch.frexp(size).exponent.clamp(-int(limit), int(limit))
-    return torch.ldexp(torch.ones_like(size), -exponent)
+    info = np.finfo(weights.dtype)
+    exponent = np.frexp(weights.max(-1, keepdims=True))[1].clip(info.minexp + 2, info.maxexp - 2)
+    w = np.ldexp(weights, -exponent)
+    square = np.zeros((len(w), N), w.dtype)
+    square[:, : w.shape[1]] = w * w
+    return square, ((w == 0) | (w > info.tiny**0.3)).all(-1)
 
 
 def _numpy(v: Tensor) -> Any:

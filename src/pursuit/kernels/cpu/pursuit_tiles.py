@@ -16,6 +16,7 @@ that squares neither overflow nor vanish.
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -37,7 +38,8 @@ class Numbers(NamedTuple):
     least: Any  # share of a column outside the span that `by_gram` takes
     eps: Any
     lost: Any  # of the energy of y: what is less may be rounding
-    near: Any
+    near: Any  # a factor: norms that are nearer may be the same
+    same: Any  # likewise, where they come from one sum in another order
     zero: Any
     one: Any
     floor: Any  # of that share squared, for OLS
@@ -45,6 +47,7 @@ class Numbers(NamedTuple):
     ols: bool
     full: int
     planes: int  # two of complex numbers
+    range: int  # of exponents
     T: int
 
 
@@ -60,12 +63,10 @@ class Matrix(NamedTuple):
 
 
 class Signals(NamedTuple):
-    """What every signal has; those of the weights are squared, and in whole tiles; `scale` is a power of two."""
+    """What every signal has; those of the weights are squared, and in whole tiles."""
 
     y: Array
     square: Array
-    scale: Array
-    norm: Array
     k: Array
     target: Array
     max_steps: Array
@@ -113,15 +114,17 @@ def pack(A: Array, m: int, n: int, planes: int, T: int, begin: int, end: int, ou
 
 
 @jit
-def correlate(A: Array, step: int, jump: int, N: int, T: int, V: Array, m: int, rows: int, out: Array) -> None:
-    """`out[row][N] = V A`, for `rows` rows of `V[row][m]`; those of A are `step` apart, its tiles `jump`.
+def correlate(
+    A: Array, step: int, jump: int, first: int, N: int, T: int, V: Array, m: int, rows: int, out: Array
+) -> None:
+    """`out[row][N] = V A` from the tile `first` on, for `rows` rows of `V[row][m]`.
 
-    V and out have room for whole groups of rows: of ROWS, or of 2 where there are no more.
+    The rows of A are `step` apart, its tiles `jump`. V and out have room for whole groups of rows: of ROWS, or of 2 where there are no more.
     """
     group = 2 if rows <= 2 else ROWS
     width = T * PANEL // TILE
     out[: -(-rows // group) * group * N] = 0
-    for t in range(N // T):
+    for t in range(first, N // T):
         for i in range(0, m, DEPTH):
             count = min(DEPTH, m - i)
             for r in range(0, rows, group):
@@ -336,26 +339,43 @@ def take_column(A: Array, row: int, column: int, i: int, planes: int, B: Array, 
 
 
 @jit
-def begin(S: Signals, f: Results, x: Numbers, b: int, w: Work) -> bool:
-    """Make the signal ready, unless its start is good enough or it may take no step."""
-    if f.status[b] == RUNNING and S.max_steps[b] <= 0:
-        f.status[b] = MAX_STEPS
+def begin(S: Signals, f: Results, x: Numbers, b: int, scale: Array, energy: Array, s: int) -> None:
+    """`scale[s]`, the power of two by which y gets a norm near one, and its energy then; zero if there is nothing to do."""
+    scale[s] = 0
+    y = S.y[b]
+    peak = x.zero
+    for i in range(y.size):
+        peak = max(peak, abs(y[i].real), abs(y[i].imag))
     if f.status[b] != RUNNING:
-        return False
-    s = S.scale[b]
-    for i in range(w.y.size):
-        w.y[i] = S.y[b, i] * s
-    w.square[:] = S.square[min(b, S.square.shape[0] - 1)]
-    w.rest[:] = 1
-    return True
+        return
+    exponent = min(max(math.frexp(peak)[1], -x.range), x.range)
+    size = x.zero + math.ldexp(x.one, -exponent)
+    total = x.zero
+    for i in range(y.size):
+        re, im = y[i].real * size, y[i].imag * size
+        total += re * re + im * im
+    norm = np.sqrt(total)
+    f.left[b] = norm / size
+    if norm <= S.target[b] * size * x.same:
+        f.status[b] = TOLERANCE
+    elif S.max_steps[b] <= 0:
+        f.status[b] = MAX_STEPS
+    else:
+        scale[s], energy[s] = size, total
 
 
 @jit
-def end(S: Signals, f: Results, b: int, t: int, w: Work, left: Any) -> None:
+def scaled(S: Signals, b: int, scale: Any, y: Array) -> None:
+    for i in range(y.size):
+        y[i] = S.y[b, i] * scale
+
+
+@jit
+def end(f: Results, b: int, t: int, scale: Any, z: Array, left: Any) -> None:
     """Hand over the coefficients of t atoms, and the norm of what is left."""
     for l in range(t):
-        f.z[b, l] = w.z[l] / S.scale[b]
-    f.left[b] = left / S.scale[b]
+        f.z[b, l] = z[l] / scale
+    f.left[b] = left / scale
     f.steps[b] = t + (f.status[b] == EXHAUSTED)
 
 
@@ -363,7 +383,7 @@ def end(S: Signals, f: Results, b: int, t: int, w: Work, left: Any) -> None:
 def by_gram(
     M: Matrix, G: Array, flat: Array, S: Signals, f: Results, x: Numbers, real: Array, first: int, last: int
 ) -> None:
-    """The signals `first` to `last`; row i of `G` is `A^H a_i`, `flat` the same as real numbers.
+    """The signals `first` to `last`; `G` is the Gram matrix, `flat` the same as real numbers.
 
     A signal for which rounding could matter keeps the status RUNNING.
     """
@@ -373,34 +393,36 @@ def by_gram(
     V, C = np.zeros(rows * m * planes, real.dtype), np.empty(rows * N, real.dtype)
     U, g = np.empty(planes * most * N, real.dtype), np.zeros(planes * N, real.dtype)
     best, pairs = np.empty(2 * x.T // TILE, real.dtype), np.empty(2 * most, real.dtype)
+    scale, energy = np.empty(chunk, real.dtype), np.empty(chunk, real.dtype)
     w = work(*memory(1, S.y, real, most, N, planes), 0, m, most, planes)
     for start in range(first, last, chunk):
-        stop = min(start + chunk, last)
-        for b in range(start, stop):
-            s = S.scale[b]
-            for i in range(m):
-                w.y[i] = S.y[b, i] * s
-            fill(w.y, planes, V, (b - start) * planes * m * planes)
-        correlate(M.tiles, M.step, M.jump, N, x.T, V, m * planes, (stop - start) * planes, C)
-        for b in range(start, stop):
-            if begin(S, f, x, b, w):
-                one_by_gram(M, G, flat, S, f, x, b, U, g, C, (b - start) * planes * N, best, pairs, w)
+        count = min(chunk, last - start)
+        for s in range(count):
+            begin(S, f, x, start + s, scale, energy, s)
+            scaled(S, start + s, scale[s], w.y)
+            fill(w.y, planes, V, s * planes * m * planes)
+        correlate(M.tiles, M.step, M.jump, 0, N, x.T, V, m * planes, count * planes, C)
+        for s in range(count):
+            if scale[s] > 0:
+                scaled(S, start + s, scale[s], w.y)
+                one_by_gram(
+                    M, G, flat, S, f, x, start + s, scale[s], energy[s], U, g, C, s * planes * N, best, pairs, w
+                )
 
 
 @jit
 def one_by_gram(
-    M: Matrix, G: Array, flat: Array, S: Signals, f: Results, x: Numbers, b: int, U: Array, g: Array, C: Array,
-    at: int, best: Array, pairs: Array, w: Work,
+    M: Matrix, G: Array, flat: Array, S: Signals, f: Results, x: Numbers, b: int, scale: Any, e: Any,
+    U: Array, g: Array, C: Array, at: int, best: Array, pairs: Array, w: Work,
 ) -> None:  # fmt: skip
     n, N, T, planes, most = G.shape[0], w.square.size, x.T, x.planes, f.support.shape[1]
     y, r, B, R, rho, z, d, flat_B, flat_R, flat_rho, square, rest = w
     A = M.A
     size, leap = y.size * planes, most * planes * T
     support, status, k, max_steps = f.support, f.status, S.k[b], S.max_steps[b]
-    start = S.norm[b] * S.scale[b]
-    goal = S.target[b] * S.scale[b]
-    e = start * start
-    lost = x.lost * e
+    goal, lost = S.target[b] * scale, x.lost * e
+    rest[:] = 1
+    square[:] = S.square[min(b, S.square.shape[0] - 1)]
     for tile in range(N // T):  # no step yet: u = 0
         for u in range(planes * T):
             U[tile * leap + u] = 0
@@ -440,13 +462,13 @@ def one_by_gram(
             elif norm > x.near * goal:
                 status[b] = ends
             if status[b] != RUNNING:
-                end(S, f, b, t, w, norm)
+                end(f, b, t, scale, z, norm)
                 return
             break
         status[b] = TOLERANCE if e <= goal * goal else ends
         if status[b] != RUNNING:
             solve(R, t, rho, z)
-            end(S, f, b, t, w, np.sqrt(polish(y, B, R, t, z, r, d)))
+            end(f, b, t, scale, z, np.sqrt(polish(y, B, R, t, z, r, d)))
             return
         if planes == 2:
             for l in range(n):
@@ -482,15 +504,19 @@ def by_columns(M: Matrix, S: Signals, f: Results, x: Numbers, real: Array, first
     best, choice = np.empty(2 * x.T // TILE, real.dtype), np.full(count, -1)
     own, flat, others = memory(count, S.y, real, most, N, planes)
     running = np.zeros(count, np.bool_)
-    norm = np.empty(count, real.dtype)
+    norm, scale = np.empty(count, real.dtype), np.empty(count, real.dtype)
     for s in range(count):
         w = work(own, flat, others, s, m, most, planes)
-        running[s] = begin(S, f, x, first + s, w)
+        begin(S, f, x, first + s, scale, norm, s)
+        running[s] = scale[s] > 0
         if running[s]:
+            scaled(S, first + s, scale[s], w.y)
             w.r[:] = w.y
-            norm[s] = S.norm[first + s] * S.scale[first + s]
+            w.rest[:] = 1
+            w.square[:] = S.square[min(first + s, S.square.shape[0] - 1)]
+            norm[s] = np.sqrt(norm[s])
             fill(w.y, planes, V, s * planes * m * planes)
-    correlate(M.tiles, M.step, M.jump, N, x.T, V, m * planes, rows, C)
+    correlate(M.tiles, M.step, M.jump, 0, N, x.T, V, m * planes, rows, C)
     for s in range(count):
         if running[s]:
             w, at = work(own, flat, others, s, m, most, planes), s * planes * N
@@ -498,15 +524,14 @@ def by_columns(M: Matrix, S: Signals, f: Results, x: Numbers, real: Array, first
     for t in range(most):
         for s in range(count):
             if running[s]:
-                norm[s] = column_step(
-                    M, S, f, x, first + s, t, choice[s], norm[s], work(own, flat, others, s, m, most, planes)
-                )
+                w = work(own, flat, others, s, m, most, planes)
+                norm[s] = column_step(M, S, f, x, first + s, scale[s], t, choice[s], norm[s], w)
                 running[s] = f.status[first + s] == RUNNING
                 if running[s]:
-                    fill(work(own, flat, others, s, m, most, planes).B[t], planes, V, s * planes * m * planes)
+                    fill(w.B[t], planes, V, s * planes * m * planes)
         if not running.any():
             break
-        correlate(M.tiles, M.step, M.jump, N, x.T, V, m * planes, rows, U)
+        correlate(M.tiles, M.step, M.jump, 0, N, x.T, V, m * planes, rows, U)
         for s in range(count):
             if running[s]:
                 w, at = work(own, flat, others, s, m, most, planes), s * planes * N
@@ -516,7 +541,9 @@ def by_columns(M: Matrix, S: Signals, f: Results, x: Numbers, real: Array, first
 
 
 @jit
-def column_step(M: Matrix, S: Signals, f: Results, x: Numbers, b: int, t: int, i: int, norm: Any, w: Work) -> Any:
+def column_step(
+    M: Matrix, S: Signals, f: Results, x: Numbers, b: int, scale: Any, t: int, i: int, norm: Any, w: Work
+) -> Any:
     """Take in the atom i, the t-th, and project; returns the norm of what is left."""
     q, r = w.B[t], w.r
     length, whole, size = x.zero, x.zero, r.size * x.planes
@@ -540,11 +567,11 @@ def column_step(M: Matrix, S: Signals, f: Results, x: Numbers, b: int, t: int, i
         w.rho[t] = inner(w.B, t, r)
         subtract(w.B, t, w.rho[t], r)
         after = np.sqrt(energy_of(r))
-    goal = S.target[b] * S.scale[b]
+    goal = S.target[b] * scale
     if not (after < norm or (i >= 0 and after <= goal)):
         f.status[b] = EXHAUSTED
         solve(w.R, t, w.rho, w.z)
-        end(S, f, b, t, w, norm)
+        end(f, b, t, scale, w.z, norm)
         return norm
     f.support[b, t] = i
     w.square[i] = 0
@@ -556,5 +583,50 @@ def column_step(M: Matrix, S: Signals, f: Results, x: Numbers, b: int, t: int, i
         f.status[b] = MAX_STEPS
     if f.status[b] != RUNNING:
         solve(w.R, t + 1, w.rho, w.z)
-        end(S, f, b, t + 1, w, after)
+        end(f, b, t + 1, scale, w.z, after)
     return after
+
+
+@jit
+def transpose(A: Array, m: int, n: int, planes: int, first: int, last: int, out: Array) -> None:
+    """The columns of A in one piece each, for groups `first` to `last` of ROWS columns; both flat."""
+    for group in range(first, last):
+        for i in range(m):
+            for j in range(group * ROWS, min(n, (group + 1) * ROWS)):
+                for plane in range(planes):
+                    out[(j * m + i) * planes + plane] = A[(i * n + j) * planes + plane]
+
+
+@jit
+def gram(
+    columns: Array, tiles: Array, m: int, n: int, N: int, T: int, planes: int, first: int, last: int, G: Array
+) -> None:
+    """G, whose row i is `A^H a_i`, flat, as far as the rows in tiles `first` to `last` and the columns beside them go; from these columns.
+
+    `columns` are those of A in one piece each; `tiles` are as of `pack`.
+    """
+    rows = -(-T * planes // ROWS) * ROWS
+    V, C = np.zeros(rows * m * planes, G.dtype), np.empty(rows * N, G.dtype)
+    for tile in range(first, last):
+        here = min(T, n - tile * T)
+        for s in range(here):
+            a, b = (tile * T + s) * m * planes, s * planes * m * planes
+            for i in range(m * planes):
+                V[b + i] = columns[a + i]
+            if planes == 2:
+                b += 2 * m
+                for i in range(m):
+                    V[b + 2 * i], V[b + 2 * i + 1] = columns[a + 2 * i + 1], -columns[a + 2 * i]
+        correlate(tiles, T, m * planes * T, tile, N, T, V, m * planes, here * planes, C)
+        for j in range(tile * T, n):  # C[s] is A^H a_s, so G[s, j], and the conjugate of G[j, s]
+            for s in range(here):
+                i = tile * T + s
+                for plane in range(planes):
+                    c = C[(s * planes + plane) * N + j]
+                    G[(j * n + i) * planes + plane] = -c if plane else c
+        for s in range(here):
+            i = tile * T + s
+            for j in range(i if planes == 2 else i + 1, n):
+                for plane in range(planes):
+                    c = C[(s * planes + plane) * N + j]
+                    G[(i * n + j) * planes + plane] = c

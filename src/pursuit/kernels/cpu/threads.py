@@ -14,7 +14,7 @@ def share(work: Callable[[int, int], None], items: int, most: int) -> None:
     An interrupt ends it after the parts that are being worked on.
     """
     number = torch.get_num_threads()
-    size = max(1, min(most, -(-items // (4 * number))))
+    size = max(1, min(most, -(-items // (4 * number))) if number > 1 else most)
     parts = [(first, min(first + size, items)) for first in range(0, items, size)]
     if number == 1 or items <= 1:
         for part in parts:
