@@ -6,6 +6,9 @@ Squaring the condition number leaves half of the digits. `cholesky` refuses supp
 Columns of A have norm one. Atoms are rows: `At (1 or batch, n, m)`. `GT (1 or batch, n, n)` is the Gram matrix
 transposed, `GT[i, j] = a_j^H a_i`, and `back (batch, n)` is `A^H y`. Here all are those of one signal. A support is
 `order[:size]`, in the order of its factorisation.
+
+A kernel that meets what it cannot tell declines the signal: its steps are then zero, whatever else it has written, and
+the solver's steps run from the solver's own start.
 """
 
 from __future__ import annotations
@@ -21,10 +24,10 @@ PIVOT = 1e-8  # squared distance of a column from the span of others, below whic
 
 
 @jit
-def cholesky(G: Array, order: Array, kept: int, size: int, L: Array) -> bool:
+def cholesky(G: Array, order: Array, kept: int, size: int, least: Any, L: Array) -> bool:
     """Factor `A_S^H A_S = L L^H` of the atoms `order[:size]`, of which the rows `L[:kept]` are there.
 
-    False where a pivot is too small.
+    False where a pivot, squared, is not above `least`, which is `PIVOT` or more.
     """
     for i in range(kept, size):
         row, column = L[i], G[order[i]]
@@ -35,7 +38,7 @@ def cholesky(G: Array, order: Array, kept: int, size: int, L: Array) -> bool:
                 c -= np.conj(L[j, e]) * row[e]
             row[j] = c / L[j, j]
             d -= (np.conj(row[j]) * row[j]).real
-        if not d > PIVOT:
+        if not d > least:
             return False
         row[i] = np.sqrt(d)
     return True

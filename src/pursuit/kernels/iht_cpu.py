@@ -1,7 +1,8 @@
 """Iterative Hard Thresholding on the CPU, by Numba: all steps of one signal after another, by the Gram matrix.
 
 `A^H (y - A x) = A^H y - A^H A x` takes a row of the Gram matrix per atom. The residual itself is only formed where it
-may be small enough to end with. The step that would be the last, since it moves nothing, is left to the solver.
+may be small enough to end with. The step that would be the last, since it moves nothing, is left to the solver. A
+signal whose numbers come near the end of the range of the caller's precision is declined.
 
 Arrays are those of `gram_cpu`.
 """
@@ -65,12 +66,13 @@ def enter(start: Array, rank: Array, inside: Array) -> int:
 @jit
 def iterate(
     At: Array, GT: Array, y: Array, back: Array, weights: Array, k: Array, eta: Array, target: Array, max_steps: Array,
-    still: Any, x: Array, support: Array, steps: Array,
+    still: Any, limit: Any, x: Array, support: Array, steps: Array,
 ) -> None:  # fmt: skip
     """From the signals `x (batch, n)` with non-zeros at `support (batch, most)`, which both move, the last iterates.
 
     `steps (batch,)` are those taken until the norm of the residual was at most `target (batch,)`, or up to the one that
-    would move x by less than the share `still` of its norm, or to where it is no longer finite.
+    would move x by less than the share `still` of its norm; none where the signal is declined, since the energy of the
+    residual, or of a step along it, might exceed `limit`.
     """
     m, n, most = y.shape[1], x.shape[1], support.shape[1]
     g, u, s, r = np.empty(n, x.dtype), np.empty(n, x.dtype), np.empty(n, weights.dtype), np.empty(m, x.dtype)
@@ -102,7 +104,10 @@ def iterate(
                 v, d = u[rank[i]], u[rank[i]] - x[b, rank[i]]
                 length += (np.conj(v) * v).real
                 change += (np.conj(d) * d).real
-            if not np.isfinite(length) or change <= still * still * length:
+            if not (1 + eta[b] * eta[b]) * (whole + count * length) <= limit:
+                steps[b] = 0
+                break
+            if change <= still * still * length:
                 break
             for i in range(size):
                 x[b, order[i]] = 0

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from .append_cpu import energy, inner
-from .gram_cpu import cholesky, refine, solve, subtract
+from .gram_cpu import PIVOT, cholesky, refine, solve, subtract
 from .softsort_cpu import Array, jit
 
 
@@ -141,7 +141,7 @@ def explore(
             before_it = size
             kept, size = reorder(rank, count, inside, order, size, fitted)
             if t == 0 or kept < before_it or size > before_it:
-                factored = cholesky(G, order, min(kept, valid), size, L)
+                factored = cholesky(G, order, min(kept, valid), size, PIVOT, L)
                 valid = size if factored else 0
                 if factored:  # x^t = LS(S^t)
                     for i in range(size):

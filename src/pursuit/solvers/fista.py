@@ -11,7 +11,7 @@ from torch import Tensor
 from .. import loop
 from ..inputs import Hook
 from ..operators import Operator
-from ..solution import Solution
+from ..solution import Solution, Status
 from . import ista
 
 
@@ -38,6 +38,12 @@ def step(A: Operator, y: Tensor, s: State, *, gamma: Tensor, theta: Tensor) -> S
     ahead = z.x + beta * (z.x - s.x)  # x = z' + (t - 1) / t' (z' - z)
     # A is linear: the residual of the extrapolated point needs no product of its own.
     return State(z.x, z.r, ista.State(ahead, z.r + beta * (z.r - s.r)), t)
+
+
+def stop(old: State, new: State) -> Tensor:
+    """A fixed point: x alone may stand still for a step, at zero say, while the momentum still carries it."""
+    x, ahead = loop.stationary(old, new), loop.stationary(old.ahead, new.ahead)
+    return torch.where(x == Status.STATIONARY, ahead, x)
 
 
 def fista(
@@ -94,7 +100,7 @@ def fista(
     p, gamma, theta = ista.penalised(A, y, lam, tol, max_steps)
     return p.recover(
         partial(step, p.A, p.y, gamma=gamma, theta=theta),
-        loop.stationary,
+        stop,
         init(p.A, p.y, p.start(x0)),
         on_step=on_step,
         answer=ista.answer,

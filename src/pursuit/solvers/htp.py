@@ -10,6 +10,7 @@ from torch import Tensor
 
 from .. import compiled, loop
 from ..inputs import Hook, Problem, problem
+from ..least_squares import independent
 from ..losses import LeastSquares, Loss
 from ..operators import Operator
 from ..selection import Atoms, Choice, Hard, Selection
@@ -18,14 +19,14 @@ from . import iht
 
 
 class State(NamedTuple):
-    """The best iterate `x, r, atoms`, the current one `now`, and an earlier support to notice cycles by."""
+    """The best iterate `x, r, atoms`, the current one `now`, an earlier support to notice cycles by, and the steps."""
 
     x: Tensor
     r: Tensor
     atoms: Any
     now: iht.State
     seen: Any
-    t: int
+    t: Tensor
 
 
 def cycle(
@@ -38,8 +39,12 @@ def cycle(
 
 
 def refit(A: Operator, y: Tensor, atoms: Any, loss: Loss = LeastSquares()) -> iht.State:
-    """LS(S), in order of columns: a support that comes back gives the same bits, and is no better than before."""
-    S = atoms.sorted()
+    """LS(S), in order of columns: a support that comes back gives the same bits, and is no better than before.
+
+    An atom that those before it span gets zero, so that the next cycle can have another in its place. Of all fits that
+    are as good, that of minimum norm would share out the coefficient, and keep such an atom.
+    """
+    S = independent(A, atoms.sorted())
     z, r = loss.fit(A, y, S)
     return iht.State(S.embed(z), r, atoms)
 
@@ -49,7 +54,7 @@ def step(A: Operator, y: Tensor, s: State, *, eta: Tensor, choice: Choice, loss:
     now = cycle(A, y, s.now, eta=eta, choice=choice, loss=loss)
     x, r, atoms = loop.choose(loop.lower(now.r, s.r).squeeze(-1), now, iht.State(s.x, s.r, s.atoms))
     # Brent's cycle detection: at every power of two remember a support; meeting it again closes a cycle.
-    seen = s.now.atoms if (s.t & (s.t - 1)) == 0 else s.seen
+    seen = loop.choose((s.t & (s.t - 1)) == 0, s.now.atoms, s.seen)
     return State(x, r, atoms, now, seen, s.t + 1)
 
 
@@ -68,7 +73,7 @@ def leap(p: Problem, s: State, eta: Tensor) -> tuple[State, Tensor]:
     now, seen, best = (Atoms(support, s.x.shape[-1]) for support in supports)
     x, r, atoms = loop.choose(best.found.any(-1), refit(p.A, p.y, best), iht.State(s.x, s.r, s.atoms))
     current = loop.choose(steps > 0, refit(p.A, p.y, now), s.now)
-    return State(x, r, atoms, current, seen, t=3), steps  # at no power of two: what is seen is remembered
+    return State(x, r, atoms, current, seen, t=steps), steps
 
 
 def htp(
@@ -134,7 +139,7 @@ def htp(
     p = problem(A, y, k, tol=tol, max_steps=max_steps, weights=weights, loss=loss)
     start = iht.init(p.A, p.y, p.start(x0), p.choice(select), p.loss)
     unvisited = start.atoms.first(torch.zeros_like(p.k))  # the start need not be the fit on its own support
-    begin = State(*start, now=start._replace(atoms=unvisited), seen=unvisited, t=0)
+    begin = State(*start, now=start._replace(atoms=unvisited), seen=unvisited, t=torch.zeros_like(p.k))
     taken, eta = None, p.step_size(eta, 1.8)
     if on_step is None and isinstance(select, Hard) and compiled.pays(p, start.x):
         begin, taken = leap(p, begin, eta)
