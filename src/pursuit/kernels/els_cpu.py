@@ -13,25 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from .append_cpu import energy
-from .gram_cpu import PIVOT, cholesky, refine, solve, subtract
+from .gram_cpu import PIVOT, correlate, fit, solve
 from .softsort_cpu import Array, jit
-
-
-@jit
-def fit(
-    A: Array, G: Array, y: Array, back: Array, order: Array, kept: int, size: int,
-    L: Array, dz: Array, z: Array, r: Array,
-) -> Any:  # fmt: skip
-    """Least squares on `order[:size]`, `z` and `r`; returns the energy of the residual, infinity where it cannot."""
-    if not cholesky(G, order, kept, size, PIVOT, L):
-        return np.inf
-    for i in range(size):
-        z[i] = back[order[i]]
-    solve(L, size, z)
-    subtract(A, order, size, z, y, r)
-    refine(A, order, size, L, y, dz, z, r)
-    return energy(r)
 
 
 @jit
@@ -131,7 +114,7 @@ def swap(
             if order[i] >= 0:
                 inside[order[i]] = True
                 size = i + 1
-        left = fit(A, G, y[b], back[b], order, 0, size, L, dz, z, r)
+        left = fit(A, G, y[b], back[b], order, 0, size, PIVOT, L, dz, z, r)
         if left == np.inf:
             continue
         for t in range(max_steps[b]):
@@ -139,19 +122,14 @@ def swap(
                 break
             project(G, L, order, size, D, outside)
             diagonal(L, size, dz, inverse)
-            for j in range(n):
-                c[j] = back[b, j]
-            for i in range(size):
-                row, v = G[order[i]], z[i]
-                for j in range(n):
-                    c[j] -= row[j] * v
+            correlate(G, back[b], order, size, z, c)
             told, out, come = best_swap(G, D, outside, inverse, z, c, w, inside, order, size, tolerance)
             if not told:
                 steps[b] = 0
             if out < 0:
                 break
             gone, order[out] = order[out], come
-            before, left = left, fit(A, G, y[b], back[b], order, out, size, L, dz, z, r)
+            before, left = left, fit(A, G, y[b], back[b], order, out, size, PIVOT, L, dz, z, r)
             if left == np.inf:
                 steps[b] = 0
             if not left < (1 - least_gain) * before:

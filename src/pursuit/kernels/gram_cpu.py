@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from .append_cpu import inner
+from .append_cpu import energy, inner
 from .softsort_cpu import Array, jit
 
 PIVOT = 1e-8  # squared distance of a column from the span of others, below which the Gram matrix does not do
@@ -72,6 +72,17 @@ def subtract(A: Array, order: Array, size: int, z: Array, y: Array, r: Array) ->
 
 
 @jit
+def correlate(G: Array, back: Array, order: Array, size: int, z: Array, g: Array) -> None:
+    """`g = A^H (y - A_S z)`, by a row of the Gram matrix per atom."""
+    for j in range(g.size):
+        g[j] = back[j]
+    for i in range(size):
+        row, c = G[order[i]], z[i]
+        for j in range(g.size):
+            g[j] -= row[j] * c
+
+
+@jit
 def refine(A: Array, order: Array, size: int, L: Array, y: Array, dz: Array, z: Array, r: Array) -> None:
     """The fit `z` and its residual `r` once more, by the normal equations of the residual: to nearly all digits."""
     for i in range(size):
@@ -80,3 +91,19 @@ def refine(A: Array, order: Array, size: int, L: Array, y: Array, dz: Array, z: 
     for i in range(size):
         z[i] += dz[i]
     subtract(A, order, size, z, y, r)
+
+
+@jit
+def fit(
+    A: Array, G: Array, y: Array, back: Array, order: Array, kept: int, size: int, least: Any,
+    L: Array, dz: Array, z: Array, r: Array,
+) -> Any:  # fmt: skip
+    """Least squares on `order[:size]`, `z` and `r`; returns the energy of the residual, infinity where it cannot."""
+    if not cholesky(G, order, kept, size, least, L):
+        return np.inf
+    for i in range(size):
+        z[i] = back[order[i]]
+    solve(L, size, z)
+    subtract(A, order, size, z, y, r)
+    refine(A, order, size, L, y, dz, z, r)
+    return energy(r)

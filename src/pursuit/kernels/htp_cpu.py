@@ -13,8 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from .append_cpu import energy
-from .gram_cpu import PIVOT, cholesky, refine, solve, subtract
+from .gram_cpu import PIVOT, fit
 from .iht_cpu import ascend, enter, largest
 from .sea_cpu import reorder
 from .softsort_cpu import Array, jit
@@ -56,8 +55,7 @@ def pursue(
     rank, order = np.empty(most, np.int64), np.empty(most, np.int64)
     for b in range(y.shape[0]):
         A, G = At[min(b, At.shape[0] - 1)], GT[min(b, GT.shape[0] - 1)]
-        w, whole = weights[min(b, weights.shape[0] - 1)], energy(y[b])
-        count = enter(now[b], rank, inside)
+        w, count = weights[min(b, weights.shape[0] - 1)], enter(now[b], rank, inside)
         size = count
         for j in range(n):
             fitted[j] = inside[j]
@@ -73,22 +71,17 @@ def pursue(
             if t > 0 and (holds(inside, now[b], count) or holds(inside, seen[b], count)):
                 break
             kept, size = reorder(rank, count, inside, order, size, fitted)
-            if not cholesky(G, order, kept if t > 0 else 0, size, least, L):
+            left = fit(A, G, y[b], back[b], order, kept if t > 0 else 0, size, least, L, dz, z, r)  # x = LS(S)
+            if left == np.inf:
                 steps[b] = 0
                 break
-            for i in range(size):
-                z[i] = back[b, order[i]]
-            taken = solve(L, size, z)  # x = LS(S)
             for i in range(most):
                 now[b, i] = rank[i] if i < count else -1
             steps[b] = t + 1
-            if whole - taken < norm[b] * norm[b] + 1e-6 * whole:
-                subtract(A, order, size, z, y[b], r)
-                refine(A, order, size, L, y[b], dz, z, r)
-                length = np.sqrt(energy(r))
-                if length < norm[b]:
-                    norm[b] = length
-                    for i in range(most):
-                        best[b, i] = now[b, i]
-                    if length <= target[b]:
-                        break
+            length = np.sqrt(left)
+            if length < norm[b]:
+                norm[b] = length
+                for i in range(most):
+                    best[b, i] = now[b, i]
+                if length <= target[b]:
+                    break

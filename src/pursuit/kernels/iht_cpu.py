@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from .append_cpu import energy
-from .gram_cpu import subtract
+from .gram_cpu import correlate, subtract
 from .sea_cpu import before, merge
 from .softsort_cpu import Array, jit
 
@@ -22,12 +22,7 @@ from .softsort_cpu import Array, jit
 @jit
 def ascend(G: Array, back: Array, order: Array, size: int, z: Array, eta: Any, g: Array, u: Array) -> None:
     """`u = x + eta g`, with `g = A^H (y - A x)` and `x` that has `z` at `order[:size]`."""
-    for j in range(g.size):
-        g[j] = back[j]
-    for i in range(size):
-        row, c = G[order[i]], z[i]
-        for j in range(g.size):
-            g[j] -= row[j] * c
+    correlate(G, back, order, size, z, g)
     for j in range(g.size):
         u[j] = eta * g[j]
     for i in range(size):
