@@ -11,7 +11,7 @@ from torch import Tensor
 from . import kernels
 from .kernels import flat, unflat
 from .operators import Operator
-from .selection import present_first
+from .selection import Atoms, present_first
 
 
 class QR(NamedTuple):
@@ -172,6 +172,31 @@ def fit(A: Operator, y: Tensor, atoms: Any, minimise: Callable[[Tensor, Tensor, 
     B = atoms.pick(order).columns(A)
     z, r = minimise(B, y, found.sum(-1).clamp(max=A.shape[0]))
     return Fit(z.new_zeros(found.shape).scatter(-1, order, z), r)
+
+
+@torch.no_grad()  # which they are is a constant
+def independent(A: Operator, atoms: Any) -> Any:
+    """The atoms without those that the ones before them span, to rounding; relaxed atoms, which are no columns, as given.
+
+    Fitted on these, as good a fit as on all.
+    """
+    if not isinstance(atoms, Atoms):
+        return atoms
+    atoms = atoms.pick(present_first(atoms.found))
+    B, found = atoms.columns(A), atoms.found
+    k, tolerance = found.shape[-1], rank_tolerance(A.shape[0], B.dtype)
+    pivots = torch.geqrf(B)[0].diagonal(dim1=-2, dim2=-1).abs()
+    spanned = found & (pivots <= tolerance * torch.linalg.vector_norm(B, dim=-2))
+
+    # As in `factor`, a list that is mostly empty. A pivot tells that there are such columns, but not which: after one
+    # of them the next direction of the QR is arbitrary. So: which do not add to the rank of those before.
+    rest = spanned.any(-1).reshape(-1).nonzero().squeeze(-1)
+    leading = torch.ones(k, k, dtype=torch.bool, device=B.device).triu().mT.unsqueeze(-2)
+    S = torch.linalg.svdvals(B.reshape(-1, *B.shape[-2:])[rest].unsqueeze(-3) * leading)
+    rank = (tolerance * S[..., :1] < S).sum(-1)
+    new = rank > torch.nn.functional.pad(rank, (1, 0))[..., :-1]
+    kept = found.reshape(-1, k).index_copy(0, rest, new).view_as(found)
+    return atoms._replace(indices=atoms.indices.where(kept, -1))
 
 
 def solve(B: Tensor, y: Tensor, count: Tensor | None = None) -> Tensor:

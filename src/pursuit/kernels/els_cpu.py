@@ -1,7 +1,8 @@
 """Exhaustive Local Search on the CPU, by Numba: all swaps of one signal after another.
 
-The gain of every swap is that of `pursuit.solvers.els.swap_gains`, by the Gram matrix. Swaps that it cannot tell, since
-the atoms are too much alike, are left to the solver's own step, and so is the last word: that nothing is left to gain.
+The gain of every swap is that of `pursuit.solvers.els.swap_gains`, by the Gram matrix. A signal for which it cannot tell
+some swap's gain, since the atoms are too much alike, is declined: without that swap all later ones may be others, and
+worse. The last word, that nothing is left to gain, is the solver's own step's.
 
 Arrays are those of `gram_cpu`.
 """
@@ -12,25 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from .append_cpu import energy
-from .gram_cpu import PIVOT, cholesky, refine, solve, subtract
+from .gram_cpu import PIVOT, correlate, fit, solve
 from .jit import Array, jit
-
-
-@jit
-def fit(
-    A: Array, G: Array, y: Array, back: Array, order: Array, kept: int, size: int,
-    L: Array, dz: Array, z: Array, r: Array,
-) -> Any:  # fmt: skip
-    """Least squares on `order[:size]`, `z` and `r`; returns the energy of the residual, infinity where it cannot."""
-    if not cholesky(G, order, kept, size, L):
-        return np.inf
-    for i in range(size):
-        z[i] = back[order[i]]
-    solve(L, size, z)
-    subtract(A, order, size, z, y, r)
-    refine(A, order, size, L, y, dz, z, r)
-    return energy(r)
 
 
 @jit
@@ -71,24 +55,42 @@ def diagonal(L: Array, size: int, e: Array, inverse: Array) -> None:
 
 
 @jit
+def parallel(row: Array, order: Array, size: int, but: int, tolerance: Any) -> bool:
+    """Whether one of the atoms `order[:size]`, `but` one of them, is the atom of this row of the Gram matrix."""
+    for i in range(size):
+        g = row[order[i]]
+        if i != but and g.real * g.real + g.imag * g.imag >= 1 - tolerance:
+            return True
+    return False
+
+
+@jit
 def best_swap(
-    D: Array, outside: Array, inverse: Array, z: Array, c: Array, w: Array, inside: Array, size: int, least: Any
-) -> tuple[Any, int, int]:
-    """The largest weighted gain, and which atom goes for which column; ties to the first."""
-    gain, out, come = 0.0, -1, -1
+    G: Array, D: Array, outside: Array, inverse: Array, z: Array, c: Array, w: Array, inside: Array, order: Array,
+    size: int, tolerance: Any,
+) -> tuple[bool, int, int]:  # fmt: skip
+    """Whether all gains can be told; which atom goes for which column at the largest weighted one, ties to the first.
+
+    None goes, -1, where nothing is gained.
+    """
+    gain, out, come, least = 0.0, -1, -1, max(PIVOT, tolerance)
     for i in range(size):
         row, lost = D[i], (np.conj(z[i]) * z[i]).real / inverse[i]
         share = z[i] / inverse[i]
         for j in range(c.size):
             d = np.conj(row[j])
             left = outside[j] + (d.real * d.real + d.imag * d.imag) / inverse[i]
-            if inside[j] or left <= least:
+            if inside[j] or w[j] == 0:
+                continue
+            if left <= least:  # in the span of the others, if the Gram matrix can tell so small a distance from none
+                if tolerance < PIVOT and not parallel(G[j], order, size, i, tolerance):
+                    return False, -1, -1
                 continue
             v = c[j] + share * d
             value = w[j] * ((v.real * v.real + v.imag * v.imag) / left - lost)
             if value > gain:
                 gain, out, come = value, i, j
-    return gain, out, come
+    return True, out, come
 
 
 @jit
@@ -97,12 +99,11 @@ def swap(
     least_gain: Any, support: Array, steps: Array,
 ) -> None:  # fmt: skip
     """Improve `support (batch, most)`, with -1 only at the end, as long as a swap takes the share `least_gain` off the
-    energy of the residual; `steps (batch,)` are the swaps made."""
+    energy of the residual; `steps (batch,)` are the swaps made, none where the signal is declined."""
     m, n, most = y.shape[1], back.shape[1], support.shape[1]
     L, D, c, outside = np.empty((most, most), y.dtype), np.empty((most, n), y.dtype), np.empty(n, y.dtype), np.empty(n)
     z, dz, r, inverse = np.empty(most, y.dtype), np.empty(most, y.dtype), np.empty(m, y.dtype), np.empty(most)
     order, inside = np.empty(most, np.int64), np.empty(n, np.bool_)
-    least = max(PIVOT, tolerance)
     for b in range(y.shape[0]):
         A, G = At[min(b, At.shape[0] - 1)], GT[min(b, GT.shape[0] - 1)]
         w, size = weights[min(b, weights.shape[0] - 1)], 0
@@ -113,23 +114,24 @@ def swap(
             if order[i] >= 0:
                 inside[order[i]] = True
                 size = i + 1
-        left = fit(A, G, y[b], back[b], order, 0, size, L, dz, z, r)
+        left = fit(A, G, y[b], back[b], order, 0, size, PIVOT, L, dz, z, r)
+        if left == np.inf:
+            continue
         for t in range(max_steps[b]):
-            if left == np.inf or left <= target[b] * target[b]:
+            if left <= target[b] * target[b]:
                 break
             project(G, L, order, size, D, outside)
             diagonal(L, size, dz, inverse)
-            for j in range(n):
-                c[j] = back[b, j]
-            for i in range(size):
-                row, v = G[order[i]], z[i]
-                for j in range(n):
-                    c[j] -= row[j] * v
-            _, out, come = best_swap(D, outside, inverse, z, c, w, inside, size, least)
+            correlate(G, back[b], order, size, z, c)
+            told, out, come = best_swap(G, D, outside, inverse, z, c, w, inside, order, size, tolerance)
+            if not told:
+                steps[b] = 0
             if out < 0:
                 break
             gone, order[out] = order[out], come
-            before, left = left, fit(A, G, y[b], back[b], order, out, size, L, dz, z, r)
+            before, left = left, fit(A, G, y[b], back[b], order, out, size, PIVOT, L, dz, z, r)
+            if left == np.inf:
+                steps[b] = 0
             if not left < (1 - least_gain) * before:
                 break
             inside[gone], inside[come] = False, True

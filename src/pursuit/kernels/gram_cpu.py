@@ -6,6 +6,9 @@ Squaring the condition number leaves half of the digits. `cholesky` refuses supp
 Columns of A have norm one. Atoms are rows: `At (1 or batch, n, m)`. `GT (1 or batch, n, n)` is the Gram matrix
 transposed, `GT[i, j] = a_j^H a_i`, and `back (batch, n)` is `A^H y`. Here all are those of one signal. A support is
 `order[:size]`, in the order of its factorisation.
+
+A kernel that meets what it cannot tell declines the signal: its steps are then zero, whatever else it has written, and
+the solver's steps run from the solver's own start.
 """
 
 from __future__ import annotations
@@ -14,17 +17,17 @@ from typing import Any
 
 import numpy as np
 
-from .append_cpu import inner
+from .append_cpu import energy, inner
 from .jit import Array, jit
 
 PIVOT = 1e-8  # squared distance of a column from the span of others, below which the Gram matrix does not do
 
 
 @jit
-def cholesky(G: Array, order: Array, kept: int, size: int, L: Array) -> bool:
+def cholesky(G: Array, order: Array, kept: int, size: int, least: Any, L: Array) -> bool:
     """Factor `A_S^H A_S = L L^H` of the atoms `order[:size]`, of which the rows `L[:kept]` are there.
 
-    False where a pivot is too small.
+    False where a pivot, squared, is not above `least`, which is `PIVOT` or more.
     """
     for i in range(kept, size):
         row, column = L[i], G[order[i]]
@@ -35,7 +38,7 @@ def cholesky(G: Array, order: Array, kept: int, size: int, L: Array) -> bool:
                 c -= np.conj(L[j, e]) * row[e]
             row[j] = c / L[j, j]
             d -= (np.conj(row[j]) * row[j]).real
-        if not d > PIVOT:
+        if not d > least:
             return False
         row[i] = np.sqrt(d)
     return True
@@ -69,6 +72,17 @@ def subtract(A: Array, order: Array, size: int, z: Array, y: Array, r: Array) ->
 
 
 @jit
+def correlate(G: Array, back: Array, order: Array, size: int, z: Array, g: Array) -> None:
+    """`g = A^H (y - A_S z)`, by a row of the Gram matrix per atom."""
+    for j in range(g.size):
+        g[j] = back[j]
+    for i in range(size):
+        row, c = G[order[i]], z[i]
+        for j in range(g.size):
+            g[j] -= row[j] * c
+
+
+@jit
 def refine(A: Array, order: Array, size: int, L: Array, y: Array, dz: Array, z: Array, r: Array) -> None:
     """The fit `z` and its residual `r` once more, by the normal equations of the residual: to nearly all digits."""
     for i in range(size):
@@ -77,3 +91,19 @@ def refine(A: Array, order: Array, size: int, L: Array, y: Array, dz: Array, z: 
     for i in range(size):
         z[i] += dz[i]
     subtract(A, order, size, z, y, r)
+
+
+@jit
+def fit(
+    A: Array, G: Array, y: Array, back: Array, order: Array, kept: int, size: int, least: Any,
+    L: Array, dz: Array, z: Array, r: Array,
+) -> Any:  # fmt: skip
+    """Least squares on `order[:size]`, `z` and `r`; returns the energy of the residual, infinity where it cannot."""
+    if not cholesky(G, order, kept, size, least, L):
+        return np.inf
+    for i in range(size):
+        z[i] = back[order[i]]
+    solve(L, size, z)
+    subtract(A, order, size, z, y, r)
+    refine(A, order, size, L, y, dz, z, r)
+    return energy(r)

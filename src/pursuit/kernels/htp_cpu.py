@@ -1,7 +1,8 @@
 """Hard Thresholding Pursuit on the CPU, by Numba: all cycles of one signal after another, by the Gram matrix.
 
 The factorisation is updated as in `sea_cpu`. The cycle that would be the last, since its support has been there before,
-is left to the solver.
+is left to the solver. A signal with a support that the Gram matrix cannot tell from a dependent one is declined: where
+the fit is not unique, which one it is decides what comes next.
 
 Arrays are those of `gram_cpu`.
 """
@@ -12,11 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from .append_cpu import energy
-from .gram_cpu import cholesky, refine, solve, subtract
+from .gram_cpu import PIVOT, fit
 from .iht_cpu import ascend, enter, largest
 from .jit import Array, jit
-from .sea_cpu import orthogonal, reorder
+from .sea_cpu import reorder
 
 
 @jit
@@ -41,10 +41,10 @@ def pursue(
     `x` is left as it is. Out come the last support `now`, the one remembered by the cycle detection, `seen`, and the
     `best`, each best atom first, -1 where there is none; `norm (batch,)` of the best one's residual, which is that of
     the start at the start; and `steps (batch,)` taken until it was at most `target (batch,)`, or up to the one that
-    comes back to a support.
+    comes back to a support; none where the signal is declined.
     """
     m, n, most = y.shape[1], x.shape[1], now.shape[1]
-    L, Q = np.empty((most, most), x.dtype), np.empty((min(m, most), m), x.dtype)
+    L, least = np.empty((most, most), x.dtype), max(PIVOT, tolerance)
     g, u, s, r = np.empty(n, x.dtype), np.empty(n, x.dtype), np.empty(n, weights.dtype), np.empty(m, x.dtype)
     z, dz, inside, fitted = (
         np.empty(most, x.dtype),
@@ -55,9 +55,8 @@ def pursue(
     rank, order = np.empty(most, np.int64), np.empty(most, np.int64)
     for b in range(y.shape[0]):
         A, G = At[min(b, At.shape[0] - 1)], GT[min(b, GT.shape[0] - 1)]
-        w, whole = weights[min(b, weights.shape[0] - 1)], energy(y[b])
-        count = enter(now[b], rank, inside)
-        size, valid = count, 0
+        w, count = weights[min(b, weights.shape[0] - 1)], enter(now[b], rank, inside)
+        size = count
         for j in range(n):
             fitted[j] = inside[j]
         for i in range(size):
@@ -72,25 +71,17 @@ def pursue(
             if t > 0 and (holds(inside, now[b], count) or holds(inside, seen[b], count)):
                 break
             kept, size = reorder(rank, count, inside, order, size, fitted)
-            factored = cholesky(G, order, min(kept, valid), size, L)
-            valid = size if factored else 0
-            if factored:  # x = LS(S)
-                for i in range(size):
-                    z[i] = back[b, order[i]]
-                taken = solve(L, size, z)
-            else:
-                taken = orthogonal(A, y[b], order, size, tolerance, Q, L, z)
+            left = fit(A, G, y[b], back[b], order, kept if t > 0 else 0, size, least, L, dz, z, r)  # x = LS(S)
+            if left == np.inf:
+                steps[b] = 0
+                break
             for i in range(most):
                 now[b, i] = rank[i] if i < count else -1
             steps[b] = t + 1
-            if whole - taken < norm[b] * norm[b] + 1e-6 * whole:
-                subtract(A, order, size, z, y[b], r)
-                if factored:
-                    refine(A, order, size, L, y[b], dz, z, r)
-                length = np.sqrt(energy(r))
-                if length < norm[b]:
-                    norm[b] = length
-                    for i in range(most):
-                        best[b, i] = now[b, i]
-                    if length <= target[b]:
-                        break
+            length = np.sqrt(left)
+            if length < norm[b]:
+                norm[b] = length
+                for i in range(most):
+                    best[b, i] = now[b, i]
+                if length <= target[b]:
+                    break

@@ -1,7 +1,8 @@
 """Iterative Hard Thresholding on the CPU, by Numba: all steps of one signal after another, by the Gram matrix.
 
 `A^H (y - A x) = A^H y - A^H A x` takes a row of the Gram matrix per atom. The residual itself is only formed where it
-may be small enough to end with. The step that would be the last, since it moves nothing, is left to the solver.
+may be small enough to end with. The step that would be the last, since it moves nothing, is left to the solver. A
+signal whose numbers come near the end of the range of the caller's precision is declined.
 
 Arrays are those of `gram_cpu`.
 """
@@ -13,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from .append_cpu import energy
-from .gram_cpu import subtract
+from .gram_cpu import correlate, subtract
 from .jit import Array, jit
 from .sea_cpu import before, merge
 
@@ -21,12 +22,7 @@ from .sea_cpu import before, merge
 @jit
 def ascend(G: Array, back: Array, order: Array, size: int, z: Array, eta: Any, g: Array, u: Array) -> None:
     """`u = x + eta g`, with `g = A^H (y - A x)` and `x` that has `z` at `order[:size]`."""
-    for j in range(g.size):
-        g[j] = back[j]
-    for i in range(size):
-        row, c = G[order[i]], z[i]
-        for j in range(g.size):
-            g[j] -= row[j] * c
+    correlate(G, back, order, size, z, g)
     for j in range(g.size):
         u[j] = eta * g[j]
     for i in range(size):
@@ -65,12 +61,13 @@ def enter(start: Array, rank: Array, inside: Array) -> int:
 @jit
 def iterate(
     At: Array, GT: Array, y: Array, back: Array, weights: Array, k: Array, eta: Array, target: Array, max_steps: Array,
-    still: Any, x: Array, support: Array, steps: Array,
+    still: Any, limit: Any, x: Array, support: Array, steps: Array,
 ) -> None:  # fmt: skip
     """From the signals `x (batch, n)` with non-zeros at `support (batch, most)`, which both move, the last iterates.
 
     `steps (batch,)` are those taken until the norm of the residual was at most `target (batch,)`, or up to the one that
-    would move x by less than the share `still` of its norm, or to where it is no longer finite.
+    would move x by less than the share `still` of its norm; none where the signal is declined, since the energy of the
+    residual, or of a step along it, might exceed `limit`.
     """
     m, n, most = y.shape[1], x.shape[1], support.shape[1]
     g, u, s, r = np.empty(n, x.dtype), np.empty(n, x.dtype), np.empty(n, weights.dtype), np.empty(m, x.dtype)
@@ -102,7 +99,10 @@ def iterate(
                 v, d = u[rank[i]], u[rank[i]] - x[b, rank[i]]
                 length += (np.conj(v) * v).real
                 change += (np.conj(d) * d).real
-            if not np.isfinite(length) or change <= still * still * length:
+            if not (1 + eta[b] * eta[b]) * (whole + count * length) <= limit:
+                steps[b] = 0
+                break
+            if change <= still * still * length:
                 break
             for i in range(size):
                 x[b, order[i]] = 0

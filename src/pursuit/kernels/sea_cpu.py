@@ -3,7 +3,8 @@
 Everything but the residual is done with the Gram matrix. It is factored with the atoms longest in the support first;
 from step to step the rows before the first atom that left are kept, the others are made anew. `A^H r = A^H y - A^H A_S
 z` takes a row of the Gram matrix per atom. The residual itself is only formed where it may be the least so far. Where
-the Gram matrix does not do, the columns themselves are orthogonalised, twice: ten times as much work, and rare.
+the Gram matrix does not do, the columns themselves are orthogonalised, twice: ten times as much work, and rare. X moves by
+the residual alone, which is the same for any fit on a dependent support.
 
 Arrays are those of `gram_cpu`.
 """
@@ -15,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from .append_cpu import energy, inner
-from .gram_cpu import cholesky, refine, solve, subtract
+from .gram_cpu import PIVOT, cholesky, correlate, refine, solve, subtract
 from .jit import Array, jit
 
 
@@ -72,44 +73,28 @@ def reorder(rank: Array, count: int, inside: Array, order: Array, size: int, fit
 
 
 @jit
-def orthogonal(A: Array, y: Array, order: Array, size: int, tolerance: Any, Q: Array, R: Array, z: Array) -> Any:
-    """The fit by Gram-Schmidt, done twice, with the columns of R as rows; an atom that the others span gets zero.
+def remove(A: Array, order: Array, size: int, tolerance: Any, Q: Array, r: Array) -> None:
+    """Take out of `r` its part in the span of `order[:size]`, by Gram-Schmidt, done twice; what others span is no more.
 
-    Returns the energy that the fit takes out of y.
+    That is the residual without coefficients, which may be large.
     """
-    used = min(size, y.size)
-    for i in range(used):
-        q, v, a = Q[i], R[i], A[order[i]]
+    for i in range(size):
+        q, a = Q[i], A[order[i]]
         for e in range(q.size):
             q[e] = a[e]
-        for j in range(i):
-            v[j] = 0
         for _ in range(2 if i else 0):
             for j in range(i):
                 c = inner(Q[j], q)
-                v[j] += c
                 for e in range(q.size):
                     q[e] -= Q[j, e] * c
         length = energy(q)
-        if length > tolerance * energy(a) and length > 0:
-            v[i] = np.sqrt(length)
-            for e in range(q.size):
-                q[e] /= v[i]
-        else:
-            for e in range(q.size):
-                q[e] = 0
-            for j in range(i):
-                v[j] = 0
-            v[i] = 1
-        z[i] = inner(q, y)
-    for i in range(used, size):
-        z[i] = 0
-    taken = energy(z[:used])
-    for i in range(used - 1, -1, -1):
-        z[i] /= R[i, i]
-        for e in range(i):
-            z[e] -= R[i, e] * z[i]
-    return taken
+        new = length > tolerance * energy(a) and length > 0
+        scale = 1 / np.sqrt(length) if new else 0.0
+        for e in range(q.size):
+            q[e] *= scale
+        c = inner(q, r)
+        for e in range(q.size):
+            r[e] -= q[e] * c
 
 
 @jit
@@ -141,18 +126,20 @@ def explore(
             before_it = size
             kept, size = reorder(rank, count, inside, order, size, fitted)
             if t == 0 or kept < before_it or size > before_it:
-                factored = cholesky(G, order, min(kept, valid), size, L)
+                factored = cholesky(G, order, min(kept, valid), size, PIVOT, L)
                 valid = size if factored else 0
+                left = 0.0  # the energy of the residual, as well as it can be told without it
                 if factored:  # x^t = LS(S^t)
                     for i in range(size):
                         z[i] = back[b, order[i]]
-                    taken = solve(L, size, z)
-                else:
-                    taken = orthogonal(A, y[b], order, size, tolerance, Q, L, z)
-                if whole - taken < norm[b] * norm[b] + 1e-6 * whole:
-                    subtract(A, order, size, z, y[b], r)
+                    left = whole - solve(L, size, z)
+                if left < norm[b] * norm[b] + 1e-6 * whole:
                     if factored:
+                        subtract(A, order, size, z, y[b], r)
                         refine(A, order, size, L, y[b], dz, z, r)
+                    else:
+                        r[:] = y[b]
+                        remove(A, order, size, tolerance, Q, r)
                     length = np.sqrt(energy(r))
                     if length < norm[b]:  # t_BEST: the first minimiser
                         norm[b] = length
@@ -160,12 +147,11 @@ def explore(
                             best[b, i] = rank[i] if i < count else -1
                         if length <= target[b]:
                             break
-                for j in range(n):
-                    g[j] = back[b, j]
-                for i in range(size):
-                    row, c = G[order[i]], z[i]
+                if factored:
+                    correlate(G, back[b], order, size, z, g)
+                else:
                     for j in range(n):
-                        g[j] -= row[j] * c
+                        g[j] = inner(A[j], r)
                 for i in range(count):
                     g[rank[i]] = 0  # the gradient vanishes on S^t
             for j in range(n):

@@ -25,32 +25,43 @@ LEAST_GAIN = 1e-12  # of ||r||^2: what counts as a decrease
 def swap_gains(A: Operator, y: Tensor, atoms: Atoms) -> Tensor:
     """How much `||r||^2` falls if chosen atom `i` is replaced by column `j` and all is refitted, `(*batch, k, n)`.
 
-    Rank-one formulas: with `M = (A_S^H A_S)^-1`, `x = LS(S)` and `r = y - A x`, removing `i` raises `||r||^2` by
-    `|x_i|^2 / M_ii` and leaves the residual `r_i = r + (x_i / M_ii) A_S M e_i`; adding `j` then lowers it by
-    `|a_j^H r_i|^2 / ||P a_j||^2`, where `P` projects off the columns of `S` without `i`. Minus infinity where `i` is
-    absent, or where `a_j` lies in `S` or in the span of the others.
+    With `u_i` the direction in the span of `S` that has a right angle to all columns of `S` but `i`, and `r` the residual
+    on `S`: removing `i` raises `||r||^2` by `|u_i^H y|^2` and leaves the residual `r_i = r + u_i u_i^H y`; adding `j`
+    then lowers it by `|a_j^H r_i|^2 / ||P a_j||^2`, where `P` projects off the columns of `S` without `i`. Minus
+    infinity where `i` is absent, or where `a_j` lies in `S` or in the span of the others.
     """
     B = atoms.columns(A)
-    x, F = factor(B, y, atoms.found.sum(-1))
-    M = F @ F.mH
-    Q, BM = B @ F, B @ M
-    r = y - (B @ x.unsqueeze(-1)).squeeze(-1)
-    M_ii = M.diagonal(dim1=-2, dim2=-1).real
-    present = atoms.found & (M_ii > 0)
-    # A column that the others span goes at no cost, as if M_ii were infinite: its diagonal of B^+ B is below one.
-    needed = (B.conj() * BM).sum(-2).real > 0.999
-    M_ii = torch.where(present, torch.where(needed, M_ii, torch.inf), 1)
+    _, F = factor(B, y, atoms.found.sum(-1))
+    Q = orthonormal(B @ F)
+    r = y
+    for _ in range(2):  # twice is enough
+        r = r - (Q @ (Q.mH @ r.unsqueeze(-1))).squeeze(-1)
+    length = torch.linalg.vector_norm(F, dim=-1)
+    present = atoms.found & (length > 0)
+    # A column that the others span goes at no cost, as if no direction were its own: its diagonal of B^+ B is below one.
+    needed = present & ((F.mH * (Q.mH @ B)).sum(-2).real > 0.999)
+    scale = torch.where(needed, 1 / torch.where(present, length, 1), 0)
+    U = (Q @ F.mH) * scale.unsqueeze(-2)  # u_i = B (B^H B)^-1 e_i, normalised
 
-    D = A.on_sets().adjoint(BM.mT)  # D_ij = a_j^H A_S M e_i
+    lost = (U.mH @ y.unsqueeze(-1)).squeeze(-1)
+    D = A.on_sets().adjoint(U.mT)  # D_ij = a_j^H u_i
     E = A.on_sets().adjoint(Q.mT)  # the part of a_j in the span of S
     squared = A.column_norms().square()
     outside = squared - E.abs().square().sum(-2)
-    left = outside.unsqueeze(-2) + D.abs().square() / M_ii.unsqueeze(-1)  # ||P a_j||^2, S without i
-    correlation = A.adjoint(r).unsqueeze(-2) + (x / M_ii).unsqueeze(-1) * D  # a_j^H r_i
+    left = outside.unsqueeze(-2) + D.abs().square()  # ||P a_j||^2, S without i
+    correlation = A.adjoint(r).unsqueeze(-2) + lost.unsqueeze(-1) * D  # a_j^H r_i
     independent = left > rank_tolerance(A.shape[0], y.dtype) * squared.unsqueeze(-2)
-    gain = correlation.abs().square() / torch.where(independent, left, 1) - (x.abs().square() / M_ii).unsqueeze(-1)
+    gain = correlation.abs().square() / torch.where(independent, left, 1) - lost.abs().square().unsqueeze(-1)
     allowed = independent & present.unsqueeze(-1) & ~atoms.mask().unsqueeze(-2)
     return torch.where(allowed, gain, -torch.inf)
+
+
+def orthonormal(Q: Tensor) -> Tensor:
+    """Columns that are nearly orthonormal, or zero, made so to rounding: those of `B R^-1` are as ill as B is."""
+    eye = torch.eye(Q.shape[-1], dtype=Q.dtype, device=Q.device)
+    for _ in range(2):  # each squares the error
+        Q = Q @ (3 * eye - Q.mH @ Q) / 2
+    return Q
 
 
 def step(A: Operator, y: Tensor, s: State, *, weights: Tensor, loss: Loss = LeastSquares()) -> State:

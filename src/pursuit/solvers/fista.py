@@ -11,7 +11,7 @@ from torch import Tensor
 from .. import loop
 from ..inputs import Hook, Problem
 from ..operators import Operator
-from ..solution import Solution
+from ..solution import Solution, Status
 from . import ista
 
 
@@ -40,11 +40,17 @@ def step(A: Operator, y: Tensor, s: State, *, gamma: Tensor, theta: Tensor) -> S
     return State(z.x, z.r, ista.State(ahead, z.r + beta * (z.r - s.r)), t)
 
 
+def stop(old: State, new: State) -> Tensor:
+    """A fixed point: x alone may stand still for a step, at zero say, while the momentum still carries it."""
+    x, ahead = loop.stationary(old, new), loop.stationary(old.ahead, new.ahead)
+    return torch.where(x == Status.STATIONARY, ahead, x)
+
+
 def run(p: Problem, x: Tensor, on_step: Hook | None = None, *, theta: Tensor) -> Solution:
     """All steps from `x`."""
     return p.iterate(
         partial(step, p.A, p.y, gamma=p.eta, theta=theta),
-        loop.stationary,
+        stop,
         init(p.A, p.y, x),
         on_step,
         answer=ista.answer,

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from .. import loop
 from ..inputs import Hook, Problem, problem
+from ..least_squares import independent
 from ..losses import LeastSquares, Loss
 from ..operators import Operator
 from ..selection import Choice, Hard, Selection
@@ -18,14 +19,14 @@ from . import iht
 
 
 class State(NamedTuple):
-    """The best iterate `x, r, atoms`, the current one `now`, and an earlier support to notice cycles by."""
+    """The best iterate `x, r, atoms`, the current one `now`, an earlier support to notice cycles by, and the steps."""
 
     x: Tensor
     r: Tensor
     atoms: Any
     now: iht.State
     seen: Any
-    t: int
+    t: Tensor
 
 
 def cycle(
@@ -38,8 +39,12 @@ def cycle(
 
 
 def refit(A: Operator, y: Tensor, atoms: Any, loss: Loss = LeastSquares()) -> iht.State:
-    """LS(S), in order of columns: a support that comes back gives the same bits, and is no better than before."""
-    S = atoms.sorted()
+    """LS(S), in order of columns: a support that comes back gives the same bits, and is no better than before.
+
+    An atom that those before it span gets zero, so that the next cycle can have another in its place. Of all fits that
+    are as good, that of minimum norm would share out the coefficient, and keep such an atom.
+    """
+    S = independent(A, atoms.sorted())
     z, r = loss.fit(A, y, S)
     return iht.State(S.embed(z), r, atoms)
 
@@ -49,7 +54,7 @@ def step(A: Operator, y: Tensor, s: State, *, eta: Tensor, choice: Choice, loss:
     now = cycle(A, y, s.now, eta=eta, choice=choice, loss=loss)
     x, r, atoms = loop.choose(loop.lower(now.r, s.r).squeeze(-1), now, iht.State(s.x, s.r, s.atoms))
     # Brent's cycle detection: at every power of two remember a support; meeting it again closes a cycle.
-    seen = s.now.atoms if (s.t & (s.t - 1)) == 0 else s.seen
+    seen = loop.choose((s.t & (s.t - 1)) == 0, s.now.atoms, s.seen)
     return State(x, r, atoms, now, seen, s.t + 1)
 
 
@@ -64,8 +69,9 @@ def stop(old: State, new: State) -> Tensor:
 def init(A: Operator, y: Tensor, x: Tensor, choice: Choice, loss: Loss = LeastSquares()) -> State:
     """The start, which need not be the fit on its own support: that one counts as not visited."""
     s = iht.init(A, y, x, choice, loss)
-    none = s.atoms.first(torch.zeros(y.shape[:-1], dtype=torch.int64, device=y.device))
-    return State(*s, now=s._replace(atoms=none), seen=none, t=0)
+    zero = torch.zeros(y.shape[:-1], dtype=torch.int64, device=y.device)
+    none = s.atoms.first(zero)
+    return State(*s, now=s._replace(atoms=none), seen=none, t=zero)
 
 
 def run(p: Problem, x: Tensor, on_step: Hook | None = None) -> Solution:

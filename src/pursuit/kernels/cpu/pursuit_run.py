@@ -104,7 +104,7 @@ def _matrix(A: Any, N: int, x: Numbers, none: Any, columns: Any = None) -> Matri
     """The matrix in tiles, and with columns that lie in one piece where these are given."""
     (m, n), flat = A.shape, _real(A)
     whole, row, column = (flat, n, 1) if columns is None else (_real(columns), 1, m)
-    if x.planes == 1 and N == n:
+    if x.planes == 1 and n == N:
         return Matrix(whole, row, column, flat, n, x.T)
     return Matrix(whole, row, column, _pack(A, N, x.T, x.planes, none), x.T, m * x.planes * x.T)
 
