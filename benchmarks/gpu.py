@@ -237,7 +237,7 @@ def compiled_kernels() -> dict[str, float]:
     import pursuit
     from pursuit import kernels
 
-    if kernels.load("sea_cpu") is None:
+    if kernels.module("cpu", "sea") is None:
         return {}
     A, y, _ = draw(Case(8, 16, 2, 3), "cpu")
     seconds = {name: clock(lambda name=name: solve(name, A, y, 2), "cpu") for name in CPU_TOO if hasattr(pursuit, name)}

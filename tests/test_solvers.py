@@ -35,8 +35,9 @@ from helpers import (
     unit,
     unnormalised,
 )
-from pursuit import Status, compiled, metrics, problems
+from pursuit import Status, metrics, problems
 from pursuit.inputs import problem
+from pursuit.kernels.cpu import whole
 from pursuit.selection import Atoms
 from pursuit.solvers import sea_plus
 from pursuit.solvers.els import swap_gains
@@ -440,7 +441,7 @@ def test_seas_kernel_in_many_parts(monkeypatch):
     """The batch in parts of one signal, and the matrix as an operator."""
     A, _, y = many(REAL, count=6, m=16, n=32, k=4, noise=0.1)
     want = pursuit.sea(A, y, 4, max_steps=50)
-    monkeypatch.setattr(compiled, "ENTRIES", 32 * 32)
+    monkeypatch.setattr(whole, "ENTRIES", 32 * 32)
     assert_close(pursuit.sea(A, y, 4, max_steps=50).x, want.x)
     single = [pursuit.sea(a, b, 4, max_steps=50).x for a, b in zip(A, y, strict=True)]
     assert_close(torch.stack(single), want.x)

@@ -43,7 +43,7 @@ def results():
         (out - p.x).square().sum().backward()
         found[make.__name__] = out.detach().numpy()
         found |= {f"{make.__name__}.{n}": v.grad.numpy() for n, v in net.named_parameters() if v.grad is not None}
-    found["kernels"] = np.array([kernels.load(name) is not None for name in ("sea_cpu", "softsort_cpu", "append_cpu")])
+    found["kernels"] = np.array([kernels.module("cpu", name) is not None for name in ("sea", "softsort", "append")])
     return found
 
 

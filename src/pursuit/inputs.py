@@ -255,7 +255,7 @@ class Problem:
     def _flat(self, v: Tensor, own: int) -> Tensor:
         """One per item of the batch, which is flat."""
         axes = v.shape[v.ndim - own :]
-        return v.expand(*self.batch, *axes).reshape(self.batch.numel(), *axes)
+        return v.expand(self.batch + axes).reshape(self.batch.numel(), *axes)
 
     def _rows(self, v: Tensor, own: int) -> Tensor:
         """One for all, or one per item of the batch, which is flat."""

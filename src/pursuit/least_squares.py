@@ -50,7 +50,7 @@ class QR(NamedTuple):
         t = self.size
         Q = torch.stack(self.Q[:t], dim=-2) if t else a.new_zeros(*a.shape[:-1], 0, a.shape[-1])
         learning = torch.is_grad_enabled() and (a.requires_grad or Q.requires_grad or r.requires_grad)
-        append = _CompiledAppend if learning and kernels.wanted("append_cpu", Q, a, r) else _Append
+        append = _CompiledAppend if learning and kernels.wanted("append", Q, a, r) else _Append
         q, column, gamma, r = append.apply(Q, a, r)
         return type(self)(put(self.Q, t, q), put(self.R, t, column), put(self.g, t, gamma), t + 1), r
 
@@ -128,7 +128,7 @@ class _CompiledAppend(torch.autograd.Function):
         q, rest = torch.empty_like(given[1]), torch.empty_like(given[1])
         column, gamma = q.new_empty(items, t + 1), q.new_empty(items, 1)
         new = torch.empty(items, dtype=torch.bool)
-        kernels.run("append_cpu", "forward", *given, tolerance, q, column, gamma, rest, new)
+        kernels.run("append", "forward", *given, tolerance, q, column, gamma, rest, new)
         q, column, gamma, rest = (unflat(v, batch) for v in (q, column, gamma, rest))
         ctx.save_for_backward(Q, a, r, q, column, gamma, new.view(*batch, 1))
         return q, column, gamma, rest
@@ -140,7 +140,7 @@ class _CompiledAppend(torch.autograd.Function):
             return _way_back(Q, a, r, q, column, gamma, new, *grads)
         given = flat(Q, 2), *(flat(v) for v in (a, r, q, column, gamma)), flat(new.squeeze(-1), 0)
         out = [torch.empty_like(v) for v in given[:3]]
-        kernels.run("append_cpu", "backward", *given, *(flat(g) for g in grads), *out)
+        kernels.run("append", "backward", *given, *(flat(g) for g in grads), *out)
         return tuple(unflat(v, new.shape[:-1]) for v in out)
 
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from . import kernels
 from .kernels import flat
 
-KERNELS = "proximal_cpu"
+KERNELS = "proximal"
 
 
 def soft(x: Tensor, theta: Tensor | float, passing: Tensor | None = None) -> Tensor:

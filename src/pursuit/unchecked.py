@@ -17,7 +17,7 @@ from torch import Tensor
 from . import kernels
 from .kernels import INTEGERS, flat, unflat
 
-KERNELS = "softsort_cpu"
+KERNELS = "softsort"
 LIMIT = {torch.float32: 87.0, torch.float64: 708.0}  # beyond this, exp(-x) is below the smallest normal number
 FEW = 32  # up to so many chosen entries, insertion finds them faster than sorting
 

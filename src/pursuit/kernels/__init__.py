@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import cache
 from importlib import import_module
-from types import ModuleType
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -70,22 +69,14 @@ class Kernel(Protocol):
 
 def find(name: str, v: Tensor) -> Kernel | None:
     """The kernel of an algorithm for the device of `v`, where there is one and kernels are not switched off."""
-    return _module(v.device.type, name) if plain(v) else None
+    return module(v.device.type, name) if plain(v) else None
 
 
 @cache
-def _module(device: str, name: str) -> Any:
+def module(device: str, name: str) -> Any:
+    """The file `kernels/<device>/<name>.py`; None where there is none, or no compiler."""
     try:
         return import_module(f".{device}.{name}", __name__)
-    except ModuleNotFoundError:  # no such file, or no compiler
-        return None
-
-
-@cache
-def load(name: str) -> ModuleType | None:
-    """The kernels of one file; None without Numba."""
-    try:
-        return import_module(f".{name}", __name__)
     except ImportError:
         return None
 
@@ -109,12 +100,12 @@ def plain(*values: Tensor) -> bool:
 
 def wanted(name: str, *values: Tensor) -> bool:
     """Whether there are such kernels for these values, and they are not switched off."""
-    return plain(*values) and all(v.is_cpu for v in values) and load(name) is not None
+    return plain(*values) and all(v.is_cpu for v in values) and module("cpu", name) is not None
 
 
 def run(name: str, kernel: str, *arguments: Any) -> None:
     """Run a kernel on tensors and plain values; it writes into the last of them."""
-    getattr(load(name), kernel)(*[a.numpy() if isinstance(a, Tensor) else a for a in arguments])
+    getattr(module("cpu", name), kernel)(*[a.numpy() if isinstance(a, Tensor) else a for a in arguments])
 
 
 def flat(v: Tensor, own: int = 1) -> Tensor:

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from .jit import Array, jit
+from ..jit import Array, jit
 
 SERIES = tuple(1 / math.factorial(d) for d in range(14))  # of exp, exact to rounding where |x| <= ln(2) / 2
 LOG2_E = 1 / math.log(2)
