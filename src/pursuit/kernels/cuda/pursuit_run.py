@@ -53,7 +53,7 @@ def run(d: Data, ols: bool, plan: Plan = Plan()) -> Found:
         return found
     n = d.A.shape[-1]
     width = -(-n // ALIGNED) * ALIGNED
-    G = _wide(d.gram(d.y.dtype).view(n, n), width)
+    G = _wide(d.gram(d.y.dtype), width)
     weights = _wide(d.weights * _scale(d.weights.amax(-1, keepdim=True)), width)
     programs = min(items, plan.per_processor * _processors(d.y.device), max(1, MEMORY // (d.most * width * size)))
     U = d.y.new_empty(programs, d.most, width)
@@ -70,7 +70,7 @@ def _part(d: Data, found: Found, part: slice, G: Tensor, weights: Tensor, U: Ten
     items, width, m = len(k), G.shape[1], d.y.shape[1]
     scale = _scale(norm)
     y = d.y[part] * scale.unsqueeze(-1)
-    columns = d.atoms(y.dtype).view(-1, m)
+    columns = d.atoms(y.dtype)
     P = _wide(y @ columns.mT, width)
     R, rho, energy = y.new_empty(items, d.most, d.most), y.new_empty(items, d.most), torch.empty_like(norm)
     count = torch.empty_like(k, dtype=torch.int32)
