@@ -31,7 +31,7 @@ def compiled(kernel, dtype, warps, **constants):
     return triton.compile(source, target=GPUTarget("cuda", 90, 32), options={"num_warps": warps})
 
 
-plan = run.Plan()
+plan = run.PLAN
 for dtype in TYPES:
     eps = torch.finfo(dtype).eps
     for n, k in ((1, 1), (1000, 32), (2048, 64), (run.WIDEST, 256)):

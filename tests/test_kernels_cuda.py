@@ -106,7 +106,7 @@ def test_what_the_steps_do(name, dtype):
 @pytest.mark.parametrize("name", SOLVERS)
 def test_many_steps_and_tiles_of_measurements(name, dtype, monkeypatch):
     run = import_module("pursuit.kernels.cuda.pursuit_run")
-    monkeypatch.setattr(run.run, "__defaults__", (run.Plan(tile=16),))
+    monkeypatch.setattr(run, "PLAN", run.Plan(tile=16))
     p = instance(unnormalised(dtype, m=70, n=64), 12, batch=(2,), noise=1.0)
     agree(name, made(p.A, p.y, 19))
 

@@ -1,9 +1,9 @@
 """Orthogonal Matching Pursuit and Orthogonal Least Squares on NVIDIA GPUs, by Triton: one text for both.
 
 With `A_S = Q R`, every step adds a column `q` to Q, and what is asked of it is `u = A^T q`: then the correlations
-`p = A^T r` become `p - u (q^T r)`, and what is left of every column outside the span `rest - u^2`. OMP takes the largest
-`w |p|`, OLS the largest `w |p| / sqrt(rest)`. From a row of `G = A^T A`, with i the atom that is taken,
-`u = (G_i - sum_l u_l u_l[i]) / ||a_i outside the span||`.
+`p = A^T r` become `p - u (q^T r)`, and what is left of every column outside the span `rest - u^2`. OMP takes the
+largest `w |p|`, OLS the largest `w |p| / sqrt(rest)`. From a row of `G = A^T A`, with i the atom that is taken,
+`u = (G_i - sum_j u_j u_j[i]) / ||a_i outside the span||`.
 
 `pursue` has one program per signal at a time, all steps inside. p and the weights stay in registers. The rows u lie in
 memory that the programs use again and again, so little of it that the caches hold it. `refit` makes the coefficients as
@@ -172,16 +172,16 @@ def refit(
     for first in range(0, m, M):
         at = first + tl.arange(0, M)
         r = tl.load(Y + b * m + at, mask=at < m, other=0.0)
-        for l in range(0, count):
-            a = tl.load(A + tl.load(chosen + l) * m + at, mask=at < m, other=0.0)
-            r -= a * tl.load(Z + b * most + l)
-        for l in range(0, count):
-            a = tl.load(A + tl.load(chosen + l) * m + at, mask=at < m, other=0.0)
-            d += tl.where(ks == l, tl.sum(a * r, axis=0), 0.0)
-    for l in range(0, count):  # R^T d = B^T (y - B z)
-        row = tl.load(factor + l * most + ks, mask=ks < l, other=0.0)
-        value = tl.sum(tl.where(ks == l, d, 0.0) - row * d, axis=0) / tl.load(factor + l * most + l)
-        d = tl.where(ks == l, value, d)
+        for j in range(0, count):
+            a = tl.load(A + tl.load(chosen + j) * m + at, mask=at < m, other=0.0)
+            r -= a * tl.load(Z + b * most + j)
+        for j in range(0, count):
+            a = tl.load(A + tl.load(chosen + j) * m + at, mask=at < m, other=0.0)
+            d += tl.where(ks == j, tl.sum(a * r, axis=0), 0.0)
+    for j in range(0, count):  # R^T d = B^T (y - B z)
+        row = tl.load(factor + j * most + ks, mask=ks < j, other=0.0)
+        value = tl.sum(tl.where(ks == j, d, 0.0) - row * d, axis=0) / tl.load(factor + j * most + j)
+        d = tl.where(ks == j, value, d)
     d = back(factor, d, count, most, ks)
     good = tl.sum(d * d, axis=0) <= EPS * tl.sum(z * z, axis=0)  # what another step would change is rounding
     z += d
@@ -193,9 +193,9 @@ def refit(
     for first in range(0, m, M):
         at = first + tl.arange(0, M)
         r = tl.load(Y + b * m + at, mask=at < m, other=0.0)
-        for l in range(0, count):
-            a = tl.load(A + tl.load(chosen + l) * m + at, mask=at < m, other=0.0)
-            r -= a * tl.load(Z + b * most + l)
+        for j in range(0, count):
+            a = tl.load(A + tl.load(chosen + j) * m + at, mask=at < m, other=0.0)
+            r -= a * tl.load(Z + b * most + j)
         energy += tl.sum(r * r, axis=0)
 
     size = norm * scale

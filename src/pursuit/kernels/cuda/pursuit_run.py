@@ -30,6 +30,9 @@ class Plan(NamedTuple):
     measurements_per_warp: int = 256
 
 
+PLAN = Plan()
+
+
 def worth(items: int, m: int, n: int, most: int) -> bool:
     """Whether the Gram matrix pays, and there is the memory.
 
@@ -41,7 +44,7 @@ def worth(items: int, m: int, n: int, most: int) -> bool:
     return n * n * m <= most * (10**10 + 2 * items * m * n)
 
 
-def run(d: Data, ols: bool, plan: Plan = Plan()) -> Found:
+def run(d: Data, ols: bool) -> Found:
     """Supports, steps and status of every signal, the least squares on the supports, and the norms of the residuals."""
     items, size = len(d.y), d.y.element_size()
     support = torch.full((items, d.most), -1, device=d.y.device)
@@ -55,16 +58,16 @@ def run(d: Data, ols: bool, plan: Plan = Plan()) -> Found:
     width = -(-n // ALIGNED) * ALIGNED
     G = _wide(d.gram(d.y.dtype), width)
     weights = _wide(d.weights * _scale(d.weights.amax(-1, keepdim=True)), width)
-    programs = min(items, plan.per_processor * _processors(d.y.device), max(1, MEMORY // (d.most * width * size)))
+    programs = min(items, PLAN.per_processor * _processors(d.y.device), max(1, MEMORY // (d.most * width * size)))
     U = d.y.new_empty(programs, d.most, width)
     part = max(1, MEMORY // (size * (width + d.most**2)))
     with _on(d.y.device):
         for first in range(0, items, part):
-            _part(d, found, slice(first, first + part), G, weights, U, ols, plan)
+            _part(d, found, slice(first, first + part), G, weights, U, ols)
     return found
 
 
-def _part(d: Data, found: Found, part: slice, G: Tensor, weights: Tensor, U: Tensor, ols: bool, plan: Plan) -> None:
+def _part(d: Data, found: Found, part: slice, G: Tensor, weights: Tensor, U: Tensor, ols: bool) -> None:
     """The signals of a part of the batch."""
     norm, k, target, budget = found.norm[part], d.k[part], d.target[part], d.max_steps[part]  # type: ignore[index]
     items, width, m = len(k), G.shape[1], d.y.shape[1]
@@ -78,15 +81,16 @@ def _part(d: Data, found: Found, part: slice, G: Tensor, weights: Tensor, U: Ten
     own = weights[part] if len(weights) > 1 else weights
     limits: tuple[Any, ...] = (norm, scale, target, k, budget)
     eps = torch.finfo(y.dtype).eps
-    N, K, M = _block(width), _block(d.most), min(_block(m), plan.tile)
+    N, K, M = _block(width), _block(d.most), min(_block(m), PLAN.tile)
     pursue[(min(items, len(U)),)](
         P, G, own, U, R, rho, found.support[part], count, code, energy, *limits,
         items, width, width if len(weights) > 1 else 0, d.most, d.full, d.tolerance,
-        EPS=eps, LEAST=eps ** (1 / 3), OLS=ols, N=N, K=K, UNROLL=plan.unroll, num_warps=_warps(N, plan.columns_per_warp),
+        EPS=eps, LEAST=eps ** (1 / 3), OLS=ols, N=N, K=K, UNROLL=PLAN.unroll,
+        num_warps=_warps(N, PLAN.columns_per_warp),
     )  # fmt: skip
     refit[(items,)](
         y, columns, R, rho, found.support[part], found.z[part], count, code, found.steps[part], energy, *limits,  # type: ignore[index]
-        m, d.most, d.full, EPS=eps, M=M, K=K, num_warps=_warps(M, plan.measurements_per_warp),
+        m, d.most, d.full, EPS=eps, M=M, K=K, num_warps=_warps(M, PLAN.measurements_per_warp),
     )  # fmt: skip
     found.status[part] = code
 
