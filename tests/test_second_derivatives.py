@@ -196,7 +196,8 @@ def test_the_straight_through_estimate_has_none(wanted):
 
 def test_what_is_tested_here_is_every_function_and_network():
     for module in pkgutil.walk_packages(pursuit.__path__, "pursuit."):
-        if not module.name.endswith("__main__"):
+        needs_triton = module.name.startswith("pursuit.kernels.cuda.")
+        if not module.name.endswith("__main__") and not needs_triton:
             importlib.import_module(module.name)
     functions = {
         f.__name__ for f in torch.autograd.Function.__subclasses__() if f.__module__.split(".")[0] == "pursuit"
