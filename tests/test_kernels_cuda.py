@@ -21,8 +21,7 @@ import pursuit
 from helpers import REAL, generator, instance, normal, unit, unnormalised
 from pursuit import Status, kernels
 from pursuit.inputs import ALL, problem
-from pursuit.kernels import Data, flat
-from pursuit.least_squares import rank_tolerance
+from pursuit.kernels import flat
 from pursuit.solvers import ols, omp
 
 SOLVERS = {"omp": omp, "ols": ols}
@@ -50,22 +49,9 @@ pytestmark = pytest.mark.filterwarnings("ignore:Conversion of an array:Deprecati
 runs = pytest.mark.skipif(bool(reason_to_skip()), reason=reason_to_skip())
 
 
-def data(p):
-    """What a kernel is given of a problem."""
-
-    def rows(v, own):
-        return flat(v if v.ndim == own else v.expand(*p.batch, *v.shape[v.ndim - own :]), own)
-
-    A = rows(p.A.to_dense(), 2)
-    return Data(
-        A, p.A.atoms, p.A.gram, flat(p.y), rows(p.weights, 1), flat(p.k, 0), flat(p.target, 0), flat(p.max_steps, 0),
-        flat(p.eta.squeeze(-1), 0), p.most, rank_tolerance(A.shape[1], A.dtype), int(p.full), held=False,
-    )  # fmt: skip
-
-
 def kernel(name, p):
     """What the kernel makes of a problem."""
-    return import_module(f"pursuit.kernels.cuda.{name}").run(data(p), None)
+    return import_module(f"pursuit.kernels.cuda.{name}").run(p.data(), None)
 
 
 def made(A, y, k, **options):

@@ -1,5 +1,6 @@
 """The compiled OMP and OLS beside the solvers' own steps: the same supports, steps, status and least squares."""
 
+from dataclasses import replace
 from functools import partial
 from importlib import import_module
 
@@ -10,9 +11,8 @@ from torch.testing import assert_close
 from helpers import DTYPES, REAL, generator, instance, normal, unit, unnormalised
 from pursuit import Status, loop
 from pursuit.inputs import ALL, problem
-from pursuit.kernels import Data, flat
+from pursuit.kernels import flat
 from pursuit.kernels.cpu import pursuit_run
-from pursuit.least_squares import rank_tolerance
 from pursuit.solvers import ols, omp
 
 SOLVERS = {"omp": omp, "ols": ols}
@@ -29,16 +29,7 @@ def route(request, monkeypatch):
 
 def kernel(name, p, *, full=Status.SPARSITY):
     """What the kernel makes of a problem."""
-
-    def rows(v, own):
-        return flat(v if v.ndim == own else v.expand(*p.batch, *v.shape[v.ndim - own :]), own)
-
-    A = rows(p.A.to_dense(), 2)
-    d = Data(
-        A, p.A.kept, p.A.keeps, flat(p.y), rows(p.weights, 1), flat(p.k, 0), flat(p.target, 0), flat(p.max_steps, 0),
-        flat(p.eta.squeeze(-1), 0), p.most, rank_tolerance(A.shape[1], A.dtype), int(full),
-    )  # fmt: skip
-    return import_module(f"pursuit.kernels.cpu.{name}").run(d, None)
+    return import_module(f"pursuit.kernels.cpu.{name}").run(replace(p, full=full).data(), None)
 
 
 def by_steps(name, p, *, full=Status.SPARSITY):

@@ -229,17 +229,21 @@ class Problem:
         given = [v for v in (self.y, start, self.scale) if v is not None]
         return torch.is_grad_enabled() and (self.A.requires_grad or any(v.requires_grad for v in given))
 
-    def _by_kernel(self, kernel: Any, start: Any) -> Solution:
+    def data(self) -> kernels.Data:
+        """The problem as a kernel takes it."""
         A = self.A
         matrix = self._rows(A.to_dense(), 2) if A.batch_shape else flat(A.kept("matrix", A.to_dense), 2)
-        data = kernels.Data(
+        return kernels.Data(
             A=matrix, kept=A.kept, keeps=A.keeps, y=flat(self.y),
             weights=self._rows(self.weights, 1), k=flat(self.k, 0), target=flat(self.target, 0),
             max_steps=flat(self.max_steps, 0), eta=flat(self.eta.squeeze(-1), 0), most=self.most,
             tolerance=rank_tolerance(A.shape[0], self.y.dtype), full=int(self.full),
         )  # fmt: skip
+
+    def _by_kernel(self, kernel: Any, start: Any) -> Solution:
+        A = self.A
         with torch.no_grad():  # what was chosen is a constant; derivatives pass through the fit on it
-            found = kernel.run(data, None if start is None else flat(self._flat(start, 1)))
+            found = kernel.run(self.data(), None if start is None else flat(self._flat(start, 1)))
         atoms = Atoms(found.support.view(*self.batch, -1), A.shape[1])
         if not kernel.REFITS:
             x = found.x.view(*self.batch, -1)

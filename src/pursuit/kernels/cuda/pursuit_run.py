@@ -56,7 +56,7 @@ def run(d: Data, ols: bool) -> Found:
         return found
     n = d.A.shape[-1]
     width = -(-n // ALIGNED) * ALIGNED
-    G = _wide(d.gram(d.y.dtype), width)
+    G = _wide(d.kept("gram", lambda: d.A[0].mT @ d.A[0]), width)
     weights = _wide(d.weights * _scale(d.weights.amax(-1, keepdim=True)), width)
     programs = min(items, PLAN.per_processor * _processors(d.y.device), max(1, MEMORY // (d.most * width * size)))
     U = d.y.new_empty(programs, d.most, width)
@@ -73,7 +73,7 @@ def _part(d: Data, found: Found, part: slice, G: Tensor, weights: Tensor, U: Ten
     items, width, m = len(k), G.shape[1], d.y.shape[1]
     scale = _scale(norm)
     y = d.y[part] * scale.unsqueeze(-1)
-    columns = d.atoms(y.dtype)
+    columns = d.kept("columns", lambda: d.A[0].mT.contiguous())
     P = _wide(y @ columns.mT, width)
     R, rho, energy = y.new_empty(items, d.most, d.most), y.new_empty(items, d.most), torch.empty_like(norm)
     count = torch.empty_like(k, dtype=torch.int32)
