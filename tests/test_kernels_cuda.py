@@ -231,7 +231,7 @@ def test_a_matrix_for_every_signal_is_declined():
 @pytest.mark.parametrize("name", SOLVERS)
 def test_the_solver_takes_the_kernel(name, monkeypatch):
     """Through the seam: the same solution, signals that are declined and derivatives included."""
-    monkeypatch.setattr(kernels, "_module", lambda device, name: import_module(f"pursuit.kernels.cuda.{name}"))
+    monkeypatch.setattr(kernels, "module", lambda device, name: import_module(f"pursuit.kernels.cuda.{name}"))
     A = unnormalised(m=12, n=30).to(DEVICE)
     y = normal(4, 5, 12).to(DEVICE)
     y[3] = A[:, 4] + A[:, 7]

@@ -226,7 +226,7 @@ class Problem:
 
     def _learning(self, start: Any) -> bool:
         """Whether a derivative of the solution may be asked for."""
-        given = [v for v in (self.y, start, self.scale) if v is not None]
+        given = [v for v in (self.y, start, self.scale, self.eta) if v is not None]
         return torch.is_grad_enabled() and (self.A.requires_grad or any(v.requires_grad for v in given))
 
     def data(self) -> kernels.Data:
@@ -275,7 +275,7 @@ class Problem:
 def _with_items(values: Tensor, items: Tensor, new: Tensor, batch: torch.Size) -> Tensor:
     """The `values (*batch, ...)` with the `new` ones at the `items` of the flat batch."""
     own = values.shape[len(batch) :]
-    return values.reshape(batch.numel(), *own).index_copy(0, items, new.to(values)).view(*batch, *own)
+    return values.reshape(batch.numel(), *own).index_copy(0, items, new.to(values)).view(batch + own)
 
 
 def _length(r: Tensor) -> Tensor:
