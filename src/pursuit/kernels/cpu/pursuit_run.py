@@ -14,14 +14,13 @@ from torch import Tensor
 
 from ..seam_types import Data, Found
 from . import pursuit_tiles as tiles
-from .pursuit_tiles import LOST, NEAR, ROWS, RUNNING, Matrix, Numbers, Results, Signals
+from .pursuit_tiles import LOST, NEAR, ROWS, RUNNING, SIGNALS, Matrix, Numbers, Results, Signals
 from .threads import share
 from .vectors import TILE, lanes
 
 REFITS = True
 DTYPES = (torch.float32, torch.float64, torch.complex64, torch.complex128)
 GRAM_BYTES = 2**30  # more are not formed
-PART = 2**27  # multiplications of a part of the batch: some hundredths of a second
 DECLINED = -1
 
 
@@ -45,15 +44,14 @@ def run(d: Data, ols: bool) -> Found:
                 np.zeros(items, kind))  # fmt: skip
     none = np.empty(0, kind)
     if len(d.A) > 1:
-        share(lambda a, b: _each(d.A, S, f, x, none, a, b), items, max(1, PART // (most * m * n)))
+        share(lambda a, b: _each(d.A, S, f, x, none, a, b), items, x.planes**2 * most * m * n)
         return _found(f)
     M = _matrix(_numpy(d.A[0]), N, x, none, items)
     if _gram_pays(d):
         G = _numpy(d.gram()[0])
-        cost = x.planes**2 * n * (m + most**2 // 2)
-        share(lambda a, b: tiles.by_gram(M, G, _real(G), S, f, x, none, a, b), items, max(1, PART // cost))
+        share(lambda a, b: tiles.by_gram(M, G, _real(G), S, f, x, none, a, b), items, x.planes**2 * n * (m + most**2), SIGNALS)
     if not _gram_pays(d) or (f.status == RUNNING).any():
-        share(lambda a, b: tiles.by_columns(M, S, f, x, none, a, b), items, ROWS)
+        share(lambda a, b: _in_groups(M, S, f, x, none, a, b), items, x.planes**2 * n * m * most, ROWS)
     return _found(f)
 
 
@@ -66,7 +64,7 @@ def gram(A: Tensor) -> Tensor:
     N, none = -(-n // T) * T, np.empty(0, kind)
     packed, columns, G = _pack(v, N, T, planes, none), _transpose(v, planes, none), np.empty((n, n), v.dtype)
     flat = _real(G)
-    share(lambda a, b: tiles.gram(columns, packed, m, n, N, T, planes, a, b, flat), N // T, 1)
+    share(lambda a, b: tiles.gram(columns, packed, m, n, N, T, planes, a, b, flat), N // T, planes**2 * T * m * n // 2)
     return torch.from_numpy(G)
 
 
@@ -84,11 +82,18 @@ def _numbers(d: Data, ols: bool, number: Any) -> Numbers:
     return Numbers(*map(number, values), ols, d.full, d.at_budget, planes, limit, TILE * lanes(number))
 
 
+def _in_groups(M: Matrix, S: Signals, f: Results, x: Numbers, none: Any, first: int, last: int) -> None:
+    """As many signals at a time as a product has rows, of those that are running."""
+    running = first + np.flatnonzero(f.status[first:last] == RUNNING)
+    for at in range(0, len(running), ROWS):
+        tiles.by_columns(M, S, f, x, none, running[at : at + ROWS])
+
+
 def _each(A: Tensor, S: Signals, f: Results, x: Numbers, none: Any, first: int, last: int) -> None:
     """Signals with a matrix each."""
     for b in range(first, last):
         M = _matrix(_numpy(A[b]), S.square.shape[1], x, none, 1)
-        tiles.by_columns(M, S, f, x, none, b, b + 1)
+        tiles.by_columns(M, S, f, x, none, np.array([b]))
 
 
 def _gram_pays(d: Data) -> bool:
@@ -111,14 +116,14 @@ def _matrix(A: Any, N: int, x: Numbers, none: Any, items: int) -> Matrix:
 def _pack(A: Any, N: int, T: int, planes: int, none: Any) -> Any:
     (m, n), flat = A.shape, _real(A)
     packed = np.empty(N * m * planes, none.dtype)
-    share(lambda a, b: tiles.pack(flat, m, n, planes, T, a, b, packed), N // T, max(1, PART // (16 * m * T)))
+    share(lambda a, b: tiles.pack(flat, m, n, planes, T, a, b, packed), N // T, 4 * m * T)
     return packed
 
 
 def _transpose(A: Any, planes: int, none: Any) -> Any:
     (m, n), flat = A.shape, _real(A)
     columns = np.empty(m * n * planes, none.dtype)
-    share(lambda a, b: tiles.transpose(flat, m, n, planes, a, b, columns), -(-n // ROWS), max(1, PART // (16 * m * ROWS)))
+    share(lambda a, b: tiles.transpose(flat, m, n, planes, a, b, columns), -(-n // ROWS), 4 * m * ROWS)
     return columns
 
 

@@ -19,9 +19,10 @@ from __future__ import annotations
 import math
 from typing import Any, NamedTuple
 
+import numba
 import numpy as np
 
-from ..softsort_cpu import Array, jit
+from ..softsort_cpu import Array, Kernel, jit
 from .vectors import PANEL, ROWS, TILE, fma, load, over, panel_of_few, panel_of_rows, splat, store, times, where_greater
 
 RUNNING, TOLERANCE, EXHAUSTED = 0, 1, 7  # of Status
@@ -30,6 +31,12 @@ DEPTH = 512  # rows of A that a product takes at a time, so that they stay in th
 SIGNALS = 48  # whose correlations are formed together
 LOST = 64  # roundings of the energy of y, below which a difference of energies says nothing
 NEAR = 1.3  # a norm that is nearer than this factor to the target may be on either side of it
+
+
+def inside(function: Kernel) -> Kernel:
+    """Compile as a part of others. Arrays are borrowed: to count who holds them took a third of the time of small ones."""
+    options: dict[str, Any] = {"error_model": "numpy", "fastmath": {"reassoc", "contract", "nsz"}, "_nrt": False}
+    return numba.njit(**options)(function)  # type: ignore[no-any-return]
 
 
 class Numbers(NamedTuple):
@@ -114,7 +121,7 @@ def pack(A: Array, m: int, n: int, planes: int, T: int, begin: int, end: int, ou
                     out[to + u] = 0
 
 
-@jit
+@inside
 def correlate(A: Array, step: int, jump: int, first: int, N: int, T: int, V: Array, m: int, rows: int, out: Array) -> None:
     """`out[row][N] = V A` from the tile `first` on, for `rows` rows of `V[row][m]`.
 
@@ -135,7 +142,7 @@ def correlate(A: Array, step: int, jump: int, first: int, N: int, T: int, V: Arr
                         panel_of_rows(A, a, step, V, v, m, count, out, to, N)
 
 
-@jit
+@inside
 def real_row(g: Array, at: int, U: Array, r: Array, scale: Any, k: int, t: int, N: int, T: int) -> None:
     """`U[t] = (g - sum_{l < t} U[l] r[l]) scale`, with g flat from `at` on, `U[tile][step][T]`, and r twice as long."""
     s = splat(scale)
@@ -153,7 +160,7 @@ def real_row(g: Array, at: int, U: Array, r: Array, scale: Any, k: int, t: int, 
         store(U, q, 3, times(d, s))
 
 
-@jit
+@inside
 def complex_row(g: Array, at: int, U: Array, r: Array, scale: Any, k: int, t: int, N: int, T: int) -> None:
     """The same with planes, `g[plane][N]` and `U[tile][step][plane][T]`: `U[l] conj(R[l])` is subtracted, R in pairs."""
     s = splat(scale)
@@ -173,7 +180,7 @@ def complex_row(g: Array, at: int, U: Array, r: Array, scale: Any, k: int, t: in
             store(U, q, SECOND, times(d, s))
 
 
-@jit
+@inside
 def advance(
     x: Numbers, U: Array, at: int, leap: int, plane: int, re: Any, im: Any, c: Array, here: int, square: Array,
     rest: Array, best: Array,
@@ -220,7 +227,7 @@ def advance(
     return first
 
 
-@jit
+@inside
 def fill(y: Array, planes: int, V: Array, at: int) -> None:
     """Rows of V whose products with a matrix in tiles are the planes of `A^H y`: `(re, im, ...)` and `(im, -re, ...)`."""
     m = y.size
@@ -234,7 +241,7 @@ def fill(y: Array, planes: int, V: Array, at: int) -> None:
             V[at + 2 * m + 2 * i], V[at + 2 * m + 2 * i + 1] = im, -re
 
 
-@jit
+@inside
 def energy_of(a: Array) -> Any:
     """`||a||^2`."""
     total = a[0].real - a[0].real
@@ -243,7 +250,7 @@ def energy_of(a: Array) -> Any:
     return total
 
 
-@jit
+@inside
 def inner(B: Array, l: int, b: Array) -> Any:
     """`B[l]^H b`."""
     total = b.dtype.type(0)
@@ -252,14 +259,14 @@ def inner(B: Array, l: int, b: Array) -> Any:
     return total
 
 
-@jit
+@inside
 def subtract(B: Array, l: int, x: Any, b: Array) -> None:
     """`b -= B[l] x`."""
     for i in range(b.size):
         b[i] -= B[l, i] * x
 
 
-@jit
+@inside
 def solve(R: Array, t: int, rho: Array, z: Array) -> None:
     """`R z = rho` with R upper triangular, a column of it in every row of the array."""
     for j in range(t):
@@ -270,7 +277,7 @@ def solve(R: Array, t: int, rho: Array, z: Array) -> None:
             z[l] -= R[j, l] * z[j]
 
 
-@jit
+@inside
 def polish(y: Array, B: Array, R: Array, t: int, z: Array, r: Array, d: Array) -> Any:
     """One step of `z += (R^H R)^-1 B^H (y - B z)`, a column of B in every row; returns the energy of what is then left.
 
@@ -300,7 +307,7 @@ def memory(count: int, y: Array, real: Array, most: int, N: int, planes: int) ->
     return own, own.reshape(-1).view(real.dtype).reshape((count, own.shape[1] * planes)), np.empty((count, 2 * N), real.dtype)
 
 
-@jit
+@inside
 def size_of(m: int, most: int) -> int:
     return (2 + most) * m + (most + 3) * most
 
@@ -317,7 +324,7 @@ def work(own: Array, flat: Array, real: Array, s: int, m: int, most: int, planes
     )  # fmt: skip
 
 
-@jit
+@inside
 def take_column(A: Array, row: int, column: int, i: int, planes: int, B: Array, at: int, size: int, L: int) -> None:
     """The column i of A, `size` real numbers, to B from `at` on; A has these strides."""
     if row == 1:
@@ -333,7 +340,7 @@ def take_column(A: Array, row: int, column: int, i: int, planes: int, B: Array, 
             B[at + j * planes + plane] = A[(i * column + j * row) * planes + plane]
 
 
-@jit
+@inside
 def begin(S: Signals, f: Results, x: Numbers, b: int, scale: Array, energy: Array, s: int) -> None:
     """`scale[s]`, the power of two by which y gets a norm near one, and its energy then; zero if there is nothing to do."""
     scale[s] = 0
@@ -359,13 +366,13 @@ def begin(S: Signals, f: Results, x: Numbers, b: int, scale: Array, energy: Arra
         scale[s], energy[s] = size, total
 
 
-@jit
+@inside
 def scaled(S: Signals, b: int, scale: Any, y: Array) -> None:
     for i in range(y.size):
         y[i] = S.y[b, i] * scale
 
 
-@jit
+@inside
 def end(f: Results, b: int, t: int, scale: Any, z: Array, left: Any) -> None:
     """Hand over the coefficients of t atoms, and the norm of what is left."""
     for l in range(t):
@@ -401,7 +408,7 @@ def by_gram(M: Matrix, G: Array, flat: Array, S: Signals, f: Results, x: Numbers
                 one_by_gram(M, G, flat, S, f, x, start + s, scale[s], energy[s], U, g, C, s * planes * N, best, pairs, w)
 
 
-@jit
+@inside
 def one_by_gram(
     M: Matrix, G: Array, flat: Array, S: Signals, f: Results, x: Numbers, b: int, scale: Any, e: Any,
     U: Array, g: Array, C: Array, at: int, best: Array, pairs: Array, w: Work,
@@ -412,8 +419,9 @@ def one_by_gram(
     size, leap = y.size * planes, most * planes * T
     support, status, k, max_steps = f.support, f.status, S.k[b], S.max_steps[b]
     goal, lost = S.target[b] * scale, x.lost * e
-    rest[:] = 1
-    square[:] = S.square[min(b, S.square.shape[0] - 1)]
+    row = min(b, S.square.shape[0] - 1)
+    for j in range(N):
+        rest[j], square[j] = x.one, S.square[row, j]
     for tile in range(N // T):  # no step yet: u = 0
         for u in range(planes * T):
             U[tile * leap + u] = 0
@@ -476,7 +484,7 @@ def one_by_gram(
         support[b, l] = -1
 
 
-@jit
+@inside
 def write(flat: Array, at: int, planes: int, re: Any, im: Any) -> None:
     """A number into an array that holds the real and the imaginary parts in turn."""
     flat[at * planes] = re
@@ -485,10 +493,10 @@ def write(flat: Array, at: int, planes: int, re: Any, im: Any) -> None:
 
 
 @jit
-def by_columns(M: Matrix, S: Signals, f: Results, x: Numbers, real: Array, first: int, last: int) -> None:
-    """The signals `first` to `last` in step, without a Gram matrix. All that are running are finished."""
+def by_columns(M: Matrix, S: Signals, f: Results, x: Numbers, real: Array, items: Array) -> None:
+    """Some signals in step, without a Gram matrix. All that are running are finished."""
     m, N, most = S.y.shape[1], S.square.shape[1], f.support.shape[1]
-    planes, count = x.planes, last - first
+    planes, count = x.planes, items.size
     rows = planes * count
     room = 2 if rows <= 2 else -(-rows // ROWS) * ROWS
     V, C, U = np.zeros(room * m * planes, real.dtype), np.empty(room * N, real.dtype), np.zeros(room * N, real.dtype)
@@ -498,13 +506,13 @@ def by_columns(M: Matrix, S: Signals, f: Results, x: Numbers, real: Array, first
     norm, scale = np.empty(count, real.dtype), np.empty(count, real.dtype)
     for s in range(count):
         w = work(own, flat, others, s, m, most, planes)
-        begin(S, f, x, first + s, scale, norm, s)
+        begin(S, f, x, items[s], scale, norm, s)
         running[s] = scale[s] > 0
         if running[s]:
-            scaled(S, first + s, scale[s], w.y)
+            scaled(S, items[s], scale[s], w.y)
             w.r[:] = w.y
             w.rest[:] = 1
-            w.square[:] = S.square[min(first + s, S.square.shape[0] - 1)]
+            w.square[:] = S.square[min(items[s], S.square.shape[0] - 1)]
             norm[s] = np.sqrt(norm[s])
             fill(w.y, planes, V, s * planes * m * planes)
     correlate(M.tiles, M.step, M.jump, 0, N, x.T, V, m * planes, rows, C)
@@ -516,8 +524,8 @@ def by_columns(M: Matrix, S: Signals, f: Results, x: Numbers, real: Array, first
         for s in range(count):
             if running[s]:
                 w = work(own, flat, others, s, m, most, planes)
-                norm[s] = column_step(M, S, f, x, first + s, scale[s], t, choice[s], norm[s], w)
-                running[s] = f.status[first + s] == RUNNING
+                norm[s] = column_step(M, S, f, x, items[s], scale[s], t, choice[s], norm[s], w)
+                running[s] = f.status[items[s]] == RUNNING
                 if running[s]:
                     fill(w.B[t], planes, V, s * planes * m * planes)
         if not running.any():
@@ -531,7 +539,7 @@ def by_columns(M: Matrix, S: Signals, f: Results, x: Numbers, real: Array, first
                 choice[s] = advance(x, U, at, x.T, N, re, im, C, at, w.square, w.rest, best)
 
 
-@jit
+@inside
 def column_step(M: Matrix, S: Signals, f: Results, x: Numbers, b: int, scale: Any, t: int, i: int, norm: Any, w: Work) -> Any:
     """Take in the atom i, the t-th, and project; returns the norm of what is left."""
     q, r = w.B[t], w.r
