@@ -19,10 +19,7 @@ from statistics import median
 from typing import Any
 
 import numpy as np
-import pylops
-import spams
 import torch
-from sklearn.linear_model import orthogonal_mp, orthogonal_mp_gram
 
 from pursuit.inputs import problem
 from pursuit.kernels.cpu import ols, omp
@@ -34,6 +31,7 @@ from pursuit.reproduce import write_csv
 CASES = [(256, 1024, 32, 2000), (512, 2048, 64, 1000), (8064, 1207, 30, 600), (64, 256, 8, 5000)]  # m, n, k, signals
 COMPLEX = (256, 1024, 32, 500)
 SEED, NOISE, TURNS, ONE_BY_ONE = 0, 0.01, 5, 3
+PAUSE = 0.02  # seconds: threads of OpenMP, which SPAMS has, go on spinning after its end
 KERNELS = {"omp": omp, "ols": ols}
 
 
@@ -42,7 +40,8 @@ def draw(m: int, n: int, k: int, signals: int, dtype: Any) -> tuple[np.ndarray, 
     g = np.random.default_rng(SEED)
 
     def normal(*shape: int) -> np.ndarray:
-        return g.standard_normal(shape) + (1j * g.standard_normal(shape) if np.issubdtype(dtype, np.complexfloating) else 0)
+        values = g.standard_normal(shape)
+        return values + 1j * g.standard_normal(shape) if np.issubdtype(dtype, np.complexfloating) else values
 
     A = normal(m, n)
     A /= np.linalg.norm(A, axis=0)
@@ -56,8 +55,8 @@ def given(A: np.ndarray, y: np.ndarray, k: int, held: bool) -> Data:
     dense = p.A.to_dense().contiguous()
     G = gram(dense)[None] if held else None
     return Data(
-        dense[None], lambda: gram(dense)[None] if G is None else G, p.y, p.weights[None], p.k, p.target, p.max_steps, None,
-        k, rank_tolerance(len(A), p.y.dtype), 2, 8, held,
+        dense[None], lambda: gram(dense)[None] if G is None else G, p.y, p.weights[None], p.k, p.target, p.max_steps,
+        None, k, rank_tolerance(len(A), p.y.dtype), 2, 8, held,
     )  # fmt: skip
 
 
@@ -71,6 +70,7 @@ def turns(calls: dict[str, Callable[[], Any]]) -> dict[str, tuple[float, float]]
             wall, processor = time.perf_counter(), time.process_time()
             call()
             taken[name].append((time.perf_counter() - wall, time.process_time() - processor))
+            time.sleep(PAUSE)
     return {name: (median(w for w, _ in v), median(p for _, p in v)) for name, v in taken.items()}
 
 
@@ -83,6 +83,8 @@ def residual(A: np.ndarray, y: np.ndarray, found: Found) -> float:
 
 def batch(m: int, n: int, k: int, signals: int, dtype: Any) -> list[dict[str, Any]]:
     """A batch by SPAMS and by ours; SPAMS has OLS's residual."""
+    import spams
+
     A, y = draw(m, n, k, signals, dtype)
     columns, rows = np.asfortranarray(A), np.asfortranarray(y.T)
     threads = torch.get_num_threads()
@@ -90,9 +92,9 @@ def batch(m: int, n: int, k: int, signals: int, dtype: Any) -> list[dict[str, An
     calls: dict[str, Callable[[], Any]] = {
         "spams": lambda: spams.omp(rows, columns, L=k, eps=0.0, numThreads=threads),
         "omp": lambda: omp.run(fresh, None, None),
-        "omp held": lambda: omp.run(held, None, None),
+        "omp, held": lambda: omp.run(held, None, None),
         "ols": lambda: ols.run(fresh, None, None),
-        "ols held": lambda: ols.run(held, None, None),
+        "ols, held": lambda: ols.run(held, None, None),
     }
     theirs = float(np.linalg.norm(y - calls["spams"]().T @ A.T))
     ours = residual(A, y, calls["ols"]())
@@ -102,6 +104,8 @@ def batch(m: int, n: int, k: int, signals: int, dtype: Any) -> list[dict[str, An
 
 def single(m: int, n: int, k: int, dtype: Any) -> list[dict[str, Any]]:
     """One signal, by scikit-learn and by ours."""
+    from sklearn.linear_model import orthogonal_mp, orthogonal_mp_gram
+
     A, y = draw(m, n, k, 1, dtype)
     fresh, held = given(A, y, k, False), given(A, y, k, True)
     G, c = A.T @ A, (y @ A)[0]
@@ -109,15 +113,17 @@ def single(m: int, n: int, k: int, dtype: Any) -> list[dict[str, Any]]:
         "scikit-learn": lambda: orthogonal_mp(A, y[0], n_nonzero_coefs=k, precompute=False),
         "omp": lambda: omp.run(fresh, None, None),
         "ols": lambda: ols.run(fresh, None, None),
-        "scikit-learn held": lambda: orthogonal_mp_gram(G, c, n_nonzero_coefs=k),
-        "omp held": lambda: omp.run(held, None, None),
-        "ols held": lambda: ols.run(held, None, None),
+        "scikit-learn, held": lambda: orthogonal_mp_gram(G, c, n_nonzero_coefs=k),
+        "omp, held": lambda: omp.run(held, None, None),
+        "ols, held": lambda: ols.run(held, None, None),
     }
     return rows_of(turns(calls), "scikit-learn", 1, m, n, k, dtype)
 
 
 def complex_numbers(m: int, n: int, k: int, signals: int, dtype: Any) -> list[dict[str, Any]]:
     """Complex numbers, by PyLops one by one and by ours."""
+    import pylops
+
     A, y = draw(m, n, k, signals, dtype)
     operator = pylops.MatrixMult(A, dtype=A.dtype)
     d = given(A, y, k, False)

@@ -1,7 +1,7 @@
 """What `omp` and `ols` have in common before and after their kernels: arrays, and which of the two ways to take.
 
-Nothing here is a parallel operation of torch: its threads wait for each other by turning, and where others work on the same
-processors this takes several times as long.
+Nothing here is a parallel operation of torch: its threads wait for each other by spinning, and where others work on the
+same processors this takes several times as long.
 """
 
 from __future__ import annotations
@@ -49,7 +49,12 @@ def run(d: Data, ols: bool) -> Found:
     M = _matrix(_numpy(d.A[0]), N, x, none, items)
     if _gram_pays(d):
         G = _numpy(d.gram()[0])
-        share(lambda a, b: tiles.by_gram(M, G, _real(G), S, f, x, none, a, b), items, x.planes**2 * n * (m + most**2), SIGNALS)
+        share(
+            lambda a, b: tiles.by_gram(M, G, _real(G), S, f, x, none, a, b),
+            items,
+            x.planes**2 * n * (m + most**2),
+            SIGNALS,
+        )
     if not _gram_pays(d) or (f.status == RUNNING).any():
         share(lambda a, b: _in_groups(M, S, f, x, none, a, b), items, x.planes**2 * n * m * most, ROWS)
     return _found(f)
@@ -78,8 +83,8 @@ def _numbers(d: Data, ols: bool, number: Any) -> Numbers:
     info = np.finfo(number)
     eps = float(info.eps)
     values = (eps ** (1 / 3), eps, LOST * eps, NEAR, 1 + 4 * eps, 0, 1, max(d.y.shape[1], 10) * eps, d.tolerance)
-    planes, limit = 1 + d.y.is_complex(), -int(info.minexp) - 2
-    return Numbers(*map(number, values), ols, d.full, d.at_budget, planes, limit, TILE * lanes(number))
+    whole: Any = (ols, d.full, d.at_budget, 1 + d.y.is_complex(), -int(info.minexp) - 2, TILE * lanes(number))
+    return Numbers(*map(number, values), *whole)
 
 
 def _in_groups(M: Matrix, S: Signals, f: Results, x: Numbers, none: Any, first: int, last: int) -> None:
@@ -97,7 +102,7 @@ def _each(A: Tensor, S: Signals, f: Results, x: Numbers, none: Any, first: int, 
 
 
 def _gram_pays(d: Data) -> bool:
-    (items, m), n = d.y.shape, d.A.shape[-1]
+    items, n = len(d.y), d.A.shape[-1]
     return n * n * d.y.element_size() <= GRAM_BYTES and (d.held or items * d.most > n)
 
 
@@ -108,7 +113,7 @@ def _matrix(A: Any, N: int, x: Numbers, none: Any, items: int) -> Matrix:
     flat = _real(A)
     columns = _transpose(A, x.planes, none) if many else flat
     row, column = (1, m) if many else (n, 1)
-    if x.planes == 1 and N == n and not many:
+    if x.planes == 1 and n == N and not many:
         return Matrix(columns, row, column, flat, n, x.T)
     return Matrix(columns, row, column, _pack(A, N, x.T, x.planes, none), x.T, m * x.planes * x.T)
 

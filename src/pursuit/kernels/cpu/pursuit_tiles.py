@@ -1,16 +1,16 @@
 """Orthogonal Matching Pursuit and Orthogonal Least Squares on the CPU, by Numba: one text for both and for all dtypes.
 
 With `A_S = Q R`, every step adds a column `q` to Q, and what is asked of it is `u = A^H q`: then the correlations
-`c = A^H r` become `c - u (q^H r)`, and what is left of every column outside the span `rest - |u|^2`. OMP takes the largest
-`w |c|`, OLS the largest `w |c| / sqrt(rest)`. There are two ways to u:
+`c = A^H r` become `c - u (q^H r)`, and what is left of every column outside the span `rest - |u|^2`. OMP takes the
+largest `w |c|`, OLS the largest `w |c| / sqrt(rest)`. There are two ways to u:
 
-- `by_gram`: `u = (G_i - sum_l u_l conj(u_l[i])) / ||a_i outside the span||` from a row of `G = A^H A`. It is the quick way for
-  many signals. Where rounding could matter it leaves a signal to the other.
+- `by_gram`: `u = (G_i - sum_l u_l conj(u_l[i])) / ||a_i outside the span||` from a row of `G = A^H A`. It is the
+  quick way for many signals. Where rounding could matter it leaves a signal to the other.
 - `by_columns`: q by Gram-Schmidt, twice, and the product. It is as safe as the solver's own steps, and needs no G.
 
-What is as long as a row of A lies in tiles of `T = TILE * lanes` numbers, those of one tile and of all steps together:
-`U[tile][step][plane][T]`, so that a step reads memory in one go. Planes are the real and the imaginary part. Columns
-without a number, which fill the last tile, have weight zero. Signals are scaled by a power of two to a norm near one, so
+What is as long as a row of A lies in tiles of `T = TILE * lanes` numbers, those of one tile and of all steps
+together: `U[tile][step][plane][T]`, so that a step reads memory in one go. Planes are the real and the imaginary part.
+Columns that only fill the last tile have weight zero. Signals are scaled by a power of two to a norm near one, so
 that squares neither overflow nor vanish.
 """
 
@@ -34,9 +34,9 @@ NEAR = 1.3  # a norm that is nearer than this factor to the target may be on eit
 
 
 def inside(function: Kernel) -> Kernel:
-    """Compile as a part of others. Arrays are borrowed: to count who holds them took a third of the time of small ones."""
+    """Compile as a part of others. Arrays are borrowed: counting their holders took a third of a small problem's time."""
     options: dict[str, Any] = {"error_model": "numpy", "fastmath": {"reassoc", "contract", "nsz"}, "_nrt": False}
-    return numba.njit(**options)(function)  # type: ignore[no-any-return]
+    return numba.njit(**options)(function)
 
 
 class Numbers(NamedTuple):
@@ -60,7 +60,7 @@ class Numbers(NamedTuple):
 
 
 class Matrix(NamedTuple):
-    """A, flat, with the strides of its rows and columns; and in tiles, whose rows are `step` apart, themselves `jump`."""
+    """A, flat, with the strides of its rows and columns; and in tiles, their rows `step` apart and they `jump`."""
 
     A: Array
     row: int
@@ -122,10 +122,13 @@ def pack(A: Array, m: int, n: int, planes: int, T: int, begin: int, end: int, ou
 
 
 @inside
-def correlate(A: Array, step: int, jump: int, first: int, N: int, T: int, V: Array, m: int, rows: int, out: Array) -> None:
+def correlate(
+    A: Array, step: int, jump: int, first: int, N: int, T: int, V: Array, m: int, rows: int, out: Array
+) -> None:
     """`out[row][N] = V A` from the tile `first` on, for `rows` rows of `V[row][m]`.
 
-    The rows of A are `step` apart, its tiles `jump`. V and out have room for whole groups of rows: of ROWS, or of 2 where there are no more.
+    The rows of A are `step` apart, its tiles `jump`. V and out have room for whole groups of rows: of
+    ROWS, or of 2 where there are no more.
     """
     group = 2 if rows <= 2 else ROWS
     width = T * PANEL // TILE
@@ -144,7 +147,7 @@ def correlate(A: Array, step: int, jump: int, first: int, N: int, T: int, V: Arr
 
 @inside
 def real_row(g: Array, at: int, U: Array, r: Array, scale: Any, k: int, t: int, N: int, T: int) -> None:
-    """`U[t] = (g - sum_{l < t} U[l] r[l]) scale`, with g flat from `at` on, `U[tile][step][T]`, and r twice as long."""
+    """`U[t] = (g - sum_{h < t} U[h] r[h]) scale`, with g flat from `at` on, `U[tile][step][T]`, and r twice as long."""
     s = splat(scale)
     for tile in range(N // T):
         i, q = at + tile * T, tile * k * T
@@ -162,7 +165,7 @@ def real_row(g: Array, at: int, U: Array, r: Array, scale: Any, k: int, t: int, 
 
 @inside
 def complex_row(g: Array, at: int, U: Array, r: Array, scale: Any, k: int, t: int, N: int, T: int) -> None:
-    """The same with planes, `g[plane][N]` and `U[tile][step][plane][T]`: `U[l] conj(R[l])` is subtracted, R in pairs."""
+    """The same with planes, `g[plane][N]` and `U[tile][step][plane][T]`: `U[h] conj(r[h])` is subtracted."""
     s = splat(scale)
     for tile in range(N // T):
         for half in range(0, T, T // 2):
@@ -229,7 +232,7 @@ def advance(
 
 @inside
 def fill(y: Array, planes: int, V: Array, at: int) -> None:
-    """Rows of V whose products with a matrix in tiles are the planes of `A^H y`: `(re, im, ...)` and `(im, -re, ...)`."""
+    """Rows of V whose products with a matrix in tiles are the planes of `A^H y`: `(re, im, ..)` and `(im, -re, ..)`."""
     m = y.size
     if planes == 1:
         for i in range(m):
@@ -251,19 +254,19 @@ def energy_of(a: Array) -> Any:
 
 
 @inside
-def inner(B: Array, l: int, b: Array) -> Any:
-    """`B[l]^H b`."""
+def inner(B: Array, h: int, b: Array) -> Any:
+    """`B[h]^H b`."""
     total = b.dtype.type(0)
     for i in range(b.size):
-        total += np.conj(B[l, i]) * b[i]
+        total += np.conj(B[h, i]) * b[i]
     return total
 
 
 @inside
-def subtract(B: Array, l: int, x: Any, b: Array) -> None:
-    """`b -= B[l] x`."""
+def subtract(B: Array, h: int, x: Any, b: Array) -> None:
+    """`b -= B[h] x`."""
     for i in range(b.size):
-        b[i] -= B[l, i] * x
+        b[i] -= B[h, i] * x
 
 
 @inside
@@ -273,8 +276,8 @@ def solve(R: Array, t: int, rho: Array, z: Array) -> None:
         z[j] = rho[j]
     for j in range(t - 1, -1, -1):
         z[j] /= R[j, j]
-        for l in range(j):
-            z[l] -= R[j, l] * z[j]
+        for h in range(j):
+            z[h] -= R[j, h] * z[j]
 
 
 @inside
@@ -285,18 +288,18 @@ def polish(y: Array, B: Array, R: Array, t: int, z: Array, r: Array, d: Array) -
     """
     for i in range(r.size):
         r[i] = y[i]
-    for l in range(t):
-        subtract(B, l, z[l], r)
+    for h in range(t):
+        subtract(B, h, z[h], r)
     fallen = energy_of(r)
-    for l in range(t):  # R^H d = B^H r
-        total = inner(B, l, r)
-        for j in range(l):
-            total -= np.conj(R[l, j]) * d[j]
-        d[l] = total / R[l, l]
-        fallen -= d[l].real * d[l].real + d[l].imag * d[l].imag
+    for h in range(t):  # R^H d = B^H r
+        total = inner(B, h, r)
+        for j in range(h):
+            total -= np.conj(R[h, j]) * d[j]
+        d[h] = total / R[h, h]
+        fallen -= d[h].real * d[h].real + d[h].imag * d[h].imag
     solve(R, t, d, d)
-    for l in range(t):
-        z[l] += d[l]
+    for h in range(t):
+        z[h] += d[h]
     return max(fallen, fallen - fallen)
 
 
@@ -304,7 +307,11 @@ def polish(y: Array, B: Array, R: Array, t: int, z: Array, r: Array, d: Array) -
 def memory(count: int, y: Array, real: Array, most: int, N: int, planes: int) -> tuple[Array, Array, Array]:
     """For so many signals: numbers as those of y, the same as real ones, and the real ones besides."""
     own = np.empty((count, size_of(y.shape[1], most)), y.dtype)
-    return own, own.reshape(-1).view(real.dtype).reshape((count, own.shape[1] * planes)), np.empty((count, 2 * N), real.dtype)
+    return (
+        own,
+        own.reshape(-1).view(real.dtype).reshape((count, own.shape[1] * planes)),
+        np.empty((count, 2 * N), real.dtype),
+    )
 
 
 @inside
@@ -342,7 +349,7 @@ def take_column(A: Array, row: int, column: int, i: int, planes: int, B: Array, 
 
 @inside
 def begin(S: Signals, f: Results, x: Numbers, b: int, scale: Array, energy: Array, s: int) -> None:
-    """`scale[s]`, the power of two by which y gets a norm near one, and its energy then; zero if there is nothing to do."""
+    """`scale[s]`, the power of two that brings the norm of y near one, and its energy then; zero if all is done."""
     scale[s] = 0
     y = S.y[b]
     peak = x.zero
@@ -375,14 +382,16 @@ def scaled(S: Signals, b: int, scale: Any, y: Array) -> None:
 @inside
 def end(f: Results, b: int, t: int, scale: Any, z: Array, left: Any) -> None:
     """Hand over the coefficients of t atoms, and the norm of what is left."""
-    for l in range(t):
-        f.z[b, l] = z[l] / scale
+    for h in range(t):
+        f.z[b, h] = z[h] / scale
     f.left[b] = left / scale
     f.steps[b] = t + (f.status[b] == EXHAUSTED)
 
 
 @jit
-def by_gram(M: Matrix, G: Array, flat: Array, S: Signals, f: Results, x: Numbers, real: Array, first: int, last: int) -> None:
+def by_gram(
+    M: Matrix, G: Array, flat: Array, S: Signals, f: Results, x: Numbers, real: Array, first: int, last: int
+) -> None:
     """The signals `first` to `last`; `G` is the Gram matrix, `flat` the same as real numbers.
 
     A signal for which rounding could matter keeps the status RUNNING.
@@ -405,7 +414,9 @@ def by_gram(M: Matrix, G: Array, flat: Array, S: Signals, f: Results, x: Numbers
         for s in range(count):
             if scale[s] > 0:
                 scaled(S, start + s, scale[s], w.y)
-                one_by_gram(M, G, flat, S, f, x, start + s, scale[s], energy[s], U, g, C, s * planes * N, best, pairs, w)
+                one_by_gram(
+                    M, G, flat, S, f, x, start + s, scale[s], energy[s], U, g, C, s * planes * N, best, pairs, w
+                )
 
 
 @inside
@@ -429,13 +440,13 @@ def one_by_gram(
     t = 0
     while i >= 0:
         length = G[i, i].real
-        for l in range(t):
-            to = i // T * leap + l * planes * T + i % T
+        for h in range(t):
+            to = i // T * leap + h * planes * T + i % T
             re = U[to]
             im = U[to + T] if planes == 2 else x.zero
             length -= re * re + im * im
-            pairs[2 * l], pairs[2 * l + 1] = re, im
-            write(flat_R, t * most + l, planes, re, -im)
+            pairs[2 * h], pairs[2 * h + 1] = re, im
+            write(flat_R, t * most + h, planes, re, -im)
         if not length > x.least:
             break
         pivot = np.sqrt(length)
@@ -470,18 +481,18 @@ def one_by_gram(
             end(f, b, t, scale, z, np.sqrt(polish(y, B, R, t, z, r, d)))
             return
         if planes == 2:
-            for l in range(n):
-                g[l], g[N + l] = G[i, l].real, -G[i, l].imag
+            for h in range(n):
+                g[h], g[N + h] = G[i, h].real, -G[i, h].imag
             complex_row(g, 0, U, pairs, x.one / pivot, most, t - 1, N, T)
         elif n == N:
             real_row(flat, i * n, U, pairs, x.one / pivot, most, t - 1, N, T)
         else:
-            for l in range(n):
-                g[l] = G[i, l].real
+            for h in range(n):
+                g[h] = G[i, h].real
             real_row(g, 0, U, pairs, x.one / pivot, most, t - 1, N, T)
         i = advance(x, U, (t - 1) * planes * T, leap, T, re, im, C, at, square, rest, best)
-    for l in range(t):
-        support[b, l] = -1
+    for h in range(t):
+        support[b, h] = -1
 
 
 @inside
@@ -540,20 +551,22 @@ def by_columns(M: Matrix, S: Signals, f: Results, x: Numbers, real: Array, items
 
 
 @inside
-def column_step(M: Matrix, S: Signals, f: Results, x: Numbers, b: int, scale: Any, t: int, i: int, norm: Any, w: Work) -> Any:
+def column_step(
+    M: Matrix, S: Signals, f: Results, x: Numbers, b: int, scale: Any, t: int, i: int, norm: Any, w: Work
+) -> Any:
     """Take in the atom i, the t-th, and project; returns the norm of what is left."""
     q, r = w.B[t], w.r
     length, whole, size = x.zero, x.zero, r.size * x.planes
     if i >= 0:
         take_column(M.A, M.row, M.column, i, x.planes, w.flat_B, t * size, size, x.T // TILE)
         whole = energy_of(q)
-        for l in range(t):
-            w.R[t, l] = 0
+        for h in range(t):
+            w.R[t, h] = 0
         for _ in range(2 if t else 0):  # twice is enough
-            for l in range(t):
-                c = inner(w.B, l, q)
-                w.R[t, l] += c
-                subtract(w.B, l, c, q)
+            for h in range(t):
+                c = inner(w.B, h, q)
+                w.R[t, h] += c
+                subtract(w.B, h, c, q)
         length = energy_of(q)
     after = norm
     if length > x.tolerance * x.tolerance * whole:
@@ -595,8 +608,10 @@ def transpose(A: Array, m: int, n: int, planes: int, first: int, last: int, out:
 
 
 @jit
-def gram(columns: Array, tiles: Array, m: int, n: int, N: int, T: int, planes: int, first: int, last: int, G: Array) -> None:
-    """`G = A^H A`, flat, as far as the rows in tiles `first` to `last` and the columns beside them go; from these columns.
+def gram(
+    columns: Array, tiles: Array, m: int, n: int, N: int, T: int, planes: int, first: int, last: int, G: Array
+) -> None:
+    """`G = A^H A`, flat: the rows in tiles `first` to `last` from the diagonal on, and what mirrors them.
 
     `columns` are those of A in one piece each; `tiles` are as of `pack`.
     """
