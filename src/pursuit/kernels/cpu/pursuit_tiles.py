@@ -34,7 +34,7 @@ NEAR = 1.3  # a norm that is nearer than this factor to the target may be on eit
 
 
 def inside(function: Kernel) -> Kernel:
-    """Compile as a part of others. Arrays are borrowed: counting their holders took a third of a small problem's time."""
+    """Compile as a part of others. Arrays are borrowed: counting their holders took a third of the time."""
     options: dict[str, Any] = {"error_model": "numpy", "fastmath": {"reassoc", "contract", "nsz"}, "_nrt": False}
     return numba.njit(**options)(function)
 
