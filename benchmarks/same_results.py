@@ -1,7 +1,7 @@
 """Whether a change of the code changed any result: every solver, network and a sweep on 500 seeded problems.
 
-    python benchmarks/same_results.py write before.npz            # with the code before
-    python benchmarks/same_results.py compare before.npz          # with the code after: prints what differs, and by how much
+    python benchmarks/same_results.py write before.npz     # with the code before
+    python benchmarks/same_results.py compare before.npz   # with the code after: what differs, and by how much
 
 One thread, so that the sums are taken in the same order. Only public names are used, which is what both versions share.
 """

@@ -1,5 +1,6 @@
 """The compiled OMP and OLS beside the solvers' own steps: the same supports, steps, status and least squares."""
 
+import time
 from dataclasses import replace
 from functools import partial
 from importlib import import_module
@@ -12,7 +13,7 @@ from helpers import DTYPES, REAL, generator, instance, normal, unit, unnormalise
 from pursuit import Status, loop
 from pursuit.inputs import ALL, problem
 from pursuit.kernels import flat
-from pursuit.kernels.cpu import pursuit_run
+from pursuit.kernels.cpu import pursuit_run, threads
 from pursuit.solvers import ols, omp
 
 SOLVERS = {"omp": omp, "ols": ols}
@@ -97,6 +98,55 @@ def test_exact_fits_end_with_the_tolerance(name, dtype):
     assert (found.status == Status.TOLERANCE).all()
     found = agree(name, problem(p.A, p.y, 10))
     assert (found.status == Status.TOLERANCE).all()
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_the_gram_matrix_by_half_the_work(dtype):
+    for m, n in ((3, 5), (40, 64), (600, 150)):
+        A = normal(0, m, n, dtype=dtype)
+        assert_close(pursuit_run.gram(A), (A.mH @ A).resolve_conj(), rtol=0, atol=NEAR[dtype] * m)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.complex128])
+@pytest.mark.parametrize("name", SOLVERS)
+@pytest.mark.usefixtures("route")
+def test_parts_of_a_batch_on_threads(name, dtype, monkeypatch):
+    p = problem(unnormalised(dtype, m=30, n=70), normal(1, 150, 30, dtype=dtype), 8)
+    want = kernel(name, p)
+    monkeypatch.setattr(threads, "LITTLE", 0)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
+    found = kernel(name, p)
+    assert torch.equal(found.support, want.support)
+    assert_close(found.z, want.z)
+    assert_close(found.norm, want.norm)
+
+
+def test_an_error_in_a_thread_ends_the_others(monkeypatch):
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    done = []
+
+    def work(first, last):
+        done.append(first)
+        if first == 1:
+            raise KeyboardInterrupt
+        time.sleep(0.01)
+
+    with pytest.raises(KeyboardInterrupt):
+        threads.share(work, 1000, threads.PART)
+    assert len(done) < 20
+
+
+@pytest.mark.parametrize("coherence", [0.9, 0.999])
+@pytest.mark.parametrize("name", SOLVERS)
+@pytest.mark.usefixtures("route")
+def test_coherent_columns(name, coherence):
+    common = normal(5, 40, 1)
+    A = unit(coherence * unit(common) + (1 - coherence**2) ** 0.5 * unit(normal(6, 40, 60)))
+    p = problem(A, normal(7, 30, 40), 12)
+    found, (state, *_) = kernel(name, p), by_steps(name, p)
+    assert torch.equal(found.support, state.atoms.indices)
+    z = state.atoms.take(omp.estimate(state))
+    assert ((found.z - z).norm(dim=-1) <= 1e-10 * z.norm(dim=-1)).all()
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.complex128])

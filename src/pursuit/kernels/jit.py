@@ -33,6 +33,12 @@ def jit(function: Kernel) -> Kernel:
     return kernel
 
 
+def inside(function: Kernel) -> Kernel:
+    """Compile what only kernels call, and what makes no array: it counts no references, which would cost it time."""
+    options: dict[str, Any] = {**OPTIONS, "_nrt": False}
+    return numba.njit(**options)(function)
+
+
 @functools.cache
 def _sources() -> bytes:
     """A digest of all kernels."""

@@ -1,8 +1,8 @@
 """Exhaustive Local Search on the CPU, by Numba: all swaps of one signal after another.
 
-The gain of every swap is that of `pursuit.solvers.els.swap_gains`, by the Gram matrix. A signal for which it cannot tell
-some swap's gain, since the atoms are too much alike, is declined: without that swap all later ones may be others, and
-worse.
+The gain of every swap is that of `pursuit.solvers.els.swap_gains`, by the Gram matrix. A signal for which it cannot
+tell some swap's gain, since the atoms are too much alike, is declined: without that swap all later ones may be others,
+and worse.
 
 Arrays are those of `gram`.
 """

@@ -1,7 +1,7 @@
 """What `omp` and `ols` have in common before and after their kernels: arrays, and which of the two ways to take.
 
-Nothing here is a parallel operation of torch: its threads wait for each other by turning, and where others work on the same
-processors this takes several times as long.
+Nothing here is a parallel operation of torch: its threads wait for each other by spinning, and where others work on the
+same processors this takes several times as long.
 """
 
 from __future__ import annotations
@@ -14,14 +14,13 @@ from torch import Tensor
 
 from .. import Data, Found
 from . import pursuit_tiles as tiles
-from .pursuit_tiles import LOST, NEAR, ROWS, RUNNING, Matrix, Numbers, Results, Signals
+from .pursuit_tiles import LOST, NEAR, ROWS, RUNNING, SIGNALS, Matrix, Numbers, Results, Signals
 from .threads import share
 from .vectors import TILE, lanes
 
 REFITS = True
 DTYPES = (torch.float32, torch.float64, torch.complex64, torch.complex128)
 GRAM_BYTES = 2**30  # more are not formed
-PART = 2**27  # multiplications of a part of the batch: some hundredths of a second
 DECLINED = -1
 GRAM, COLUMNS = "gram", "columns"  # what is kept on the operator
 
@@ -46,18 +45,17 @@ def run(d: Data, ols: bool) -> Found:
                 np.zeros(items, kind))  # fmt: skip
     none = np.empty(0, kind)
     if len(d.A) > 1:
-        share(lambda a, b: _each(d.A, S, f, x, none, a, b), items, max(1, PART // (most * m * n)))
+        share(lambda a, b: _each(d.A, S, f, x, none, a, b), items, x.planes**2 * most * m * n)
         return _found(f)
     columns = None
     if items * x.planes > 8 or d.keeps(COLUMNS):
         columns = _numpy(d.kept(COLUMNS, lambda: d.A[0].mT.contiguous()))
     M = _matrix(_numpy(d.A[0]), N, x, none, columns)
     if _gram_pays(d):
-        G = _numpy(d.kept(GRAM, lambda: gram(d.A[0])))
-        cost = x.planes**2 * n * (m + most**2 // 2)
-        share(lambda a, b: tiles.by_gram(M, G, _real(G), S, f, x, none, a, b), items, max(1, PART // cost))
+        G, cost = _numpy(d.kept(GRAM, lambda: gram(d.A[0]))), x.planes**2 * n * (m + most**2)
+        share(lambda a, b: tiles.by_gram(M, G, _real(G), S, f, x, none, a, b), items, cost, SIGNALS)
     if not _gram_pays(d) or (f.status == RUNNING).any():
-        share(lambda a, b: tiles.by_columns(M, S, f, x, none, a, b), items, ROWS)
+        share(lambda a, b: _in_groups(M, S, f, x, none, a, b), items, x.planes**2 * n * m * most, ROWS)
     return _found(f)
 
 
@@ -70,7 +68,7 @@ def gram(A: Tensor) -> Tensor:
     N, none = -(-n // T) * T, np.empty(0, kind)
     packed, columns, G = _pack(v, N, T, planes, none), _transpose(v, planes, none), np.empty((n, n), v.dtype)
     flat = _real(G)
-    share(lambda a, b: tiles.gram(columns, packed, m, n, N, T, planes, a, b, flat), N // T, 1)
+    share(lambda a, b: tiles.gram(columns, packed, m, n, N, T, planes, a, b, flat), N // T, planes**2 * T * m * n // 2)
     return torch.from_numpy(G)
 
 
@@ -84,19 +82,26 @@ def _numbers(d: Data, ols: bool, number: Any) -> Numbers:
     info = np.finfo(number)
     eps = float(info.eps)
     values = (eps ** (1 / 3), eps, LOST * eps, NEAR, 1 + 4 * eps, 0, 1, max(d.y.shape[1], 10) * eps, d.tolerance)
-    planes, limit = 1 + d.y.is_complex(), -int(info.minexp) - 2
-    return Numbers(*map(number, values), ols, d.full, planes, limit, TILE * lanes(number))
+    whole: Any = (ols, d.full, 1 + d.y.is_complex(), -int(info.minexp) - 2, TILE * lanes(number))
+    return Numbers(*map(number, values), *whole)
+
+
+def _in_groups(M: Matrix, S: Signals, f: Results, x: Numbers, none: Any, first: int, last: int) -> None:
+    """As many signals at a time as a product has rows, of those that are running."""
+    running = first + np.flatnonzero(f.status[first:last] == RUNNING)
+    for at in range(0, len(running), ROWS):
+        tiles.by_columns(M, S, f, x, none, running[at : at + ROWS])
 
 
 def _each(A: Tensor, S: Signals, f: Results, x: Numbers, none: Any, first: int, last: int) -> None:
     """Signals with a matrix each."""
     for b in range(first, last):
         M = _matrix(_numpy(A[b]), S.square.shape[1], x, none)
-        tiles.by_columns(M, S, f, x, none, b, b + 1)
+        tiles.by_columns(M, S, f, x, none, np.array([b]))
 
 
 def _gram_pays(d: Data) -> bool:
-    (items, m), n = d.y.shape, d.A.shape[-1]
+    items, n = len(d.y), d.A.shape[-1]
     return n * n * d.y.element_size() <= GRAM_BYTES and (d.keeps(GRAM) or items * d.most > n)
 
 
@@ -112,16 +117,14 @@ def _matrix(A: Any, N: int, x: Numbers, none: Any, columns: Any = None) -> Matri
 def _pack(A: Any, N: int, T: int, planes: int, none: Any) -> Any:
     (m, n), flat = A.shape, _real(A)
     packed = np.empty(N * m * planes, none.dtype)
-    share(lambda a, b: tiles.pack(flat, m, n, planes, T, a, b, packed), N // T, max(1, PART // (16 * m * T)))
+    share(lambda a, b: tiles.pack(flat, m, n, planes, T, a, b, packed), N // T, 4 * m * T)
     return packed
 
 
 def _transpose(A: Any, planes: int, none: Any) -> Any:
     (m, n), flat = A.shape, _real(A)
     columns = np.empty(m * n * planes, none.dtype)
-    share(
-        lambda a, b: tiles.transpose(flat, m, n, planes, a, b, columns), -(-n // ROWS), max(1, PART // (16 * m * ROWS))
-    )
+    share(lambda a, b: tiles.transpose(flat, m, n, planes, a, b, columns), -(-n // ROWS), 4 * m * ROWS)
     return columns
 
 

@@ -1,16 +1,16 @@
 """Orthogonal Matching Pursuit and Orthogonal Least Squares on the CPU, by Numba: one text for both and for all dtypes.
 
 With `A_S = Q R`, every step adds a column `q` to Q, and what is asked of it is `u = A^H q`: then the correlations
-`c = A^H r` become `c - u (q^H r)`, and what is left of every column outside the span `rest - |u|^2`. OMP takes the largest
-`w |c|`, OLS the largest `w |c| / sqrt(rest)`. There are two ways to u:
+`c = A^H r` become `c - u (q^H r)`, and what is left of every column outside the span `rest - |u|^2`. OMP takes the
+largest `w |c|`, OLS the largest `w |c| / sqrt(rest)`. There are two ways to u:
 
-- `by_gram`: `u = (G_i - sum_l u_l conj(u_l[i])) / ||a_i outside the span||` from a row of `G = A^H A`. It is the quick way for
-  many signals. Where rounding could matter it leaves a signal to the other.
+- `by_gram`: `u = (G_i - sum_l u_l conj(u_l[i])) / ||a_i outside the span||` from a row of `G = A^H A`. It is the
+  quick way for many signals. Where rounding could matter it leaves a signal to the other.
 - `by_columns`: q by Gram-Schmidt, twice, and the product. It is as safe as the solver's own steps, and needs no G.
 
-What is as long as a row of A lies in tiles of `T = TILE * lanes` numbers, those of one tile and of all steps together:
-`U[tile][step][plane][T]`, so that a step reads memory in one go. Planes are the real and the imaginary part. Columns
-without a number, which fill the last tile, have weight zero. Signals are scaled by a power of two to a norm near one, so
+What is as long as a row of A lies in tiles of `T = TILE * lanes` numbers, those of one tile and of all steps
+together: `U[tile][step][plane][T]`, so that a step reads memory in one go. Planes are the real and the imaginary part.
+Columns that only fill the last tile have weight zero. Signals are scaled by a power of two to a norm near one, so
 that squares neither overflow nor vanish.
 """
 
@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..jit import Array, jit
+from ..jit import Array, inside, jit
 from .vectors import PANEL, ROWS, TILE, fma, load, over, panel_of_few, panel_of_rows, splat, store, times, where_greater
 
 RUNNING, TOLERANCE, EXHAUSTED, MAX_STEPS = 0, 1, 7, 8  # of Status
@@ -52,7 +52,7 @@ class Numbers(NamedTuple):
 
 
 class Matrix(NamedTuple):
-    """A, flat, with the strides of its rows and columns; and in tiles, whose rows are `step` apart, themselves `jump`."""
+    """A, flat, with the strides of its rows and columns; and in tiles, their rows `step` apart and they `jump`."""
 
     A: Array
     row: int
@@ -113,13 +113,14 @@ def pack(A: Array, m: int, n: int, planes: int, T: int, begin: int, end: int, ou
                     out[to + u] = 0
 
 
-@jit
+@inside
 def correlate(
     A: Array, step: int, jump: int, first: int, N: int, T: int, V: Array, m: int, rows: int, out: Array
 ) -> None:
     """`out[row][N] = V A` from the tile `first` on, for `rows` rows of `V[row][m]`.
 
-    The rows of A are `step` apart, its tiles `jump`. V and out have room for whole groups of rows: of ROWS, or of 2 where there are no more.
+    The rows of A are `step` apart, its tiles `jump`. V and out have room for whole groups of rows: of
+    ROWS, or of 2 where there are no more.
     """
     group = 2 if rows <= 2 else ROWS
     width = T * PANEL // TILE
@@ -136,9 +137,9 @@ def correlate(
                         panel_of_rows(A, a, step, V, v, m, count, out, to, N)
 
 
-@jit
+@inside
 def real_row(g: Array, at: int, U: Array, r: Array, scale: Any, k: int, t: int, N: int, T: int) -> None:
-    """`U[t] = (g - sum_{l < t} U[l] r[l]) scale`, with g flat from `at` on, `U[tile][step][T]`, and r twice as long."""
+    """`U[t] = (g - sum_{h < t} U[h] r[h]) scale`, with g flat from `at` on, `U[tile][step][T]`, and r twice as long."""
     s = splat(scale)
     for tile in range(N // T):
         i, q = at + tile * T, tile * k * T
@@ -154,9 +155,9 @@ def real_row(g: Array, at: int, U: Array, r: Array, scale: Any, k: int, t: int, 
         store(U, q, 3, times(d, s))
 
 
-@jit
+@inside
 def complex_row(g: Array, at: int, U: Array, r: Array, scale: Any, k: int, t: int, N: int, T: int) -> None:
-    """The same with planes, `g[plane][N]` and `U[tile][step][plane][T]`: `U[l] conj(R[l])` is subtracted, R in pairs."""
+    """The same with planes, `g[plane][N]` and `U[tile][step][plane][T]`: `U[h] conj(r[h])` is subtracted."""
     s = splat(scale)
     for tile in range(N // T):
         for half in range(0, T, T // 2):
@@ -174,7 +175,7 @@ def complex_row(g: Array, at: int, U: Array, r: Array, scale: Any, k: int, t: in
             store(U, q, SECOND, times(d, s))
 
 
-@jit
+@inside
 def advance(
     x: Numbers, U: Array, at: int, leap: int, plane: int, re: Any, im: Any, c: Array, here: int, square: Array,
     rest: Array, best: Array,
@@ -221,9 +222,9 @@ def advance(
     return first
 
 
-@jit
+@inside
 def fill(y: Array, planes: int, V: Array, at: int) -> None:
-    """Rows of V whose products with a matrix in tiles are the planes of `A^H y`: `(re, im, ...)` and `(im, -re, ...)`."""
+    """Rows of V whose products with a matrix in tiles are the planes of `A^H y`: `(re, im, ..)` and `(im, -re, ..)`."""
     m = y.size
     if planes == 1:
         for i in range(m):
@@ -235,7 +236,7 @@ def fill(y: Array, planes: int, V: Array, at: int) -> None:
             V[at + 2 * m + 2 * i], V[at + 2 * m + 2 * i + 1] = im, -re
 
 
-@jit
+@inside
 def energy_of(a: Array) -> Any:
     """`||a||^2`."""
     total = a[0].real - a[0].real
@@ -244,34 +245,34 @@ def energy_of(a: Array) -> Any:
     return total
 
 
-@jit
-def inner(B: Array, l: int, b: Array) -> Any:
-    """`B[l]^H b`."""
+@inside
+def inner(B: Array, h: int, b: Array) -> Any:
+    """`B[h]^H b`."""
     total = b.dtype.type(0)
     for i in range(b.size):
-        total += np.conj(B[l, i]) * b[i]
+        total += np.conj(B[h, i]) * b[i]
     return total
 
 
-@jit
-def subtract(B: Array, l: int, x: Any, b: Array) -> None:
-    """`b -= B[l] x`."""
+@inside
+def subtract(B: Array, h: int, x: Any, b: Array) -> None:
+    """`b -= B[h] x`."""
     for i in range(b.size):
-        b[i] -= B[l, i] * x
+        b[i] -= B[h, i] * x
 
 
-@jit
+@inside
 def solve(R: Array, t: int, rho: Array, z: Array) -> None:
     """`R z = rho` with R upper triangular, a column of it in every row of the array."""
     for j in range(t):
         z[j] = rho[j]
     for j in range(t - 1, -1, -1):
         z[j] /= R[j, j]
-        for l in range(j):
-            z[l] -= R[j, l] * z[j]
+        for h in range(j):
+            z[h] -= R[j, h] * z[j]
 
 
-@jit
+@inside
 def polish(y: Array, B: Array, R: Array, t: int, z: Array, r: Array, d: Array) -> Any:
     """One step of `z += (R^H R)^-1 B^H (y - B z)`, a column of B in every row; returns the energy of what is then left.
 
@@ -279,18 +280,18 @@ def polish(y: Array, B: Array, R: Array, t: int, z: Array, r: Array, d: Array) -
     """
     for i in range(r.size):
         r[i] = y[i]
-    for l in range(t):
-        subtract(B, l, z[l], r)
+    for h in range(t):
+        subtract(B, h, z[h], r)
     fallen = energy_of(r)
-    for l in range(t):  # R^H d = B^H r
-        total = inner(B, l, r)
-        for j in range(l):
-            total -= np.conj(R[l, j]) * d[j]
-        d[l] = total / R[l, l]
-        fallen -= d[l].real * d[l].real + d[l].imag * d[l].imag
+    for h in range(t):  # R^H d = B^H r
+        total = inner(B, h, r)
+        for j in range(h):
+            total -= np.conj(R[h, j]) * d[j]
+        d[h] = total / R[h, h]
+        fallen -= d[h].real * d[h].real + d[h].imag * d[h].imag
     solve(R, t, d, d)
-    for l in range(t):
-        z[l] += d[l]
+    for h in range(t):
+        z[h] += d[h]
     return max(fallen, fallen - fallen)
 
 
@@ -305,7 +306,7 @@ def memory(count: int, y: Array, real: Array, most: int, N: int, planes: int) ->
     )
 
 
-@jit
+@inside
 def size_of(m: int, most: int) -> int:
     return (2 + most) * m + (most + 3) * most
 
@@ -322,7 +323,7 @@ def work(own: Array, flat: Array, real: Array, s: int, m: int, most: int, planes
     )  # fmt: skip
 
 
-@jit
+@inside
 def take_column(A: Array, row: int, column: int, i: int, planes: int, B: Array, at: int, size: int, L: int) -> None:
     """The column i of A, `size` real numbers, to B from `at` on; A has these strides."""
     if row == 1:
@@ -338,9 +339,9 @@ def take_column(A: Array, row: int, column: int, i: int, planes: int, B: Array, 
             B[at + j * planes + plane] = A[(i * column + j * row) * planes + plane]
 
 
-@jit
+@inside
 def begin(S: Signals, f: Results, x: Numbers, b: int, scale: Array, energy: Array, s: int) -> None:
-    """`scale[s]`, the power of two by which y gets a norm near one, and its energy then; zero if there is nothing to do."""
+    """`scale[s]`, the power of two that brings the norm of y near one, and its energy then; zero if all is done."""
     scale[s] = 0
     y = S.y[b]
     peak = x.zero
@@ -364,17 +365,17 @@ def begin(S: Signals, f: Results, x: Numbers, b: int, scale: Array, energy: Arra
         scale[s], energy[s] = size, total
 
 
-@jit
+@inside
 def scaled(S: Signals, b: int, scale: Any, y: Array) -> None:
     for i in range(y.size):
         y[i] = S.y[b, i] * scale
 
 
-@jit
+@inside
 def end(f: Results, b: int, t: int, scale: Any, z: Array, left: Any) -> None:
     """Hand over the coefficients of t atoms, and the norm of what is left."""
-    for l in range(t):
-        f.z[b, l] = z[l] / scale
+    for h in range(t):
+        f.z[b, h] = z[h] / scale
     f.left[b] = left / scale
     f.steps[b] = t + (f.status[b] == EXHAUSTED)
 
@@ -410,7 +411,7 @@ def by_gram(
                 )
 
 
-@jit
+@inside
 def one_by_gram(
     M: Matrix, G: Array, flat: Array, S: Signals, f: Results, x: Numbers, b: int, scale: Any, e: Any,
     U: Array, g: Array, C: Array, at: int, best: Array, pairs: Array, w: Work,
@@ -421,8 +422,9 @@ def one_by_gram(
     size, leap = y.size * planes, most * planes * T
     support, status, k, max_steps = f.support, f.status, S.k[b], S.max_steps[b]
     goal, lost = S.target[b] * scale, x.lost * e
-    rest[:] = 1
-    square[:] = S.square[min(b, S.square.shape[0] - 1)]
+    row = min(b, S.square.shape[0] - 1)
+    for j in range(N):
+        rest[j], square[j] = x.one, S.square[row, j]
     for tile in range(N // T):  # no step yet: u = 0
         for u in range(planes * T):
             U[tile * leap + u] = 0
@@ -430,13 +432,13 @@ def one_by_gram(
     t = 0
     while i >= 0:
         length = G[i, i].real
-        for l in range(t):
-            to = i // T * leap + l * planes * T + i % T
+        for h in range(t):
+            to = i // T * leap + h * planes * T + i % T
             re = U[to]
             im = U[to + T] if planes == 2 else x.zero
             length -= re * re + im * im
-            pairs[2 * l], pairs[2 * l + 1] = re, im
-            write(flat_R, t * most + l, planes, re, -im)
+            pairs[2 * h], pairs[2 * h + 1] = re, im
+            write(flat_R, t * most + h, planes, re, -im)
         if not length > x.least:
             break
         pivot = np.sqrt(length)
@@ -471,21 +473,21 @@ def one_by_gram(
             end(f, b, t, scale, z, np.sqrt(polish(y, B, R, t, z, r, d)))
             return
         if planes == 2:
-            for l in range(n):
-                g[l], g[N + l] = G[i, l].real, G[i, l].imag
+            for h in range(n):
+                g[h], g[N + h] = G[i, h].real, -G[i, h].imag
             complex_row(g, 0, U, pairs, x.one / pivot, most, t - 1, N, T)
         elif n == N:
             real_row(flat, i * n, U, pairs, x.one / pivot, most, t - 1, N, T)
         else:
-            for l in range(n):
-                g[l] = G[i, l].real
+            for h in range(n):
+                g[h] = G[i, h].real
             real_row(g, 0, U, pairs, x.one / pivot, most, t - 1, N, T)
         i = advance(x, U, (t - 1) * planes * T, leap, T, re, im, C, at, square, rest, best)
-    for l in range(t):
-        support[b, l] = -1
+    for h in range(t):
+        support[b, h] = -1
 
 
-@jit
+@inside
 def write(flat: Array, at: int, planes: int, re: Any, im: Any) -> None:
     """A number into an array that holds the real and the imaginary parts in turn."""
     flat[at * planes] = re
@@ -494,10 +496,10 @@ def write(flat: Array, at: int, planes: int, re: Any, im: Any) -> None:
 
 
 @jit
-def by_columns(M: Matrix, S: Signals, f: Results, x: Numbers, real: Array, first: int, last: int) -> None:
-    """The signals `first` to `last` in step, without a Gram matrix. All that are running are finished."""
+def by_columns(M: Matrix, S: Signals, f: Results, x: Numbers, real: Array, items: Array) -> None:
+    """Some signals in step, without a Gram matrix. All that are running are finished."""
     m, N, most = S.y.shape[1], S.square.shape[1], f.support.shape[1]
-    planes, count = x.planes, last - first
+    planes, count = x.planes, items.size
     rows = planes * count
     room = 2 if rows <= 2 else -(-rows // ROWS) * ROWS
     V, C, U = np.zeros(room * m * planes, real.dtype), np.empty(room * N, real.dtype), np.zeros(room * N, real.dtype)
@@ -507,13 +509,13 @@ def by_columns(M: Matrix, S: Signals, f: Results, x: Numbers, real: Array, first
     norm, scale = np.empty(count, real.dtype), np.empty(count, real.dtype)
     for s in range(count):
         w = work(own, flat, others, s, m, most, planes)
-        begin(S, f, x, first + s, scale, norm, s)
+        begin(S, f, x, items[s], scale, norm, s)
         running[s] = scale[s] > 0
         if running[s]:
-            scaled(S, first + s, scale[s], w.y)
+            scaled(S, items[s], scale[s], w.y)
             w.r[:] = w.y
             w.rest[:] = 1
-            w.square[:] = S.square[min(first + s, S.square.shape[0] - 1)]
+            w.square[:] = S.square[min(items[s], S.square.shape[0] - 1)]
             norm[s] = np.sqrt(norm[s])
             fill(w.y, planes, V, s * planes * m * planes)
     correlate(M.tiles, M.step, M.jump, 0, N, x.T, V, m * planes, rows, C)
@@ -525,8 +527,8 @@ def by_columns(M: Matrix, S: Signals, f: Results, x: Numbers, real: Array, first
         for s in range(count):
             if running[s]:
                 w = work(own, flat, others, s, m, most, planes)
-                norm[s] = column_step(M, S, f, x, first + s, scale[s], t, choice[s], norm[s], w)
-                running[s] = f.status[first + s] == RUNNING
+                norm[s] = column_step(M, S, f, x, items[s], scale[s], t, choice[s], norm[s], w)
+                running[s] = f.status[items[s]] == RUNNING
                 if running[s]:
                     fill(w.B[t], planes, V, s * planes * m * planes)
         if not running.any():
@@ -540,7 +542,7 @@ def by_columns(M: Matrix, S: Signals, f: Results, x: Numbers, real: Array, first
                 choice[s] = advance(x, U, at, x.T, N, re, im, C, at, w.square, w.rest, best)
 
 
-@jit
+@inside
 def column_step(
     M: Matrix, S: Signals, f: Results, x: Numbers, b: int, scale: Any, t: int, i: int, norm: Any, w: Work
 ) -> Any:
@@ -550,13 +552,13 @@ def column_step(
     if i >= 0:
         take_column(M.A, M.row, M.column, i, x.planes, w.flat_B, t * size, size, x.T // TILE)
         whole = energy_of(q)
-        for l in range(t):
-            w.R[t, l] = 0
+        for h in range(t):
+            w.R[t, h] = 0
         for _ in range(2 if t else 0):  # twice is enough
-            for l in range(t):
-                c = inner(w.B, l, q)
-                w.R[t, l] += c
-                subtract(w.B, l, c, q)
+            for h in range(t):
+                c = inner(w.B, h, q)
+                w.R[t, h] += c
+                subtract(w.B, h, c, q)
         length = energy_of(q)
     after = norm
     if length > x.tolerance * x.tolerance * whole:
@@ -601,7 +603,7 @@ def transpose(A: Array, m: int, n: int, planes: int, first: int, last: int, out:
 def gram(
     columns: Array, tiles: Array, m: int, n: int, N: int, T: int, planes: int, first: int, last: int, G: Array
 ) -> None:
-    """G, whose row i is `A^H a_i`, flat, as far as the rows in tiles `first` to `last` and the columns beside them go; from these columns.
+    """`G = A^H A`, flat: the rows in tiles `first` to `last` from the diagonal on, and what mirrors them.
 
     `columns` are those of A in one piece each; `tiles` are as of `pack`.
     """
@@ -618,7 +620,7 @@ def gram(
                 for i in range(m):
                     V[b + 2 * i], V[b + 2 * i + 1] = columns[a + 2 * i + 1], -columns[a + 2 * i]
         correlate(tiles, T, m * planes * T, tile, N, T, V, m * planes, here * planes, C)
-        for j in range(tile * T, n):  # C[s] is A^H a_s, so G[s, j], and the conjugate of G[j, s]
+        for j in range(tile * T, n):  # C[s] is A^H a_s, so G[j, s], and the conjugate of G[s, j]
             for s in range(here):
                 i = tile * T + s
                 for plane in range(planes):

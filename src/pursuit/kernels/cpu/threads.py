@@ -7,16 +7,21 @@ from concurrent.futures import ThreadPoolExecutor
 
 import torch
 
+LITTLE, PART = 2**21, 2**27  # multiplications: not worth a thread; some hundredths of a second
+SHARES = 6  # parts per thread, since some are done sooner
 
-def share(work: Callable[[int, int], None], items: int, most: int) -> None:
-    """Call `work(first, last)` for all parts of the items, of `most` at most; threads take them as they come.
 
-    An interrupt ends it after the parts that are being worked on.
+def share(work: Callable[[int, int], None], items: int, cost: int, least: int = 1) -> None:
+    """Call `work(first, last)` for all parts of the items, which cost so many multiplications each.
+
+    Threads take the parts as they come, of `least` items where there are so many. An interrupt ends it after the parts
+    that are being worked on.
     """
     number = torch.get_num_threads()
-    size = max(1, min(most, -(-items // (4 * number))) if number > 1 else most)
+    alone = number == 1 or items * cost < LITTLE
+    size = max(least, min(PART // max(cost, 1), items if alone else -(-items // (SHARES * number))))
     parts = [(first, min(first + size, items)) for first in range(0, items, size)]
-    if number == 1 or items <= 1:
+    if alone or len(parts) == 1:
         for part in parts:
             work(*part)
         return

@@ -12,9 +12,9 @@ from typing import Any
 import llvmlite.binding
 import numpy as np
 from llvmlite import ir
-from numba import types
+from numba import extending, types
 from numba.core import cgutils
-from numba.extending import intrinsic, models, register_model
+from numba.extending import models, register_model
 
 WIDE = llvmlite.binding.get_host_cpu_features().get("avx512f", False)
 BYTES = 64 if WIDE else 32
@@ -22,6 +22,7 @@ TILE = 4  # vectors that are worked on at a time: as many sums as hide the time 
 PANEL = 4 if WIDE else 2  # vectors by rows of a product that fit into the registers
 ROWS = 6
 INT = ir.IntType(32)
+intrinsic: Any = extending.intrinsic
 
 
 def lanes(dtype: Any) -> int:
@@ -29,7 +30,7 @@ def lanes(dtype: Any) -> int:
     return BYTES // np.dtype(dtype).itemsize
 
 
-class Vector(types.Type):  # type: ignore[misc]
+class Vector(types.Type):
     """A vector of `of`, a real type of Numba."""
 
     def __init__(self, of: Any):
@@ -45,7 +46,7 @@ def llvm(v: Vector) -> Any:
 
 
 @register_model(Vector)
-class _Model(models.PrimitiveModel):  # type: ignore[misc]
+class _Model(models.PrimitiveModel):
     def __init__(self, manager: Any, v: Vector):
         super().__init__(manager, v, llvm(v))
 
@@ -82,7 +83,7 @@ def put(builder: Any, v: Vector, x: Any, pointer: Any, number: int = 0) -> None:
     builder.store(x, vector_at(builder, v, pointer, number)).align = v.of.bitwidth // 8
 
 
-@intrinsic(prefer_literal=True)  # type: ignore[untyped-decorator]
+@intrinsic(prefer_literal=True)
 def load(typing: Any, a: Any, at: Any, number: Any) -> Any:
     """The vector with this number, a literal, from `at` on."""
     v = VECTORS[a.dtype]
@@ -93,7 +94,7 @@ def load(typing: Any, a: Any, at: Any, number: Any) -> Any:
     return v(a, types.intp, number), code
 
 
-@intrinsic(prefer_literal=True)  # type: ignore[untyped-decorator]
+@intrinsic(prefer_literal=True)
 def store(typing: Any, a: Any, at: Any, number: Any, x: Any) -> Any:
     def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         put(builder, x, args[3], place(context, builder, a, *args[:2]), number.literal_value)
@@ -102,30 +103,30 @@ def store(typing: Any, a: Any, at: Any, number: Any, x: Any) -> Any:
     return types.void(a, types.intp, number, x), code
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def splat(typing: Any, x: Any) -> Any:
     """`x` in every place."""
     v = VECTORS[x]
     return v(x), lambda context, builder, signature, args: spread(builder, args[0], v)
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def fma(typing: Any, x: Any, y: Any, z: Any) -> Any:
     """`x y + z`."""
     return x(x, x, x), lambda context, builder, signature, args: multiply_add(builder, x, *args)
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def times(typing: Any, x: Any, y: Any) -> Any:
     return x(x, x), lambda context, builder, signature, args: builder.fmul(*args)
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def over(typing: Any, x: Any, y: Any) -> Any:
     return x(x, x), lambda context, builder, signature, args: builder.fdiv(*args)
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def where_greater(typing: Any, x: Any, y: Any, a: Any, b: Any) -> Any:
     """`a` where `x > y`, else `b`."""
 
@@ -138,7 +139,7 @@ def where_greater(typing: Any, x: Any, y: Any, a: Any, b: Any) -> Any:
 def _panel(rows: int) -> Any:
     """A block of a product: `rows` rows of `v` times `PANEL` vectors of columns of `a`, added up over `count`."""
 
-    @intrinsic  # type: ignore[untyped-decorator]
+    @intrinsic
     def panel(typing: Any, a: Any, at: Any, step: Any, v: Any, row: Any, jump: Any, count: Any, out: Any, to: Any,
               leap: Any) -> Any:  # fmt: skip
         kind, long = VECTORS[a.dtype], types.intp

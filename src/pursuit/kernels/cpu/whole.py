@@ -13,11 +13,12 @@ import torch
 from torch import Tensor
 
 from .. import Data
-from .threads import share
+from .threads import PART, share
 
 DTYPES = (torch.float32, torch.float64, torch.complex64, torch.complex128)
 ENTRIES = 2**24  # of a matrix, or of the Gram matrices that a thread has in memory at a time
 SMALL = 2**20  # entries up to which a Gram matrix costs no more than some dozens of steps without it
+MANY = 64  # signals of a part
 ROOM = 1e-3  # share of the range of the caller's precision that a kernel makes use of
 TELLING = 1e4  # times the norm of y: largest coefficient of columns that the Gram matrix tells from dependent ones
 RUNNING, TOLERANCE = 0, 1  # of Status
@@ -51,8 +52,8 @@ def run(d: Data, kernel: Callable[..., None], given: tuple[Tensor, ...], numbers
         arrays = (atoms, gram, y[i], back, w, *(v[i] for v in given)), tuple(v[i] for v in out)
         kernel(*(v.numpy() for v in arrays[0]), *numbers, *(v.numpy() for v in arrays[1]))
 
-    n = d.A.shape[-1]
-    share(part, len(y), len(y) if shared else max(1, ENTRIES // (n * max(d.A.shape[-2:]))))
+    most = MANY if shared else max(1, ENTRIES // (d.A.shape[-1] * max(d.A.shape[-2:])))
+    share(part, len(y), PART // min(MANY, most))
 
 
 def products(A: Tensor) -> tuple[Tensor, Tensor]:
