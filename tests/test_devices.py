@@ -30,7 +30,7 @@ OPERATORS = {
 @pytest.mark.parametrize("form", OPERATORS)
 def test_nothing_is_made_on_the_default_device(form, name):
     case = instance(OPERATORS[form](), 3, batch=(4,), noise=0.1)
-    options = {"tol": 1e-3, "max_steps": 4, **({} if name in ("omp", "greedy_lasso") else {"x0": case.x})}
+    options = {"tol": 1e-3, "max_steps": 4, **({} if name in ("omp", "ols", "greedy_lasso") else {"x0": case.x})}
     wanted = recover(name, case.A, case.y, 3, **options)
     with torch.device("meta"):  # its tensors mix with none that have values
         found = recover(name, case.A, case.y, 3, **options)

@@ -65,6 +65,10 @@ class Callables(Operator):
     def column_norms(self) -> Tensor:
         return super().column_norms() if self._norms is None else self._norms
 
+    def to_dense(self) -> Tensor:
+        self.adjoint(torch.zeros(self.shape[0], dtype=self.dtype, device=self.device))  # is it one of the right size?
+        return super().to_dense()
+
     def _known(self, norms: Any) -> Tensor:
         n = self.shape[1]
         norms = number("column_norms", norms, torch.Size([n]), torch.empty(0, dtype=self.dtype, device=self.device))

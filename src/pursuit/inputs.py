@@ -181,7 +181,8 @@ class Problem:
         kernel = None if on_step is not None else self._kernel(name, start)
         if kernel is None:
             return run(self, start, on_step)
-        found = self._by_kernel(kernel, start)
+        with kernels.alone():
+            found = self._by_kernel(kernel, start)
         left = (found.status.flatten() == Status.RUNNING).nonzero().squeeze(-1)
         if not len(left):
             return found

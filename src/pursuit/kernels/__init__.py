@@ -8,7 +8,9 @@ the only place that names it: `find` looks for it, and it is imported when it is
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cache
 from importlib import import_module
 from typing import Any, NamedTuple, Protocol
@@ -65,6 +67,46 @@ class Kernel(Protocol):
     def run(self, d: Data, start: Tensor | None) -> Found:
         """All signals, from the solver's start: `(items, n)` values, or `(items, most)` a support."""
         ...
+
+
+_caller = threading.local()
+
+
+def threads() -> int:
+    """How many threads the caller gives to torch, and so to kernels: `torch.set_num_threads`."""
+    return getattr(_caller, "threads", None) or torch.get_num_threads()
+
+
+@contextmanager
+def alone() -> Iterator[None]:
+    """Work with torch on one thread; kernels have `threads()` of their own.
+
+    The threads of torch (OpenMP) wait for each other by spinning. Where others work on the same processors, each of
+    its operations then waits for its turn, and a call takes several times as long. Kernels take parts of the batch one
+    by one and wait for nobody; what torch does beside them is little.
+    """
+    number = torch.get_num_threads()
+    if number == 1 or getattr(_caller, "threads", None):
+        yield
+        return
+    _caller.threads = number
+    torch.set_num_threads(1)  # of this thread of the program: others keep theirs
+    try:
+        yield
+    finally:
+        torch.set_num_threads(number)
+        _caller.threads = None
+
+
+@contextmanager
+def together() -> Iterator[None]:
+    """With all threads of the caller after all: for a large product."""
+    number = torch.get_num_threads()
+    torch.set_num_threads(threads())
+    try:
+        yield
+    finally:
+        torch.set_num_threads(number)
 
 
 def find(name: str, v: Tensor) -> Kernel | None:

@@ -474,7 +474,7 @@ def one_by_gram(
             return
         if planes == 2:
             for h in range(n):
-                g[h], g[N + h] = G[i, h].real, -G[i, h].imag
+                g[h], g[N + h] = G[i, h].real, G[i, h].imag
             complex_row(g, 0, U, pairs, x.one / pivot, most, t - 1, N, T)
         elif n == N:
             real_row(flat, i * n, U, pairs, x.one / pivot, most, t - 1, N, T)
@@ -603,7 +603,7 @@ def transpose(A: Array, m: int, n: int, planes: int, first: int, last: int, out:
 def gram(
     columns: Array, tiles: Array, m: int, n: int, N: int, T: int, planes: int, first: int, last: int, G: Array
 ) -> None:
-    """`G = A^H A`, flat: the rows in tiles `first` to `last` from the diagonal on, and what mirrors them.
+    """G, whose row i is `A^H a_i`, flat: the rows in tiles `first` to `last` from the diagonal on, and their mirror.
 
     `columns` are those of A in one piece each; `tiles` are as of `pack`.
     """
@@ -620,7 +620,7 @@ def gram(
                 for i in range(m):
                     V[b + 2 * i], V[b + 2 * i + 1] = columns[a + 2 * i + 1], -columns[a + 2 * i]
         correlate(tiles, T, m * planes * T, tile, N, T, V, m * planes, here * planes, C)
-        for j in range(tile * T, n):  # C[s] is A^H a_s, so G[j, s], and the conjugate of G[s, j]
+        for j in range(tile * T, n):  # C[s] is A^H a_s, so G[s, j], and the conjugate of G[j, s]
             for s in range(here):
                 i = tile * T + s
                 for plane in range(planes):

@@ -1,11 +1,11 @@
-"""A batch in parts, on as many threads as torch has."""
+"""A batch in parts, on as many threads as the caller gives to torch."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
-import torch
+from .. import threads
 
 LITTLE, PART = 2**21, 2**27  # multiplications: not worth a thread; some hundredths of a second
 SHARES = 6  # parts per thread, since some are done sooner
@@ -17,7 +17,7 @@ def share(work: Callable[[int, int], None], items: int, cost: int, least: int = 
     Threads take the parts as they come, of `least` items where there are so many. An interrupt ends it after the parts
     that are being worked on.
     """
-    number = torch.get_num_threads()
+    number = threads()
     alone = number == 1 or items * cost < LITTLE
     size = max(least, min(PART // max(cost, 1), items if alone else -(-items // (SHARES * number))))
     parts = [(first, min(first + size, items)) for first in range(0, items, size)]
@@ -25,9 +25,9 @@ def share(work: Callable[[int, int], None], items: int, cost: int, least: int = 
         for part in parts:
             work(*part)
         return
-    threads = ThreadPoolExecutor(min(number, len(parts)))
+    pool = ThreadPoolExecutor(min(number, len(parts)))
     try:
-        for future in [threads.submit(work, *part) for part in parts]:
+        for future in [pool.submit(work, *part) for part in parts]:
             future.result()
     finally:
-        threads.shutdown(cancel_futures=True)
+        pool.shutdown(cancel_futures=True)

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .. import Data
+from .. import Data, together
 from .threads import PART, share
 
 DTYPES = (torch.float32, torch.float64, torch.complex64, torch.complex128)
@@ -39,14 +39,14 @@ def run(d: Data, kernel: Callable[..., None], given: tuple[Tensor, ...], numbers
     y, weights = d.y.to(wide(d.y)), d.weights.double()
     shared = None
     if len(d.A) == 1:
-        shared = (
-            d.kept(f"atoms {y.dtype}", lambda: products(d.A[0].to(y.dtype))[0]).unsqueeze(0),
-            d.kept(f"gram {y.dtype}", lambda: products(d.A[0].to(y.dtype))[1]).unsqueeze(0),
-        )
+        atoms = d.kept(f"atoms {y.dtype}", lambda: rows(d.A[0].to(y.dtype)))
+        with together():
+            gram = d.kept(f"gram {y.dtype}", lambda: products(atoms))
+        shared = atoms.unsqueeze(0), gram.unsqueeze(0)
 
     def part(first: int, last: int) -> None:
         i = slice(first, last)
-        atoms, gram = shared or products(d.A[i].to(y.dtype))
+        atoms, gram = shared or (own := rows(d.A[i].to(y.dtype)), products(own))
         back = (atoms.conj() @ y[i].unsqueeze(-1)).squeeze(-1)
         w = weights if len(weights) == 1 else weights[i]
         arrays = (atoms, gram, y[i], back, w, *(v[i] for v in given)), tuple(v[i] for v in out)
@@ -56,10 +56,14 @@ def run(d: Data, kernel: Callable[..., None], given: tuple[Tensor, ...], numbers
     share(part, len(y), PART // min(MANY, most))
 
 
-def products(A: Tensor) -> tuple[Tensor, Tensor]:
-    """The atoms as rows, `(*items, n, m)`, and of each `A^H a_i`, `(*items, n, n)`."""
-    atoms = A.mT.resolve_conj().contiguous()
-    return atoms, (atoms @ atoms.mH).resolve_conj()
+def rows(A: Tensor) -> Tensor:
+    """The atoms as rows, `(*items, n, m)`."""
+    return A.mT.resolve_conj().contiguous()
+
+
+def products(atoms: Tensor) -> Tensor:
+    """Of each atom `A^H a_i`, `(*items, n, n)`."""
+    return (atoms @ atoms.mH).resolve_conj()
 
 
 def begin(d: Data, norm: Tensor, reach: Tensor) -> Tensor:
