@@ -38,7 +38,7 @@ for dtype in TYPES:
         N, K = run._block(n), run._block(k)
         for ols in (False, True):
             warps = run._warps(N, plan.columns_per_warp)
-            constants = {"EPS": eps, "LEAST": eps ** (1 / 3), "OLS": ols, "N": N, "K": K, "UNROLL": plan.unroll}
+            constants = {"EPS": eps, "LEAST": eps ** (1 / 3), "OLS": ols, "N": N, "K": K}
             made = compiled(run.pursue, dtype, warps, **constants)
             print("pursue", dtype, N, K, ols, len(made.asm["cubin"]), "bytes")
     for m, k in ((1, 1), (5000, 64)):

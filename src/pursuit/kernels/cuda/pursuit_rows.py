@@ -25,12 +25,12 @@ LOST = tl.constexpr(64.0)  # roundings of the energy of y, below which a differe
 NEAR = tl.constexpr(1.3)  # a norm that is nearer than this factor to the target may be on either side of it
 
 
-@triton.jit(do_not_specialize=["items", "most", "full", "floor"])
+@triton.jit(do_not_specialize=["items", "most", "places", "full", "floor"])
 def pursue(
     P,  # (items, width) A^T y
     G,  # (n, width) Gram matrix, zeros beyond n
     W,  # (1 or items, width) weights, zeros beyond n
-    U,  # (programs, most, width) memory
+    U,  # (programs, places, width) and N more, memory that holds numbers
     R,  # (items, most, most) a column of the triangular factor in every row
     RHO,  # (items, most) Q^T y
     SUPPORT,  # (items, most)
@@ -46,6 +46,7 @@ def pursue(
     width,
     w_step,
     most,
+    places,  # `most`, or up to three more: a multiple of four
     full,
     floor,  # share of a column's energy outside the span that OLS takes for rounding
     EPS: tl.constexpr,
@@ -53,13 +54,12 @@ def pursue(
     OLS: tl.constexpr,
     N: tl.constexpr,
     K: tl.constexpr,
-    UNROLL: tl.constexpr,
 ):
     program = tl.program_id(0).to(tl.int64)
     cols = tl.arange(0, N)
     ks = tl.arange(0, K)
     inside = cols < width
-    rows = U + program * most * width
+    rows = U + program * places * width
     for b in range(program, items, tl.num_programs(0)):
         norm = tl.load(NORM + b)
         target = tl.load(TARGET + b)
@@ -94,12 +94,19 @@ def pursue(
             code = tl.where(sound, GOING, RUNNING)
             if sound:
                 u = tl.load(G + i * width + cols, mask=inside, other=0.0)
-                for first in range(0, t, UNROLL):
-                    for more in tl.static_range(UNROLL):
-                        row = rows + (first + more) * width
-                        taken = first + more < t
-                        x = tl.load(row + i, mask=taken, other=0.0)
-                        u -= x * tl.load(row + cols, mask=inside & taken, other=0.0)
+                for first in range(
+                    0, t, 4
+                ):  # what lies beyond t, times 0, and beyond `width`, never chosen, are numbers
+                    row = rows + first * width
+                    x0 = tl.load(row + i)
+                    x1 = tl.load(row + width + i, mask=first + 1 < t, other=0.0)
+                    x2 = tl.load(row + 2 * width + i, mask=first + 2 < t, other=0.0)
+                    x3 = tl.load(row + 3 * width + i, mask=first + 3 < t, other=0.0)
+                    u0 = tl.load(row + cols)
+                    u1 = tl.load(row + width + cols)
+                    u2 = tl.load(row + 2 * width + cols)
+                    u3 = tl.load(row + 3 * width + cols)
+                    u = u - x0 * u0 - x1 * u1 - x2 * u2 - x3 * u3
                 u = u / pivot
                 tl.store(rows + t * width + cols, u, mask=inside)
                 tl.store(R + (b * most + t) * most + ks, tl.where(ks == t, pivot, v), mask=ks <= t)

@@ -25,7 +25,6 @@ class Plan(NamedTuple):
 
     per_processor: int = 4  # programs of `pursue` on every multiprocessor
     columns_per_warp: int = 256
-    unroll: int = 4  # rows that are read at a time
     tile: int = 1024  # measurements that `refit` takes at a time
     measurements_per_warp: int = 256
 
@@ -58,16 +57,19 @@ def run(d: Data, ols: bool) -> Found:
     width = -(-n // ALIGNED) * ALIGNED
     G = _wide(d.gram(d.y.dtype), width)
     weights = _wide(d.weights * _scale(d.weights.amax(-1, keepdim=True)), width)
-    programs = min(items, PLAN.per_processor * _processors(d.y.device), max(1, MEMORY // (d.most * width * size)))
-    U = d.y.new_empty(programs, d.most, width)
+    places = -(-d.most // 4) * 4
+    programs = min(items, PLAN.per_processor * _processors(d.y.device), max(1, MEMORY // (places * width * size)))
+    U = d.y.new_zeros(programs * places * width + _block(width))
     part = max(1, MEMORY // (size * (width + d.most**2)))
     with _on(d.y.device):
         for first in range(0, items, part):
-            _part(d, found, slice(first, first + part), G, weights, U, ols)
+            _part(d, found, slice(first, first + part), G, weights, U, programs, places, ols)
     return found
 
 
-def _part(d: Data, found: Found, part: slice, G: Tensor, weights: Tensor, U: Tensor, ols: bool) -> None:
+def _part(
+    d: Data, found: Found, part: slice, G: Tensor, weights: Tensor, U: Tensor, programs: int, places: int, ols: bool
+) -> None:  # fmt: skip
     """The signals of a part of the batch."""
     norm, k, target, budget = found.norm[part], d.k[part], d.target[part], d.max_steps[part]  # type: ignore[index]
     items, width, m = len(k), G.shape[1], d.y.shape[1]
@@ -82,11 +84,10 @@ def _part(d: Data, found: Found, part: slice, G: Tensor, weights: Tensor, U: Ten
     limits: tuple[Any, ...] = (norm, scale, target, k, budget)
     eps = torch.finfo(y.dtype).eps
     N, K, M = _block(width), _block(d.most), min(_block(m), PLAN.tile)
-    pursue[(min(items, len(U)),)](
+    pursue[(min(items, programs),)](
         P, G, own, U, R, rho, found.support[part], count, code, energy, *limits,
-        items, width, width if len(weights) > 1 else 0, d.most, d.full, d.tolerance,
-        EPS=eps, LEAST=eps ** (1 / 3), OLS=ols, N=N, K=K, UNROLL=PLAN.unroll,
-        num_warps=_warps(N, PLAN.columns_per_warp),
+        items, width, width if len(weights) > 1 else 0, d.most, places, d.full, d.tolerance,
+        EPS=eps, LEAST=eps ** (1 / 3), OLS=ols, N=N, K=K, num_warps=_warps(N, PLAN.columns_per_warp),
     )  # fmt: skip
     refit[(items,)](
         y, columns, R, rho, found.support[part], found.z[part], count, code, found.steps[part], energy, *limits,  # type: ignore[index]
