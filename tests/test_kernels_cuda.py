@@ -234,6 +234,18 @@ def test_small_whole_numbers(name):
 
 
 @runs
+@pytest.mark.parametrize("dtype", [torch.float32, torch.complex128])
+def test_what_the_measurements_belie_is_declined(dtype):
+    """A Gram matrix that is off by more than rounding shows in the residual."""
+    p = instance(unnormalised(dtype, m=20, n=30), 3, batch=(3,), noise=0.3)
+    d = data(made(p.A, p.y, 4))
+    off = 1 + 1e-3 * torch.ones(30, device=DEVICE).diag()
+    found = import_module("pursuit.kernels.cuda.omp").run(d._replace(gram=lambda dtype: d.gram(dtype) * off), None)
+    assert (found.status == Status.RUNNING).all()
+    assert (found.support == -1).all()
+
+
+@runs
 def test_a_matrix_for_every_signal_is_declined():
     A = torch.stack([unnormalised(m=10, n=16, seed=seed) for seed in range(3)])
     found = kernel("omp", made(A, normal(3, 3, 10), 4))
