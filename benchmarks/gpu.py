@@ -11,6 +11,7 @@ and writes what it finds as it finds it, so that a run cut short leaves what it 
     solvers.csv     solvers against each other and against the package orthogonal-matching-pursuit-gpu
     training.csv    a training step of OMP-Net, IHT-Net and NA-ALISTA, at the papers' sizes
     profile.txt     kernels that take the time, and how many are launched
+    tuning.csv      ways to launch the Triton kernels of OMP
 
 Times are of single precision, after runs that do not count, with the device idle before the clock is read; what is
 compared takes turns, and medians are given. A batch grows until the next size would take longer than the limit of a
@@ -44,9 +45,12 @@ from typing import Any, NamedTuple
 ROOT = Path(__file__).resolve().parent.parent
 WHEELS = ROOT / "wheels"
 # Parts in order, with the seconds that each may take, and those of a quick run.
-LIMITS = {"machine": (90, 90), "tests": (200, 90), "solvers": (160, 60), "training": (60, 60), "profile": (45, 60)}
+LIMITS = {
+    "machine": (90, 90), "tests": (200, 90), "solvers": (160, 60), "training": (60, 60), "profile": (45, 60),
+    "tuning": (45, 60),
+}  # fmt: skip
 GRACE = 20  # seconds for a part to end after it was told to
-TESTS = ("test_cuda.py", "test_solvers.py", "test_relaxations.py")
+TESTS = ("test_kernels_cuda.py", "test_cuda.py", "test_solvers.py", "test_relaxations.py")
 PEER = "orthogonal_matching_pursuit_gpu"
 RUN_LIMITS, QUICK_LIMIT = (0.6, 0.3), 0.05  # seconds of one run on the GPU, on the CPU
 ROUNDS = 5
@@ -71,6 +75,7 @@ SOLVERS: dict[str, dict[str, Any]] = {
     "omp": {}, "iht": {"max_steps": 50}, "sea": {"max_steps": 50}, "ols": {}, "htp": {"max_steps": 20},
 }  # fmt: skip
 CPU_TOO = ("omp", "iht", "sea", "ols")
+STEPS_TOO = ("omp", "ols")  # timed without their kernels besides, on the GPU
 
 
 # ---- a machine without an installation -----------------------------------------------------------------------------
@@ -341,6 +346,18 @@ def solve(name: str, A: Any, y: Any, k: int) -> Any:
     return getattr(pursuit, name)(A, y, k, **SOLVERS[name])
 
 
+def by_steps(name: str, A: Any, y: Any, k: int) -> Any:
+    """Without the solver's compiled kernel."""
+    import pursuit
+
+    before = pursuit.config.kernels
+    pursuit.config.kernels = "off"
+    try:
+        return solve(name, A, y, k)
+    finally:
+        pursuit.config.kernels = before
+
+
 def peer() -> Callable[[Any, Any, int], Any] | None:
     """The other package's OMP, `(A, y, k) -> x`, where its source is at hand.
 
@@ -363,6 +380,8 @@ def contenders(A: Any, y: Any, k: int, device: str) -> dict[str, Callable[[int],
 
     names = [name for name in SOLVERS if hasattr(pursuit, name) and (device != "cpu" or name in CPU_TOO)]
     found = {name: lambda count, name=name: solve(name, A, y[:count], k) for name in names}
+    for name in STEPS_TOO if device != "cpu" else ():
+        found[f"{name} (steps)"] = lambda count, name=name: by_steps(name, A, y[:count], k)
     other = tried(peer)
     if callable(other):
         found["peer-omp"] = lambda count: types.SimpleNamespace(x=other(A, y[:count], k), steps=None)
@@ -376,7 +395,7 @@ def compare_solvers(given: argparse.Namespace) -> int:
     table = Table(
         given.out / "solvers.csv", "m", "n", "k", "solver", "device", "signals", "kind", "seconds", "fastest",
         "us_per_signal", "signals_per_second", "steps", "us_per_step", "peak_mib", "residual", "threads", "torch",
-        "seed", "note",
+        "compiled", "seed", "note",
     )  # fmt: skip
     for case in QUICK if given.quick else CASES:
         for device in dict.fromkeys((given.device, "cpu")):
@@ -407,8 +426,13 @@ def compare_on(table: Table, about: dict[str, Any], case: Case, device: str, lim
             peak = peak_mib(lambda run=run, name=name, found=found: found.append(run(counts[name])), device)
             table.add(
                 **about, solver=name, kind="median", peak_mib=peak, residual=residual(A, y, found[0].x),
-                **speed(times[name], counts[name], found[0].steps),
+                compiled=share_compiled(found[0]), **speed(times[name], counts[name], found[0].steps),
             )  # fmt: skip
+
+
+def share_compiled(found: Any) -> float | str:
+    """How many of the signals a compiled kernel found; nothing of another package."""
+    return float(found.compiled.double().mean()) if hasattr(found, "compiled") else ""
 
 
 def sizes(most: int) -> list[int]:
@@ -542,6 +566,7 @@ def profile(given: argparse.Namespace) -> int:
     few = y[:128]
     work: dict[str, tuple[Callable[[], Any], int]] = {
         f"omp, {len(y)} signals": (lambda: pursuit.omp(A, y, case.k), case.k),
+        f"omp (steps), {len(y)} signals": (lambda: by_steps("omp", A, y, case.k), case.k),
         "omp, 1 signal": (lambda: pursuit.omp(A, y[:1], case.k), case.k),
         f"iht, {len(few)} signals": (lambda: pursuit.iht(A, few, case.k, max_steps=20), 20),
         f"htp, {len(few)} signals": (lambda: pursuit.htp(A, few, case.k, max_steps=3), 3),
@@ -586,12 +611,58 @@ def profiled(name: str, do: Callable[[], Any], steps: int, device: str) -> str:
     )
 
 
+# ---- how the Triton kernels are best launched ------------------------------------------------------------------------
+
+
+def tune(given: argparse.Namespace) -> int:
+    """OMP by Triton under one plan after another, with the Gram matrix at hand, without the checks of the input."""
+    import torch
+
+    import pursuit
+    from pursuit.inputs import problem
+
+    table = Table(
+        given.out / "tuning.csv", "m", "n", "k", "signals", "per_processor", "columns_per_warp",
+        "measurements_per_warp", "tile", "seconds", "fastest", "compiled", "note",
+    )  # fmt: skip
+    if not given.device.startswith("cuda"):
+        print("the Triton kernels need a GPU")
+        return 0
+    from pursuit.kernels.cuda import omp, pursuit_run
+
+    usual = pursuit_run.PLAN
+    plans = [usual]
+    plans += [usual._replace(measurements_per_warp=share) for share in (64, 128, 512)]
+    plans += [usual._replace(per_processor=count, columns_per_warp=columns)
+              for columns in (256, 512, 128) for count in (1, 2, 3, 4, 5, 6, 8)]  # fmt: skip
+    cases = QUICK if given.quick else (CASES[0], CASES[2], CASES[3])
+    for case in cases:
+        end = time.perf_counter() + 0.8 * LIMITS["tuning"][given.quick] / len(cases)
+        A, y, _ = draw(case, given.device)
+        p = problem(pursuit.as_operator(A), y, case.k)
+        fastest: dict[float, Any] = {}
+        for plan in plans:
+            if time.perf_counter() > end:
+                break
+            about = {"m": case.m, "n": case.n, "k": case.k, "signals": len(y), **plan._asdict()}
+            with patient(table, **about), torch.inference_mode():
+                pursuit_run.PLAN = plan
+                found = p._by_kernel(omp, None)  # does not count
+                times = [clock(lambda p=p: p._by_kernel(omp, None), given.device) for _ in range(ROUNDS)]
+                table.add(**about, seconds=median(times), fastest=min(times), compiled=share_compiled(found))
+                fastest[median(times)] = plan
+        if fastest:
+            print(f"{case}: {fastest[min(fastest)]} takes {1e3 * min(fastest):.3f} ms", flush=True)
+    return 0
+
+
 PARTS: dict[str, Callable[[argparse.Namespace], int]] = {
     "machine": look_at_machine,
     "tests": run_tests,
     "solvers": compare_solvers,
     "training": compare_training,
     "profile": profile,
+    "tuning": tune,
 }
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 """OMP and OLS beside SPAMS, scikit-learn and PyLops: microseconds per signal.
 
 SPAMS and ours solve one batch on as many threads; PyLops and scikit-learn's `orthogonal_mp` a few signals of it, one by
-one. `held` is `A = pursuit.as_operator(A)`, made once: what is derived from A is kept. All take turns; medians, and the processor time of all
-threads, which says more where others are at work. `spams.omp` computes OLS.
+one. `held` is `A = pursuit.as_operator(A)`, made once: what is derived from A is kept. All take turns; medians, and the
+processor time of all threads, which says more where others are at work. `spams.omp` computes OLS.
 
     pip install spams-bin scikit-learn pylops
     python benchmarks/omp.py results/omp_speed.csv

@@ -1,5 +1,7 @@
 """Compile the Triton kernels of OMP and OLS for an H100, with no GPU at hand; `test_kernels_cuda.py` runs it."""
 
+from itertools import product
+
 import torch
 import triton
 from triton.backends.compiler import GPUTarget
@@ -36,12 +38,15 @@ for dtype in TYPES:
     eps = torch.finfo(dtype).eps
     for n, k in ((1, 1), (1000, 32), (2048, 64), (run.WIDEST, 256)):
         N, K = run._block(n), run._block(k)
-        for ols in (False, True):
-            warps = run._warps(N, plan.columns_per_warp)
-            constants = {"EPS": eps, "LEAST": eps ** (1 / 3), "OLS": ols, "N": N, "K": K, "UNROLL": plan.unroll}
+        for ols, planes in product((False, True), (1, 2)):
+            warps = run._warps(N * planes, plan.columns_per_warp)
+            constants = {"EPS": eps, "LEAST": eps ** (1 / 3), "OLS": ols, "PLANES": planes, "N": N, "K": K}
             made = compiled(run.pursue, dtype, warps, **constants)
-            print("pursue", dtype, N, K, ols, len(made.asm["cubin"]), "bytes")
+            print("pursue", dtype, planes, N, K, ols, len(made.asm["cubin"]), "bytes")
     for m, k in ((1, 1), (5000, 64)):
         M, K = min(run._block(m), plan.tile), run._block(k)
-        made = compiled(run.refit, dtype, run._warps(M, plan.measurements_per_warp), EPS=eps, M=M, K=K)
-        print("refit", dtype, M, K, len(made.asm["cubin"]), "bytes")
+        one = {"m": 1} if m == 1 else {}  # the launcher takes a 1 for a constant
+        for planes in (1, 2):
+            warps = run._warps(M * planes, plan.measurements_per_warp)
+            made = compiled(run.refit, dtype, warps, EPS=eps, PLANES=planes, M=M, K=K, **one)
+            print("refit", dtype, planes, M, K, len(made.asm["cubin"]), "bytes")

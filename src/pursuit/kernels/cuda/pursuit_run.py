@@ -13,7 +13,7 @@ from .. import Data, Found
 from .pursuit_rows import pursue, refit
 
 REFITS = True
-DTYPES = (torch.float32, torch.float64)
+DTYPES = (torch.float32, torch.float64, torch.complex64, torch.complex128)
 WIDEST = 8192  # columns whose correlations fit into the registers of a program
 ROWS = 2**24  # bytes of the rows of a program
 MEMORY = 2**29  # bytes of the rows of all programs, and of what the signals of a part have besides
@@ -25,7 +25,6 @@ class Plan(NamedTuple):
 
     per_processor: int = 4  # programs of `pursue` on every multiprocessor
     columns_per_warp: int = 256
-    unroll: int = 4  # rows that are read at a time
     tile: int = 1024  # measurements that `refit` takes at a time
     measurements_per_warp: int = 256
 
@@ -56,41 +55,46 @@ def run(d: Data, ols: bool) -> Found:
         return found
     n = d.A.shape[-1]
     width = -(-n // ALIGNED) * ALIGNED
-    G = _wide(d.kept("gram", lambda: d.A[0].mT @ d.A[0]), width)
+    G = _wide(d.kept("gram", lambda: (d.A[0].mT @ d.A[0].conj()).resolve_conj()), width)
     weights = _wide(d.weights * _scale(d.weights.amax(-1, keepdim=True)), width)
-    programs = min(items, PLAN.per_processor * _processors(d.y.device), max(1, MEMORY // (d.most * width * size)))
-    U = d.y.new_empty(programs, d.most, width)
+    places = -(-d.most // 4) * 4
+    programs = min(items, PLAN.per_processor * _processors(d.y.device), max(1, MEMORY // (places * width * size)))
+    U = _real(d.y.new_zeros(programs * places * width + _block(width)))
     part = max(1, MEMORY // (size * (width + d.most**2)))
     with _on(d.y.device):
         for first in range(0, items, part):
-            _part(d, found, slice(first, first + part), G, weights, U, ols)
+            _part(d, found, slice(first, first + part), G, weights, U, programs, places, ols)
     return found
 
 
-def _part(d: Data, found: Found, part: slice, G: Tensor, weights: Tensor, U: Tensor, ols: bool) -> None:
+def _part(
+    d: Data, found: Found, part: slice, G: Tensor, weights: Tensor, U: Tensor, programs: int, places: int, ols: bool
+) -> None:  # fmt: skip
     """The signals of a part of the batch."""
     norm, k, target, budget = found.norm[part], d.k[part], d.target[part], d.max_steps[part]  # type: ignore[index]
     items, width, m = len(k), G.shape[1], d.y.shape[1]
     scale = _scale(norm)
     y = d.y[part] * scale.unsqueeze(-1)
     columns = d.kept("columns", lambda: d.A[0].mT.contiguous())
-    P = _wide(y @ columns.mT, width)
+    P = _wide(y @ columns.mH, width)
     R, rho, energy = y.new_empty(items, d.most, d.most), y.new_empty(items, d.most), torch.empty_like(norm)
     count = torch.empty_like(k, dtype=torch.int32)
     code = torch.empty_like(count)
     own = weights[part] if len(weights) > 1 else weights
     limits: tuple[Any, ...] = (norm, scale, target, k, budget)
     eps = torch.finfo(y.dtype).eps
+    planes = 2 if y.is_complex() else 1
     N, K, M = _block(width), _block(d.most), min(_block(m), PLAN.tile)
-    pursue[(min(items, len(U)),)](
-        P, G, own, U, R, rho, found.support[part], count, code, energy, *limits,
-        items, width, width if len(weights) > 1 else 0, d.most, d.full, d.tolerance,
-        EPS=eps, LEAST=eps ** (1 / 3), OLS=ols, N=N, K=K, UNROLL=PLAN.unroll,
-        num_warps=_warps(N, PLAN.columns_per_warp),
+    pursue[(min(items, programs),)](
+        _real(P), _real(G), own, U, _real(R), _real(rho), found.support[part], count, code, energy, *limits,
+        items, width, width if len(weights) > 1 else 0, d.most, places, d.full, d.tolerance,
+        EPS=eps, LEAST=eps ** (1 / 3), OLS=ols, PLANES=planes, N=N, K=K,
+        num_warps=_warps(N * planes, PLAN.columns_per_warp),
     )  # fmt: skip
     refit[(items,)](
-        y, columns, R, rho, found.support[part], found.z[part], count, code, found.steps[part], energy, *limits,  # type: ignore[index]
-        m, d.most, d.full, EPS=eps, M=M, K=K, num_warps=_warps(M, PLAN.measurements_per_warp),
+        _real(y), _real(columns), _real(R), _real(rho), found.support[part], _real(found.z[part]), count, code,  # type: ignore[index]
+        found.steps[part], energy, *limits, m, d.most, d.full,
+        EPS=eps, PLANES=planes, M=M, K=K, num_warps=_warps(M * planes, PLAN.measurements_per_warp),
     )  # fmt: skip
     found.status[part] = code
 
@@ -99,6 +103,11 @@ def _scale(size: Tensor) -> Tensor:
     """The power of two that brings a size to at most one, and, unless it is very small, to no less than 1/2."""
     share = torch.frexp(size).mantissa / size  # exact
     return torch.where(size > 0, share, 1).clamp(max=1 / torch.finfo(size.dtype).tiny)
+
+
+def _real(v: Tensor) -> Tensor:
+    """The same memory as real numbers."""
+    return torch.view_as_real(v) if v.is_complex() else v
 
 
 def _wide(v: Tensor, width: int) -> Tensor:
