@@ -206,3 +206,25 @@ def greedy_support(A, y, k):
     """OMP's support."""
     *_, x = omp(A, y, k)
     return np.flatnonzero(x).tolist()
+
+
+def gomp(A, y, k, S):
+    """S atoms at a time, k in all."""
+    chosen, x = [], np.zeros(A.shape[1], dtype=A.dtype)
+    while len(chosen) < k:
+        score = np.abs(A.conj().T @ (y - A @ x))
+        score[chosen] = 0
+        chosen += top(score, min(S, k - len(chosen))).tolist()
+        x = least_squares(A, y, chosen)
+        yield x
+
+
+def mp(A, y):
+    """Matching pursuit on unit columns."""
+    x = np.zeros(A.shape[1], dtype=A.dtype)
+    while True:
+        c = A.conj().T @ (y - A @ x)
+        j = int(np.argmax(np.abs(c)))
+        x = x.copy()
+        x[j] += c[j]
+        yield x

@@ -22,6 +22,9 @@ from .adapters import as_operator as as_operator
 from .adapters import from_physics as from_physics
 from .adapters import on_real_signals as on_real_signals
 from .inputs import Iterate as Iterate
+from .least_squares import fit as fit
+from .loop import no_decrease as no_decrease
+from .loop import stationary as stationary
 from .losses import LeastSquares as LeastSquares
 from .losses import Logistic as Logistic
 from .operators import ColumnScaled as ColumnScaled
@@ -34,6 +37,8 @@ from .operators import SubsampledFourier as SubsampledFourier
 from .relaxations import neuralsort as neuralsort
 from .relaxations import sinkhorn_sort as sinkhorn_sort
 from .relaxations import softsort as softsort
+from .selection import Atoms as Atoms
+from .selection import Choice as Choice
 from .selection import Hard as Hard
 from .selection import Relaxed as Relaxed
 from .solution import RecoveryError as RecoveryError
@@ -52,6 +57,7 @@ from .solvers.niht import niht as niht
 from .solvers.ols import ols as ols
 from .solvers.omp import omp as omp
 from .solvers.ompr import ompr as ompr
+from .solvers.own import make_solver as make_solver
 from .solvers.sea import sea as sea
 from .solvers.sea_plus import sea_plus as sea_plus
 from .solvers.sp import sp as sp

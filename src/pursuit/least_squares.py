@@ -165,7 +165,29 @@ def project(B: Tensor, y: Tensor, count: Tensor) -> Fit:
 def fit(A: Operator, y: Tensor, atoms: Any, minimise: Callable[[Tensor, Tensor, Tensor], Fit] = project) -> Fit:
     """Least squares of `y (*batch, m)` on the chosen columns of `A`, hard or soft, at most `m` of them.
 
-    Dependent columns get the coefficients of minimum norm; absent ones get zero. Another loss has another `minimise`.
+    Dependent columns get the coefficients of minimum norm; absent ones get zero.
+
+    Parameters
+    ----------
+    A : Operator
+    y : Tensor (*batch, m)
+    atoms : Atoms
+        Their `indices` are `(*batch, k)`, -1 where there is none.
+    minimise : callable, optional
+        Another loss has another one.
+
+    Returns
+    -------
+    Fit
+        Coefficients `z (*batch, k)` and the residual `r (*batch, m)`; `atoms.embed(z)` is the signal.
+
+    Examples
+    --------
+    >>> import torch, pursuit
+    >>> atoms = pursuit.Atoms(torch.tensor([2, 0]), n=3)
+    >>> z, r = pursuit.fit(pursuit.as_operator(torch.eye(4, 3)), torch.tensor([1.0, 2.0, 3.0, 4.0]), atoms)
+    >>> z, r
+    (tensor([3., 1.]), tensor([0., 2., 0., 4.]))
     """
     found = atoms.found
     order = present_first(found)[..., : A.shape[0]]
