@@ -4,6 +4,7 @@ import importlib.util
 import inspect
 import itertools
 import os
+import re
 import subprocess
 import sys
 from functools import partial
@@ -22,7 +23,8 @@ from pursuit import Status, cli, comparison, problems, sweeps
 from pursuit.solve import name_of, solver, spelled
 from pursuit.sweeps import cells
 
-GOMP = Path(__file__).parents[1] / "examples" / "gomp.py"
+ROOT = Path(__file__).parents[1]
+GOMP = ROOT / "examples" / "gomp.py"
 FIELDS = [pytest.param(REAL, id="real"), pytest.param(COMPLEX, id="complex")]
 WRAPPED = '''
 import pursuit
@@ -214,6 +216,32 @@ def test_what_is_no_function_is_refused(parts):
 
 def test_the_example_is_short():
     assert len(GOMP.read_text().splitlines()) <= 45
+
+
+@pytest.mark.parametrize("page", ["docs/own-solver.md", "CONTRIBUTING.md"])
+def test_the_documentation_shows_the_example_as_it_is(page):
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(), flags=re.DOTALL)
+    assert blocks[0] == GOMP.read_text()
+    scope = {"__name__": "shown"}
+    exec(compile(blocks[0], page, "exec"), scope)
+    p = instance(gaussian(), 3, noise=0.1)
+    assert_close(scope["gomp"](p.A, p.y, 3).x, gomp.gomp(p.A, p.y, 3).x)
+
+
+def test_what_is_said_to_stay_is_there():
+    section = (ROOT / "CONTRIBUTING.md").read_text().partition("outside the package")[2].partition("\n## ")[0]
+    owners = {
+        "pursuit": pursuit,
+        "pursuit.testing": pursuit.testing,
+        "pursuit.Choice": pursuit.Choice,
+        "pursuit.Atoms": pursuit.Atoms(torch.tensor([1]), 2),
+        "pursuit.Operator": pursuit.as_operator(torch.eye(2)),
+    }
+    for line in re.findall(r"^- (.*?)[;.]$", section, flags=re.MULTILINE | re.DOTALL):
+        names = re.findall(r"`([\w.]+)`", line)
+        for name in names:
+            owner, _, attribute = name.rpartition(".")
+            assert hasattr(owners[owner or names[0]], attribute), name
 
 
 # ---- in the place of a name ----------------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ from . import reproduce as reproduce
 from . import shrinkage as shrinkage
 from . import straight_through as straight_through
 from . import sweeps as sweeps
+from . import testing as testing
 from . import theory as theory
 from . import training as training
 from . import weights as weights
