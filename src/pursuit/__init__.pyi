@@ -59,6 +59,7 @@ from .solvers.ols import ols as ols
 from .solvers.omp import omp as omp
 from .solvers.ompr import ompr as ompr
 from .solvers.own import make_solver as make_solver
+from .solvers.path import path as path
 from .solvers.sea import sea as sea
 from .solvers.sea_plus import sea_plus as sea_plus
 from .solvers.sp import sp as sp
