@@ -47,6 +47,7 @@ from .solution import Solution as Solution
 from .solution import Status as Status
 from .solve import methods as methods
 from .solve import solve as solve
+from .solvers.amp import amp as amp
 from .solvers.cosamp import cosamp as cosamp
 from .solvers.els import els as els
 from .solvers.fista import fista as fista

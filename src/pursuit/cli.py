@@ -43,7 +43,9 @@ def compare(
     k: Annotated[int | None, typer.Option("-k", help="Non-zeros per signal; needed with --A and --y.")] = None,
     methods: Annotated[
         str | None,
-        typer.Option(help="Comma-separated; your own as module:function. By default every method but greedy_lasso."),
+        typer.Option(
+            help="Comma-separated; your own as module:function. By default every method but greedy_lasso and amp."
+        ),
     ] = None,
     lam: Annotated[float, typer.Option(help="ISTA, FISTA: penalty relative to the one that gives zero.")] = 0.01,
     signals: Annotated[int | None, typer.Option(help="Signals of a synthetic problem.")] = None,

@@ -21,7 +21,8 @@ from .solution import Solution, Status
 from .solve import Method, answer, methods, name_of, solver, solver_of_k
 
 PENALISED = ("ista", "fista")
-ON_REQUEST = ("greedy_lasso",)  # with the penalty at hand it is OMP with another stop rule
+# The first, with the penalty at hand, is OMP with another stop rule; the second is for matrices like random ones alone.
+ON_REQUEST = ("greedy_lasso", "amp")
 GREEDY_LAM = 0.1  # of the square-root LASSO, whose best penalty does not depend on the noise
 LAM = 0.01  # of the lam at which the solution is zero
 

@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import Any, cast
 
 from .solution import Solution
+from .solvers.amp import amp
 from .solvers.cosamp import cosamp
 from .solvers.els import els
 from .solvers.fista import fista
@@ -24,7 +25,7 @@ from .solvers.sea import sea
 from .solvers.sea_plus import sea_plus
 from .solvers.sp import sp
 
-NAMED = (omp, ols, iht, niht, htp, cosamp, sp, ompr, els, sea, sea_plus, greedy_lasso, ista, fista)
+NAMED = (omp, ols, iht, niht, htp, cosamp, sp, ompr, els, sea, sea_plus, greedy_lasso, ista, fista, amp)
 Method = str | Callable[..., Solution]  # a name, `module:function`, or the function itself
 SOLVERS: dict[str, Callable[..., Solution]] = {f.__name__.replace("_plus", "+"): f for f in NAMED}
 

@@ -201,9 +201,9 @@ def check_methods(methods: Sequence[str]) -> None:
     """
     from ..solve import SOLVERS, solver_of_k, spelled
 
-    # Proximal methods have no k: a support may be found by returning everything.
+    # Not those that return more than k non-zeros: a support may be found by returning everything.
     takes = {name: inspect.signature(call).parameters for name, call in SOLVERS.items()}
-    able = [name for name in takes if "k" in takes[name] and "lam" not in takes[name]]
+    able = [name for name in takes if "k" in takes[name] and not {"lam", "denoiser"} & takes[name].keys()]
     if not methods:
         raise ValueError(f"no method was given; needed is at least one of {', '.join(able)}.")
     for method in methods:
