@@ -131,11 +131,9 @@ def first_k(A, y, k):
     return omp(A, y, k if isinstance(k, int | float | list) else k.max())
 
 
-def transposing(A, y, k):
-    """It forgets to conjugate where there is no matrix."""
-    if not isinstance(A, pursuit.SubsampledFourier):
-        return omp(A, y, k)
-    return omp((A.forward, lambda r: A.adjoint(r.conj()).conj(), A.shape), y, k)
+def conjugating(A, y, k):
+    """It takes the other sign in the exponent where there is no matrix."""
+    return omp(A, y.conj() if isinstance(A, pursuit.SubsampledFourier) else y, k)
 
 
 def unweighted(A, y, k, *, weights=None):
@@ -197,7 +195,7 @@ BROKEN = {
     plain_correlations: ("column norms", "divide scores by the column norms"),
     coupled: ("alone and in a batch", "x of signal 0 of a batch differs"),
     first_k: ("k per signal", r"x of signal 0 where k is \[1, 5, 3\] differs"),
-    transposing: ("operators", "x of a SubsampledFourier differs by"),
+    conjugating: ("operators", "x of a SubsampledFourier differs by"),
     unweighted: (
         "weights",
         r"a column of weight 0 is chosen, with weights of shape \(4, 40\); needed is never",

@@ -160,7 +160,7 @@ def amp(
     max_steps : int or int array (*batch,), default 1000
         It stops earlier where a step changes nothing but rounding.
     on_step : callable, optional
-        Called after every step with an `Iterate`.
+        Run without the compiled kernel, and call this after every step: see `solve`.
 
     Returns
     -------

@@ -16,9 +16,9 @@ from ..least_squares import fit, leading
 from ..selection import Atoms, compact
 from ..solution import Solution, Status
 from ..solve import Method, answer, solver_of_k
-from . import omp
+from . import ols, omp
 
-NESTED: tuple[ModuleType, ...] = (omp,)  # their atoms for k are the first k of those for more: one run has all
+NESTED: tuple[ModuleType, ...] = (omp, ols)  # their atoms for k are the first k of those for more: one run has all
 NESTED_OPTIONS = {"tol", "max_steps", "weights"}  # with other options there is a run for each
 
 
@@ -26,7 +26,7 @@ def path(A: Any, y: Any, ks: Sequence[int], *, method: Method = "omp", **options
     """The solutions for several sparsities, as one `Solution` with a first axis for them.
 
     It gives what a run for every k gives. A path is a batch: `y` is repeated along a new first axis, with a k for each.
-    `omp` takes one run with the largest k, and a least squares for each of the others.
+    `omp` and `ols` take one run with the largest k, and a least squares for each of the others.
 
     Parameters
     ----------
