@@ -88,7 +88,7 @@ def ols(
     select : selection, default Hard()
         How an atom is identified.
     on_step : callable, optional
-        Called after every step with an `Iterate`; `on_step=history.append` keeps the history.
+        Run without the compiled kernel, and call this after every step: see `solve`.
 
     Returns
     -------
