@@ -166,9 +166,9 @@ def fit(A: Operator, y: Tensor, atoms: Any, minimise: Callable[[Tensor, Tensor, 
 
 @torch.no_grad()  # which they are is a constant
 def independent(A: Operator, atoms: Any) -> Any:
-    """The atoms without those that the ones before them span, to rounding; relaxed atoms, which are no columns, as given.
+    """The atoms without those that the ones before them span, to rounding: as good a fit as on all.
 
-    Fitted on these, as good a fit as on all.
+    Relaxed atoms, which are no columns, are left as they are.
     """
     if not isinstance(atoms, Atoms):
         return atoms

@@ -96,7 +96,7 @@ def no_decrease(old: State, new: State) -> Tensor:
 def stationary(old: Any, new: Any) -> Tensor:
     """Stop where the step moved `x` by no more than rounding."""
     change, size = _norm(new.x - old.x), _norm(new.x)
-    still = change <= STILL * torch.finfo(size.dtype).eps * size
+    still = (change <= STILL * torch.finfo(size.dtype).eps * size) & size.isfinite()  # of an overflow one cannot tell
     return torch.where(still, Status.STATIONARY, Status.RUNNING)
 
 

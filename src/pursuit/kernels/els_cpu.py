@@ -1,7 +1,7 @@
 """Exhaustive Local Search on the CPU, by Numba: all swaps of one signal after another.
 
-The gain of every swap is that of `pursuit.solvers.els.swap_gains`, by the Gram matrix. A signal for which it cannot tell
-some swap's gain, since the atoms are too much alike, is declined: without that swap all later ones may be others, and
+The gain of every swap is that of `pursuit.solvers.els.swap_gains`, by the Gram matrix. A signal is declined where that
+cannot tell the gain of some swap, since atoms are too much alike: without this swap all later ones may be others, and
 worse. The last word, that nothing is left to gain, is the solver's own step's.
 
 Arrays are those of `gram_cpu`.

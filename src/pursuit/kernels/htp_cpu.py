@@ -68,7 +68,7 @@ def pursue(
                     seen[b, i] = now[b, i]
             ascend(G, back[b], order, size, z, eta[b], g, u)
             count = largest(u, w, k[b], s, rank, inside, count)  # S = largest_k(x + eta A^H (y - A x))
-            if t > 0 and (holds(inside, now[b], count) or holds(inside, seen[b], count)):
+            if count == 0 or (t > 0 and (holds(inside, now[b], count) or holds(inside, seen[b], count))):
                 break
             kept, size = reorder(rank, count, inside, order, size, fitted)
             left = fit(A, G, y[b], back[b], order, kept if t > 0 else 0, size, least, L, dz, z, r)  # x = LS(S)

@@ -3,8 +3,8 @@
 Everything but the residual is done with the Gram matrix. It is factored with the atoms longest in the support first;
 from step to step the rows before the first atom that left are kept, the others are made anew. `A^H r = A^H y - A^H A_S
 z` takes a row of the Gram matrix per atom. The residual itself is only formed where it may be the least so far. Where
-the Gram matrix does not do, the columns themselves are orthogonalised, twice: ten times as much work, and rare. X moves by
-the residual alone, which is the same for any fit on a dependent support.
+the Gram matrix does not do, the columns themselves are orthogonalised, twice: ten times as much work, and rare. X moves
+by the residual alone, which is the same for any fit on a dependent support.
 
 Arrays are those of `gram_cpu`.
 """

@@ -25,8 +25,8 @@ LEAST_GAIN = 1e-12  # of ||r||^2: what counts as a decrease
 def swap_gains(A: Operator, y: Tensor, atoms: Atoms) -> Tensor:
     """How much `||r||^2` falls if chosen atom `i` is replaced by column `j` and all is refitted, `(*batch, k, n)`.
 
-    With `u_i` the direction in the span of `S` that has a right angle to all columns of `S` but `i`, and `r` the residual
-    on `S`: removing `i` raises `||r||^2` by `|u_i^H y|^2` and leaves the residual `r_i = r + u_i u_i^H y`; adding `j`
+    Let `u_i` be the direction in the span of `S` that has a right angle to all columns of `S` but `i`, and `r` the
+    residual on `S`. Removing `i` raises `||r||^2` by `|u_i^H y|^2` and leaves the residual `r_i = r + u_i u_i^H y`; adding `j`
     then lowers it by `|a_j^H r_i|^2 / ||P a_j||^2`, where `P` projects off the columns of `S` without `i`. Minus
     infinity where `i` is absent, or where `a_j` lies in `S` or in the span of the others.
     """
@@ -38,7 +38,7 @@ def swap_gains(A: Operator, y: Tensor, atoms: Atoms) -> Tensor:
         r = r - (Q @ (Q.mH @ r.unsqueeze(-1))).squeeze(-1)
     length = torch.linalg.vector_norm(F, dim=-1)
     present = atoms.found & (length > 0)
-    # A column that the others span goes at no cost, as if no direction were its own: its diagonal of B^+ B is below one.
+    # A column that the others span goes at no cost, with no direction of its own: its diagonal of B^+ B is below one.
     needed = present & ((F.mH * (Q.mH @ B)).sum(-2).real > 0.999)
     scale = torch.where(needed, 1 / torch.where(present, length, 1), 0)
     U = (Q @ F.mH) * scale.unsqueeze(-2)  # u_i = B (B^H B)^-1 e_i, normalised
