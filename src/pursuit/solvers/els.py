@@ -26,9 +26,9 @@ def swap_gains(A: Operator, y: Tensor, atoms: Atoms) -> Tensor:
     """How much `||r||^2` falls if chosen atom `i` is replaced by column `j` and all is refitted, `(*batch, k, n)`.
 
     Let `u_i` be the direction in the span of `S` that has a right angle to all columns of `S` but `i`, and `r` the
-    residual on `S`. Removing `i` raises `||r||^2` by `|u_i^H y|^2` and leaves the residual `r_i = r + u_i u_i^H y`; adding `j`
-    then lowers it by `|a_j^H r_i|^2 / ||P a_j||^2`, where `P` projects off the columns of `S` without `i`. Minus
-    infinity where `i` is absent, or where `a_j` lies in `S` or in the span of the others.
+    residual on `S`. Removing `i` raises `||r||^2` by `|u_i^H y|^2` and leaves the residual `r_i = r + u_i u_i^H y`;
+    adding `j` then lowers it by `|a_j^H r_i|^2 / ||P a_j||^2`, where `P` projects off the columns of `S` without `i`.
+    Minus infinity where `i` is absent, or where `a_j` lies in `S` or in the span of the others.
     """
     B = atoms.columns(A)
     _, F = factor(B, y, atoms.found.sum(-1))
