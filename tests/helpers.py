@@ -19,6 +19,7 @@ DEVICES = ("cpu", "cuda") if torch.cuda.is_available() else ("cpu",)
 # penalty as a share of the largest correlation |A^H y| (so that it scales as the problem does).
 SOLVERS: dict[str, dict[str, Any]] = {
     "omp": {},
+    "ols": {},
     "iht": {},
     "niht": {},
     "htp": {},
@@ -34,10 +35,19 @@ SOLVERS: dict[str, dict[str, Any]] = {
 }
 PROXIMAL = ("ista", "fista")
 SELECTING = tuple(name for name in SOLVERS if name not in PROXIMAL)
-ITERATIVE = tuple(name for name in SOLVERS if name not in ("omp", "greedy_lasso"))  # those that take x0
+ITERATIVE = tuple(name for name in SOLVERS if name not in ("omp", "ols", "greedy_lasso"))  # those that take x0
 WEIGHTING = tuple(name for name in SELECTING if name != "greedy_lasso")  # whose weights multiply the score
 NEEDS: dict[str, dict[str, Any]] = {"greedy_lasso": {"lam": 0.0}}  # besides A, y and k; zero makes it OMP
-REFITTING = ("omp", "htp", "sp", "ompr", "els", "sea", "sea+")  # those whose x is the least squares on its support
+REFITTING = (
+    "omp",
+    "ols",
+    "htp",
+    "sp",
+    "ompr",
+    "els",
+    "sea",
+    "sea+",
+)  # those whose x is the least squares on its support
 LOSSY = ("omp", "iht", "htp", "els", "sea")  # those that take a loss
 
 

@@ -55,6 +55,18 @@ def omp(A, y, k, w=1.0):
         yield x
 
 
+def ols(A, y, k, w=1.0):
+    """Every atom tried by a full refit: the one that lowers the energy of the residual most, times w^2."""
+    S, x = [], np.zeros(A.shape[1], dtype=A.dtype)
+    for _ in range(k):
+        fits = {j: least_squares(A, y, [*S, j]) for j in range(A.shape[1]) if j not in S}
+        before = residual(A, y, x) ** 2
+        square = np.broadcast_to(np.square(w), A.shape[1])
+        S.append(max(fits, key=lambda j: square[j] * (before - residual(A, y, fits[j]) ** 2)))
+        x = fits[S[-1]]
+        yield x
+
+
 def iht(A, y, k, eta, w=1.0):
     x = np.zeros(A.shape[1], dtype=A.dtype)
     while True:

@@ -6,8 +6,10 @@ import scipy.sparse
 import torch
 
 import pursuit
-from helpers import SOLVERS, deconvolution, fourier, gaussian, instance, recover
+from helpers import REAL, SOLVERS, deconvolution, fourier, gaussian, instance, recover
 from pursuit import datasets, problems
+from pursuit.inputs import _measured
+from pursuit.theory.common import fits
 
 pytestmark = pytest.mark.usefixtures("rough_lasso")
 MATRIX = gaussian(m=20, n=30)
@@ -28,7 +30,7 @@ OPERATORS = {
 @pytest.mark.parametrize("form", OPERATORS)
 def test_nothing_is_made_on_the_default_device(form, name):
     case = instance(OPERATORS[form](), 3, batch=(4,), noise=0.1)
-    options = {"tol": 1e-3, "max_steps": 4, **({} if name in ("omp", "greedy_lasso") else {"x0": case.x})}
+    options = {"tol": 1e-3, "max_steps": 4, **({} if name in ("omp", "ols", "greedy_lasso") else {"x0": case.x})}
     wanted = recover(name, case.A, case.y, 3, **options)
     with torch.device("meta"):  # its tensors mix with none that have values
         found = recover(name, case.A, case.y, 3, **options)
@@ -43,3 +45,28 @@ def test_instances_do_not_depend_on_the_default_device(make):
         found = make()
     assert torch.equal(found.y, wanted.y)
     assert torch.equal(found.x, wanted.x)
+
+
+class Doubling(pursuit.Operator):
+    """A user's operator, whose device is named in another way than tensors name it."""
+
+    shape, dtype, device = (20, 30), torch.float64, torch.device("meta", 0)
+
+    def forward(self, x):
+        return x @ MATRIX.T.to(x.device)
+
+    def adjoint(self, y):
+        return y @ MATRIX.to(y.device)
+
+
+def test_a_device_has_more_names_than_one():
+    """As "cuda" is "cuda:0" to its tensors, "meta:0" is "meta"."""
+    given = pursuit.Callables(lambda x: x, lambda y: y, (30, 30), device="meta:0")
+    assert given.device == torch.empty(0, device="meta:0").device
+    y, x = torch.empty(20, dtype=REAL, device="meta"), torch.empty(30, dtype=REAL, device="meta")
+    fits(Doubling(), x)
+    pursuit.Compose(Doubling(), given)
+    with pytest.raises(ValueError, match="A is on meta:0 and y on cpu"):
+        _measured(Doubling(), y.new_zeros(20, device="cpu"))
+    with pytest.raises((NotImplementedError, RuntimeError), match="meta"):  # it has no values to check further
+        _measured(Doubling(), y)

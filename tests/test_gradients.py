@@ -5,7 +5,7 @@ Hard selection is piecewise constant: away from ties the supports do not move, a
 
 import pytest
 import torch
-from torch.autograd import gradcheck
+from torch.autograd import forward_ad, gradcheck
 
 import pursuit
 from helpers import COMPLEX, ITERATIVE, PROXIMAL, REAL, SELECTING, SOLVERS, gaussian, instance, normal, unnormalised
@@ -17,6 +17,7 @@ M, N, K = 6, 9, 2
 # steps keep the maps well conditioned.
 OPTIONS = {
     "omp": {},
+    "ols": {},
     "iht": {"eta": 0.4, "max_steps": 4},
     "niht": {"max_steps": 3},
     "htp": {"eta": 0.4, "max_steps": 3},
@@ -48,7 +49,7 @@ def problem(dtype, *, batch=()):
 def constant_step(monkeypatch):
     """The proximal solvers' 1 / L as it is for one fixed matrix, so that differences see what the derivative sees."""
     eta = 1 / torch.linalg.matrix_norm(unnormalised(m=M, n=N, seed=1), 2).square()
-    monkeypatch.setattr("pursuit.inputs.spectral_norm_squared", lambda A: 1 / eta.expand(A.batch_shape))
+    monkeypatch.setattr("pursuit.operators.spectral_norm_squared", lambda A: 1 / eta.expand(A.batch_shape))
 
 
 @pytest.mark.usefixtures("constant_step")
@@ -111,6 +112,20 @@ def test_the_step_size_of_iht_has_a_derivative():
     assert gradcheck(lambda eta: solution("iht", A, y, eta=eta).x, (eta,))
 
 
+@pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated:DeprecationWarning")  # torch's own, at first use
+@pytest.mark.parametrize("kernels", ["auto", "off"])
+@pytest.mark.parametrize("name", ["iht", "niht", "ista", "fista"])
+def test_forward_mode(name, kernels, monkeypatch):
+    """The solvers that do not refit take it: `J v` as reverse mode has it. The others refuse it."""
+    monkeypatch.setattr(pursuit.config, "kernels", kernels)
+    A, y = (t.detach() for t in problem(REAL))
+    v = normal(5, M)
+    J = torch.autograd.functional.jacobian(lambda y: solution(name, A, y).x, y)
+    with forward_ad.dual_level():
+        tangent = forward_ad.unpack_dual(solution(name, A, forward_ad.make_dual(y, v)).x).tangent
+    torch.testing.assert_close(tangent, J @ v)
+
+
 @pytest.mark.parametrize("name", SELECTING)
 def test_hard_selection_gives_weights_no_gradient(name):
     A, y = problem(REAL)
@@ -167,4 +182,4 @@ def test_an_item_of_zeros_does_not_spoil_the_gradients_of_the_others(name):
 
 
 def test_what_is_tested_here_is_every_solver():
-    assert set(OPTIONS) == set(pursuit.methods()) == {"omp", "greedy_lasso", *ITERATIVE}
+    assert set(OPTIONS) == set(pursuit.methods()) == {"omp", "ols", "greedy_lasso", *ITERATIVE}

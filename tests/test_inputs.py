@@ -346,7 +346,7 @@ def test_complex_A_takes_real_y(method):
 @every_method
 @pytest.mark.parametrize("array", [np.array, torch.tensor], ids=["numpy", "torch"])
 def test_inputs_stay_as_they_were(method, array):
-    given = {"A": array(A), "y": array(Y)} | ({} if method in ("omp", "greedy_lasso") else {"x0": array(X0)})
+    given = {"A": array(A), "y": array(Y)} | ({} if method in ("omp", "ols", "greedy_lasso") else {"x0": array(X0)})
     if method not in PENALISED:
         given["weights"] = array(np.linspace(0, 1, N))
     before = {name: np.asarray(values).copy() for name, values in given.items()}

@@ -34,7 +34,8 @@ M, N, K = 16, 32, 4
 # which at their linear rate leaves a few hundred times as much.
 NEAR = {name: 1e-6 if name == "niht" else 1e-9 for name in SOLVERS}
 # Few steps: the two runs stay comparable, and the laws hold at every step as they do at the end.
-BUDGET = {name: {} if name in ("omp", "els", "htp", "sp", "cosamp", "ompr") else {"max_steps": 25} for name in SOLVERS}
+ENDING = ("omp", "ols", "els", "htp", "sp", "cosamp", "ompr")
+BUDGET = {name: {} if name in ENDING else {"max_steps": 25} for name in SOLVERS}
 
 
 def draw(seed, dtype=REAL, *, batch=(5,), noise=0.2):
@@ -219,7 +220,7 @@ def test_started_from_its_own_end_it_stays_there(name, seed):
 
 
 # Only of OMP and those that start from it: the others may miss a signal that another run of theirs ended at.
-@pytest.mark.parametrize("name", ["omp", "ompr", "els"])
+@pytest.mark.parametrize("name", ["omp", "ols", "ompr", "els"])
 @given(seed=SEEDS)
 def test_what_was_recovered_exactly_is_recovered_again(name, seed):
     p = draw(seed, noise=0.0)
@@ -250,10 +251,11 @@ def test_a_larger_penalty_never_gives_a_larger_norm(name, seed):
     assert (sol.residual_norm.diff() >= -1e-4).all()
 
 
-# More atoms, better fit: of OMP at every k, since its supports are nested.
+# More atoms, better fit: of OMP and OLS at every k, since their supports are nested.
+@pytest.mark.parametrize("name", ["omp", "ols"])
 @given(seed=SEEDS)
-def test_omp_takes_the_same_atoms_whatever_k(seed):
+def test_they_take_the_same_atoms_whatever_k(name, seed):
     p = draw(seed)
-    longest = pursuit.omp(p.A, p.y, 8)
+    longest = run(name, p.A, p.y, 8)
     for k in (1, 3, 8):
-        assert torch.equal(pursuit.omp(p.A, p.y, k).support, longest.support[:, :k])
+        assert torch.equal(run(name, p.A, p.y, k).support, longest.support[:, :k])

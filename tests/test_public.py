@@ -4,10 +4,15 @@ import inspect
 import re
 import subprocess
 import sys
+from importlib.metadata import version
+from pathlib import Path
 
 import pytest
+import torch
 
 import pursuit
+
+ROOT = Path(__file__).parents[1]
 
 PUBLIC = [name for name in pursuit.__all__ if not inspect.ismodule(getattr(pursuit, name.replace("+", "_plus")))]
 
@@ -28,6 +33,48 @@ def test_solvers_say_what_they_raise_and_where_they_come_from(name):
     text = inspect.getdoc(getattr(pursuit, name.replace("+", "_plus")))
     for section in ("Parameters", "Returns", "Raises", "References"):
         assert f"\n{section}\n{'-' * len(section)}\n" in text
+
+
+@pytest.mark.parametrize("name", pursuit.methods())
+def test_solvers_say_what_a_hook_costs(name):
+    text = inspect.getdoc(getattr(pursuit, name.replace("+", "_plus")))
+    assert "\non_step : callable, optional\n    Run without the compiled kernel, and call this " in text
+
+
+DOCUMENTED = sorted(
+    {
+        name
+        for page in (ROOT / "README.md", *(ROOT / "docs").glob("*.md"))
+        for name in re.findall(r"\bpursuit((?:\.[A-Za-z]\w*)+)", page.read_text())
+    }
+)
+
+
+@pytest.mark.parametrize("name", DOCUMENTED)
+def test_documented_names_are_reached_by_import_pursuit(name):
+    _, first, *others = name.split(".")
+    assert first in pursuit.__all__  # that another import has brought it does not count
+    thing = getattr(pursuit, first)
+    for other in others:
+        thing = getattr(thing, other)
+
+
+def test_modules_with_documented_functions_are_public():
+    assert {"config", "datasets", "losses", "operators", "peers", "problems", "relaxations", "shrinkage"} < set(
+        pursuit.__all__
+    )
+
+
+def test_the_version_is_that_of_the_package_and_needs_no_torch():
+    show = "import sys, pursuit; pursuit.config.kernels = 'off'; print(pursuit.__version__, 'torch' in sys.modules)"
+    run = subprocess.run([sys.executable, "-c", show], check=True, capture_output=True, text=True)
+    assert run.stdout.split() == [version("pursuit"), "False"]
+
+
+def test_a_switch_has_only_its_positions(monkeypatch):
+    monkeypatch.setattr(pursuit.config, "kernels", "Off")
+    with pytest.raises(ValueError, match=r"pursuit\.config\.kernels is 'Off'; needed is 'auto' or 'off'\."):
+        pursuit.ista(torch.eye(3), torch.ones(3), lam=0.1)
 
 
 def test_importing_pursuit_does_not_wait_for_torch():

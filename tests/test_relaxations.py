@@ -146,7 +146,7 @@ def test_kernels_equal_torch(name, k, dtype, monkeypatch):
 
 
 def test_the_kernels_are_used_unless_switched_off(monkeypatch):
-    kernels = pytest.importorskip("pursuit.kernels.softsort_cpu")
+    kernels = pytest.importorskip("pursuit.kernels.cpu.softsort")
     calls = []
     monkeypatch.setattr(kernels, "mask_forward", lambda *arrays: calls.append(arrays[-1].fill(0)))
     v = normal(13, 2, 5)

@@ -293,7 +293,7 @@ def test_rank_of_all_sizes_of_numbers(dtype, monkeypatch):
 
 
 def test_the_kernels_are_used_unless_switched_off(monkeypatch):
-    module = pytest.importorskip("pursuit.kernels.proximal_cpu")
+    module = pytest.importorskip("pursuit.kernels.cpu.proximal")
     calls = []
     monkeypatch.setattr(module, "forward", lambda *arrays: calls.append(arrays[-1].fill(0)))
     x = torch.ones(2, 3, dtype=REAL)

@@ -11,6 +11,7 @@ from pursuit.selection import Choice, Relaxed, SoftAtoms
 SORTS = {sort.__name__: sort for sort in (pursuit.softsort, pursuit.neuralsort, pursuit.sinkhorn_sort)}
 SOFT = {
     "omp": {},
+    "ols": {},
     "iht": {"eta": 0.6, "max_steps": 30},
     "niht": {"max_steps": 30},
     "htp": {"eta": 0.6, "max_steps": 20},
@@ -38,7 +39,7 @@ def test_the_cold_limit_is_the_hard_solver(name, dtype):
     hard, soft = both(name, p, 1e-9)
     torch.testing.assert_close(soft.x, hard.x, rtol=0, atol=1e-6 if name == "niht" else 1e-9)
     assert (soft.support.sort(-1).values == hard.support.sort(-1).values).all()
-    if name in ("omp", "iht", "cosamp", "sp"):  # the others end where a number no longer changes, to rounding
+    if name in ("omp", "ols", "iht", "cosamp", "sp"):  # the others end where a number no longer changes, to rounding
         assert (soft.status == hard.status).all()
 
 
@@ -55,7 +56,7 @@ def test_the_error_vanishes_with_the_temperature_and_not_before(name):
 
 
 @pytest.mark.parametrize("sort", SORTS.values(), ids=SORTS)
-@pytest.mark.parametrize("name", ["omp", "iht", "sp"])
+@pytest.mark.parametrize("name", ["omp", "ols", "iht", "sp"])
 def test_every_relaxation_reaches_the_hard_solver(name, sort):
     p = problem(seed=5)
     hard = pursuit.solve(p.A, p.y, name, k=p.k, **SOFT[name])

@@ -35,8 +35,9 @@ from helpers import (
     unit,
     unnormalised,
 )
-from pursuit import Status, compiled, metrics, problems
+from pursuit import Status, metrics, problems
 from pursuit.inputs import problem
+from pursuit.kernels.cpu import whole
 from pursuit.selection import Atoms
 from pursuit.solvers import sea_plus
 from pursuit.solvers.els import swap_gains
@@ -110,7 +111,7 @@ def test_orthonormal_columns_are_soft_thresholded(name, dtype):
     assert_close(recover(name, A, y, None, lam=0.5).x, torch.from_numpy(want), rtol=0, atol=1e-12)
 
 
-@pytest.mark.parametrize("name", ["omp", "ompr", "els"])  # the last two start from OMP, which is already right
+@pytest.mark.parametrize("name", ["omp", "ols", "ompr", "els"])  # the last two start from OMP, which is already right
 def test_low_coherence_promises_recovery(name):
     m = 64
     spikes, waves = torch.eye(m, dtype=COMPLEX), torch.fft.fft(torch.eye(m, dtype=COMPLEX)) / m**0.5
@@ -178,6 +179,8 @@ def small_step(A):
 BOXES = {
     "omp": ("omp", lambda A: {}, reference.omp),
     "omp weighted": ("omp", lambda A: {"weights": W}, lambda A, y, k: reference.omp(A, y, k, W.numpy())),
+    "ols": ("ols", lambda A: {}, reference.ols),
+    "ols weighted": ("ols", lambda A: {"weights": W}, lambda A, y, k: reference.ols(A, y, k, W.numpy())),
     "iht": ("iht", lambda A: {"eta": 0.5}, lambda A, y, k: reference.iht(A, y, k, 0.5)),
     "iht weighted": (
         "iht",
@@ -225,7 +228,7 @@ def test_follows_its_published_box_step_by_step(box, dtype):
         A, y = p.A.numpy(), p.y.numpy()
         want = list(islice(transcription(A, y, p.k), budget))
         history = []
-        limit = {"max_steps": budget} if name != "omp" else {}
+        limit = {"max_steps": budget} if name not in ("omp", "ols") else {}
         sol = recover(name, p.A, y, p.k, **options(A), **limit, on_step=history.append)
         assert len(history) >= len(want)
         for step, x in zip(history, want, strict=False):
@@ -469,7 +472,7 @@ def test_seas_kernel_in_many_parts(monkeypatch):
     """The batch in parts of one signal, and the matrix as an operator."""
     A, _, y = many(REAL, count=6, m=16, n=32, k=4, noise=0.1)
     want = pursuit.sea(A, y, 4, max_steps=50)
-    monkeypatch.setattr(compiled, "ENTRIES", 32 * 32)
+    monkeypatch.setattr(whole, "ENTRIES", 32 * 32)
     assert_close(pursuit.sea(A, y, 4, max_steps=50).x, want.x)
     single = [pursuit.sea(a, b, 4, max_steps=50).x for a, b in zip(A, y, strict=True)]
     assert_close(torch.stack(single), want.x)
@@ -536,11 +539,12 @@ def test_sea_plus_tells_nearly_parallel_atoms_apart(monkeypatch):
         "sea": metrics.support_distance(pursuit.sea(case.A, case.y, 10).x, case.x, 10).mean(),
         "whitened": metrics.support_distance(pursuit.sea_plus(case.A, case.y, 10).x, case.x, 10).mean(),
     }
-    monkeypatch.setattr(compiled, "ENTRIES", 100)
+    monkeypatch.setattr(sea_plus, "DENSE", 100)
     monkeypatch.setattr(sea_plus, "PLAIN_STEPS", 100)
-    start = sea_plus.rough(problem(case.A, case.y, 10))
+    p = problem(case.A, case.y, 10)
+    start = sea_plus.rough(p)
     assert start.dtype == case.y.dtype
-    plain = sea_plus.lasso(problem(case.A, case.y, 10).A, case.y, 100)
+    plain = sea_plus.lasso(p, p.A, case.y, 100)
     assert torch.equal(start, plain)
     assert distance["whitened"] < 0.5 * distance["sea"]
 
@@ -929,7 +933,7 @@ def test_solve_by_name_is_the_solver_itself(name):
 @pytest.mark.parametrize(
     ("method", "options", "error", "message"),
     [
-        ("lasso", {}, ValueError, "method is 'lasso'; choose one of omp, iht, "),
+        ("lasso", {}, ValueError, "method is 'lasso'; choose one of omp, ols, iht, "),
         ("omp", {"k": 1, "lam": 1.0}, TypeError, "method 'omp': .*'lam'; it takes k, tol, "),
         ("iht", {}, TypeError, "method 'iht': .*'k'; it takes k, eta, "),
         ("omp", {}, ValueError, "neither k nor tol"),

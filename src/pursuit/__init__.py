@@ -1,6 +1,16 @@
 """Sparse recovery: find `x` with few non-zeros from `y = A x + e`."""
 
+from typing import Any
+
 import lazy_loader
 
 # Names and types are in __init__.pyi; each is imported when it is first used, so that `import pursuit` is instant.
-__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+_named, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+
+
+def __getattr__(name: str) -> Any:
+    if name != "__version__":
+        return _named(name)
+    from importlib.metadata import version
+
+    return version(__name__)

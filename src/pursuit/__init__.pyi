@@ -1,10 +1,21 @@
+from . import comparison as comparison
+from . import config as config
+from . import datasets as datasets
 from . import ensembles as ensembles
+from . import losses as losses
 from . import metrics as metrics
 from . import nets as nets
+from . import operators as operators
+from . import peers as peers
+from . import problems as problems
+from . import relaxations as relaxations
+from . import reproduce as reproduce
+from . import shrinkage as shrinkage
 from . import straight_through as straight_through
 from . import sweeps as sweeps
 from . import theory as theory
 from . import training as training
+from . import weights as weights
 from .adapters import Callables as Callables
 from .adapters import adjoint_gap as adjoint_gap
 from .adapters import as_operator as as_operator
@@ -38,6 +49,7 @@ from .solvers.htp import htp as htp
 from .solvers.iht import iht as iht
 from .solvers.ista import ista as ista
 from .solvers.niht import niht as niht
+from .solvers.ols import ols as ols
 from .solvers.omp import omp as omp
 from .solvers.ompr import ompr as ompr
 from .solvers.sea import sea as sea
@@ -46,3 +58,5 @@ from .solvers.sp import sp as sp
 from .weights import analytic_weights as analytic_weights
 from .weights import generalized_coherence as generalized_coherence
 from .weights import welch_bound as welch_bound
+
+__version__: str

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .checks import number
+from .checks import number, placed
 from .operators import DTYPES, Dense, Operator, check_dtype
 
 
@@ -53,7 +53,7 @@ class Callables(Operator):
         check_dtype("the operator", dtype)
         self._forward, self._adjoint = forward, adjoint
         self.shape = (int(shape[0]), int(shape[1]))
-        self.dtype, self.device = dtype, torch.device(device or "cpu")
+        self.dtype, self.device = dtype, placed(torch.device(device or "cpu"))
         self._norms = None if column_norms is None else self._known(column_norms)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -64,6 +64,10 @@ class Callables(Operator):
 
     def column_norms(self) -> Tensor:
         return super().column_norms() if self._norms is None else self._norms
+
+    def to_dense(self) -> Tensor:
+        self.adjoint(torch.zeros(self.shape[0], dtype=self.dtype, device=self.device))  # is it one of the right size?
+        return super().to_dense()
 
     def _known(self, norms: Any) -> Tensor:
         n = self.shape[1]

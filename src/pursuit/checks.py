@@ -48,6 +48,11 @@ def plain(name: str, value: Any, needed: str, device: Any) -> Tensor:
     return torch.from_numpy(np.array(array, dtype=widest[array.dtype.kind], order="C")).to(device)
 
 
+def placed(device: torch.device) -> torch.device:
+    """The device as tensors on it name it: "cuda" without a number is the current one, "cuda:0" for example."""
+    return torch.empty(0, device=device).device
+
+
 def finite(name: str, values: Tensor) -> Tensor:
     bad = ~values.detach().isfinite()
     if bad.any():

@@ -12,7 +12,7 @@ from typer.exceptions import TyperException
 
 from .cli_sweep import app as sweep
 from .cli_train import train
-from .console import progress, stated_errors
+from .console import progress, spinner, stated_errors
 
 if TYPE_CHECKING:
     from .comparison import Row
@@ -119,9 +119,7 @@ def recover(
             options["x0"] = (start.T if columns else start).astype(values.dtype)
         if weights is not None:
             options["weights"] = files.read_array(weights).astype(values.real.dtype)
-        with progress(method, None) as advance:
-            if advance is not None:
-                options["on_step"] = lambda iterate: advance(f"step {iterate.step}")
+        with spinner(method):
             solution = solve(matrix, values, method, **options)
         files.write_array(output, solution.x.T if columns else solution.x)
         codes, counts = np.unique(solution.status, return_counts=True)

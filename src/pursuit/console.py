@@ -1,13 +1,16 @@
-"""What the commands share: errors in one line, and a progress bar where someone is watching."""
+"""What the commands share: errors in one line, and a progress bar or a spinner where someone is watching."""
 
 from __future__ import annotations
 
 import contextlib
 import sys
 from collections.abc import Callable, Iterator
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import typer
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
 
 
 @contextlib.contextmanager
@@ -30,22 +33,14 @@ def _fail(message: str) -> NoReturn:
 
 
 @contextlib.contextmanager
-def progress(what: str, total: int | None) -> Iterator[Callable[[str], Any] | None]:
+def progress(what: str, total: int) -> Iterator[Callable[[str], Any] | None]:
     """A progress bar on a terminal; yields a function to call with the name of each part begun, None in a pipe."""
     if not sys.stderr.isatty():
         yield None
         return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+    from rich.progress import BarColumn, MofNCompleteColumn
 
-    columns = (
-        SpinnerColumn(),
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-    )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    with _display(BarColumn(), MofNCompleteColumn()) as bar:
         task = bar.add_task(what, total=total)
         begun = 0
 
@@ -55,3 +50,23 @@ def progress(what: str, total: int | None) -> Iterator[Callable[[str], Any] | No
             begun += 1
 
         yield advance
+
+
+@contextlib.contextmanager
+def spinner(what: str) -> Iterator[None]:
+    """The time that has passed, on a terminal. It asks nothing of the work, which needs no hook that slows it down."""
+    if not sys.stderr.isatty():
+        yield
+        return
+    with _display() as bar:
+        bar.add_task(what, total=None)
+        yield
+
+
+def _display(*columns: Any) -> Progress:
+    """A line on standard error, gone when it is done: a spinner, what is done, these columns, the time."""
+    from rich.console import Console
+    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    shown = (SpinnerColumn(), TextColumn("{task.description}"), *columns, TimeElapsedColumn())
+    return Progress(*shown, console=Console(stderr=True), transient=True)

@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
 
-from . import loop
+from . import kernels, loop
 from .adapters import as_operator, as_tensor
-from .checks import expands, finite, number, plain, whole
+from .checks import expands, finite, number, placed, plain, whole
+from .kernels import flat
+from .least_squares import fit, rank_tolerance
 from .losses import LeastSquares, Loss, checked
-from .operators import ColumnScaled, Operator, spectral_norm_squared
-from .selection import Atoms, Choice, Selection, compact
+from .operators import Operator
+from .selection import Atoms, Choice, Hard, Selection, compact
 from .solution import Solution, Status
 
 S = TypeVar("S", bound=loop.State)
 ALL: Any = object()  # given for k: as many atoms as there are measurements
+PER_ITEM = {"y": 1, "k": 0, "target": 0, "max_steps": 0, "eta": 1}  # and how many axes each has of its own
 UNLIMITED = 2**62  # given for max_steps: something else ends the loop
 Hook = Callable[["Iterate"], Any]
+Run = Callable[["Problem", Any, "Hook | None"], Solution]  # all steps of a solver, from its start
 
 
 class Iterate(NamedTuple):
@@ -71,6 +75,12 @@ class Problem:
         What turns a coefficient of a unit column into the caller's.
     loss : Loss
         What is made small.
+    select : Selection
+        How atoms are chosen.
+    full : Status
+        What it means that an item has its k atoms.
+    eta : Tensor (*batch, 1)
+        Step size; zero for solvers that have none.
     """
 
     A: Operator
@@ -83,17 +93,21 @@ class Problem:
     scale: Tensor
     as_numpy: bool
     loss: Loss
+    select: Selection
+    full: Status
+    eta: Tensor
 
     @property
     def batch(self) -> torch.Size:
         """Shape of the batch."""
         return self.y.shape[:-1]
 
-    def choice(self, select: Selection) -> Choice:
+    @property
+    def choice(self) -> Choice:
         """How the solver chooses its atoms."""
         zero = self.weights == 0
         return Choice(
-            select,
+            self.select,
             self.most,
             self.weights,
             k=None if (self.k == self.most).all() else self.k,
@@ -115,37 +129,79 @@ class Problem:
         x0 = x0.to(self.y).expand(*self.batch, n)
         return x0 / torch.where(self.scale > 0, self.scale, 1)
 
-    def step_size(self, eta: Any, default: float) -> Tensor:
-        """`eta (*batch, 1)`; where it is None, `default` over the largest second derivative of the loss."""
+    def with_step_size(self, eta: Any, default: float) -> Problem:
+        """With the step size `eta`; where it is None, `default` over the largest second derivative of the loss."""
         if eta is None:
-            curvature, largest = self.loss.curvature, spectral_norm_squared(self.A)
+            curvature, largest = self.loss.curvature, self.A.norm2()
             if curvature is None:
                 raise ValueError(
                     "eta was not given, and the loss does not say how large its second derivative may be; pass eta, or "
                     "give the loss that number as its attribute curvature."
                 )
             eta = default / (curvature * torch.where(largest > 0, largest, 1))
-        return self.per_item("eta", eta).unsqueeze(-1)
+        return replace(self, eta=self.per_item("eta", eta).unsqueeze(-1))
 
     def per_item(self, name: str, value: Any) -> Tensor:
         """A finite number >= 0 per item, `(*batch,)`, from one number or one per item."""
         return number(name, value, self.batch, self.y)
 
-    def recover(
+    def repeated(self, count: int) -> Problem:
+        """The same `count` times, along a new first axis of the batch."""
+        each: dict[str, Any] = {name: getattr(self, name) for name in PER_ITEM}
+        return replace(self, **{name: v.expand(count, *v.shape) for name, v in each.items()})
+
+    def only(self, items: Tensor) -> Problem:
+        """The items of these numbers in the flat batch, as a batch with one axis."""
+        keep = torch.zeros(self.batch.numel(), dtype=torch.bool, device=items.device)
+        keep[items] = True
+
+        each: dict[str, Any] = {name: self._flat(getattr(self, name), own)[items] for name, own in PER_ITEM.items()}
+        weights, scale = (v if v.ndim == 1 else self._flat(v, 1)[items] for v in (self.weights, self.scale))
+        return replace(self, A=self.A.items(keep.view(self.batch)), weights=weights, scale=scale, **each)
+
+    def recover(self, name: str, run: Run, start: Any = None, on_step: Hook | None = None) -> Solution:
+        """The solution in the caller's units and form, by the solver's kernel or by its steps: see `find`."""
+        s = self.find(name, run, start, on_step)
+        return Solution(*map(self._out, (self.scale * s.x, s.support, s.residual_norm, s.steps, s.status, s.compiled)))
+
+    def find(self, name: str, run: Run, start: Any = None, on_step: Hook | None = None) -> Solution:
+        """The solution in units of the unit columns: what the kernel `name` finds, and `run` of what it leaves.
+
+        Parameters
+        ----------
+        name : str
+            Of the file `kernels/<device>/<name>.py`; where there is none, all is left.
+        run : callable (problem, start, on_step) -> Solution
+            The solver's steps.
+        start : Tensor (*batch, ...), optional
+            What the solver starts from: values, or a support.
+        on_step : callable, optional
+            With it nothing is left to a kernel, which has no steps to show.
+        """
+        kernel = None if on_step is not None else self._kernel(name, start)
+        if kernel is None:
+            return run(self, start, on_step)
+        with kernels.alone():
+            found = self._by_kernel(kernel, start)
+        left = (found.status.flatten() == Status.RUNNING).nonzero().squeeze(-1)
+        if not len(left):
+            return found
+        begin = None if start is None else self._flat(start, 1)[left]
+        steps = run(self.only(left), begin, None)
+        merged = [_with_items(getattr(found, f.name), left, getattr(steps, f.name), self.batch) for f in fields(found)]
+        return Solution(*merged)
+
+    def iterate(
         self,
         step: Callable[[S], S],
         stop: Callable[[S, S], Tensor],
         start: S,
+        on_step: Hook | None = None,
         *,
-        on_step: Hook | None,
         at_budget: Status = Status.MAX_STEPS,
         answer: Callable[[Any], tuple[Tensor, Atoms]] = lambda state: (state.x, state.atoms),
-        taken: Tensor | None = None,
     ) -> Solution:
-        """Run a solver's step from its start and give back what `answer` reads off the last state.
-
-        `taken` are the steps that a kernel has taken to come to this start.
-        """
+        """Repeat a solver's step from its start; the solution is what `answer` reads off the last state."""
 
         def watch(step: int, state: S, status: Tensor) -> None:
             if on_step is not None:
@@ -153,18 +209,78 @@ class Problem:
                 on_step(Iterate(step, *map(self._out, values)))
 
         state, steps, status = loop.run(
-            step, stop, start, target=self.target, max_steps=self.max_steps, at_budget=at_budget, watch=watch,
-            taken=taken,
-        )  # fmt: skip
+            step, stop, start, target=self.target, max_steps=self.max_steps, at_budget=at_budget, watch=watch
+        )
         x, atoms = answer(state)
         support = compact(atoms.supporting(x).indices)
-        return Solution(*map(self._out, (self.scale * x, support, _norm(state), steps, status)))
+        return Solution(x, support, _norm(state), steps, status, torch.zeros_like(status, dtype=torch.bool))
+
+    def _kernel(self, name: str, start: Any) -> Any:
+        """The kernel that takes this problem, if there is one."""
+        kernel = kernels.find(name, self.y)
+        if kernel is None or not isinstance(self.select, Hard) or not isinstance(self.loss, LeastSquares):
+            return None
+        items, (m, n) = self.batch.numel(), self.A.shape
+        if items == 0 or self.y.dtype not in kernel.DTYPES or not kernel.worth(items, m, n, self.most):
+            return None
+        return None if self._learning(start) and not kernel.REFITS else kernel
+
+    def _learning(self, start: Any) -> bool:
+        """Whether a derivative of the solution may be asked for."""
+        given = [v for v in (self.y, start, self.scale, self.eta) if v is not None]
+        return torch.is_grad_enabled() and (self.A.requires_grad or any(v.requires_grad for v in given))
+
+    def data(self) -> kernels.Data:
+        """The problem as a kernel takes it."""
+        A = self.A
+        matrix = self._rows(A.to_dense(), 2) if A.batch_shape else flat(A.kept("matrix", A.to_dense), 2)
+        return kernels.Data(
+            A=matrix, kept=A.kept, keeps=A.keeps, y=flat(self.y),
+            weights=self._rows(self.weights, 1), k=flat(self.k, 0), target=flat(self.target, 0),
+            max_steps=flat(self.max_steps, 0), eta=flat(self.eta.squeeze(-1), 0), most=self.most,
+            tolerance=rank_tolerance(A.shape[0], self.y.dtype), full=int(self.full),
+        )  # fmt: skip
+
+    def _by_kernel(self, kernel: Any, start: Any) -> Solution:
+        A = self.A
+        with torch.no_grad():  # what was chosen is a constant; derivatives pass through the fit on it
+            found = kernel.run(self.data(), None if start is None else flat(self._flat(start, 1)))
+        atoms = Atoms(found.support.view(*self.batch, -1), A.shape[1])
+        if not kernel.REFITS:
+            x = found.x.view(*self.batch, -1)
+            norm = _length(A.residual(self.y, x))
+        elif found.z is None or self._learning(start):
+            z, r = fit(A, self.y, atoms)
+            x, norm = atoms.embed(z), _length(r)
+        else:
+            x, norm = atoms.embed(found.z.view(atoms.indices.shape)), found.norm.view(self.batch)
+        steps, status = found.steps.view(self.batch), found.status.view(self.batch)
+        return Solution(x, compact(atoms.supporting(x).indices), norm, steps, status, status != Status.RUNNING)
+
+    def _flat(self, v: Tensor, own: int) -> Tensor:
+        """One per item of the batch, which is flat."""
+        axes = v.shape[v.ndim - own :]
+        return v.expand(self.batch + axes).reshape(self.batch.numel(), *axes)
+
+    def _rows(self, v: Tensor, own: int) -> Tensor:
+        """One for all, or one per item of the batch, which is flat."""
+        return flat(v if v.ndim == own else self._flat(v, own), own)
 
     def _out(self, value: Tensor) -> Any:
         if self.as_numpy:
             return value.detach().resolve_conj().cpu().numpy()
         # Of other losses a derivative would miss how the refits move, so there is none.
         return value if isinstance(self.loss, LeastSquares) else value.detach()
+
+
+def _with_items(values: Tensor, items: Tensor, new: Tensor, batch: torch.Size) -> Tensor:
+    """The `values (*batch, ...)` with the `new` ones at the `items` of the flat batch."""
+    own = values.shape[len(batch) :]
+    return values.reshape(batch.numel(), *own).index_copy(0, items, new.to(values)).view(batch + own)
+
+
+def _length(r: Tensor) -> Tensor:
+    return torch.linalg.vector_norm(r, dim=-1)
 
 
 def _norm(state: loop.State) -> Tensor:
@@ -181,6 +297,8 @@ def problem(
     weights: Any = None,
     unit_columns: bool = True,
     loss: Any = LeastSquares(),
+    select: Selection = Hard(),
+    full: Status = Status.SPARSITY,
 ) -> Problem:
     """Check the input and bring it into one form.
 
@@ -200,15 +318,8 @@ def problem(
     op, y = _measured(A, as_tensor("y", y))
     m, n = op.shape
     batch = y.shape[:-1]
-    norms = op.column_norms()
-    if not norms.isfinite().all():
-        raise ValueError(
-            f"A has entries that are NaN or infinite, or columns whose norm overflows {op.dtype}; clean, drop or scale "
-            "those columns first."
-        )
-    nonzero = norms > torch.finfo(norms.dtype).tiny
-    scale = torch.where(nonzero, 1 / torch.where(nonzero, norms, 1), 0) if unit_columns else torch.ones_like(norms)
-
+    normalised = op.normalised()
+    nonzero = normalised.scale > 0
     if k is None:
         raise ValueError("k was not given; pass k, how many atoms each signal may have.")
     k = plain("k", min(m, n) if k is ALL else k, "a whole number", y.device)
@@ -218,16 +329,19 @@ def problem(
     floor = model.rounding(torch.finfo(y_norm.dtype).eps)
     relative = number("tol", 0.0 if tol is None else tol, batch, y).clamp(min=floor)
     return Problem(
-        A=ColumnScaled(op, scale) if unit_columns else op,
+        A=normalised if unit_columns else op,
         y=y,
         k=whole("k", k, 1, min(m, n), batch, y.device),
         most=int(k.max()) if k.numel() else 1,  # of k as given: an empty batch has no largest of its own
         target=relative * y_norm,
         max_steps=whole("max_steps", max_steps, 0, None, batch, y.device),
         weights=_weights(weights, n, batch, y) * nonzero,
-        scale=scale,
+        scale=normalised.scale if unit_columns else torch.ones_like(normalised.scale),
         as_numpy=as_numpy,
         loss=model,
+        select=select,
+        full=full,
+        eta=y.real.new_zeros(*batch, 1),
     )
 
 
@@ -241,7 +355,7 @@ def _measured(A: Any, y: Tensor) -> tuple[Operator, Tensor]:
             f"y has shape {tuple(y.shape)} but A has m={m} rows (shape {op.shape}); needed is y of shape "
             f"(*batch, {m}).{hint}"
         )
-    if y.device != op.device:
+    if y.device != placed(op.device):
         raise ValueError(f"A is on {op.device} and y on {y.device}; move one of them with .to(device).")
     if y.real.dtype != _real(op.dtype):
         raise TypeError(

@@ -50,7 +50,7 @@ class QR(NamedTuple):
         t = self.size
         Q = torch.stack(self.Q[:t], dim=-2) if t else a.new_zeros(*a.shape[:-1], 0, a.shape[-1])
         learning = torch.is_grad_enabled() and (a.requires_grad or Q.requires_grad or r.requires_grad)
-        append = _CompiledAppend if learning and kernels.wanted("append_cpu", a) else _Append
+        append = _CompiledAppend if learning and kernels.wanted("append", Q, a, r) else _Append
         q, column, gamma, r = append.apply(Q, a, r)
         return type(self)(put(self.Q, t, q), put(self.R, t, column), put(self.g, t, gamma), t + 1), r
 
@@ -88,25 +88,33 @@ class _Append(torch.autograd.Function):
         q = torch.where(new, p / rho, 0)
         gamma = (q.conj() * r).sum(-1, keepdim=True)
         v = torch.where(new, v, 0)
-        ctx.save_for_backward(Q, a, r, q, v, rho, gamma, new)
-        return q, torch.cat([v, rho.to(a.dtype)], dim=-1), gamma, r - q * gamma
+        column = torch.cat([v, rho.to(a.dtype)], dim=-1)
+        ctx.save_for_backward(Q, a, r, q, column, gamma, new)
+        return q, column, gamma, r - q * gamma
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        Q, a, r, q, v, rho, gamma, new = ctx.saved_tensors
-        of_q, of_column, of_gamma, of_r = grads
-        of_v, of_rho = of_column[..., :-1], of_column[..., -1:].real
-        of_gamma = of_gamma - (q.conj() * of_r).sum(-1, keepdim=True)
-        of_q = of_q - of_r * gamma.conj() + r * of_gamma.conj()
-        of_r = of_r + q * of_gamma
-        along = (q.conj() * of_q).real.sum(-1, keepdim=True)
-        of_p = torch.where(new, (of_q - q * along) / rho + q * of_rho, 0)
-        if not Q.shape[-2]:
-            return torch.zeros_like(Q), of_p, of_r
-        of_v = torch.where(new, of_v, 0) - (Q.conj() * of_p.unsqueeze(-2)).sum(-1)
-        of_Q = a.unsqueeze(-2) * of_v.conj().unsqueeze(-1) - of_p.unsqueeze(-2) * v.conj().unsqueeze(-1)
-        return of_Q, of_p + (Q * of_v.unsqueeze(-1)).sum(-2), of_r
+        Q, a, r, q, column, gamma, new = ctx.saved_tensors
+        return _way_back(Q, a, r, q, column, gamma, new, *grads)
+
+
+def _way_back(
+    Q: Tensor, a: Tensor, r: Tensor, q: Tensor, column: Tensor, gamma: Tensor, new: Tensor,
+    of_q: Tensor, of_column: Tensor, of_gamma: Tensor, of_r: Tensor,
+) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
+    """The gradients by Q, a and r, in operations that have derivatives too."""
+    v, rho = column[..., :-1], column[..., -1:].real
+    of_v, of_rho = of_column[..., :-1], of_column[..., -1:].real
+    of_gamma = of_gamma - (q.conj() * of_r).sum(-1, keepdim=True)
+    of_q = of_q - of_r * gamma.conj() + r * of_gamma.conj()
+    of_r = of_r + q * of_gamma
+    along = (q.conj() * of_q).real.sum(-1, keepdim=True)
+    of_p = torch.where(new, (of_q - q * along) / rho + q * of_rho, 0)
+    if not Q.shape[-2]:
+        return torch.zeros_like(Q), of_p, of_r
+    of_v = torch.where(new, of_v, 0) - (Q.conj() * of_p.unsqueeze(-2)).sum(-1)
+    of_Q = a.unsqueeze(-2) * of_v.conj().unsqueeze(-1) - of_p.unsqueeze(-2) * v.conj().unsqueeze(-1)
+    return of_Q, of_p + (Q * of_v.unsqueeze(-1)).sum(-2), of_r
 
 
 class _CompiledAppend(torch.autograd.Function):
@@ -114,24 +122,26 @@ class _CompiledAppend(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, Q: Tensor, a: Tensor, r: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        batch, m = a.shape[:-1], a.shape[-1]
-        Q, a, r = flat(Q, 2), flat(a), flat(r)
-        items, t = Q.shape[:2]
-        q, rest = torch.empty_like(a), torch.empty_like(a)
-        column, gamma = a.new_empty(items, t + 1), a.new_empty(items, 1)
+        batch, tolerance = a.shape[:-1], rank_tolerance(a.shape[-1], a.dtype) ** 2
+        given = flat(Q, 2), flat(a), flat(r)
+        items, t = given[0].shape[:2]
+        q, rest = torch.empty_like(given[1]), torch.empty_like(given[1])
+        column, gamma = q.new_empty(items, t + 1), q.new_empty(items, 1)
         new = torch.empty(items, dtype=torch.bool)
-        kernels.run("append_cpu", "forward", Q, a, r, rank_tolerance(m, a.dtype) ** 2, q, column, gamma, rest, new)
-        ctx.save_for_backward(Q, a, r, q, column, gamma, new)
-        ctx.batch = batch
-        return unflat(q, batch), unflat(column, batch), unflat(gamma, batch), unflat(rest, batch)
+        kernels.run("append", "forward", *given, tolerance, q, column, gamma, rest, new)
+        q, column, gamma, rest = (unflat(v, batch) for v in (q, column, gamma, rest))
+        ctx.save_for_backward(Q, a, r, q, column, gamma, new.view(*batch, 1))
+        return q, column, gamma, rest
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, ...]:
-        saved = ctx.saved_tensors
-        out = [torch.empty_like(v) for v in saved[:3]]
-        kernels.run("append_cpu", "backward", *saved, *(flat(g) for g in grads), *out)
-        return tuple(unflat(v, ctx.batch) for v in out)
+        Q, a, r, q, column, gamma, new = ctx.saved_tensors
+        if torch.is_grad_enabled():  # this is to be differentiated in turn
+            return _way_back(Q, a, r, q, column, gamma, new, *grads)
+        given = flat(Q, 2), *(flat(v) for v in (a, r, q, column, gamma)), flat(new.squeeze(-1), 0)
+        out = [torch.empty_like(v) for v in given[:3]]
+        kernels.run("append", "backward", *given, *(flat(g) for g in grads), *out)
+        return tuple(unflat(v, new.shape[:-1]) for v in out)
 
 
 def put(values: tuple[Tensor, ...], place: int, value: Tensor) -> tuple[Tensor, ...]:
@@ -166,9 +176,9 @@ def fit(A: Operator, y: Tensor, atoms: Any, minimise: Callable[[Tensor, Tensor, 
 
 @torch.no_grad()  # which they are is a constant
 def independent(A: Operator, atoms: Any) -> Any:
-    """The atoms without those that the ones before them span, to rounding: as good a fit as on all.
+    """The atoms without those that the ones before them span, to rounding; relaxed atoms as given: they are no columns.
 
-    Relaxed atoms, which are no columns, are left as they are.
+    Fitted on these, as good a fit as on all.
     """
     if not isinstance(atoms, Atoms):
         return atoms
@@ -217,13 +227,29 @@ class _Solve(torch.autograd.Function):
         return z
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None]:
         B, y, z, F = ctx.saved_tensors
-        w = F @ (F.mH @ grads[0].unsqueeze(-1))  # M grad
+        w = _Normal.apply(B, grads[0], F).unsqueeze(-1)  # M grad
         Bw = B @ w
         r = y.unsqueeze(-1) - B @ z.unsqueeze(-1)
         return r @ w.mH - Bw @ z.unsqueeze(-1).mH, Bw.squeeze(-1), None
+
+
+class _Normal(torch.autograd.Function):
+    """`w = M g` of the normal equations, with M = F F^H known: dw = M (dg - (dB^H B + B^H dB) w)."""
+
+    @staticmethod
+    def forward(ctx: Any, B: Tensor, g: Tensor, F: Tensor) -> Tensor:
+        w: Tensor = (F @ (F.mH @ g.unsqueeze(-1))).squeeze(-1)
+        ctx.save_for_backward(B, w, F)
+        return w
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None]:
+        B, w, F = ctx.saved_tensors
+        h = _Normal.apply(B, grads[0], F)
+        w, Mh = w.unsqueeze(-1), h.unsqueeze(-1)
+        return -(B @ w) @ Mh.mH - (B @ Mh) @ w.mH, h, None
 
 
 def factor(B: Tensor, y: Tensor, count: Tensor) -> tuple[Tensor, Tensor]:
@@ -235,11 +261,10 @@ def factor(B: Tensor, y: Tensor, count: Tensor) -> tuple[Tensor, Tensor]:
     """
     batch, k = B.shape[:-2], B.shape[-1]
     B, y, count = B.reshape(-1, *B.shape[-2:]), y.reshape(-1, y.shape[-1], 1), count.reshape(-1)
-    reflectors, tau = torch.geqrf(B)  # B = Q R with Q left as reflectors: only Q^H y is asked for
-    c = torch.ormqr(reflectors, tau, y, left=True, transpose=True)[..., :k, :]
+    upper, c = _triangle(B, y)
     used = torch.arange(k, device=B.device) < count.unsqueeze(-1)
     eye = torch.eye(k, dtype=B.dtype, device=B.device)
-    R = torch.where(used.unsqueeze(-2), reflectors[..., :k, :].triu(), eye)
+    R = torch.where(used.unsqueeze(-2), upper.triu(), eye)
     pivots = R.diagonal(dim1=-2, dim2=-1).abs()
     tolerance = rank_tolerance(B.shape[-2], B.dtype)
     independent = (pivots > tolerance * torch.linalg.vector_norm(R, dim=-2)).all(dim=-1)
@@ -255,6 +280,16 @@ def factor(B: Tensor, y: Tensor, count: Tensor) -> tuple[Tensor, Tensor]:
     G = Vh.mH * inverse.unsqueeze(-2)
     z, F = z.index_copy(0, rest, G @ (U.mH @ y[rest])), F.index_copy(0, rest, G)
     return z.reshape(*batch, k), F.reshape(*batch, k, k)
+
+
+def _triangle(B: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    """`R` in the upper triangle, and `Q^H y`, of `B = Q R`: `(items, k, k)` and `(items, k, 1)`."""
+    k = B.shape[-1]
+    if B.is_cuda:  # there reflectors are applied item after item; as one more column of R, Q^H y is there at once
+        both = torch.geqrf(torch.cat([B, y], dim=-1))[0]
+        return both[..., :k, :k], both[..., :k, k:]
+    reflectors, tau = torch.geqrf(B)
+    return reflectors[..., :k, :], torch.ormqr(reflectors, tau, y, left=True, transpose=True)[..., :k, :]
 
 
 def energy(v: Tensor) -> Tensor:

@@ -7,15 +7,19 @@ the signal axis is last, and any leading dimensions are a batch.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
+from .checks import placed
+
 DTYPES = (torch.float32, torch.float64, torch.complex64, torch.complex128)
 PROBES = 2**22  # entries of the unit vectors, or of the atoms, that are formed at a time to find atoms out
+
+Made = TypeVar("Made", bound="Operator")
 
 
 def gather_last(values: Tensor, index: Tensor) -> Tensor:
@@ -31,6 +35,11 @@ class Operator:
 
     A subclass gives `forward` and `adjoint`; the rest follows from them and is overridden where a formula is
     quicker.
+
+    What solvers derive from an operator (column norms, the largest eigenvalue, the Gram matrix) is kept on it: hold on
+    to `A = pursuit.as_operator(A)` where many calls share one matrix. A tensor that requires a gradient keeps nothing,
+    and a tensor that is written to starts anew. Only writes to a NumPy array under an operator, or to what a function
+    closes over, cannot be seen: make a new operator then.
 
     Attributes
     ----------
@@ -108,7 +117,64 @@ class Operator:
 
     def complexified(self) -> Operator:
         """The same map on complex signals; itself where it is complex already."""
-        return self if self.dtype.is_complex else OnBothParts(self)
+        return self if self.dtype.is_complex else self._sharing("complexified", OnBothParts(self))
+
+    def normalised(self) -> ColumnScaled:
+        """The operator with columns of norm one, where a column of zeros stays as it is.
+
+        Its `scale` turns coefficients of unit columns into those of this operator's.
+
+        Raises
+        ------
+        ValueError
+            If a column has entries that are NaN or infinite, or a norm that overflows.
+        """
+        scale = self.kept("inverse norms", lambda: _inverse_norms(self))
+        return self._sharing("of unit columns", ColumnScaled(self, scale))
+
+    def norm2(self) -> Tensor:
+        """The square of the spectral norm, the largest eigenvalue of `A^H A`, `(*batch_shape,)`; a constant."""
+        return self.kept("norm2", lambda: spectral_norm_squared(self))
+
+    @property
+    def requires_grad(self) -> bool:
+        """Whether a tensor that it holds requires a gradient."""
+        return any(tensor.requires_grad for tensor in _tensors(self))
+
+    def kept(self, name: str, derive: Callable[[], Tensor]) -> Tensor:
+        """What `derive` returns, derived once, until a tensor that the operator holds changes or wants a gradient."""
+        facts, tensors = self.__dict__.setdefault("_facts", {}), _tensors(self)
+        if "learned" in facts or any(tensor.requires_grad for tensor in tensors):
+            return derive()
+        versions = [None if tensor.is_inference() else tensor._version for tensor in tensors]
+        if name in facts:
+            before, then, value = facts[name]
+            if then == versions and all(old is now for old, now in zip(before, tensors, strict=True)):
+                return value
+        with torch.inference_mode(False), torch.enable_grad():  # it may outlive the caller's modes
+            value = derive()
+        if value.requires_grad:  # by something that a function closes over
+            facts["learned"] = True
+            return derive()
+        if type(value) is Tensor:  # else a program is being traced, and this is no number
+            facts[name] = tensors, versions, value
+        return value
+
+    def keeps(self, name: str) -> bool:
+        """Whether a fact of that name was derived before."""
+        return name in self.__dict__.get("_facts", {})
+
+    def _sharing(self, name: str, made: Made) -> Made:
+        """An operator made of this one, which keeps what is derived from it where this one does.
+
+        This one cannot keep it itself: two that hold each other would stay in memory after their last use.
+        """
+        vars(made)["_facts"] = self.__dict__.setdefault("_facts", {}).setdefault(name, {})
+        return made
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without what is kept: it is derived again where the copy is used."""
+        return {name: value for name, value in vars(self).items() if name != "_facts"}
 
     def __repr__(self) -> str:
         batch = f", batch={tuple(self.batch_shape)}" if self.batch_shape else ""
@@ -184,7 +250,10 @@ class Dense(Operator):
         return Dense(self.matrix.unsqueeze(-3)) if self.batch_shape else self
 
     def complexified(self) -> Operator:
-        return self if self.dtype.is_complex else Dense(torch.complex(self.matrix, torch.zeros_like(self.matrix)))
+        if self.dtype.is_complex:
+            return self
+        matrix = self.kept("complex", lambda: torch.complex(self.matrix, torch.zeros_like(self.matrix)))
+        return self._sharing("complexified", Dense(matrix))
 
 
 class SubsampledFourier(Operator):
@@ -386,7 +455,7 @@ class Compose(Operator):
                 raise ValueError(
                     f"{left!r} takes {left.shape[1]} values but {right!r} gives {right.shape[0]}; the sizes must agree."
                 )
-            if (left.dtype, left.device) != (right.dtype, right.device):
+            if (left.dtype, placed(left.device)) != (right.dtype, placed(right.device)):
                 raise ValueError(
                     f"{left!r} on {left.device} and {right!r} on {right.device} differ in dtype or device; "
                     "use one dtype and device (op.complexified() makes a real operator complex)."
@@ -508,6 +577,9 @@ class ColumnScaled(Operator):
     def columns(self, index: Tensor) -> Tensor:
         return self.operator.columns(index) * gather_last(self.scale, index).unsqueeze(-2)
 
+    def to_dense(self) -> Tensor:
+        return self.operator.to_dense() * self.scale.unsqueeze(-2)
+
     def column_norms(self) -> Tensor:
         return self.operator.column_norms() * self.scale.abs()
 
@@ -546,6 +618,29 @@ class OnBothParts(Operator):
 
     def on_sets(self) -> Operator:
         return OnBothParts(self.operator.on_sets())
+
+
+def _tensors(thing: Any) -> list[Tensor]:
+    """The tensors that an operator holds, itself and in its parts."""
+    if isinstance(thing, Tensor):
+        return [thing]
+    if isinstance(thing, Operator):
+        return [tensor for name, part in vars(thing).items() if name != "_facts" for tensor in _tensors(part)]
+    if isinstance(thing, torch.nn.Module):
+        return [*thing.parameters(), *thing.buffers()]
+    return [tensor for part in thing for tensor in _tensors(part)] if isinstance(thing, tuple | list) else []
+
+
+def _inverse_norms(A: Operator) -> Tensor:
+    """One over the norm of every column, zero for a column of zeros."""
+    norms = A.column_norms()
+    if not norms.isfinite().all():
+        raise ValueError(
+            f"A has entries that are NaN or infinite, or columns whose norm overflows {A.dtype}; clean, drop or scale "
+            "those columns first."
+        )
+    nonzero = norms > torch.finfo(norms.dtype).tiny
+    return torch.where(nonzero, 1 / torch.where(nonzero, norms, 1), 0)
 
 
 def spectral_norm_squared(A: Operator, *, steps: int = 64) -> Tensor:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property, lru_cache, partial
+from functools import cached_property, partial
 from typing import Any, ClassVar, NamedTuple, Protocol
 
 import torch
@@ -286,13 +286,6 @@ UNCHECKED: dict[Any, tuple[Callable[..., Tensor], Callable[..., Tensor] | None]]
 }
 
 
-@lru_cache
-def _number(value: float, dtype: torch.dtype, device: torch.device) -> Tensor:
-    """The number as `(1, 1)`: made once, not at every step of a loop."""
-    with torch.inference_mode(False):  # it may outlive that mode
-        return torch.tensor([[value]], dtype=dtype, device=device)
-
-
 @dataclass(frozen=True)
 class Relaxed:
     """A differentiable stand-in for the `k` largest scores: the first rows of a relaxed permutation.
@@ -367,7 +360,7 @@ class Relaxed:
         """`(*batch, 1, 1)`, to go with rows."""
         if isinstance(self.tau, Tensor):
             return self.tau.to(like)[..., None, None]
-        return _number(self.tau, like.dtype, like.device)
+        return like.new_full((1, 1), self.tau)  # not kept for later calls: one made while torch traces is no number
 
     def none(self, y: Tensor, k: int, n: int) -> SoftAtoms:
         """Room for `k` rows, and none in it."""

@@ -9,12 +9,11 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from . import kernels
 from .kernels import flat
 
-KERNELS = "proximal_cpu"
+KERNELS = "proximal"
 
 
 def soft(x: Tensor, theta: Tensor | float, passing: Tensor | None = None) -> Tensor:
@@ -152,7 +151,8 @@ def proximal(x: Tensor, c: Tensor, gamma: Tensor | float, theta: Tensor | float,
     tensor([1., 0.])
     """
     known = shrink is soft or isinstance(shrink, SupportSelection)
-    if not known or x.is_complex() or x.shape != c.shape or x.ndim == 0 or not kernels.wanted(KERNELS, x):
+    given = [v for v in (x, c, gamma, theta) if isinstance(v, Tensor)]
+    if not known or x.is_complex() or x.shape != c.shape or x.ndim == 0 or not kernels.wanted(KERNELS, *given):
         return shrink(x + gamma * c, theta)
     p, tested = (shrink.p, shrink.tested) if isinstance(shrink, SupportSelection) else (0, False)
     gamma, theta = (torch.as_tensor(v, dtype=x.dtype, device=x.device) for v in (gamma, theta))
@@ -171,26 +171,40 @@ class _CompiledStep(torch.autograd.Function):
         step, threshold = _per_item(gamma, x.shape, 1), _per_item(theta, x.shape, x.shape[-1])
         level, out = values.new_empty(values.shape[0]), torch.empty_like(values)
         kernels.run(KERNELS, "forward", values, direction, step, threshold, p, tested, level, out)
-        ctx.save_for_backward(values, direction, step, threshold, level)
-        ctx.shapes, ctx.tested = (x.shape, gamma.shape, theta.shape), tested
+        ctx.save_for_backward(x, c, gamma, theta, step, threshold, level)
+        ctx.selection = SupportSelection(p, tested)
         return out.view(x.shape)
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        x, c, gamma, theta, level = ctx.saved_tensors
-        shape, gamma_shape, theta_shape = ctx.shapes
-        out = torch.empty_like(x), torch.empty_like(x), x.new_empty(x.shape[0]), x.new_empty(x.shape[0], theta.shape[1])
-        kernels.run(KERNELS, "backward", x, c, gamma, theta, level, flat(grads[0]), ctx.tested, *out)
-        grad_x, grad_c, by_gamma, by_theta = out
+        x, c, gamma, theta, step, threshold, level = ctx.saved_tensors
+        if torch.is_grad_enabled():  # this is to be differentiated in turn
+            return *_way_back(x, c, gamma, theta, ctx.selection, grads[0]), None, None
+        values, direction = flat(x), flat(c)
+        of_gamma, of_theta = x.new_empty(len(values)), x.new_empty(len(values), threshold.shape[1])
+        out = torch.empty_like(values), torch.empty_like(values), of_gamma, of_theta
+        given = values, direction, step, threshold, level, flat(grads[0]), ctx.selection.tested
+        kernels.run(KERNELS, "backward", *given, *out)
+        batch = x.shape[:-1]
         return (
-            grad_x.view(shape),
-            grad_c.view(shape),
-            by_gamma.view(*shape[:-1], 1).sum_to_size(gamma_shape),
-            by_theta.view(*shape[:-1], by_theta.shape[1]).sum_to_size(theta_shape),
+            out[0].view(x.shape),
+            out[1].view(x.shape),
+            of_gamma.view(*batch, 1).sum_to_size(gamma.shape),
+            of_theta.view(*batch, of_theta.shape[1]).sum_to_size(theta.shape),
             None,
             None,
         )
+
+
+def _way_back(
+    x: Tensor, c: Tensor, gamma: Tensor, theta: Tensor, selection: SupportSelection, g: Tensor
+) -> tuple[Tensor, ...]:
+    """What the kernel's `backward` computes, in operations that have derivatives too."""
+    z = (x + gamma * c).detach()
+    passing = selection.passing(z, theta)
+    kept = torch.where(passing | ((z.abs() > theta) & (z != 0)), g, 0)
+    of_theta = torch.where(passing, 0, -z.sign() * kept)
+    return kept, gamma * kept, (c * kept).sum_to_size(gamma.shape), of_theta.sum_to_size(theta.shape)
 
 
 def _per_item(value: Tensor, shape: torch.Size, n: int) -> Tensor:

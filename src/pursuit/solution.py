@@ -84,6 +84,8 @@ class Solution:
         Steps taken.
     status : (*batch,) int64
         Codes of `Status`.
+    compiled : (*batch,) bool
+        Whether a compiled kernel found it, not the solver's steps: see `pursuit.config`.
 
     Examples
     --------
@@ -97,6 +99,7 @@ class Solution:
     residual_norm: Any
     steps: Any
     status: Any
+    compiled: Any
 
     def check(self) -> Solution:
         """Return the solution itself, or raise `RecoveryError` for the first item that is not as asked.

@@ -15,13 +15,14 @@ from .solvers.htp import htp
 from .solvers.iht import iht
 from .solvers.ista import ista
 from .solvers.niht import niht
+from .solvers.ols import ols
 from .solvers.omp import omp
 from .solvers.ompr import ompr
 from .solvers.sea import sea
 from .solvers.sea_plus import sea_plus
 from .solvers.sp import sp
 
-NAMED = (omp, iht, niht, htp, cosamp, sp, ompr, els, sea, sea_plus, greedy_lasso, ista, fista)
+NAMED = (omp, ols, iht, niht, htp, cosamp, sp, ompr, els, sea, sea_plus, greedy_lasso, ista, fista)
 SOLVERS: dict[str, Callable[..., Solution]] = {f.__name__.replace("_plus", "+"): f for f in NAMED}
 
 
@@ -61,6 +62,11 @@ def solve(A: Any, y: Any, method: str = "omp", **options: Any) -> Solution:
         One of `methods()`.
     **options
         The solver's own arguments: `k`, `lam`, `tol`, `weights`, `x0`, ...
+    on_step : callable, optional
+        With it the solver runs step by step, without its compiled kernel, which may take many times as long. It is
+        one of the options of every solver, called after every step with an `Iterate`: the signals, residual norms
+        and statuses of the whole batch as they stand. `on_step=history.append` keeps the history; an exception ends
+        the solver.
 
     Returns
     -------

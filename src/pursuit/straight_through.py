@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from torch import Tensor
 
 from .inputs import problem
 from .operators import Operator
-from .selection import Atoms, Choice, Hard
+from .selection import Atoms, Choice
 from .solvers import sea
 
 
@@ -19,15 +19,33 @@ class StraightThrough(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, X: Tensor, w: Tensor) -> Tensor:
         """`x (*batch, n)`, found from `X` and the weights `w`."""
-        ctx.save_for_backward(X)
+        ctx.save_for_backward(X, w)
         return x.view_as(x)
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, ...]:
         """The gradient passes to X unchanged: at w = 1, as a weight changes the choice but no value."""
-        (X,) = ctx.saved_tensors
-        return grads[0], grads[0], (X.conj() * grads[0]).real
+        (X, w), g = ctx.saved_tensors, grads[0]
+        out = g, g, (X.conj() * g).real
+        return tuple(_Last.apply(v, g, X, w) for v in out) if torch.is_grad_enabled() else out
+
+
+class _Last(torch.autograd.Function):
+    """A gradient with no derivative, which says so: by all that it comes from, as autograd skips what leads nowhere."""
+
+    @staticmethod
+    def forward(ctx: Any, gradient: Tensor, *sources: Tensor) -> Tensor:
+        """The gradient as it is."""
+        return gradient.view_as(gradient)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> NoReturn:
+        """Refuse."""
+        raise RuntimeError(
+            "the sparsification operator has no second derivative: its first one is an estimate, which takes it for "
+            "the identity. Differentiate it once only, or choose the atoms with select=pursuit.Relaxed(...), as "
+            "pursuit.nets.IHTNet does."
+        )
 
 
 def H(A: Operator, y: Tensor, X: Tensor, choice: Choice) -> tuple[Atoms, Tensor]:
@@ -42,7 +60,7 @@ def sparsify(A: Any, y: Tensor, X: Tensor, k: Any, weights: Tensor | None = None
     Gradient descent on `||A H(X) - y||^2 / 2` is the Support Exploration Algorithm, step by step: the gradient of
     `A^H (A x - y)` passes through H to X as it is. On the support it is zero but for rounding (`pursuit.sea`, and
     `pursuit.nets.SEANet`, make it zero there). With H in the middle of any other differentiable computation, X learns
-    to point to the support that serves it.
+    to point to the support that serves it. It has no second derivative: asking for one is an error.
 
     Parameters
     ----------
@@ -85,4 +103,4 @@ def sparsify(A: Any, y: Tensor, X: Tensor, k: Any, weights: Tensor | None = None
     (tensor([0., 4., 0.]), tensor([0.5000, 2.0000, 1.5000]))
     """
     p = problem(A, y, k, weights=weights, unit_columns=False)
-    return H(p.A, p.y, p.start(X, "X"), p.choice(Hard()))[1]
+    return H(p.A, p.y, p.start(X, "X"), p.choice)[1]

@@ -2,6 +2,9 @@
 
 `v (*batch, n)` holds real scores, of which the largest come first; `tau` broadcasts to `(*batch, 1, 1)`. Where there
 are compiled kernels, they do the work of softsort.
+
+Where the gradient is to be differentiated in turn (`torch.is_grad_enabled()` in a `backward`), it is made of torch
+operations on the inputs, which are saved as they came.
 """
 
 from __future__ import annotations
@@ -10,25 +13,24 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from . import kernels
 from .kernels import INTEGERS, flat, unflat
 
-KERNELS = "softsort_cpu"
+KERNELS = "softsort"
 LIMIT = {torch.float32: 87.0, torch.float64: 708.0}  # beyond this, exp(-x) is below the smallest normal number
 FEW = 32  # up to so many chosen entries, insertion finds them faster than sorting
 
 
 def softsort(v: Tensor, tau: Tensor, k: int) -> Tensor:
     """Rows `(*batch, k, n)`."""
-    rows: Tensor = (_CompiledRows if kernels.wanted(KERNELS, v) else _SoftSort).apply(v, tau, k)
+    rows: Tensor = (_CompiledRows if kernels.wanted(KERNELS, v, tau) else _SoftSort).apply(v, tau, k)
     return rows
 
 
 def soft_topk(v: Tensor, tau: Tensor, k: int) -> Tensor:
     """The sum of the rows, `(*batch, n)`."""
-    if not kernels.wanted(KERNELS, v):
+    if not kernels.wanted(KERNELS, v, tau):
         return softsort(v, tau, k).sum(-2)
     mask: Tensor = _CompiledMask.apply(v, tau, k)
     return mask
@@ -36,7 +38,7 @@ def soft_topk(v: Tensor, tau: Tensor, k: int) -> Tensor:
 
 def score(u: Tensor, w: Tensor) -> Tensor:
     """`w |u|` with `w (n,)` or `(*batch, n)`; magnitudes of complex numbers take torch long."""
-    if not kernels.wanted(KERNELS, w):
+    if not kernels.wanted(KERNELS, u, w):
         return w * u.abs()
     v: Tensor = _CompiledScore.apply(u, w.to(u.dtype.to_real()))
     return v
@@ -44,7 +46,7 @@ def score(u: Tensor, w: Tensor) -> Tensor:
 
 def soft_threshold(u: Tensor, w: Tensor, tau: Tensor, k: int) -> Tensor:
     """`u (*batch, n)`, real or complex, times the soft mask of the scores `w |u|`, with `w (n,)` or `(*batch, n)`."""
-    if not kernels.wanted(KERNELS, w) or k > FEW:
+    if not kernels.wanted(KERNELS, u, w, tau) or k > FEW:
         return soft_topk(w * u.abs(), tau, k) * u
     real = u.dtype.to_real()
     x: Tensor = _CompiledThreshold.apply(u, w.to(real), tau.to(real), k)
@@ -74,18 +76,33 @@ class _SoftSort(torch.autograd.Function):
         return rows
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor | None, None]:
         v, tau, top, rows = ctx.saved_tensors
-        slope = _softmax_slope(rows, grads[0])
-        difference = v.gather(-1, top).unsqueeze(-1) - v.unsqueeze(-2)
-        pull = slope * difference.sign() / tau
-        grad_v = pull.sum(-2).scatter_add(-1, top, -pull.sum(-1))
-        if not ctx.needs_input_grad[1]:
-            return grad_v, None, None
-        # Where the exponent passes the limit the slope is zero; an overflow must not come near it.
-        distance = (difference.abs() / tau).clamp(max=LIMIT[v.dtype])
-        return grad_v, ((slope * distance).sum((-2, -1), keepdim=True) / tau).sum_to_size(tau.shape), None
+        return *_by_rows(v, tau, top, rows, grads[0], ctx.needs_input_grad[1]), None
+
+
+def _by_rows(v: Tensor, tau: Tensor, top: Tensor, rows: Tensor, g: Tensor, learn: bool) -> tuple[Tensor, Tensor | None]:
+    """The gradients by `v` and, where it is asked for, `tau`, by that of the rows."""
+    slope = _softmax_slope(rows, g)
+    difference = v.gather(-1, top).unsqueeze(-1) - v.unsqueeze(-2)
+    pull = slope * difference.sign() / tau
+    grad_v = pull.sum(-2).scatter_add(-1, top, -pull.sum(-1))
+    if not learn:
+        return grad_v, None
+    # Where the exponent passes the limit the slope is zero; an overflow must not come near it.
+    distance = (difference.abs() / tau).clamp(max=LIMIT[v.dtype])
+    return grad_v, ((slope * distance).sum((-2, -1), keepdim=True) / tau).sum_to_size(tau.shape)
+
+
+def _by_mask(v: Tensor, tau: Tensor, k: int, g: Tensor, learn: bool) -> tuple[Tensor, Tensor | None]:
+    """The same by the gradient of the mask."""
+    rows = _SoftSort.apply(v, tau, k)
+    return _by_rows(v, tau, _top(v, k), rows, g.unsqueeze(-2).expand_as(rows), learn)
+
+
+def _by_score(u: Tensor, w: Tensor, g: Tensor) -> tuple[Tensor, Tensor]:
+    """The gradients by `u` and `w` by that of `w |u|`."""
+    return g * w * u.sgn(), (g * u.abs()).sum_to_size(w.shape)
 
 
 class _CompiledRows(torch.autograd.Function):
@@ -96,17 +113,18 @@ class _CompiledRows(torch.autograd.Function):
         scores, t, top = flat(v), _per_item(tau, v), _places(v, k)
         rows = torch.empty(scores.shape[0], k, scores.shape[1], dtype=v.dtype)
         kernels.run(KERNELS, "rows_forward", scores, t, top, k <= FEW, INTEGERS[v.dtype], rows)
-        ctx.save_for_backward(scores, t, top, rows)
-        ctx.shapes = v.shape, tau.shape
-        return unflat(rows, v.shape[:-1])
+        rows = unflat(rows, v.shape[:-1])
+        ctx.save_for_backward(v, tau, t, top, rows)
+        return rows
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor | None, None]:
-        g = grads[0]
+        g, (v, tau, t, top, rows) = grads[0], ctx.saved_tensors
+        if torch.is_grad_enabled():
+            return *_by_rows(v, tau, unflat(top, v.shape[:-1]), rows, g, ctx.needs_input_grad[1]), None
         if g.stride(-2) == 0:  # from a sum over the rows
             g = g[..., :1, :]
-        return *_gradients("rows_backward", ctx, flat(g, 2)), None
+        return *_gradients("rows_backward", ctx, v, tau, t, top, flat(rows, 2), flat(g, 2)), None
 
 
 class _CompiledMask(torch.autograd.Function):
@@ -117,15 +135,15 @@ class _CompiledMask(torch.autograd.Function):
         scores, t, top = flat(v), _per_item(tau, v), _places(v, k)
         mask = torch.empty_like(scores)
         kernels.run(KERNELS, "mask_forward", scores, t, top, k <= FEW, INTEGERS[v.dtype], mask)
-        ctx.save_for_backward(scores, t, top)
-        ctx.shapes = v.shape, tau.shape
+        ctx.save_for_backward(v, tau, t, top)
         return unflat(mask, v.shape[:-1])
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor | None, None]:
-        g = grads[0]
-        return *_gradients("mask_backward", ctx, INTEGERS[g.dtype], flat(g)), None
+        g, (v, tau, t, top) = grads[0], ctx.saved_tensors
+        if torch.is_grad_enabled():
+            return *_by_mask(v, tau, top.shape[-1], g, ctx.needs_input_grad[1]), None
+        return *_gradients("mask_backward", ctx, v, tau, t, top, INTEGERS[g.dtype], flat(g)), None
 
 
 class _CompiledScore(torch.autograd.Function):
@@ -136,18 +154,18 @@ class _CompiledScore(torch.autograd.Function):
         values, weights = flat(u), _weights(w, u)
         v = torch.empty(values.shape, dtype=w.dtype)
         kernels.run(KERNELS, "score_forward", values, weights, v)
-        ctx.save_for_backward(values, weights)
-        ctx.shapes = u.shape, w.shape
+        ctx.save_for_backward(u, w, weights)
         return unflat(v, u.shape[:-1])
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor]:
-        u, w = ctx.saved_tensors
-        grad_u, grad_w = torch.empty_like(u), torch.empty_like(w)
-        kernels.run(KERNELS, "score_backward", u, w, flat(grads[0]), grad_u, grad_w)
-        shape, w_shape = ctx.shapes
-        return unflat(grad_u, shape[:-1]), _of_weights(grad_w, shape, w_shape)
+        u, w, weights = ctx.saved_tensors
+        if torch.is_grad_enabled():
+            return _by_score(u, w, grads[0])
+        values = flat(u)
+        grad_u, grad_w = torch.empty_like(values), torch.empty_like(weights)
+        kernels.run(KERNELS, "score_backward", values, weights, flat(grads[0]), grad_u, grad_w)
+        return unflat(grad_u, u.shape[:-1]), _of_weights(grad_w, u.shape, w.shape)
 
 
 class _CompiledThreshold(torch.autograd.Function):
@@ -158,31 +176,39 @@ class _CompiledThreshold(torch.autograd.Function):
         values, weights, t = flat(u), _weights(w, u), _per_item(tau, u)
         top, x = torch.empty(values.shape[0], k, dtype=torch.int64), torch.empty_like(values)
         kernels.run(KERNELS, "threshold_forward", values, weights, t, top, INTEGERS[w.dtype], x)
-        ctx.save_for_backward(values, weights, t, top)
-        ctx.shapes = u.shape, w.shape, tau.shape
+        ctx.save_for_backward(u, w, tau, weights, t, top)
         return unflat(x, u.shape[:-1])
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, Tensor | None, None]:
-        u, w, t, top = ctx.saved_tensors
-        learn = ctx.needs_input_grad[2]
-        grad_u, grad_w = torch.empty_like(u), torch.empty_like(w)
-        grad_tau = torch.empty(u.shape[0] if learn else 0, dtype=w.dtype)
-        integers, g = INTEGERS[w.dtype], flat(grads[0])
-        kernels.run(KERNELS, "threshold_backward", u, w, t, top, integers, g, learn, grad_u, grad_w, grad_tau)
-        shape, w_shape, tau_shape = ctx.shapes
-        of_tau = _of_tau(grad_tau, shape, tau_shape) if learn else None
-        return unflat(grad_u, shape[:-1]), _of_weights(grad_w, shape, w_shape), of_tau, None
+        g, learn, (u, w, tau, weights, t, top) = grads[0], ctx.needs_input_grad[2], ctx.saved_tensors
+        if torch.is_grad_enabled():
+            return *_by_threshold(u, w, tau, top.shape[-1], g, learn), None
+        values, integers = flat(u), INTEGERS[w.dtype]
+        grad_u, grad_w = torch.empty_like(values), torch.empty_like(weights)
+        grad_tau = torch.empty(values.shape[0] if learn else 0, dtype=w.dtype)
+        given = values, weights, t, top, integers, flat(g), learn
+        kernels.run(KERNELS, "threshold_backward", *given, grad_u, grad_w, grad_tau)
+        of_tau = _of_tau(grad_tau, u.shape, tau.shape) if learn else None
+        return unflat(grad_u, u.shape[:-1]), _of_weights(grad_w, u.shape, w.shape), of_tau, None
 
 
-def _gradients(kernel: str, ctx: Any, *rest: Any) -> tuple[Tensor, Tensor | None]:
+def _by_threshold(
+    u: Tensor, w: Tensor, tau: Tensor, k: int, g: Tensor, learn: bool
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """The gradients by `u`, `w` and, where it is asked for, `tau`, by that of `u` times the mask of `w |u|`."""
+    v = score(u, w)
+    of_v, of_tau = _by_mask(v, tau, k, (u.conj() * g).real, learn)
+    of_u, of_w = _by_score(u, w, of_v)
+    return of_u + soft_topk(v, tau, k) * g, of_w, of_tau
+
+
+def _gradients(kernel: str, ctx: Any, v: Tensor, tau: Tensor, *rest: Any) -> tuple[Tensor, Tensor | None]:
     """What a backward kernel gives for `v` and, where it is asked for, `tau`."""
-    v, learn = ctx.saved_tensors[0], ctx.needs_input_grad[1]
-    grad_v, grad_tau = torch.empty_like(v), torch.empty(v.shape[0] if learn else 0, dtype=v.dtype)
-    kernels.run(KERNELS, kernel, *ctx.saved_tensors, *rest, learn, grad_v, grad_tau)
-    shape, tau_shape = ctx.shapes
-    return unflat(grad_v, shape[:-1]), _of_tau(grad_tau, shape, tau_shape) if learn else None
+    scores, learn = flat(v), ctx.needs_input_grad[1]
+    grad_v, grad_tau = torch.empty_like(scores), torch.empty(scores.shape[0] if learn else 0, dtype=v.dtype)
+    kernels.run(KERNELS, kernel, scores, *rest, learn, grad_v, grad_tau)
+    return unflat(grad_v, v.shape[:-1]), _of_tau(grad_tau, v.shape, tau.shape) if learn else None
 
 
 def _per_item(tau: Tensor, v: Tensor) -> Tensor:
@@ -218,28 +244,35 @@ class _NeuralSort(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, v: Tensor, tau: Tensor, k: int) -> Tensor:
         s, order = v.sort(dim=-1, descending=True, stable=True)
-        row = torch.arange(k, device=v.device).unsqueeze(-1)
-        odd = 2 * (torch.arange(v.shape[-1] - 1, device=v.device) - row) + 1
-        logits = _outward(odd * (s.diff(dim=-1).unsqueeze(-2) / tau), row)
+        logits = _neural_logits(s, tau, k)
         P = torch.softmax(logits, dim=-1)
-        ctx.save_for_backward(s, order, tau, P, logits)
+        ctx.save_for_backward(v, tau, order, P, logits)
         return torch.empty_like(P).scatter_(-1, order.unsqueeze(-2).expand_as(P), P)
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None]:
-        s, order, tau, P, logits = ctx.saved_tensors
-        n = s.shape[-1]
+        v, tau, order, P, logits = ctx.saved_tensors
+        n, k, s = v.shape[-1], P.shape[-2], v.gather(-1, order)
+        if torch.is_grad_enabled():
+            logits = _neural_logits(s, tau, k)
+            P = torch.softmax(logits, dim=-1)
         slope = _softmax_slope(P, grads[0].gather(-1, order.unsqueeze(-2).expand_as(P)))
-        upwards = (-s).contiguous()
+        upwards = (-s.detach()).contiguous()
         greater = torch.searchsorted(upwards, upwards)  # how many are, and with the ties
         not_less = torch.searchsorted(upwards, upwards, right=True)
-        row = torch.arange(P.shape[-2], device=s.device).unsqueeze(-1)
+        row = torch.arange(k, device=s.device).unsqueeze(-1)
         factor = (greater + not_less).unsqueeze(-2) - 2 * row - 1
         total = torch.nn.functional.pad(slope.sum(-2).cumsum(-1), (1, 0))
         others = total.gather(-1, greater) + total.gather(-1, not_less) - total[..., n:]
         grad = ((slope * factor).sum(-2) + others) / tau.squeeze(-1)
-        return torch.empty_like(s).scatter_(-1, order, grad), _by_tau(slope, logits, tau), None
+        return torch.zeros_like(s).scatter(-1, order, grad), _by_tau(slope, logits, tau), None
+
+
+def _neural_logits(s: Tensor, tau: Tensor, k: int) -> Tensor:
+    """Logits of the sorted scores `s (*batch, n)` in every row, `(*batch, k, n)`."""
+    row = torch.arange(k, device=s.device).unsqueeze(-1)
+    odd = 2 * (torch.arange(s.shape[-1] - 1, device=s.device) - row) + 1
+    return _outward(odd * (s.diff(dim=-1).unsqueeze(-2) / tau), row)
 
 
 class _SinkhornSort(torch.autograd.Function):
@@ -252,27 +285,54 @@ class _SinkhornSort(torch.autograd.Function):
         order = v.sort(dim=-1, descending=True, stable=True).indices[..., :targets]
         start = torch.full_like(v, targets - 1, dtype=torch.int64)
         start = start.scatter(-1, order, torch.arange(targets, device=v.device).expand_as(order)).unsqueeze(-1)
-        # Target t + 1 gains on target t twice the distance from v to the boundary midway between sorted scores.
-        beyond = v.gather(-1, order).unsqueeze(-2) - v.unsqueeze(-1)
-        logits = _outward((beyond[..., 1:] + beyond[..., :-1]) / tau, start)
+        logits = _transport_logits(v, tau, order, start)
         wanted = v.new_ones(targets)
         wanted[k:] = n - k
         Q = _transport(logits, start, wanted, tol, max_steps)
-        ctx.save_for_backward(tau, start, Q, logits)
+        ctx.save_for_backward(v, tau, order, start, Q, logits)
         rows = Q[..., :k]
         return (rows / rows.sum(-2, keepdim=True)).mT.contiguous()
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None, None, None]:
-        tau, start, Q, logits = ctx.saved_tensors
+        v, tau, order, start, Q, logits = ctx.saved_tensors
+        if torch.is_grad_enabled():
+            logits = _transport_logits(v, tau, order, start)
+            Q = _Transported.apply(logits, Q)
         targets = Q.shape[-1]
         g = torch.nn.functional.pad(grads[0].mT, (0, targets - grads[0].shape[-2]))
-        w = _laplacian_solve(Q, _softmax_slope(Q, g).sum(-2))  # the answer of the potentials
-        slope = _softmax_slope(Q, g - w.unsqueeze(-2))
+        slope = _transport_slope(Q, g)
         lever = 2 * (start - torch.arange(targets, device=Q.device))
         grad_v = (slope * lever).sum(-1) / tau.squeeze(-1)
         return grad_v, _by_tau(slope, logits, tau), None, None, None
+
+
+class _Transported(torch.autograd.Function):
+    """The plan `Q` that belongs to the logits, as a function of them."""
+
+    @staticmethod
+    def forward(ctx: Any, logits: Tensor, Q: Tensor) -> Tensor:
+        plan = Q.clone()
+        ctx.save_for_backward(plan)
+        return plan
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
+        (plan,) = ctx.saved_tensors
+        return _transport_slope(plan, grads[0]), None
+
+
+def _transport_logits(v: Tensor, tau: Tensor, order: Tensor, start: Tensor) -> Tensor:
+    """Logits `(*batch, n, targets)` of the transport, zero at the target where every score starts."""
+    # Target t + 1 gains on target t twice the distance from v to the boundary midway between sorted scores.
+    beyond = v.gather(-1, order).unsqueeze(-2) - v.unsqueeze(-1)
+    return _outward((beyond[..., 1:] + beyond[..., :-1]) / tau, start)
+
+
+def _transport_slope(Q: Tensor, g: Tensor) -> Tensor:
+    """The gradient by the logits, by that of the plan `Q`: the potentials follow the logits."""
+    w = _laplacian_solve(Q, _softmax_slope(Q, g).sum(-2))  # the answer of the potentials
+    return _softmax_slope(Q, g - w.unsqueeze(-2))
 
 
 def _transport(logits: Tensor, start: Tensor, wanted: Tensor, tol: float, max_steps: int) -> Tensor:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from .adapters import as_operator
-from .checks import finite, number, whole
+from .checks import finite, number, placed, whole
 from .operators import (
     PROBES,
     ColumnScaled,
@@ -434,7 +434,7 @@ def _like(W: Operator, A: Operator) -> Operator:
     if W.shape != A.shape:
         hint = " W.T may be what you want." if W.shape == A.shape[::-1] else ""
         raise ValueError(f"W has shape {W.shape} and A {A.shape}; needed is the same, a column for every column.{hint}")
-    if W.device != A.device:
+    if placed(W.device) != placed(A.device):
         raise ValueError(f"A is on {A.device} and W on {W.device}; move one of them with .to(device).")
     if W.dtype.to_real() != A.dtype.to_real():
         raise TypeError(f"A has dtype {A.dtype} and W {W.dtype}; use one precision for both.")

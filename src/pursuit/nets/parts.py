@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from ..adapters import as_operator, real_form, stack_parts
-from ..checks import finite
+from ..checks import finite, placed
 from ..operators import ColumnScaled, Dense, Operator
 from ..selection import Choice, Hard, Relaxed
 
@@ -174,7 +174,7 @@ class Sensing(nn.Module):
             raise ValueError(
                 f"y has shape {tuple(y.shape)}; this network was built for m={m}, n={n}: needed is (*batch, {m})."
             )
-        if y.device != A.device or y.real.dtype != A.dtype.to_real():
+        if y.device != placed(A.device) or y.real.dtype != A.dtype.to_real():
             raise TypeError(
                 f"y is {y.dtype} on {y.device} and the network {A.dtype} on {A.device}; use y.to(...) or net.to(...)."
             )

@@ -106,7 +106,8 @@ def load(path: str | Path, A: Any = None, W: Any = None) -> Any:
         raise ValueError(f"{path}: holds a {record['net']} that cannot be built: {error}") from None
     _check_same(path, net, tensors)
     for name, value in (*net.named_parameters(), *net.named_buffers()):
-        value.data = value.data.to(tensors[name].dtype)  # in memory of its own: results depend on its alignment
+        # In memory of its own, on the device of A: results depend on its alignment.
+        value.data = value.data.to(tensors[name].device, tensors[name].dtype)
     net.load_state_dict(tensors)
     return net
 

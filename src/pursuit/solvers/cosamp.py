@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from .. import loop
-from ..inputs import Hook, problem
+from ..inputs import Hook, Problem, problem
 from ..least_squares import fit
 from ..operators import Operator
 from ..selection import Choice, Hard, Selection
@@ -24,6 +24,11 @@ def step(A: Operator, y: Tensor, s: State, *, choice: Choice) -> State:
     b = T.embed(fit(A, y, T).z)  # b = LS(T)
     atoms, x = choice.threshold(b)  # x = H_k(b)
     return State(x, A.residual(y, x), atoms)  # r = y - A x
+
+
+def run(p: Problem, x: Tensor, on_step: Hook | None = None) -> Solution:
+    """All steps from `x`."""
+    return p.iterate(partial(step, p.A, p.y, choice=p.choice), loop.no_decrease, init(p.A, p.y, x, p.choice), on_step)
 
 
 def cosamp(
@@ -58,7 +63,7 @@ def cosamp(
         Multiplies both scores; the values stay unweighted.
     select : selection, default Hard()
     on_step : callable, optional
-        Called after every step with an `Iterate`.
+        Run without the compiled kernel, and call this after every step: see `solve`.
 
     Returns
     -------
@@ -79,10 +84,5 @@ def cosamp(
     >>> pursuit.cosamp(torch.eye(4), torch.tensor([0.5, 4.0, 1.0, 0.0]), k=1).x
     tensor([0., 4., 0., 0.])
     """
-    p = problem(A, y, k, tol=tol, max_steps=max_steps, weights=weights)
-    return p.recover(
-        partial(step, p.A, p.y, choice=p.choice(select)),
-        loop.no_decrease,
-        init(p.A, p.y, p.start(x0), p.choice(select)),
-        on_step=on_step,
-    )
+    p = problem(A, y, k, tol=tol, max_steps=max_steps, weights=weights, select=select)
+    return p.recover("cosamp", run, p.start(x0), on_step)

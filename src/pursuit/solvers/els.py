@@ -8,12 +8,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .. import compiled, loop
+from .. import loop
 from ..inputs import Hook, Problem, problem
 from ..least_squares import energy, factor, rank_tolerance
 from ..losses import LeastSquares, Loss
 from ..operators import Operator
-from ..selection import Atoms, Hard, compact
+from ..selection import Atoms, Hard
 from ..solution import Solution, Status
 from . import ompr, sp
 from .iht import State
@@ -25,8 +25,8 @@ LEAST_GAIN = 1e-12  # of ||r||^2: what counts as a decrease
 def swap_gains(A: Operator, y: Tensor, atoms: Atoms) -> Tensor:
     """How much `||r||^2` falls if chosen atom `i` is replaced by column `j` and all is refitted, `(*batch, k, n)`.
 
-    Let `u_i` be the direction in the span of `S` that has a right angle to all columns of `S` but `i`, and `r` the
-    residual on `S`. Removing `i` raises `||r||^2` by `|u_i^H y|^2` and leaves the residual `r_i = r + u_i u_i^H y`;
+    With `u_i` the direction in the span of `S` that has a right angle to all columns of `S` but `i`, and `r` the
+    residual on `S`: removing `i` raises `||r||^2` by `|u_i^H y|^2` and leaves the residual `r_i = r + u_i u_i^H y`;
     adding `j` then lowers it by `|a_j^H r_i|^2 / ||P a_j||^2`, where `P` projects off the columns of `S` without `i`.
     Minus infinity where `i` is absent, or where `a_j` lies in `S` or in the span of the others.
     """
@@ -38,7 +38,7 @@ def swap_gains(A: Operator, y: Tensor, atoms: Atoms) -> Tensor:
         r = r - (Q @ (Q.mH @ r.unsqueeze(-1))).squeeze(-1)
     length = torch.linalg.vector_norm(F, dim=-1)
     present = atoms.found & (length > 0)
-    # A column that the others span goes at no cost, with no direction of its own: its diagonal of B^+ B is below one.
+    # A column that the others span goes at no cost, as if it had no direction: its diagonal of B^+ B is below one.
     needed = present & ((F.mH * (Q.mH @ B)).sum(-2).real > 0.999)
     scale = torch.where(needed, 1 / torch.where(present, length, 1), 0)
     U = (Q @ F.mH) * scale.unsqueeze(-2)  # u_i = B (B^H B)^-1 e_i, normalised
@@ -86,18 +86,10 @@ def stop(old: State, new: State) -> Tensor:
     return torch.where(after < (1 - LEAST_GAIN) * before, Status.RUNNING, Status.NO_DECREASE)
 
 
-def improve(p: Problem, start: State, on_step: Hook | None) -> Solution:
-    """Swap by swap from a start: what ELS is, wherever it starts."""
-    taken = None
-    if on_step is None and compiled.fits(p):
-        start, taken = leap(p, start)
-    return p.recover(partial(step, p.A, p.y, weights=p.weights, loss=p.loss), stop, start, on_step=on_step, taken=taken)
-
-
-def leap(p: Problem, s: State) -> tuple[State, Tensor]:
-    """The swaps that the kernel makes, one after the other, and how many they were; it may leave some."""
-    indices, steps = compiled.swap(p, compact(s.atoms.indices), LEAST_GAIN)
-    return sp.refit(p.A, p.y, s.atoms._replace(indices=indices)), steps
+def run(p: Problem, support: Tensor, on_step: Hook | None = None) -> Solution:
+    """Swap by swap from `support (*batch, k)`, with -1 where there is no atom."""
+    start = sp.refit(p.A, p.y, Atoms(support, p.A.shape[1]), p.loss)
+    return p.iterate(partial(step, p.A, p.y, weights=p.weights, loss=p.loss), stop, start, on_step)
 
 
 def els(
@@ -134,7 +126,7 @@ def els(
         What is made small, a loss >= 0 per measurement of `v = A x`. With another loss than least squares `||r||` is
         the root of twice the loss, `||y||` that of `x = 0`, numbers are real, and the result has no derivative.
     on_step : callable, optional
-        Called after every swap with an `Iterate`.
+        Run without the compiled kernel, and call this after every swap: see `solve`.
 
     Returns
     -------
@@ -158,4 +150,4 @@ def els(
     tensor([0., 4., 0.])
     """
     p = problem(A, y, k, tol=tol, max_steps=max_steps, weights=weights, loss=loss)
-    return improve(p, ompr.init(p, x0, Hard()), on_step)
+    return p.recover("els", run, ompr.start(p, x0).indices, on_step)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from .. import loop
-from ..inputs import Hook
+from ..inputs import Hook, Problem
 from ..operators import Operator
 from ..solution import Solution, Status
 from . import ista
@@ -49,6 +49,17 @@ def stop(old: State, new: State) -> Tensor:
     return torch.where(x == Status.STATIONARY, ahead, x)
 
 
+def run(p: Problem, x: Tensor, on_step: Hook | None = None, *, theta: Tensor) -> Solution:
+    """All steps from `x`."""
+    return p.iterate(
+        partial(step, p.A, p.y, gamma=p.eta, theta=theta),
+        stop,
+        init(p.A, p.y, x),
+        on_step,
+        answer=ista.answer,
+    )
+
+
 def fista(
     A: Any,
     y: Any,
@@ -77,7 +88,7 @@ def fista(
     max_steps : int or int array (*batch,), default 1000
         It stops earlier where a step changes nothing but rounding.
     on_step : callable, optional
-        Called after every step with an `Iterate`.
+        Run without the compiled kernel, and call this after every step: see `solve`.
 
     Returns
     -------
@@ -100,11 +111,5 @@ def fista(
     >>> pursuit.fista(torch.eye(3), torch.tensor([0.5, 4.0, 2.0]), lam=1.0).x.round(decimals=4)
     tensor([0., 3., 1.])
     """
-    p, gamma, theta = ista.penalised(A, y, lam, tol, max_steps)
-    return p.recover(
-        partial(step, p.A, p.y, gamma=gamma, theta=theta),
-        stop,
-        init(p.A, p.y, p.start(x0)),
-        on_step=on_step,
-        answer=ista.answer,
-    )
+    p, theta = ista.penalised(A, y, lam, tol, max_steps)
+    return p.recover("fista", partial(run, theta=theta), p.start(x0), on_step)

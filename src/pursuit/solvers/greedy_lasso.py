@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from .. import loop
-from ..inputs import ALL, UNLIMITED, Hook, problem
+from ..inputs import ALL, UNLIMITED, Hook, Problem, problem
 from ..least_squares import energy
 from ..operators import Operator
 from ..selection import Choice, Hard, Selection
@@ -80,15 +80,25 @@ def step(A: Operator, s: State, *, choice: Choice, delta: Callable[[State], Tens
     best = choice.select(score, 1)  # identify: j = argmax_j Delta_j
     top = score.argmax(-1, keepdim=True)
     useful = (score.gather(-1, top) > 0) & (s.atoms.mask().gather(-1, top) <= 0.5)
-    atoms = s.atoms.put(s.qr.size, best)  # S <- S + {j}
-    qr, r = s.qr.append(best.columns(A).squeeze(-1), s.r)  # r = y - A LS(S)
-    return loop.choose(useful.squeeze(-1), State(r, qr, atoms), s)
+    return loop.choose(useful.squeeze(-1), omp.take(A, s, best), s)  # S <- S + {j}, r = y - A LS(S)
 
 
 def stop(old: State, new: State, *, k: Tensor, full: Status) -> Tensor:
     """No column came in, and so none ever will; else as OMP."""
     same = new.atoms.found.sum(-1) == old.atoms.found.sum(-1)
     return torch.where(same, Status.STATIONARY, omp.stop(old, new, k=k, full=full))
+
+
+def run(p: Problem, start: None = None, on_step: Hook | None = None, *, delta: Callable[[State], Tensor]) -> Solution:
+    """All steps, with the gains `delta` of a state."""
+    choice = p.choice
+    return p.iterate(
+        partial(step, p.A, choice=choice, delta=delta),
+        partial(stop, k=p.k, full=p.full),
+        omp.init(p.y, p.A.shape[1], choice),
+        on_step,
+        answer=lambda s: (omp.estimate(s), s.atoms),
+    )
 
 
 def greedy_lasso(
@@ -147,7 +157,7 @@ def greedy_lasso(
         For `"l1-sr"`, leave out the condition `|a_j^H r| > lam w_j ||r||` of a gain, as the authors' code does. Atoms
         below it then seem to gain, those least correlated most. To reproduce published figures only.
     on_step : callable, optional
-        Called after every step with an `Iterate`.
+        Run without the compiled kernel, and call this after every step: see `solve`.
 
     Returns
     -------
@@ -176,18 +186,14 @@ def greedy_lasso(
     if loss not in LOSSES:
         raise ValueError(f"loss is {loss!r}; choose one of {', '.join(LOSSES)}.")
     steps = UNLIMITED if max_steps is None else max_steps  # k or the penalty ends it
-    p = problem(A, y, ALL if k is None else k, tol=tol, max_steps=steps, weights=weights)
+    full = Status.MAX_STEPS if k is None and tol is not None else Status.SPARSITY
+    k = ALL if k is None else k
+    p = problem(A, y, k, tol=tol, max_steps=steps, weights=weights, select=select, full=full)
     rule = partial(l1_sr, legacy=True) if legacy and loss == "l1-sr" else LOSSES[loss]
     delta = partial(gains, p.A, rule=rule, lam=p.per_item("lam", lam).unsqueeze(-1), w=p.weights)
     # The weights are the penalty's, not the score's, which only leaves out columns of zeros.
-    choice = replace(p, weights=(p.scale > 0).to(p.weights)).choice(select)
-    return p.recover(
-        partial(step, p.A, choice=choice, delta=delta),
-        partial(stop, k=p.k, full=Status.MAX_STEPS if k is None and tol is not None else Status.SPARSITY),
-        omp.init(p.y, p.A.shape[1], choice),
-        on_step=on_step,
-        answer=lambda s: (omp.estimate(s), s.atoms),
-    )
+    p = replace(p, weights=(p.scale > 0).to(p.weights))
+    return p.recover("greedy_lasso", partial(run, delta=delta), on_step=on_step)
 
 
 def _rise(u: Tensor, rho: Tensor) -> Tensor:

@@ -8,12 +8,12 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from .. import compiled, loop
+from .. import loop
 from ..inputs import Hook, Problem, problem
 from ..least_squares import independent
 from ..losses import LeastSquares, Loss
 from ..operators import Operator
-from ..selection import Atoms, Choice, Hard, Selection
+from ..selection import Choice, Hard, Selection
 from ..solution import Solution, Status
 from . import iht
 
@@ -66,14 +66,22 @@ def stop(old: State, new: State) -> Tensor:
     return torch.where(fixed, Status.STATIONARY, code)
 
 
-def leap(p: Problem, s: State, eta: Tensor) -> tuple[State, Tensor]:
-    """All cycles but the last at once by the kernel; and how many they were."""
-    norm = torch.linalg.vector_norm(s.r, dim=-1)
-    *supports, steps = compiled.pursue(p, s.x, s.atoms.indices, norm, eta)
-    now, seen, best = (Atoms(support, s.x.shape[-1]) for support in supports)
-    x, r, atoms = loop.choose(best.found.any(-1), refit(p.A, p.y, best), iht.State(s.x, s.r, s.atoms))
-    current = loop.choose(steps > 0, refit(p.A, p.y, now), s.now)
-    return State(x, r, atoms, current, seen, t=steps), steps
+def init(A: Operator, y: Tensor, x: Tensor, choice: Choice, loss: Loss = LeastSquares()) -> State:
+    """The start, which need not be the fit on its own support: that one counts as not visited."""
+    s = iht.init(A, y, x, choice, loss)
+    zero = torch.zeros(y.shape[:-1], dtype=torch.int64, device=y.device)
+    none = s.atoms.first(zero)
+    return State(*s, now=s._replace(atoms=none), seen=none, t=zero)
+
+
+def run(p: Problem, x: Tensor, on_step: Hook | None = None) -> Solution:
+    """All cycles from `x`."""
+    return p.iterate(
+        partial(step, p.A, p.y, eta=p.eta, choice=p.choice, loss=p.loss),
+        stop,
+        init(p.A, p.y, x, p.choice, p.loss),
+        on_step,
+    )
 
 
 def htp(
@@ -115,7 +123,7 @@ def htp(
         the root of twice the loss, `||y||` that of `x = 0`, numbers are real, and the result has no derivative.
     select : selection, default Hard()
     on_step : callable, optional
-        Called after every step with an `Iterate`.
+        Run without the compiled kernel, and call this after every step: see `solve`.
 
     Returns
     -------
@@ -136,17 +144,6 @@ def htp(
     >>> pursuit.htp(torch.eye(3), torch.tensor([0.5, 4.0, 1.0]), k=1).x
     tensor([0., 4., 0.])
     """
-    p = problem(A, y, k, tol=tol, max_steps=max_steps, weights=weights, loss=loss)
-    start = iht.init(p.A, p.y, p.start(x0), p.choice(select), p.loss)
-    unvisited = start.atoms.first(torch.zeros_like(p.k))  # the start need not be the fit on its own support
-    begin = State(*start, now=start._replace(atoms=unvisited), seen=unvisited, t=torch.zeros_like(p.k))
-    taken, eta = None, p.step_size(eta, 1.8)
-    if on_step is None and isinstance(select, Hard) and compiled.pays(p, start.x):
-        begin, taken = leap(p, begin, eta)
-    return p.recover(
-        partial(step, p.A, p.y, eta=eta, choice=p.choice(select), loss=p.loss),
-        stop,
-        begin,
-        on_step=on_step,
-        taken=taken,
-    )
+    p = problem(A, y, k, tol=tol, max_steps=max_steps, weights=weights, loss=loss, select=select)
+    p = p.with_step_size(eta, 1.8)
+    return p.recover("htp", run, p.start(x0), on_step)

@@ -5,14 +5,13 @@ from __future__ import annotations
 from functools import partial
 from typing import Any, NamedTuple
 
-import torch
 from torch import Tensor
 
-from .. import compiled, loop
+from .. import loop
 from ..inputs import Hook, Problem, problem
 from ..losses import LeastSquares, Loss
 from ..operators import Operator
-from ..selection import Atoms, Choice, Hard, Selection
+from ..selection import Choice, Hard, Selection
 from ..solution import Solution
 
 
@@ -42,12 +41,14 @@ def step(A: Operator, y: Tensor, s: State, *, eta: Tensor, choice: Choice, loss:
     return State(x, loss.residual(A, y, x), atoms)
 
 
-def leap(p: Problem, s: State, eta: Tensor) -> tuple[State, Tensor]:
-    """All steps but the last at once by the kernel; and how many they were."""
-    still = loop.STILL * torch.finfo(s.r.dtype).eps
-    norm = torch.linalg.vector_norm(s.r, dim=-1)
-    x, support, steps = compiled.threshold(p, s.x, s.atoms.indices, norm, eta, still)
-    return State(x, p.A.residual(p.y, x), Atoms(support, x.shape[-1])), steps
+def run(p: Problem, x: Tensor, on_step: Hook | None = None) -> Solution:
+    """All steps from `x`."""
+    return p.iterate(
+        partial(step, p.A, p.y, eta=p.eta, choice=p.choice, loss=p.loss),
+        loop.stationary,
+        init(p.A, p.y, x, p.choice, p.loss),
+        on_step,
+    )
 
 
 def iht(
@@ -89,7 +90,7 @@ def iht(
         the root of twice the loss, `||y||` that of `x = 0`, numbers are real, and the result has no derivative.
     select : selection, default Hard()
     on_step : callable, optional
-        Called after every step with an `Iterate`.
+        Run without the compiled kernel, and call this after every step: see `solve`.
 
     Returns
     -------
@@ -110,14 +111,6 @@ def iht(
     >>> pursuit.iht(torch.eye(3), torch.tensor([0.5, 4.0, 1.0]), k=1, eta=1.0).x
     tensor([0., 4., 0.])
     """
-    p = problem(A, y, k, tol=tol, max_steps=max_steps, weights=weights, loss=loss)
-    start, taken, eta = init(p.A, p.y, p.start(x0), p.choice(select), p.loss), None, p.step_size(eta, 1.8)
-    if on_step is None and isinstance(select, Hard) and compiled.pays(p, start.r, eta):
-        start, taken = leap(p, start, eta)
-    return p.recover(
-        partial(step, p.A, p.y, eta=eta, choice=p.choice(select), loss=p.loss),
-        loop.stationary,
-        start,
-        on_step=on_step,
-        taken=taken,
-    )
+    p = problem(A, y, k, tol=tol, max_steps=max_steps, weights=weights, loss=loss, select=select)
+    p = p.with_step_size(eta, 1.8)
+    return p.recover("iht", run, p.start(x0), on_step)

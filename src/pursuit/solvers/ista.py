@@ -43,11 +43,10 @@ def step(
     return State(x, A.residual(y, x))
 
 
-def penalised(A: Any, y: Any, lam: Any, tol: Any, max_steps: Any) -> tuple[Problem, Tensor, Tensor]:
-    """The checked problem in the caller's own units, the step size 1 / L and the threshold lam / L."""
-    p = problem(A, y, ALL, tol=tol, max_steps=max_steps, unit_columns=False)
-    gamma = p.step_size(None, 1.0)
-    return p, gamma, gamma * p.per_item("lam", lam).unsqueeze(-1)
+def penalised(A: Any, y: Any, lam: Any, tol: Any, max_steps: Any) -> tuple[Problem, Tensor]:
+    """The problem with the step size 1 / L, and the threshold `theta (*batch, 1)` of the penalty."""
+    p = problem(A, y, ALL, tol=tol, max_steps=max_steps, unit_columns=False).with_step_size(None, 1.0)
+    return p, p.eta * p.per_item("lam", lam).unsqueeze(-1)
 
 
 def answer(s: Any) -> tuple[Tensor, Atoms]:
@@ -56,6 +55,17 @@ def answer(s: Any) -> tuple[Tensor, Atoms]:
     found = (s.x != 0).sum(-1)
     most = int(found.max()) if found.numel() else 0
     return s.x, atoms._replace(indices=atoms.indices[..., :most])
+
+
+def run(p: Problem, x: Tensor, on_step: Hook | None = None, *, theta: Tensor) -> Solution:
+    """All steps from `x`."""
+    return p.iterate(
+        partial(step, p.A, p.y, gamma=p.eta, theta=theta, back=p.A.adjoint),
+        loop.stationary,
+        init(p.A, p.y, x),
+        on_step,
+        answer=answer,
+    )
 
 
 def ista(
@@ -84,7 +94,7 @@ def ista(
     max_steps : int or int array (*batch,), default 1000
         It stops earlier where a step changes nothing but rounding.
     on_step : callable, optional
-        Called after every step with an `Iterate`.
+        Run without the compiled kernel, and call this after every step: see `solve`.
 
     Returns
     -------
@@ -106,11 +116,5 @@ def ista(
     >>> pursuit.ista(torch.eye(3), torch.tensor([0.5, 4.0, 2.0]), lam=1.0).x.round(decimals=4)
     tensor([0., 3., 1.])
     """
-    p, gamma, theta = penalised(A, y, lam, tol, max_steps)
-    return p.recover(
-        partial(step, p.A, p.y, gamma=gamma, theta=theta, back=p.A.adjoint),
-        loop.stationary,
-        init(p.A, p.y, p.start(x0)),
-        on_step=on_step,
-        answer=answer,
-    )
+    p, theta = penalised(A, y, lam, tol, max_steps)
+    return p.recover("ista", partial(run, theta=theta), p.start(x0), on_step)

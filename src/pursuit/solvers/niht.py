@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from .. import loop
-from ..inputs import Hook, problem
+from ..inputs import Hook, Problem, problem
 from ..least_squares import energy
 from ..operators import Operator
 from ..selection import Choice, Hard, Selection
@@ -71,6 +71,11 @@ def ratio(a: Tensor, b: Tensor) -> Tensor:
     return torch.where(b > 0, a / torch.where(b > 0, b, 1), 0)
 
 
+def run(p: Problem, x: Tensor, on_step: Hook | None = None) -> Solution:
+    """All steps from `x`."""
+    return p.iterate(partial(step, p.A, p.y, choice=p.choice), stop, init(p.A, p.y, x, p.choice), on_step)
+
+
 def niht(
     A: Any,
     y: Any,
@@ -100,7 +105,7 @@ def niht(
         Multiplies the score; the values stay unweighted.
     select : selection, default Hard()
     on_step : callable, optional
-        Called after every step with an `Iterate`.
+        Run without the compiled kernel, and call this after every step: see `solve`.
 
     Returns
     -------
@@ -121,13 +126,8 @@ def niht(
     >>> pursuit.niht(3 * torch.eye(3), torch.tensor([0.0, 6.0, 1.0]), k=1).x
     tensor([0., 2., 0.])
     """
-    p = problem(A, y, k, tol=tol, max_steps=max_steps, weights=weights)
-    return p.recover(
-        partial(step, p.A, p.y, choice=p.choice(select)),
-        stop,
-        init(p.A, p.y, p.start(x0), p.choice(select)),
-        on_step=on_step,
-    )
+    p = problem(A, y, k, tol=tol, max_steps=max_steps, weights=weights, select=select)
+    return p.recover("niht", run, p.start(x0), on_step)
 
 
 def stop(old: State, new: State) -> Tensor:

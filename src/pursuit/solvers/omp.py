@@ -32,29 +32,43 @@ def init(y: Tensor, n: int, choice: Choice, loss: Loss = LeastSquares()) -> Stat
 def step(A: Operator, s: State, *, choice: Choice) -> State:
     """Choose one more atom and project."""
     c = A.adjoint(s.qr.pull(s.r))  # correlate
-    best = choice.next(c, s.atoms)  # identify: j = argmax_i w_i |a_i^H r|
+    return take(A, s, choice.next(c, s.atoms))  # identify: j = argmax_i w_i |a_i^H r|
+
+
+def take(A: Operator, s: Any, best: Any) -> State:
+    """Take in the one atom `best`, and project."""
     atoms = s.atoms.put(s.qr.size, best)  # S <- S + {j}
     qr, r = s.qr.append(best.columns(A).squeeze(-1), s.r)  # r = y - A LS(S)
     return State(r, qr, atoms)
 
 
-def estimate(s: State) -> Tensor:
+def estimate(s: Any) -> Tensor:
     """x = LS(S)."""
     return s.atoms.embed(s.qr.solve())
 
 
-def stop(old: State, new: State, *, k: Tensor, full: Status = Status.SPARSITY) -> Tensor:
+def stop(old: Any, new: Any, *, k: Tensor, full: Status = Status.SPARSITY) -> Tensor:
     """All k atoms are in (`full`), or the last one explains nothing."""
     code = torch.where(new.atoms.found.sum(-1) >= k, full, Status.RUNNING)
     return torch.where(loop.no_decrease(old, new) == Status.RUNNING, code, Status.EXHAUSTED)
 
 
-def pursue(p: Problem, select: Selection) -> Any:
-    """The atoms that OMP chooses, for solvers that start from them."""
-    choice = p.choice(select)
+def run(p: Problem, start: None = None, on_step: Hook | None = None) -> Solution:
+    """All steps."""
+    step, stop, state = steps(p)
+    return p.iterate(step, stop, state, on_step, answer=lambda s: (estimate(s), s.atoms))
+
+
+def pursue(p: Problem) -> Any:
+    """The atoms that it chooses, as they are, for solvers that start from them."""
+    return loop.run(*steps(p), target=p.target, max_steps=p.max_steps).state.atoms
+
+
+def steps(p: Problem) -> tuple[Any, Any, State]:
+    """The step, when to stop, and the start."""
+    choice = p.choice
     start = init(p.y, p.A.shape[1], choice, p.loss)
-    run = loop.run(partial(step, p.A, choice=choice), partial(stop, k=p.k), start, target=p.target, max_steps=p.k)
-    return run.state.atoms
+    return partial(step, p.A, choice=choice), partial(stop, k=p.k, full=p.full), start
 
 
 def omp(
@@ -90,7 +104,7 @@ def omp(
     select : selection, default Hard()
         How an atom is identified.
     on_step : callable, optional
-        Called after every step with an `Iterate`; `on_step=history.append` keeps the history.
+        Run without the compiled kernel, and call this after every step: see `solve`.
 
     Returns
     -------
@@ -115,12 +129,7 @@ def omp(
     if k is None and tol is None:
         raise ValueError("omp was given neither k nor tol; pass k (how many atoms), tol (a residual level), or both.")
     steps = UNLIMITED if max_steps is None else max_steps  # k ends it
-    p = problem(A, y, ALL if k is None else k, tol=tol, max_steps=steps, weights=weights, loss=loss)
-    choice = p.choice(select)
-    return p.recover(
-        partial(step, p.A, choice=choice),
-        partial(stop, k=p.k, full=Status.SPARSITY if k is not None else Status.MAX_STEPS),
-        init(p.y, p.A.shape[1], choice, p.loss),
-        on_step=on_step,
-        answer=lambda s: (estimate(s), s.atoms),
-    )
+    full = Status.SPARSITY if k is not None else Status.MAX_STEPS
+    k = ALL if k is None else k
+    p = problem(A, y, k, tol=tol, max_steps=steps, weights=weights, loss=loss, select=select, full=full)
+    return p.recover("omp", run, on_step=on_step)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -11,17 +12,20 @@ from torch import Tensor
 from .. import loop
 from ..inputs import Hook, Problem, problem
 from ..operators import Operator
-from ..selection import Choice, Hard, Selection
+from ..selection import Atoms, Choice, Hard, Selection
 from ..solution import Solution, Status
 from . import omp, sp
 from .iht import State
 
 
-def init(p: Problem, x0: Any, select: Selection) -> State:
-    """LS on the support of the start, or OMP's."""
-    if x0 is None:
-        return sp.refit(p.A, p.y, omp.pursue(p, select), p.loss)
-    return sp.refit(p.A, p.y, p.choice(select).best(p.start(x0)), p.loss)
+def start(p: Problem, x0: Any) -> Any:
+    """The k largest of the warm start, or OMP's atoms."""
+    if x0 is not None:
+        return p.choice.best(p.start(x0))
+    p = replace(p, max_steps=p.k)
+    if not isinstance(p.select, Hard):
+        return omp.pursue(p)
+    return Atoms(p.find("omp", omp.run).support, p.A.shape[1])
 
 
 def step(A: Operator, y: Tensor, s: State, *, eta: Tensor, choice: Choice) -> State:
@@ -37,6 +41,13 @@ def stop(old: State, new: State) -> Tensor:
     """No replacement, or none that helps."""
     same = new.atoms.same_set(old.atoms)
     return torch.where(same, Status.STATIONARY, loop.no_decrease(old, new))
+
+
+def run(p: Problem, atoms: Any, on_step: Hook | None = None) -> Solution:
+    """Replacement after replacement, from these atoms."""
+    return p.iterate(
+        partial(step, p.A, p.y, eta=p.eta, choice=p.choice), stop, sp.refit(p.A, p.y, atoms, p.loss), on_step
+    )
 
 
 def ompr(
@@ -71,7 +82,7 @@ def ompr(
         Multiplies every score; the values stay unweighted.
     select : selection, default Hard()
     on_step : callable, optional
-        Called after every replacement with an `Iterate`.
+        Run without the compiled kernel, and call this after every replacement: see `solve`.
 
     Returns
     -------
@@ -93,10 +104,5 @@ def ompr(
     >>> pursuit.ompr(torch.eye(3), torch.tensor([0.5, 4.0, 1.0]), k=1, x0=wrong).x
     tensor([0., 4., 0.])
     """
-    p = problem(A, y, k, tol=tol, max_steps=max_steps, weights=weights)
-    return p.recover(
-        partial(step, p.A, p.y, eta=p.step_size(eta, 1.0), choice=p.choice(select)),
-        stop,
-        init(p, x0, select),
-        on_step=on_step,
-    )
+    p = problem(A, y, k, tol=tol, max_steps=max_steps, weights=weights, select=select).with_step_size(eta, 1.0)
+    return p.recover("ompr", run, start(p, x0), on_step)

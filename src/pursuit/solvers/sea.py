@@ -9,12 +9,11 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from .. import compiled, loop
+from .. import loop
 from ..inputs import Hook, Problem, problem
-from ..least_squares import fit
 from ..losses import LeastSquares, Loss
 from ..operators import Operator
-from ..selection import Atoms, Choice, Hard
+from ..selection import Atoms, Choice
 from ..solution import Solution, Status
 
 Sparsify = Callable[[Operator, Tensor, Tensor, Choice], tuple[Atoms, Tensor]]
@@ -66,12 +65,15 @@ def step(
     )
 
 
-def leap(p: Problem, s: State, eta: Tensor) -> tuple[State, Tensor]:
-    """All steps at once by the kernel, from a state that has seen nothing; and how many they were."""
-    X, indices, steps = compiled.explore(p, s.X, eta)
-    atoms = Atoms(indices, X.shape[-1])
-    x = atoms.embed(fit(p.A, p.y, atoms).z)
-    return State(X, x, p.A.residual(p.y, x), atoms), steps
+def run(p: Problem, X: Tensor, on_step: Hook | None = None) -> Solution:
+    """All steps from the exploration variable `X`."""
+    return p.iterate(
+        partial(step, p.A, p.y, eta=p.eta, choice=p.choice, loss=p.loss, H=partial(sparsify, loss=p.loss)),
+        loop.never,
+        init(p.y, X, p.most, p.loss),
+        on_step,
+        at_budget=Status.EXPLORED,
+    )
 
 
 def sea(
@@ -112,7 +114,7 @@ def sea(
         What is made small, a loss >= 0 per measurement of `v = A x`. With another loss than least squares `||r||` is
         the root of twice the loss, `||y||` that of `x = 0`, numbers are real, and the result has no derivative.
     on_step : callable, optional
-        Called after every step with an `Iterate` (of the best solution so far).
+        Run without the compiled kernel, and call this with the best solution so far: see `solve`.
 
     Returns
     -------
@@ -135,14 +137,5 @@ def sea(
     tensor([0., 4., 0.])
     """
     p = problem(A, y, k, tol=tol, max_steps=max_steps, weights=weights, loss=loss)
-    start, taken, eta = init(p.y, p.start(x0), p.most, p.loss), None, p.step_size(eta, 1.8)
-    if on_step is None and compiled.fits(p):
-        start, taken = leap(p, start, eta)
-    return p.recover(
-        partial(step, p.A, p.y, eta=eta, choice=p.choice(Hard()), loss=p.loss, H=partial(sparsify, loss=p.loss)),
-        loop.never,
-        start,
-        on_step=on_step,
-        at_budget=Status.EXPLORED,
-        taken=taken,
-    )
+    p = p.with_step_size(eta, 1.8)
+    return p.recover("sea", run, p.start(x0), on_step)

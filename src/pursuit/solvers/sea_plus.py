@@ -2,28 +2,29 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from .. import compiled
 from ..inputs import Hook, Problem, problem
-from ..operators import Dense, Operator, spectral_norm_squared
-from ..selection import Atoms, Hard
+from ..operators import Dense, Operator
 from ..solution import Solution
-from . import els, sp
-from .fista import fista
-from .sea import sea
+from . import els, fista, sea, sp
 
 # Of the LASSOs that may be the other start: the penalty, as a share of the least one at which the solution is zero; the
 # levels of whitening, as shares of the largest eigenvalue of A A^H, from that for much noise to that for none; steps.
+DENSE = 2**24  # entries of A, or of its Gram matrix, up to which A is formed
 SHARE, LEVELS, LASSO_STEPS, PLAIN_STEPS = 1e-2, (1e-1, 1e-2, 1e-6), 100, 400
 
 
-def lasso(A: Operator, y: Tensor, max_steps: int) -> Tensor:
-    """Roughly the LASSO's solution, `(*batch, n)`."""
-    return fista(A, y, SHARE * A.adjoint(y).abs().amax(-1), max_steps=max_steps).x
+def lasso(p: Problem, A: Operator, y: Tensor, max_steps: int) -> Tensor:
+    """Roughly the LASSO's solution for other `A` and `y` than those of the problem, `(*batch, n)`."""
+    floor = p.loss.rounding(torch.finfo(y.dtype).eps) * torch.linalg.vector_norm(y, dim=-1)
+    p = replace(p, A=A, y=y, target=floor, max_steps=torch.full_like(p.max_steps, max_steps)).with_step_size(None, 1.0)
+    theta = p.eta * (SHARE * A.adjoint(y).abs().amax(-1, keepdim=True))
+    return fista.run(p, y.new_zeros(*p.batch, A.shape[1]), theta=theta).x
 
 
 def whitened(p: Problem, level: float) -> Tensor:
@@ -34,20 +35,21 @@ def whitened(p: Problem, level: float) -> Tensor:
     single, double = (torch.complex64, torch.complex128) if p.y.is_complex() else (torch.float32, torch.float64)
     A, y = p.A.to_dense().detach().to(double), p.y.detach().to(double)
     size = torch.linalg.vector_norm(y, dim=-1, keepdim=True)
-    top = spectral_norm_squared(p.A).detach().double()[..., None, None]
+    top = p.A.norm2().detach().double()[..., None, None]
     eye = torch.eye(A.shape[-2], dtype=double, device=A.device)
     C = torch.linalg.cholesky(A @ A.mH + level * torch.where(top > 0, top, 1) * eye)
     W = torch.linalg.solve_triangular(C, eye.expand_as(C), upper=False)
     B, z = Dense((W @ A).to(single)), Dense(W).forward(y / torch.where(size > 0, size, 1)).to(single)
-    return lasso(B, z, LASSO_STEPS).to(p.y) * size.to(p.y)
+    return lasso(p, B, z, LASSO_STEPS).to(p.y) * size.to(p.y)
 
 
 def rough(p: Problem) -> Tensor:
     """The LASSO's solution, `(*batch, n)`; of those at several levels the one whose k largest entries fit best."""
-    if not compiled.forms(p):
-        return lasso(p.A, p.y.detach(), PLAIN_STEPS)
+    m, n = p.A.shape
+    if n * max(m, n) > DENSE:
+        return lasso(p, p.A, p.y.detach(), PLAIN_STEPS)
     x = [whitened(p, level) for level in LEVELS]
-    left = [sp.refit(p.A, p.y.detach(), p.choice(Hard()).best(each)).r.norm(dim=-1) for each in x]
+    left = [sp.refit(p.A, p.y.detach(), p.choice.best(each)).r.norm(dim=-1) for each in x]
     best = torch.stack(left).argmin(0)
     return torch.stack(x).gather(0, best[None, ..., None].expand(1, *x[0].shape)).squeeze(0)
 
@@ -95,7 +97,7 @@ def sea_plus(
     weights : array (n,) or (*batch, n), optional
         Multiplies the scores of SEA and the gains of ELS; the LASSO is without.
     on_step : callable, optional
-        Called after every swap of ELS with an `Iterate`.
+        Run without the compiled kernel, and call this after every swap of ELS: see `solve`.
 
     Returns
     -------
@@ -118,11 +120,9 @@ def sea_plus(
     >>> pursuit.sea_plus(torch.eye(3), torch.tensor([0.5, 4.0, 1.0]), k=1, max_steps=10).x
     tensor([0., 4., 0.])
     """
-    p = problem(A, y, k, tol=tol, max_steps=max_steps, weights=weights)
+    p = problem(A, y, k, tol=tol, max_steps=max_steps, weights=weights).with_step_size(eta, 1.8)
     X = starts(p, x0)
-    ways = sea(
-        p.A, p.y.expand(len(X), *p.y.shape), k, eta=eta, x0=X, tol=tol, max_steps=p.max_steps, weights=p.weights
-    )  # fmt: skip
+    ways = p.repeated(len(X)).find("sea", sea.run, X)
     best = ways.residual_norm.argmin(0)  # the first of equals
     support = ways.support.gather(0, best[None, ..., None].expand(1, *ways.support.shape[1:])).squeeze(0)
-    return els.improve(p, sp.refit(p.A, p.y, Atoms(support, p.A.shape[1])), on_step)
+    return p.recover("els", els.run, support, on_step)

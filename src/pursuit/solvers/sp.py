@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from .. import loop
-from ..inputs import Hook, problem
+from ..inputs import Hook, Problem, problem
 from ..least_squares import fit
 from ..losses import LeastSquares, Loss
 from ..operators import Operator
@@ -37,6 +37,13 @@ def step(A: Operator, y: Tensor, s: State, *, choice: Choice) -> State:
     b = T.embed(fit(A, y, T).z)  # b = LS(T)
     S = choice.best(b)  # S = largest_k |b|
     return refit(A, y, S)  # x = LS(S)
+
+
+def run(p: Problem, x: Tensor, on_step: Hook | None = None) -> Solution:
+    """All steps from `x`."""
+    return p.iterate(
+        partial(step, p.A, p.y, choice=p.choice), loop.no_decrease, init(p.A, p.y, x, choice=p.choice), on_step
+    )
 
 
 def sp(
@@ -68,7 +75,7 @@ def sp(
         Multiplies every score; the values stay unweighted.
     select : selection, default Hard()
     on_step : callable, optional
-        Called after every step with an `Iterate`.
+        Run without the compiled kernel, and call this after every step: see `solve`.
 
     Returns
     -------
@@ -89,11 +96,5 @@ def sp(
     >>> pursuit.sp(torch.eye(4), torch.tensor([0.5, 4.0, 1.0, 0.0]), k=1).x
     tensor([0., 4., 0., 0.])
     """
-    p = problem(A, y, k, tol=tol, max_steps=max_steps, weights=weights)
-    choice = p.choice(select)
-    return p.recover(
-        partial(step, p.A, p.y, choice=choice),
-        loop.no_decrease,
-        init(p.A, p.y, p.start(x0), choice=choice),
-        on_step=on_step,
-    )
+    p = problem(A, y, k, tol=tol, max_steps=max_steps, weights=weights, select=select)
+    return p.recover("sp", run, p.start(x0), on_step)

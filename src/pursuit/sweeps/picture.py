@@ -23,7 +23,7 @@ PINK = "#CC79A7"  # the last of Okabe and Ito's palette
 # A colour per solver, a line per start.
 COLOURS = {
     "sea": RED, "iht": SKY, "htp": BLUE, "omp": BLACK, "ompr": GREEN, "els": ORANGE, "niht": PINK, "cosamp": "0.45",
-    "sp": "#8A6D00",
+    "sp": "#8A6D00", "ols": "#5B2C83",
 }  # fmt: skip
 STYLES = {None: "-", "omp": "--", "els": ":"}
 SHOWN = {"support": "true support found", "exact": "recovered exactly"}

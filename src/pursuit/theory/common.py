@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..checks import number, show, whole
+from ..checks import number, placed, show, whole
 from ..operators import Operator
 
 
@@ -32,7 +32,7 @@ def fits(op: Operator, signal: Tensor) -> None:
     n = op.shape[1]
     if signal.ndim == 0 or signal.shape[-1] != n:
         raise ValueError(f"x has shape {tuple(signal.shape)} but A has n={n} columns; needed is (*batch, {n}).")
-    if signal.device != op.device:
+    if signal.device != placed(op.device):
         raise ValueError(f"A is on {op.device} and x on {signal.device}; move one of them with .to(device).")
     if signal.dtype.to_real() != op.dtype.to_real():
         raise TypeError(f"A has dtype {op.dtype} and x {signal.dtype}; use one precision for both.")

@@ -16,7 +16,6 @@ from .. import loop
 from ..adapters import as_tensor
 from ..checks import whole
 from ..inputs import Problem, problem
-from ..selection import Hard
 from ..solvers import iht, omp
 from .common import positive
 from .sorting import log_spill, neighbour_gap
@@ -145,7 +144,8 @@ def soft_iht_bound(
     """
     count = int(whole("steps", steps, 1, None, torch.Size(), torch.device("cpu")))
     p = _problem(A, y, k, weights)
-    eta, choice = p.step_size(eta, 1.8), p.choice(Hard())
+    p = p.with_step_size(eta, 1.8)
+    eta, choice = p.eta, p.choice
     s = iht.init(p.A, p.y, p.start(None), choice)
     gaps, sizes = [], []
     for _ in range(count):
@@ -209,7 +209,7 @@ def soft_omp_bound(A: Any, y: Any, k: Any, *, tau: Any, weights: Any = None, acc
     tau = 0.02 is small enough: a relative error of 1e-06 at most is guaranteed up to tau = 0.0318.
     """
     p = _problem(A, y, k, weights)
-    choice = p.choice(Hard())
+    choice = p.choice
     gap = p.y.real.new_zeros(*p.batch, p.most, dtype=torch.float64)
 
     def watched(s: omp.State) -> omp.State:
@@ -336,7 +336,7 @@ def _problem(A: Any, y: Any, k: Any, weights: Any) -> Problem:
 
 def _score_gap(p: Problem, c: Tensor, k: Tensor) -> Tensor:
     """Gap among the k+1 best scores of `c (*batch, n)`; zero where there are no k columns to choose from."""
-    score = p.choice(Hard()).score(c).clamp(min=0).double()  # a barred column scores zero in the soft algorithm
+    score = p.choice.score(c).clamp(min=0).double()  # a barred column scores zero in the soft algorithm
     gap = neighbour_gap(score, k)
     enough = ((p.weights > 0).sum(-1) >= k) & ~gap.isnan()
     return torch.where(enough, gap, 0)

@@ -1,10 +1,10 @@
 """Exhaustive Local Search on the CPU, by Numba: all swaps of one signal after another.
 
-The gain of every swap is that of `pursuit.solvers.els.swap_gains`, by the Gram matrix. A signal is declined where that
-cannot tell the gain of some swap, since atoms are too much alike: without this swap all later ones may be others, and
-worse. The last word, that nothing is left to gain, is the solver's own step's.
+The gain of every swap is that of `pursuit.solvers.els.swap_gains`, by the Gram matrix. A signal for which it cannot
+tell some swap's gain, since the atoms are too much alike, is declined: without that swap all later ones may be others,
+and worse.
 
-Arrays are those of `gram_cpu`.
+Arrays are those of `gram`.
 """
 
 from __future__ import annotations
@@ -12,9 +12,35 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import torch
+from torch import Tensor
 
-from .gram_cpu import PIVOT, correlate, fit, solve
-from .softsort_cpu import Array, jit
+from .. import Data, Found
+from ..jit import Array, jit
+from . import whole
+from .gram import PIVOT, correlate, fit, solve
+from .whole import DTYPES as DTYPES
+from .whole import RUNNING, TOLERANCE
+from .whole import forms as worth  # noqa: F401
+
+REFITS = True
+NO_DECREASE, MAX_STEPS = 4, 8  # of Status
+LEAST_GAIN = 1e-12  # of ||r||^2: what counts as a decrease
+
+
+def run(d: Data, support: Tensor) -> Found:
+    """From the supports `(items, k)`, with -1 where there is no atom."""
+    better = compact(support)
+    reach = (whole.TELLING * whole.length(d.y)) ** 2
+    status, steps = torch.where(whole.fits_range(d, reach), RUNNING, -1), torch.zeros_like(d.k)
+    given = d.target.double(), d.max_steps
+    whole.run(d, swap, given, (d.tolerance, LEAST_GAIN), (better, steps, status))
+    return Found(better, steps, status.clamp(min=RUNNING))
+
+
+def compact(support: Tensor) -> Tensor:
+    """A copy with the -1 at the end."""
+    return support.gather(-1, (support < 0).sort(dim=-1, stable=True).indices)
 
 
 @jit
@@ -96,15 +122,17 @@ def best_swap(
 @jit
 def swap(
     At: Array, GT: Array, y: Array, back: Array, weights: Array, target: Array, max_steps: Array, tolerance: Any,
-    least_gain: Any, support: Array, steps: Array,
+    least_gain: Any, support: Array, steps: Array, status: Array,
 ) -> None:  # fmt: skip
     """Improve `support (batch, most)`, with -1 only at the end, as long as a swap takes the share `least_gain` off the
-    energy of the residual; `steps (batch,)` are the swaps made, none where the signal is declined."""
+    energy of the residual; `steps (batch,)` are those made, with the last, which is no gain; `status` as in `whole`."""
     m, n, most = y.shape[1], back.shape[1], support.shape[1]
     L, D, c, outside = np.empty((most, most), y.dtype), np.empty((most, n), y.dtype), np.empty(n, y.dtype), np.empty(n)
     z, dz, r, inverse = np.empty(most, y.dtype), np.empty(most, y.dtype), np.empty(m, y.dtype), np.empty(most)
     order, inside = np.empty(most, np.int64), np.empty(n, np.bool_)
     for b in range(y.shape[0]):
+        if status[b] != RUNNING:
+            continue
         A, G = At[min(b, At.shape[0] - 1)], GT[min(b, GT.shape[0] - 1)]
         w, size = weights[min(b, weights.shape[0] - 1)], 0
         for j in range(n):
@@ -115,25 +143,27 @@ def swap(
                 inside[order[i]] = True
                 size = i + 1
         left = fit(A, G, y[b], back[b], order, 0, size, PIVOT, L, dz, z, r)
-        if left == np.inf:
-            continue
-        for t in range(max_steps[b]):
+        while status[b] == RUNNING and left < np.inf:
             if left <= target[b] * target[b]:
+                status[b] = TOLERANCE
+                break
+            if steps[b] >= max_steps[b]:
+                status[b] = MAX_STEPS
                 break
             project(G, L, order, size, D, outside)
             diagonal(L, size, dz, inverse)
             correlate(G, back[b], order, size, z, c)
             told, out, come = best_swap(G, D, outside, inverse, z, c, w, inside, order, size, tolerance)
             if not told:
-                steps[b] = 0
+                break
+            steps[b] += 1
             if out < 0:
+                status[b] = NO_DECREASE
                 break
             gone, order[out] = order[out], come
             before, left = left, fit(A, G, y[b], back[b], order, out, size, PIVOT, L, dz, z, r)
-            if left == np.inf:
-                steps[b] = 0
-            if not left < (1 - least_gain) * before:
-                break
-            inside[gone], inside[come] = False, True
-            support[b, out] = come
-            steps[b] = t + 1
+            if left < (1 - least_gain) * before:
+                inside[gone], inside[come] = False, True
+                support[b, out] = come
+            elif left < np.inf:
+                status[b] = NO_DECREASE

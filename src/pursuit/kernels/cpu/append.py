@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from .softsort_cpu import Array, jit
+from ..jit import Array, jit
 
 
 @jit

@@ -6,7 +6,7 @@ z` takes a row of the Gram matrix per atom. The residual itself is only formed w
 the Gram matrix does not do, the columns themselves are orthogonalised, twice: ten times as much work, and rare. X moves
 by the residual alone, which is the same for any fit on a dependent support.
 
-Arrays are those of `gram_cpu`.
+Arrays are those of `gram`.
 """
 
 from __future__ import annotations
@@ -14,10 +14,31 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import torch
+from torch import Tensor
 
-from .append_cpu import energy, inner
-from .gram_cpu import PIVOT, cholesky, correlate, refine, solve, subtract
-from .softsort_cpu import Array, jit
+from .. import Data, Found
+from ..jit import Array, jit
+from . import whole
+from .append import energy, inner
+from .gram import PIVOT, cholesky, correlate, refine, solve, subtract
+from .whole import DTYPES as DTYPES
+from .whole import RUNNING, TOLERANCE
+from .whole import forms as worth  # noqa: F401
+
+REFITS = True
+EXPLORED = 6  # of Status
+
+
+def run(d: Data, X: Tensor) -> Found:
+    """From the exploration variables `X (items, n)`."""
+    moved, norm = X.to(whole.wide(X), copy=True), whole.length(d.y)
+    reach = moved.abs().amax(-1) + d.max_steps * d.eta.double() * norm
+    status, steps = whole.begin(d, norm, reach), torch.zeros_like(d.k)
+    best = d.k.new_full((len(d.y), d.most), -1)
+    given = d.k, d.eta.double(), d.target.double(), d.max_steps
+    whole.run(d, explore, given, (d.tolerance**2,), (moved, best, norm, steps, status))
+    return Found(best, steps, status.clamp(min=RUNNING))
 
 
 @jit
@@ -100,13 +121,14 @@ def remove(A: Array, order: Array, size: int, tolerance: Any, Q: Array, r: Array
 @jit
 def explore(
     At: Array, GT: Array, y: Array, back: Array, weights: Array, k: Array, eta: Array, target: Array, max_steps: Array,
-    tolerance: Any, X: Array, best: Array, norm: Array, steps: Array,
+    tolerance: Any, X: Array, best: Array, norm: Array, steps: Array, status: Array,
 ) -> None:  # fmt: skip
     """From the exploration variables `X (batch, n)`, which move, the supports of least residual.
 
     `back (batch, n)` is `A^H y`; `weights (1 or batch, n)` multiply scores, and where they are zero nothing is chosen.
     Out come `best (batch, most)`, best atom first, -1 at the end; `norm (batch,)` of its residual, which is that of y
-    at the start; and `steps (batch,)` taken until the norm was at most `target (batch,)`.
+    at the start; `steps (batch,)` taken until the norm was at most `target (batch,)`; and the `status`, by which only
+    what is running begins.
     """
     m, n, most = y.shape[1], X.shape[1], best.shape[1]
     L, Q = np.empty((most, most), X.dtype), np.empty((min(m, most), m), X.dtype)
@@ -114,8 +136,11 @@ def explore(
     s, rank, order = np.empty(n, weights.dtype), np.empty(most, np.int64), np.empty(most, np.int64)
     inside, fitted = np.empty(n, np.bool_), np.empty(n, np.bool_)
     for b in range(y.shape[0]):
+        if status[b] != RUNNING:
+            continue
+        status[b] = EXPLORED
         A, G = At[min(b, At.shape[0] - 1)], GT[min(b, GT.shape[0] - 1)]
-        w, x, whole = weights[min(b, weights.shape[0] - 1)], X[b], energy(y[b])
+        w, x, all_of_y = weights[min(b, weights.shape[0] - 1)], X[b], energy(y[b])
         count = size = valid = 0
         for j in range(n):
             inside[j] = fitted[j] = False
@@ -132,8 +157,8 @@ def explore(
                 if factored:  # x^t = LS(S^t)
                     for i in range(size):
                         z[i] = back[b, order[i]]
-                    left = whole - solve(L, size, z)
-                if left < norm[b] * norm[b] + 1e-6 * whole:
+                    left = all_of_y - solve(L, size, z)
+                if left < norm[b] * norm[b] + 1e-6 * all_of_y:
                     if factored:
                         subtract(A, order, size, z, y[b], r)
                         refine(A, order, size, L, y[b], dz, z, r)
@@ -146,6 +171,7 @@ def explore(
                         for i in range(most):
                             best[b, i] = rank[i] if i < count else -1
                         if length <= target[b]:
+                            status[b] = TOLERANCE
                             break
                 if factored:
                     correlate(G, back[b], order, size, z, g)

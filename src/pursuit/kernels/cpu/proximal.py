@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from .softsort_cpu import Array, jit
+from ..jit import Array, jit
 
 FEW, STEPS = 16, 40  # bisection ends where so few are left, or after so many steps
 

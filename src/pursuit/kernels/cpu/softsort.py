@@ -14,30 +14,16 @@ long as a score. Every number is of the dtype of `v`, every loop over n runs alo
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import Any
 
-import numba
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[Any]
-Kernel = Callable[..., Any]
+from ..jit import Array, jit
 
 SERIES = tuple(1 / math.factorial(d) for d in range(14))  # of exp, exact to rounding where |x| <= ln(2) / 2
 LOG2_E = 1 / math.log(2)
 LN2_SINGLE = 0.693359375, math.log(2) - 0.693359375  # ln 2 in two parts; whole multiples of the first are exact
 LN2_DOUBLE = 0.6931471803691238, 1.9082149292705877e-10
-
-
-def jit(function: Kernel) -> Kernel:
-    """Compile at the first call, and keep the machine code where there is a place for it."""
-    # Sums may be reordered, so that they vectorise; infinities and NaN keep their meaning.
-    options: dict[str, Any] = {"nogil": True, "error_model": "numpy", "fastmath": {"reassoc", "contract", "nsz"}}
-    try:
-        return numba.njit(cache=True, **options)(function)
-    except RuntimeError:  # no directory can be written
-        return numba.njit(**options)(function)
 
 
 @jit

@@ -17,8 +17,8 @@ from typing import Any
 
 import numpy as np
 
-from .append_cpu import energy, inner
-from .softsort_cpu import Array, jit
+from ..jit import Array, jit
+from .append import energy, inner
 
 PIVOT = 1e-8  # squared distance of a column from the span of others, below which the Gram matrix does not do
 

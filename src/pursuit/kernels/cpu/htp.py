@@ -1,0 +1,112 @@
+"""Hard Thresholding Pursuit on the CPU, by Numba: all cycles of one signal after another, by the Gram matrix.
+
+The factorisation is updated as in `sea`. A signal with a support that the Gram matrix cannot tell from a dependent one
+is declined: where the fit is not unique, which one it is decides what comes next. So is one whose start is better than
+all that comes after it, for this is no fit on a support.
+
+Arrays are those of `gram`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .. import Data, Found
+from ..jit import Array, jit
+from . import whole
+from .append import energy
+from .gram import PIVOT, correlate, fit, subtract
+from .iht import ascend, enter, largest
+from .sea import reorder
+from .whole import DTYPES as DTYPES
+from .whole import RUNNING, TOLERANCE
+from .whole import small as worth  # noqa: F401
+
+REFITS = True
+STATIONARY, CYCLE, MAX_STEPS, DECLINED = 3, 5, 8, -1  # of Status, and none
+
+
+def run(d: Data, x: Tensor) -> Found:
+    """From the signals `x (items, n)`, of which the k largest entries are taken."""
+    best, steps = d.k.new_full((len(d.y), d.most), -1), torch.zeros_like(d.k)
+    reach = (whole.TELLING + d.eta.double()) * (2 * d.A.shape[-1] * x.abs().amax(-1).double() + 2 * whole.length(d.y))
+    status = torch.where(whole.fits_range(d, reach), RUNNING, DECLINED)
+    given = d.k, d.eta.double(), d.target.double(), d.max_steps, x.to(whole.wide(x))
+    whole.run(d, pursue, given, (d.tolerance**2,), (best, steps, status))
+    return Found(best, steps, status.clamp(min=RUNNING))
+
+
+@jit
+def holds(inside: Array, seen: Array, count: int) -> bool:
+    """Whether the support `inside`, of `count` atoms, is `seen`, with -1 where there is none."""
+    there = 0
+    for i in range(seen.size):
+        if seen[i] >= 0:
+            if not inside[seen[i]]:
+                return False
+            there += 1
+    return there == count
+
+
+@jit
+def pursue(
+    At: Array, GT: Array, y: Array, back: Array, weights: Array, k: Array, eta: Array, target: Array, max_steps: Array,
+    x: Array, tolerance: Any, best: Array, steps: Array, status: Array,
+) -> None:  # fmt: skip
+    """From the k largest entries of `x (batch, n)`, the supports of least residual, `best (batch, most)`.
+
+    `steps (batch,)` are those taken until the norm of the residual was at most `target (batch,)`, or a support came
+    back. Supports have their best atom first and -1 where there is none.
+    """
+    m, n, most = y.shape[1], x.shape[1], best.shape[1]
+    L, least = np.empty((most, most), x.dtype), max(PIVOT, tolerance)
+    g, u, s, r = np.empty(n, x.dtype), np.empty(n, x.dtype), np.empty(n, weights.dtype), np.empty(m, x.dtype)
+    z, dz, inside = np.empty(most, x.dtype), np.empty(most, x.dtype), np.empty(n, np.bool_)
+    rank, order, fitted = np.empty(most, np.int64), np.empty(most, np.int64), np.empty(n, np.bool_)
+    now, seen = np.empty(most, np.int64), np.empty(most, np.int64)
+    for b in range(y.shape[0]):
+        if status[b] != RUNNING:
+            continue
+        A, G, w = At[min(b, At.shape[0] - 1)], GT[min(b, GT.shape[0] - 1)], weights[min(b, weights.shape[0] - 1)]
+        size = count = enter(x[b], w, k[b], s, rank, inside, order, z)
+        subtract(A, order, size, z, y[b], r)
+        norm, start = np.sqrt(energy(r)), energy(z[:size]) if size else 0.0
+        now[:], seen[:] = -1, -1
+        for j in range(n):
+            fitted[j] = inside[j]
+        if norm <= target[b]:
+            status[b] = DECLINED if start > 0 else TOLERANCE
+        t = 0
+        while status[b] == RUNNING:
+            if t >= max_steps[b]:
+                status[b] = MAX_STEPS
+                break
+            if t > 0 and (t & (t - 1)) == 0:  # Brent: at every power of two remember a support
+                seen[:] = now
+            correlate(G, back[b], order, size, z, g)
+            ascend(g, order, size, z, eta[b], u)
+            count = largest(u, w, k[b], s, rank, inside, count)  # S = largest_k(x + eta A^H (y - A x))
+            if holds(inside, now, count) or holds(inside, seen, count):
+                status[b] = STATIONARY if holds(inside, now, count) else CYCLE
+                t += 1
+                break
+            kept, size = reorder(rank, count, inside, order, size, fitted)
+            left = fit(A, G, y[b], back[b], order, kept if t > 0 else 0, size, least, L, dz, z, r)  # x = LS(S)
+            if left == np.inf:
+                status[b] = DECLINED
+                break
+            for i in range(most):
+                now[i] = rank[i] if i < count else -1
+            t += 1
+            if np.sqrt(left) < norm:
+                norm = np.sqrt(left)
+                best[b] = now
+                if norm <= target[b]:
+                    status[b] = TOLERANCE
+        if best[b, 0] < 0 and start > 0:
+            status[b] = DECLINED
+        steps[b] = t

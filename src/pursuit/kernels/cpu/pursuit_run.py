@@ -1,0 +1,147 @@
+"""What `omp` and `ols` have in common before and after their kernels: arrays, and which of the two ways to take.
+
+Nothing here is a parallel operation of torch: its threads wait for each other by spinning, and where others work on the
+same processors this takes several times as long.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .. import Data, Found
+from . import pursuit_tiles as tiles
+from .pursuit_tiles import LOST, NEAR, ROWS, RUNNING, SIGNALS, Matrix, Numbers, Results, Signals
+from .threads import share
+from .vectors import TILE, lanes
+
+REFITS = True
+DTYPES = (torch.float32, torch.float64, torch.complex64, torch.complex128)
+GRAM_BYTES = 2**30  # more are not formed
+DECLINED = -1
+GRAM, COLUMNS = "gram", "columns"  # what is kept on the operator
+
+
+def worth(items: int, m: int, n: int, most: int) -> bool:
+    """Whether the kernel takes such a problem."""
+    return items > 0
+
+
+def run(d: Data, ols: bool) -> Found:
+    """Supports, steps and status of every signal, the least squares on the supports, and the norms of the residuals."""
+    items, m = d.y.shape
+    n, most = d.A.shape[-1], d.most
+    y = _numpy(d.y)
+    kind = y.real.dtype
+    x = _numbers(d, ols, kind.type)
+    N = -(-n // x.T) * x.T
+    square, taken = _squares(_numpy(d.weights), N)
+    S = Signals(y, square, *map(_numpy, (d.k, d.target, d.max_steps)))
+    status = np.broadcast_to(np.where(taken, RUNNING, DECLINED), (items,)).astype(np.int64)
+    f = Results(np.full((items, most), -1), np.zeros(items, np.int64), status, np.zeros((items, most), y.dtype),
+                np.zeros(items, kind))  # fmt: skip
+    none = np.empty(0, kind)
+    if len(d.A) > 1:
+        share(lambda a, b: _each(d.A, S, f, x, none, a, b), items, x.planes**2 * most * m * n)
+        return _found(f)
+    columns = None
+    if items * x.planes > 8 or d.keeps(COLUMNS):
+        columns = _numpy(d.kept(COLUMNS, lambda: d.A[0].mT.contiguous()))
+    M = _matrix(_numpy(d.A[0]), N, x, none, columns)
+    if _gram_pays(d):
+        G, cost = _numpy(d.kept(GRAM, lambda: gram(d.A[0]))), x.planes**2 * n * (m + most**2)
+        share(lambda a, b: tiles.by_gram(M, G, _real(G), S, f, x, none, a, b), items, cost, SIGNALS)
+    if not _gram_pays(d) or (f.status == RUNNING).any():
+        share(lambda a, b: _in_groups(M, S, f, x, none, a, b), items, x.planes**2 * n * m * most, ROWS)
+    return _found(f)
+
+
+def gram(A: Tensor) -> Tensor:
+    """Of a matrix `(m, n)`, row i is `A^H a_i`; by half the multiplications, and without the threads of torch."""
+    v = _numpy(A)
+    m, n = v.shape
+    planes, kind = 1 + np.iscomplexobj(v), v.real.dtype
+    T = TILE * lanes(kind)
+    N, none = -(-n // T) * T, np.empty(0, kind)
+    packed, columns, G = _pack(v, N, T, planes, none), _transpose(v, planes, none), np.empty((n, n), v.dtype)
+    flat = _real(G)
+    share(lambda a, b: tiles.gram(columns, packed, m, n, N, T, planes, a, b, flat), N // T, planes**2 * T * m * n // 2)
+    return torch.from_numpy(G)
+
+
+def _found(f: Results) -> Found:
+    f.status[f.status == DECLINED] = RUNNING
+    support, steps, status, z, norm = map(torch.from_numpy, f)
+    return Found(support, steps, status, None, z, norm)
+
+
+def _numbers(d: Data, ols: bool, number: Any) -> Numbers:
+    info = np.finfo(number)
+    eps = float(info.eps)
+    values = (eps ** (1 / 3), eps, LOST * eps, NEAR, 1 + 4 * eps, 0, 1, max(d.y.shape[1], 10) * eps, d.tolerance)
+    whole: Any = (ols, d.full, 1 + d.y.is_complex(), -int(info.minexp) - 2, TILE * lanes(number))
+    return Numbers(*map(number, values), *whole)
+
+
+def _in_groups(M: Matrix, S: Signals, f: Results, x: Numbers, none: Any, first: int, last: int) -> None:
+    """As many signals at a time as a product has rows, of those that are running."""
+    running = first + np.flatnonzero(f.status[first:last] == RUNNING)
+    for at in range(0, len(running), ROWS):
+        tiles.by_columns(M, S, f, x, none, running[at : at + ROWS])
+
+
+def _each(A: Tensor, S: Signals, f: Results, x: Numbers, none: Any, first: int, last: int) -> None:
+    """Signals with a matrix each."""
+    for b in range(first, last):
+        M = _matrix(_numpy(A[b]), S.square.shape[1], x, none)
+        tiles.by_columns(M, S, f, x, none, np.array([b]))
+
+
+def _gram_pays(d: Data) -> bool:
+    items, n = len(d.y), d.A.shape[-1]
+    return n * n * d.y.element_size() <= GRAM_BYTES and (d.keeps(GRAM) or items * d.most > n)
+
+
+def _matrix(A: Any, N: int, x: Numbers, none: Any, columns: Any = None) -> Matrix:
+    """The matrix in tiles, and with columns that lie in one piece where these are given."""
+    (m, n), flat = A.shape, _real(A)
+    whole, row, column = (flat, n, 1) if columns is None else (_real(columns), 1, m)
+    if x.planes == 1 and n == N:
+        return Matrix(whole, row, column, flat, n, x.T)
+    return Matrix(whole, row, column, _pack(A, N, x.T, x.planes, none), x.T, m * x.planes * x.T)
+
+
+def _pack(A: Any, N: int, T: int, planes: int, none: Any) -> Any:
+    (m, n), flat = A.shape, _real(A)
+    packed = np.empty(N * m * planes, none.dtype)
+    share(lambda a, b: tiles.pack(flat, m, n, planes, T, a, b, packed), N // T, 4 * m * T)
+    return packed
+
+
+def _transpose(A: Any, planes: int, none: Any) -> Any:
+    (m, n), flat = A.shape, _real(A)
+    columns = np.empty(m * n * planes, none.dtype)
+    share(lambda a, b: tiles.transpose(flat, m, n, planes, a, b, columns), -(-n // ROWS), 4 * m * ROWS)
+    return columns
+
+
+def _real(A: Any) -> Any:
+    """The numbers of an array, flat and real."""
+    return A.reshape(-1).view(A.real.dtype)
+
+
+def _squares(weights: Any, N: int) -> tuple[Any, Any]:
+    """The squares of the weights, scaled and filled up with zeros; and whether they are large enough to have one."""
+    info = np.finfo(weights.dtype)
+    exponent = np.frexp(weights.max(-1, keepdims=True))[1].clip(info.minexp + 2, info.maxexp - 2)
+    w = np.ldexp(weights, -exponent)
+    square = np.zeros((len(w), N), w.dtype)
+    square[:, : w.shape[1]] = w * w
+    return square, ((w == 0) | (w > info.tiny**0.3)).all(-1)
+
+
+def _numpy(v: Tensor) -> Any:
+    return v.detach().resolve_conj().resolve_neg().contiguous().numpy()

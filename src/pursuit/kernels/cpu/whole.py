@@ -1,0 +1,96 @@
+"""Whole runs in double precision by the Gram matrix: what the kernels of `sea`, `els`, `iht` and `htp` share.
+
+A kernel is told per signal what it needs and writes into arrays; parts of the batch go to threads. A signal that it
+cannot do as the steps would is declined: its status stays RUNNING.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .. import Data, together
+from .threads import PART, share
+
+DTYPES = (torch.float32, torch.float64, torch.complex64, torch.complex128)
+ENTRIES = 2**24  # of a matrix, or of the Gram matrices that a thread has in memory at a time
+SMALL = 2**20  # entries up to which a Gram matrix costs no more than some dozens of steps without it
+MANY = 64  # signals of a part
+ROOM = 1e-3  # share of the range of the caller's precision that a kernel makes use of
+TELLING = 1e4  # times the norm of y: largest coefficient of columns that the Gram matrix tells from dependent ones
+RUNNING, TOLERANCE = 0, 1  # of Status
+
+
+def forms(items: int, m: int, n: int, most: int) -> bool:
+    """Whether matrix and Gram matrix are of a size to be formed."""
+    return n * max(m, n) <= ENTRIES
+
+
+def small(items: int, m: int, n: int, most: int) -> bool:
+    """Whether the Gram matrix is the quicker way also for a few steps."""
+    return n * max(m, n) <= SMALL
+
+
+def run(d: Data, kernel: Callable[..., None], given: tuple[Tensor, ...], numbers: tuple[Any, ...], out: Any) -> None:
+    """Run a kernel: matrix, Gram matrix, y, `A^H y` and weights, what is `given` per item, numbers, and outputs."""
+    y, weights = d.y.to(wide(d.y)), d.weights.double()
+    shared = None
+    if len(d.A) == 1:
+        atoms = d.kept(f"atoms {y.dtype}", lambda: rows(d.A[0].to(y.dtype)))
+        with together():
+            gram = d.kept(f"gram {y.dtype}", lambda: products(atoms))
+        shared = atoms.unsqueeze(0), gram.unsqueeze(0)
+
+    def part(first: int, last: int) -> None:
+        i = slice(first, last)
+        atoms, gram = shared or (own := rows(d.A[i].to(y.dtype)), products(own))
+        back = (atoms.conj() @ y[i].unsqueeze(-1)).squeeze(-1)
+        w = weights if len(weights) == 1 else weights[i]
+        arrays = (atoms, gram, y[i], back, w, *(v[i] for v in given)), tuple(v[i] for v in out)
+        kernel(*(v.numpy() for v in arrays[0]), *numbers, *(v.numpy() for v in arrays[1]))
+
+    most = MANY if shared else max(1, ENTRIES // (d.A.shape[-1] * max(d.A.shape[-2:])))
+    share(part, len(y), PART // min(MANY, most))
+
+
+def rows(A: Tensor) -> Tensor:
+    """The atoms as rows, `(*items, n, m)`."""
+    return A.mT.resolve_conj().contiguous()
+
+
+def products(atoms: Tensor) -> Tensor:
+    """Of each atom `A^H a_i`, `(*items, n, n)`."""
+    return (atoms @ atoms.mH).resolve_conj()
+
+
+def begin(d: Data, norm: Tensor, reach: Tensor) -> Tensor:
+    """Per item RUNNING, TOLERANCE where the residual's `norm` is small already; -1 where it is declined at once.
+
+    That is where numbers may `reach` beyond the range of the caller's precision.
+    """
+    status = torch.where(fits_range(d, reach), RUNNING, -1)
+    return torch.where(norm <= d.target, TOLERANCE, status)
+
+
+def fits_range(d: Data, reach: Tensor) -> Tensor:
+    """Whether numbers up to `reach (items,)`, and those up to its root, stay in range when weights multiply them."""
+    heaviest = d.weights.double().amax(-1).clamp(min=1)
+    return reach.clamp(min=1) * heaviest**2 <= limit(d)
+
+
+def limit(d: Data) -> float:
+    """The largest number that a kernel lets the steps' precision stand for."""
+    return ROOM * torch.finfo(d.y.dtype).max
+
+
+def wide(v: Tensor) -> torch.dtype:
+    """Kernels work in double precision."""
+    return torch.complex128 if v.is_complex() else torch.float64
+
+
+def length(v: Tensor) -> Tensor:
+    """The norm of every item, `(items,)`, in double precision."""
+    return torch.linalg.vector_norm(v.to(wide(v)), dim=-1)

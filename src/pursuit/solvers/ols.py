@@ -1,0 +1,121 @@
+"""Orthogonal Least Squares."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from ..inputs import ALL, UNLIMITED, Hook, Problem, problem
+from ..least_squares import rank_tolerance
+from ..operators import Operator
+from ..selection import Choice, Hard, Selection
+from ..solution import Solution, Status
+from . import omp
+
+
+class State(NamedTuple):
+    """As in OMP; and of every column the energy outside the span of the chosen ones, `rest (*batch, n)`."""
+
+    r: Tensor
+    qr: Any
+    atoms: Any
+    rest: Tensor
+
+
+def init(y: Tensor, n: int, choice: Choice) -> State:
+    """Nothing chosen, room for k atoms, and n columns of norm one."""
+    return State(*omp.init(y, n, choice), y.real.new_ones(*y.shape[:-1], n))
+
+
+def step(A: Operator, s: State, *, choice: Choice) -> State:
+    """Choose the atom with which the residual is least, and project."""
+    c = A.adjoint(s.r)  # correlate
+    outside = s.rest > rank_tolerance(A.shape[0], A.dtype)  # what is less is rounding: the column is in the span
+    length = torch.where(outside, s.rest, 1).sqrt()
+    best = choice.next(torch.where(outside, c / length, 0), s.atoms)  # j = argmax_i w_i |a_i^H r| / ||a_i off A_S||
+    r, qr, atoms = omp.take(A, s, best)  # S <- S + {j}, r = y - A LS(S)
+    along = A.adjoint(qr.Q[s.qr.size])
+    return State(r, qr, atoms, s.rest - (along.conj() * along).real)
+
+
+def run(p: Problem, start: None = None, on_step: Hook | None = None) -> Solution:
+    """All steps."""
+    choice = p.choice
+    return p.iterate(
+        partial(step, p.A, choice=choice),
+        partial(omp.stop, k=p.k, full=p.full),
+        init(p.y, p.A.shape[1], choice),
+        on_step,
+        answer=lambda s: (omp.estimate(s), s.atoms),
+    )
+
+
+def ols(
+    A: Any,
+    y: Any,
+    k: Any = None,
+    *,
+    tol: Any = None,
+    max_steps: Any = None,
+    weights: Any = None,
+    select: Selection = Hard(),
+    on_step: Hook | None = None,
+) -> Solution:
+    """Orthogonal Least Squares: one atom at a time, the one with which the least squares leaves the least residual.
+
+    OMP compares the correlations with the residual; OLS divides them by what the chosen columns leave of each column.
+    The residual is smaller in general, above all where columns are alike; the cost is that of OMP and `A^H q` per step.
+    Also called order recursive matching pursuit; `spams.omp` computes it.
+
+    Parameters
+    ----------
+    A : array (*batch, m, n), or anything `as_operator` takes
+        Columns of any norm: scores are divided by the column norms.
+    y : array (*batch, m)
+    k : int or int array (*batch,), optional
+        Most atoms per signal. Without it `tol` ends the search, and room for min(m, n) atoms is set aside.
+    tol : float or array (*batch,), optional
+        Stop when `||r|| <= tol ||y||`; by default only where the fit is exact to rounding.
+    max_steps : int or int array (*batch,), optional
+        Stop after so many atoms, also below `k`.
+    weights : array (n,) or (*batch, n), optional
+        Structure: multiplies the score; an atom of weight 0 is never chosen. The coefficients stay unweighted.
+    select : selection, default Hard()
+        How an atom is identified.
+    on_step : callable, optional
+        Called after every step with an `Iterate`; `on_step=history.append` keeps the history.
+
+    Returns
+    -------
+    Solution
+
+    Raises
+    ------
+    TypeError, ValueError
+        Before any work, on input that cannot be solved as given.
+
+    References
+    ----------
+    Chen, Billings, Luo, "Orthogonal least squares methods and their application to non-linear system identification",
+    International Journal of Control 50, 1989.
+
+    Examples
+    --------
+    >>> import torch, pursuit
+    >>> A = torch.tensor([[0.0, 1.0, 1.0], [1.0, 0.0, -2.0], [0.0, 1.0, 0.0]])
+    >>> y = torch.tensor([1.0, 2.0, 0.0])
+    >>> pursuit.ols(A, y, k=2).support, pursuit.omp(A, y, k=2).support
+    (tensor([0, 2]), tensor([0, 1]))
+
+    With the first column the third fits `y` exactly; the second correlates more with what the first leaves.
+    """
+    if k is None and tol is None:
+        raise ValueError("ols was given neither k nor tol; pass k (how many atoms), tol (a residual level), or both.")
+    steps = UNLIMITED if max_steps is None else max_steps  # k ends it
+    full = Status.SPARSITY if k is not None else Status.MAX_STEPS
+    k = ALL if k is None else k
+    p = problem(A, y, k, tol=tol, max_steps=steps, weights=weights, select=select, full=full)
+    return p.recover("ols", run, on_step=on_step)

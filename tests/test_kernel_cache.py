@@ -1,0 +1,59 @@
+"""Compiled code is kept from one process to the next, and none of it survives a change of the sources."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import pursuit.kernels
+
+FOLDER = Path(pursuit.kernels.__file__).parent
+CALLEE = "from ..jit import jit\n\n@jit\ndef number():\n    return {}\n"
+CALLER = "from .cpu.callee import number\nfrom .jit import jit\n\n@jit\ndef kernel():\n    return number()\n"
+RUN = "from folder.caller import kernel; print(kernel(), len(kernel.stats.cache_hits))"
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A folder of kernels with the `jit` of the true one: a caller, and what it calls in another file."""
+    there = tmp_path / "folder"
+    (there / "cpu").mkdir(parents=True)
+    for package in (there, there / "cpu"):
+        (package / "__init__.py").touch()
+    shutil.copy(FOLDER / "jit.py", there)
+    (there / "caller.py").write_text(CALLER)
+    (there / "cpu" / "callee.py").write_text(CALLEE.format(1))
+    return there
+
+
+def run(folder, **environment):
+    """What the kernel returns in a new process, and whether it came from the cache."""
+    environment = os.environ | {"PYTHONPATH": str(folder.parent)} | environment
+    out = subprocess.run([sys.executable, "-c", RUN], env=environment, check=True, capture_output=True, text=True)
+    value, hits = map(int, out.stdout.split())
+    return value, bool(hits)
+
+
+def test_a_caller_is_compiled_anew_when_what_it_calls_has_changed(folder, tmp_path):
+    cache = {"NUMBA_CACHE_DIR": str(tmp_path / "cache")}
+    assert run(folder, **cache) == (1, False)
+    assert run(folder, **cache) == (1, True)
+    (folder / "cpu" / "callee.py").write_text(CALLEE.format(2))
+    assert run(folder, **cache) == (2, False)
+    assert run(folder, **cache) == (2, True)
+
+
+def test_kernels_run_where_no_cache_can_be_written(folder, tmp_path):
+    (tmp_path / "file").touch()
+    nowhere = {"NUMBA_CACHE_DIR": str(tmp_path / "file" / "cache")}
+    assert run(folder, **nowhere, NUMBA_CACHE_LOCATOR_CLASSES="UserProvidedCacheLocator") == (1, False)
+
+
+def test_every_kernel_is_compiled_so():
+    """But for the vectors, which are a type of their own and no kernels."""
+    imports = re.compile(r"^ *(import|from) numba", flags=re.MULTILINE)
+    assert {file.name for file in FOLDER.rglob("*.py") if imports.search(file.read_text())} == {"jit.py", "vectors.py"}
