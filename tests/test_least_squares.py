@@ -6,7 +6,7 @@ import torch
 
 import pursuit
 from pursuit import config
-from pursuit.least_squares import QR, factor, fit, solve
+from pursuit.least_squares import QR, factor, fit, independent, solve
 from pursuit.selection import Atoms
 
 DTYPES = (torch.float32, torch.float64, torch.complex64, torch.complex128)
@@ -220,6 +220,26 @@ def test_fit_with_another_support_for_each_item(dtype):
         wanted_z, wanted_r = wanted_fit(A, y[item], support)
         close(z[item], wanted_z)
         close(r[item], wanted_r)
+
+
+@two_dtypes
+def test_independent_atoms_are_those_that_the_ones_before_do_not_span(dtype):
+    A = randn(dtype, M, N)
+    A[:, 3], A[:, 5], A[:, 7] = A[:, 1], 0, A[:, 1] + 2 * A[:, 2]
+    supports = [
+        ([1, 2, 3], [1, 2, -1]),
+        ([3, 2, 1], [3, 2, -1]),
+        ([-1, 1, 3], [1, -1, -1]),
+        ([5, 1, 2], [-1, 1, 2]),
+        ([1, 3, 7], [1, -1, 7]),
+        ([1, 2, 7], [1, 2, -1]),
+        ([0, 8, 9], [0, 8, 9]),
+        ([-1, -1, -1], [-1, -1, -1]),
+    ]
+    given, wanted = (torch.tensor(indices) for indices in zip(*supports, strict=True))
+    assert independent(pursuit.Dense(A), Atoms(given, N)).indices.tolist() == wanted.tolist()
+    y = randn(dtype, len(supports), M, seed=1)
+    close(fit(pursuit.Dense(A), y, Atoms(wanted, N)).r, fit(pursuit.Dense(A), y, Atoms(given, N)).r)
 
 
 # Growing by a column.

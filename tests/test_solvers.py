@@ -270,6 +270,25 @@ def test_ista_and_fista_reach_the_same_optimum_to_rounding(dtype):
     assert_close(*x, rtol=0, atol=1e-10)
 
 
+def test_fista_goes_on_where_x_stands_still_and_the_momentum_does_not():
+    d, y, start = (torch.tensor(values, dtype=REAL) for values in ([1, 0.13], [5, 8.01], [0, 29.2]))
+    sol = pursuit.fista(torch.diag(d), y, lam=1.0, x0=start, max_steps=10_000)
+    assert sol.status == Status.STATIONARY
+    assert_close(sol.x, torch.tensor([4, (0.13 * 8.01 - 1) / 0.13**2], dtype=REAL))
+
+
+@pytest.mark.parametrize("name", PROXIMAL)
+def test_where_the_proximal_solvers_stand_still_is_a_minimiser(name):
+    """Thousands of small problems from far away, where entries stay at zero for some steps and come back."""
+    count, g = 3000, torch.Generator().manual_seed(0)
+    A = torch.diag_embed(10 ** (-1.2 * torch.rand(count, 2, generator=g, dtype=REAL)))
+    y, start = (size * torch.randn(count, 2, generator=g, dtype=REAL) for size in (10, 100))
+    sol = recover(name, A, y, None, lam=1.0, x0=start, max_steps=1000)
+    still = sol.status == Status.STATIONARY
+    assert still.double().mean() > 0.9
+    assert optimality_gap(A, y, sol.x, torch.ones(count, dtype=REAL))[still].max() < 1e-10
+
+
 @pytest.mark.parametrize("name", PROXIMAL)
 def test_the_penalty_that_empties_the_solution(name):
     p = instance(gaussian(), 3)
@@ -285,6 +304,18 @@ def test_niht_never_lets_the_residual_grow(dtype):
     pursuit.niht(100 * A, y, 4, max_steps=60, on_step=lambda s: norms.append(s.residual_norm))
     assert len(norms) > 10
     assert (torch.stack(norms).diff(dim=0) <= 0).all()
+
+
+def test_niht_leaves_a_start_that_is_the_best_on_its_own_support():
+    start = torch.tensor([1.0, 0.0, 0.0])
+    sol = pursuit.niht(torch.eye(3), torch.tensor([1.0, 0.0, 5.0]), 2, x0=start)
+    assert sol.x.tolist() == [1, 0, 5]
+
+
+def test_iht_does_not_stand_still_where_the_norm_of_x_overflows():
+    A, y, start = torch.tensor([[1, 1], [0, 0.01]]), torch.tensor([1e18, 0]), torch.tensor([1e20, -1e20])
+    for sol in both_ways(A, y, 2, solver=pursuit.iht, eta=0.5, x0=start, max_steps=50):
+        assert sol.status == Status.MAX_STEPS
 
 
 @pytest.mark.parametrize("name", REFITTING)
@@ -595,6 +626,18 @@ def test_els_swap_gains_where_the_support_is_dependent_or_not_full(dtype):
             x = reference.least_squares(A.numpy(), y.numpy(), [s for s in S[:3] if s != out] + [j])
             want = before**2 - reference.residual(A.numpy(), y.numpy(), x) ** 2
             assert_close(gains[i, j].item(), want, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("distance", [1e-2, 1e-4, 1e-6])
+def test_els_swap_gains_where_the_support_is_ill_conditioned(distance):
+    """A column that the others span gains nothing; the rounding of the support must not hide that it is spanned."""
+    A, y = gaussian(m=8, n=14), normal(1, 8)
+    A[:, 1] = A[:, 0] + distance * A[:, 1]
+    for column in range(5, 14):
+        A[:, column] = A[:, 2] + (column - 4) * A[:, 0]
+    gains = swap_gains(pursuit.as_operator(unit(A)), y, Atoms(torch.tensor([0, 1, 2]), 14))
+    assert (gains[1, 5:] == -torch.inf).all()
+    assert (gains[::2, 5:] > -torch.inf).all()
 
 
 # ---- weights -------------------------------------------------------------------------------------------------------

@@ -136,7 +136,7 @@ def stationary(old: Any, new: Any) -> Tensor:
     True
     """
     change, size = _norm(new.x - old.x), _norm(new.x)
-    still = change <= STILL * torch.finfo(size.dtype).eps * size
+    still = (change <= STILL * torch.finfo(size.dtype).eps * size) & size.isfinite()  # of an overflow one cannot tell
     return torch.where(still, Status.STATIONARY, Status.RUNNING)
 
 

@@ -41,8 +41,11 @@ def step(A: Operator, y: Tensor, s: State, *, gamma: Tensor, theta: Tensor) -> S
 
 
 def stop(old: State, new: State) -> Tensor:
-    """A fixed point: x alone may stand still for a step, at zero say, while the momentum still carries it."""
-    x, ahead = loop.stationary(old, new), loop.stationary(old.ahead, new.ahead)
+    """A fixed point of ISTA's step: x is where it was, and so is the extrapolated point that the step was made from.
+
+    x alone may stand still for a step, at zero say, while the momentum still carries the extrapolated point.
+    """
+    x, ahead = loop.stationary(old, new), loop.stationary(old.ahead, new)
     return torch.where(x == Status.STATIONARY, ahead, x)
 
 

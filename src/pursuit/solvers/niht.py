@@ -43,6 +43,8 @@ def step(A: Operator, y: Tensor, s: State, *, choice: Choice) -> State:
     """The exact line search on the current support, shortened until the change of support is safe."""
     g = A.adjoint(s.r)
     g_S = s.atoms.keep(g)
+    # Where x is the best on S already, which leaves mu 0 / 0, the line search is along the whole gradient.
+    g_S = torch.where(energy(g_S) > 0, g_S, g)
     mu = ratio(energy(g_S), energy(A.forward(g_S)))  # mu = ||g_S||^2 / ||A_S g_S||^2
 
     def attempt(t: Trial) -> Trial:
