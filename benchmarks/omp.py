@@ -22,7 +22,7 @@ import numpy as np
 import torch
 
 import pursuit
-from pursuit.reproduce import write_csv
+from pursuit.files import write_csv
 
 CASES = [(256, 1024, 32, 2000), (512, 2048, 64, 1000), (8064, 1207, 30, 600), (64, 256, 8, 5000)]  # m, n, k, signals
 COMPLEX = (256, 1024, 32, 500)

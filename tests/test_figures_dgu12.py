@@ -11,8 +11,10 @@ import torch
 from matplotlib.figure import Figure
 
 import pursuit
-from pursuit.figures import dgu_fig1, dgu_fig2
-from pursuit.reproduce import Row, reproduce
+from pursuit.experiments.cells import Row
+from pursuit.experiments.dgu import fig1 as dgu_fig1
+from pursuit.experiments.dgu import fig2 as dgu_fig2
+from pursuit.experiments.runner import reproduce
 
 FEW = {"trials": 2, "every": 12}  # temperatures 1e-10 and 1e-4
 _cells = dgu_fig2.cells

@@ -20,7 +20,8 @@ import pursuit
 import reference
 from helpers import COMPLEX, REAL, gaussian, instance, normal, unnormalised
 from pursuit import Status, cli, comparison, problems, sweeps
-from pursuit.solve import name_of, solver, spelled
+from pursuit.plots import sweeps as picture
+from pursuit.solvers.by_name import name_of, solver, spelled
 from pursuit.sweeps import cells
 
 ROOT = Path(__file__).parents[1]
@@ -360,7 +361,7 @@ def test_a_sweep_of_one_s_own(folder):
     assert found["own_omp:mine"] == found["omp"] == found["own_omp:mine@els"]
     assert found["sea@own_omp:short"] == found["sea@omp"]
     sweep.to_xarray()
-    sweep.draw(folder / "picture.png")
+    picture.draw(folder / "picture.png", sweep)
     for wrong, message in (
         ("own_omp:short@omp", "own_omp:short takes no start; choose iht"),
         ("__main__:f", "worker processes can import"),

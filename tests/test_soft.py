@@ -6,7 +6,9 @@ import torch
 
 import pursuit
 from helpers import gaussian, instance, normal, unit
-from pursuit.selection import Choice, Relaxed, SoftAtoms
+from pursuit.core.atoms import SoftAtoms
+from pursuit.core.selection import Choice
+from pursuit.relaxations import Relaxed
 
 SORTS = {sort.__name__: sort for sort in (pursuit.softsort, pursuit.neuralsort, pursuit.sinkhorn_sort)}
 SOFT = {

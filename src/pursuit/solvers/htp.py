@@ -8,14 +8,14 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from .. import loop
-from ..inputs import Hook, Problem, problem
-from ..least_squares import independent
-from ..losses import LeastSquares, Loss
+from ..core import loop
+from ..core.least_squares import independent
+from ..core.losses import LeastSquares, Loss
+from ..core.selection import Choice, Hard, Selection
+from ..core.solution import Solution, Status
 from ..operators import Operator
-from ..selection import Choice, Hard, Selection
-from ..solution import Solution, Status
 from . import iht
+from .problem import Hook, Problem, problem
 
 
 class State(NamedTuple):

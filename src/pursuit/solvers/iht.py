@@ -7,12 +7,12 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
-from .. import loop
-from ..inputs import Hook, Problem, problem
-from ..losses import LeastSquares, Loss
+from ..core import loop
+from ..core.losses import LeastSquares, Loss
+from ..core.selection import Choice, Hard, Selection
+from ..core.solution import Solution
 from ..operators import Operator
-from ..selection import Choice, Hard, Selection
-from ..solution import Solution
+from .problem import Hook, Problem, problem
 
 
 class State(NamedTuple):

@@ -9,12 +9,12 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from ..inputs import ALL, UNLIMITED, Hook, Problem, problem
-from ..least_squares import rank_tolerance
+from ..core.numeric import rank_tolerance
+from ..core.selection import Choice, Hard, Selection
+from ..core.solution import Solution, Status
 from ..operators import Operator
-from ..selection import Choice, Hard, Selection
-from ..solution import Solution, Status
 from . import omp
+from .problem import ALL, UNLIMITED, Hook, Problem, problem
 
 
 class State(NamedTuple):

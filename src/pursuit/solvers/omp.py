@@ -8,12 +8,12 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from .. import loop
-from ..inputs import ALL, UNLIMITED, Hook, Problem, problem
-from ..losses import LeastSquares, Loss
+from ..core import loop
+from ..core.losses import LeastSquares, Loss
+from ..core.selection import Choice, Hard, Selection
+from ..core.solution import Solution, Status
 from ..operators import Operator
-from ..selection import Choice, Hard, Selection
-from ..solution import Solution, Status
+from .problem import ALL, UNLIMITED, Hook, Problem, problem
 
 
 class State(NamedTuple):

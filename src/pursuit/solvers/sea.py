@@ -9,12 +9,13 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from .. import loop
-from ..inputs import Hook, Problem, problem
-from ..losses import LeastSquares, Loss
+from ..core import loop
+from ..core.atoms import Atoms
+from ..core.losses import LeastSquares, Loss
+from ..core.selection import Choice
+from ..core.solution import Solution, Status
 from ..operators import Operator
-from ..selection import Atoms, Choice
-from ..solution import Solution, Status
+from .problem import Hook, Problem, problem
 
 Sparsify = Callable[[Operator, Tensor, Tensor, Choice], tuple[Atoms, Tensor]]
 

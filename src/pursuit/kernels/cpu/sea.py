@@ -24,10 +24,11 @@ from .append import energy, inner
 from .gram import PIVOT, cholesky, correlate, refine, solve, subtract
 from .whole import DTYPES as DTYPES
 from .whole import RUNNING, TOLERANCE
-from .whole import forms as worth  # noqa: F401
 
 REFITS = True
+worth = whole.forms
 EXPLORED = 6  # of Status
+ROUNDING = 1e-13  # of a residual: a support that comes back, fitted in another order, is no better than it was
 
 
 def run(d: Data, X: Tensor) -> Found:
@@ -166,7 +167,7 @@ def explore(
                         r[:] = y[b]
                         remove(A, order, size, tolerance, Q, r)
                     length = np.sqrt(energy(r))
-                    if length < norm[b]:  # t_BEST: the first minimiser
+                    if length < (1 - ROUNDING) * norm[b]:  # t_BEST: the first minimiser
                         norm[b] = length
                         for i in range(most):
                             best[b, i] = rank[i] if i < count else -1
