@@ -38,6 +38,11 @@ def short(A, y, k):
     """It takes nothing else."""
     return pursuit.omp(A, y, k)
 
+def own_step_size(A, y, k, *, eta=None, max_steps=None):
+    """What an option of this name means is known here alone; max_steps is left where it ends by itself."""
+    assert eta is None and max_steps is None
+    return pursuit.omp(A, y, k)
+
 def tuple_of_two(A, y, k):
     return pursuit.omp(A, y, k).x, None
 
@@ -351,14 +356,13 @@ SWEEP = {"n": 16, "grid": (2, 3), "trials": 10, "max_steps": 40}
 def test_a_sweep_of_one_s_own(folder):
     sys.path.insert(0, str(folder))
     mine = solver("own_omp:mine")
-    sweep = sweeps.phase(
-        [mine, "omp", "sea@own_omp:short", "sea@omp", "own_omp:mine@els"], output=folder / "run", **SWEEP
-    )
-    assert sweep.methods == ("own_omp:mine", "omp", "sea@own_omp:short", "sea@omp", "own_omp:mine@els")
+    others = ("omp", "sea@own_omp:short", "sea@omp", "own_omp:mine@els", "own_omp:own_step_size")
+    sweep = sweeps.phase([mine, *others], output=folder / "run", **SWEEP)
+    assert sweep.methods == ("own_omp:mine", *others)
     found = {}
     for cell in sweep.cells():
         found.setdefault(cell.method, []).append(cell[1:-1])
-    assert found["own_omp:mine"] == found["omp"] == found["own_omp:mine@els"]
+    assert found["own_omp:mine"] == found["omp"] == found["own_omp:mine@els"] == found["own_omp:own_step_size"]
     assert found["sea@own_omp:short"] == found["sea@omp"]
     sweep.to_xarray()
     picture.draw(folder / "picture.png", sweep)
