@@ -15,6 +15,7 @@ REAL, COMPLEX = torch.float64, torch.complex128
 DTYPES = (torch.float32, torch.float64, torch.complex64, torch.complex128)
 DEVICES = ("cpu", "cuda") if torch.cuda.is_available() else ("cpu",)
 
+# AMP is not here but in test_amp.py: it counts rows and columns, and complex numbers have noise in two dimensions.
 # The arguments each solver needs besides A, y and k: small budgets, and for the proximal ones, in the place of k, the
 # penalty as a share of the largest correlation |A^H y| (so that it scales as the problem does).
 SOLVERS: dict[str, dict[str, Any]] = {

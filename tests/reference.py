@@ -3,6 +3,7 @@
 Each is a generator of iterates that ends where its stop rule ends it. Nothing here imports `pursuit`.
 """
 
+import math
 from itertools import combinations
 
 import numpy as np
@@ -206,3 +207,74 @@ def greedy_support(A, y, k):
     """OMP's support."""
     *_, x = omp(A, y, k)
     return np.flatnonzero(x).tolist()
+
+
+def gomp(A, y, k, S):
+    """S atoms at a time, k in all."""
+    chosen, x = [], np.zeros(A.shape[1], dtype=A.dtype)
+    while len(chosen) < k:
+        score = np.abs(A.conj().T @ (y - A @ x))
+        score[chosen] = 0
+        chosen += top(score, min(S, k - len(chosen))).tolist()
+        x = least_squares(A, y, chosen)
+        yield x
+
+
+def mp(A, y):
+    """Matching pursuit on unit columns."""
+    x = np.zeros(A.shape[1], dtype=A.dtype)
+    while True:
+        c = A.conj().T @ (y - A @ x)
+        j = int(np.argmax(np.abs(c)))
+        x = x.copy()
+        x[j] += c[j]
+        yield x
+
+
+def minimax(share, cplx):
+    """The alpha with the least worst error, by its formula on a grid."""
+    alpha = np.linspace(0, 6, 60_001)
+    if cplx:
+        tail = np.exp(-(alpha**2)) - alpha * math.sqrt(math.pi) * erfc(alpha)
+    else:
+        tail = (1 + alpha**2) * erfc(alpha / math.sqrt(2)) - alpha * np.exp(-(alpha**2) / 2) * math.sqrt(2 / math.pi)
+    return alpha[np.argmin(share * (1 + alpha**2) + (1 - share) * tail)]
+
+
+def erfc(values):
+    return np.array([math.erfc(v) for v in values])
+
+
+def soft_slope(z, theta):
+    """The derivative of the soft threshold by z; where complex, with its conjugate held."""
+    size = np.abs(z)
+    bend = theta / (2 * np.where(size > 0, size, 1)) if np.iscomplexobj(z) else 0
+    return np.where(size > theta, 1 - bend, 0)
+
+
+def posterior_mean(z, tau2, share, v):
+    """Of Bernoulli-Gaussian entries in noise, from the two densities, and its derivative by differences."""
+
+    def mean(z):
+        power = 1 if np.iscomplexobj(z) else 0.5
+        on = share * (v + tau2) ** -power * np.exp(-power * np.abs(z) ** 2 / (v + tau2))
+        off = (1 - share) * tau2**-power * np.exp(-power * np.abs(z) ** 2 / tau2)
+        return on / (on + off) * v / (v + tau2) * z
+
+    h = 1e-6 * math.sqrt(tau2)
+    slope = (mean(z + h) - mean(z - h)) / (2 * h)
+    if np.iscomplexobj(z):
+        slope = ((slope - 1j * (mean(z + 1j * h) - mean(z - 1j * h)) / (2 * h)) / 2).real
+    return mean(z), slope
+
+
+def amp(A, y, denoise, x, damping=1.0):
+    """`denoise(z, tau2)` returns the signal and its slope."""
+    m = A.shape[0]
+    v = y - A @ x
+    while True:
+        tau2 = np.linalg.norm(v) ** 2 / m
+        new, slope = denoise(x + A.conj().T @ v, tau2)
+        corrected = y - A @ new + v * slope.sum() / m
+        x, v = x + damping * (new - x), v + damping * (corrected - v)
+        yield x

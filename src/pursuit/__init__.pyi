@@ -13,6 +13,7 @@ from . import reproduce as reproduce
 from . import shrinkage as shrinkage
 from . import straight_through as straight_through
 from . import sweeps as sweeps
+from . import testing as testing
 from . import theory as theory
 from . import training as training
 from . import weights as weights
@@ -22,6 +23,9 @@ from .adapters import as_operator as as_operator
 from .adapters import from_physics as from_physics
 from .adapters import on_real_signals as on_real_signals
 from .inputs import Iterate as Iterate
+from .least_squares import fit as fit
+from .loop import no_decrease as no_decrease
+from .loop import stationary as stationary
 from .losses import LeastSquares as LeastSquares
 from .losses import Logistic as Logistic
 from .operators import ColumnScaled as ColumnScaled
@@ -34,6 +38,8 @@ from .operators import SubsampledFourier as SubsampledFourier
 from .relaxations import neuralsort as neuralsort
 from .relaxations import sinkhorn_sort as sinkhorn_sort
 from .relaxations import softsort as softsort
+from .selection import Atoms as Atoms
+from .selection import Choice as Choice
 from .selection import Hard as Hard
 from .selection import Relaxed as Relaxed
 from .solution import RecoveryError as RecoveryError
@@ -41,6 +47,7 @@ from .solution import Solution as Solution
 from .solution import Status as Status
 from .solve import methods as methods
 from .solve import solve as solve
+from .solvers.amp import amp as amp
 from .solvers.cosamp import cosamp as cosamp
 from .solvers.els import els as els
 from .solvers.fista import fista as fista
@@ -52,6 +59,8 @@ from .solvers.niht import niht as niht
 from .solvers.ols import ols as ols
 from .solvers.omp import omp as omp
 from .solvers.ompr import ompr as ompr
+from .solvers.own import make_solver as make_solver
+from .solvers.path import path as path
 from .solvers.sea import sea as sea
 from .solvers.sea_plus import sea_plus as sea_plus
 from .solvers.sp import sp as sp

@@ -12,7 +12,7 @@ from typer.exceptions import TyperException
 
 from .cli_sweep import app as sweep
 from .cli_train import train
-from .console import progress, spinner, stated_errors
+from .console import find_own, progress, spinner, stated_errors
 
 if TYPE_CHECKING:
     from .comparison import Row
@@ -42,7 +42,10 @@ def compare(
     x: Annotated[str | None, typer.Option("--x", help="True coefficients, if known. Same formats.")] = None,
     k: Annotated[int | None, typer.Option("-k", help="Non-zeros per signal; needed with --A and --y.")] = None,
     methods: Annotated[
-        str | None, typer.Option(help="Comma-separated; by default every method but greedy_lasso.")
+        str | None,
+        typer.Option(
+            help="Comma-separated; your own as module:function. By default every method but greedy_lasso and amp."
+        ),
     ] = None,
     lam: Annotated[float, typer.Option(help="ISTA, FISTA: penalty relative to the one that gives zero.")] = 0.01,
     signals: Annotated[int | None, typer.Option(help="Signals of a synthetic problem.")] = None,
@@ -52,16 +55,16 @@ def compare(
 ) -> None:
     """Which method suits this data? A ranked table, a figure and their data.
 
-    Examples: pursuit compare ecg; pursuit compare --A A.npy --y y.npy -k 10
+    Examples: pursuit compare ecg; pursuit compare --A A.npy --y y.npy -k 10;
+    pursuit compare gaussian --methods omp,mymodule:mysolver
     """
     with stated_errors():
         from . import comparison, files
         from .figures import comparison as picture
-        from .solve import solver
 
         chosen = tuple(methods.split(",")) if methods else comparison.usual()
-        for name in chosen:
-            solver(name)
+        find_own(chosen)
+        comparison.solvers(chosen)
         if not 0 < lam < 1:
             raise ValueError(f"--lam is {lam}; needed is a number between 0 and 1.")
         instance = (
@@ -87,7 +90,7 @@ def recover(
     y: Annotated[str, typer.Argument(help="Measurements (m,) or (signals, m). Same formats.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="Where to write x: .npy, .npz, .mat or .csv.")],
     k: Annotated[int | None, typer.Option("-k", help="Non-zeros per signal.")] = None,
-    method: Annotated[str, typer.Option(help="One of the solvers.")] = "omp",
+    method: Annotated[str, typer.Option(help="One of the solvers, or your own as module:function.")] = "omp",
     tol: Annotated[float | None, typer.Option(help="Stop at this residual, relative to y.")] = None,
     lam: Annotated[float | None, typer.Option(help="Penalty; ISTA and FISTA need it.")] = None,
     max_steps: Annotated[int | None, typer.Option(help="Most steps.")] = None,
@@ -106,6 +109,7 @@ def recover(
         from .solution import Status
         from .solve import solve, solver
 
+        find_own([method])
         solver(method)
         files.check_writable(output)
         matrix, values = _same_precision(files.read_array(A), files.read_array(y))

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .console import stated_errors
+from .console import find_own, stated_errors
 
 if TYPE_CHECKING:
     from .sweeps import Difference, Progress, Sweep
@@ -32,7 +32,7 @@ def phase(
     methods: Annotated[
         str | None,
         typer.Option(
-            help="Comma-separated; METHOD@START as sea@omp starts from another's result. "
+            help="Comma-separated; your own as module:function; METHOD@START as sea@omp starts from another's result. "
             "By default those of the run, or the twelve of the SEA poster."
         ),
     ] = None,
@@ -86,6 +86,7 @@ def phase(
             return
         file = file_of(output)
         options = (_there(file) if file.is_file() else {}) | chosen
+        find_own(options.get("methods", ()))
         with _bar() as report:
             sweep = sweeps.phase(output=output, scheduler=scheduler, workers=workers, on_progress=report, **options)
         _show_status(sweep)

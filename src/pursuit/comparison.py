@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import inspect
 import io
 import json
 import time
@@ -17,10 +18,11 @@ from . import metrics
 from .files import environment, write_whole
 from .problems import Instance
 from .solution import Solution, Status
-from .solve import methods, solver
+from .solve import Method, answer, methods, name_of, solver, solver_of_k
 
 PENALISED = ("ista", "fista")
-ON_REQUEST = ("greedy_lasso",)  # with the penalty at hand it is OMP with another stop rule
+# The first, with the penalty at hand, is OMP with another stop rule; the second is for matrices like random ones alone.
+ON_REQUEST = ("greedy_lasso", "amp")
 GREEDY_LAM = 0.1  # of the square-root LASSO, whose best penalty does not depend on the noise
 LAM = 0.01  # of the lam at which the solution is zero
 
@@ -62,7 +64,7 @@ class Row:
 
 def compare(
     instance: Instance,
-    chosen: Sequence[str] | None = None,
+    chosen: Sequence[Method] | None = None,
     *,
     lam: float = LAM,
     started: Callable[[str], Any] | None = None,
@@ -72,8 +74,9 @@ def compare(
     Parameters
     ----------
     instance : Instance
-    chosen : sequence of str, optional
-        Names of methods; by default `usual()`.
+    chosen : sequence of str or callable, optional
+        Names of methods, or solvers of your own: functions `(A, y, k, ...) -> Solution`, also as `"module:function"`.
+        By default `usual()`.
     lam : float
         For ISTA and FISTA: the penalty relative to the smallest one at which a signal's solution is zero.
     started : callable, optional
@@ -84,18 +87,29 @@ def compare(
     list of Row
         By NMSE where the truth is known, else by residual.
     """
-    chosen = usual() if chosen is None else chosen
-    runs = {name: solver(name) for name in chosen}
     rows = []
-    for name, recover in runs.items():
+    for method, recover in solvers(usual() if chosen is None else chosen).items():
+        name = name_of(method)
         if started is not None:
             started(name)
         options = _options(name, instance, lam)
-        recover(instance.A, instance.y, **options, max_steps=2)  # the first call pays for setting up torch
+        few = {"max_steps": 2} if "max_steps" in inspect.signature(recover).parameters else {}
+        recover(instance.A, instance.y, **options, **few)  # the first call pays for setting up torch
         begin = time.perf_counter()
         solution = recover(instance.A, instance.y, **options)
-        rows.append(_row(name, instance, solution, time.perf_counter() - begin))
+        rows.append(_row(name, instance, answer(method, solution), time.perf_counter() - begin))
     return sorted(rows, key=lambda row: row.error_db)
+
+
+def solvers(chosen: Sequence[Method]) -> dict[Method, Callable[..., Solution]]:
+    """The solvers of these methods.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If there is none, or it cannot be compared.
+    """
+    return {method: (solver if method in (*PENALISED, *ON_REQUEST) else solver_of_k)(method) for method in chosen}
 
 
 def usual() -> tuple[str, ...]:

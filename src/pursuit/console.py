@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import typer
@@ -30,6 +31,12 @@ def stated_errors() -> Iterator[None]:
 def _fail(message: str) -> NoReturn:
     typer.echo(f"pursuit: {' '.join(message.split())}", err=True)
     raise typer.Exit(2)
+
+
+def find_own(methods: Iterable[str]) -> None:
+    """Put the current directory on the path, as `python -m` does, where a solver of the user's own is named."""
+    if any(":" in method for method in methods) and not {"", os.getcwd()} & {*sys.path}:
+        sys.path.insert(0, os.getcwd())
 
 
 @contextlib.contextmanager

@@ -161,7 +161,10 @@ class Problem:
 
     def recover(self, name: str, run: Run, start: Any = None, on_step: Hook | None = None) -> Solution:
         """The solution in the caller's units and form, by the solver's kernel or by its steps: see `find`."""
-        s = self.find(name, run, start, on_step)
+        return self.to_caller(self.find(name, run, start, on_step))
+
+    def to_caller(self, s: Solution) -> Solution:
+        """A solution in units of the unit columns, in the caller's units and form."""
         return Solution(*map(self._out, (self.scale * s.x, s.support, s.residual_norm, s.steps, s.status, s.compiled)))
 
     def find(self, name: str, run: Run, start: Any = None, on_step: Hook | None = None) -> Solution:

@@ -162,10 +162,46 @@ def project(B: Tensor, y: Tensor, count: Tensor) -> Fit:
     return Fit(z, y - (B @ z.unsqueeze(-1)).squeeze(-1))
 
 
+def leading(B: Tensor, y: Tensor, count: Tensor) -> Fit:
+    """Least squares on the leading `count (p, *batch)` columns of `B (*batch, m, k)`: p fits by one factorisation.
+
+    The columns up to the largest count are independent. It is not made for derivatives: see `project`.
+    """
+    Q, R = torch.linalg.qr(B)
+    place = torch.arange(B.shape[-1], device=B.device)
+    used = place < count.amax(0).unsqueeze(-1)
+    R = torch.where(used.unsqueeze(-2), R, torch.eye(len(place), dtype=B.dtype, device=B.device))
+    c = (Q.mH @ y.unsqueeze(-1)) * (place < count.unsqueeze(-1)).movedim(0, -1)  # (*batch, k, p)
+    z = torch.linalg.solve_triangular(R, c, upper=True)
+    return Fit(z.movedim(-1, 0), y - (B @ z).movedim(-1, 0))
+
+
 def fit(A: Operator, y: Tensor, atoms: Any, minimise: Callable[[Tensor, Tensor, Tensor], Fit] = project) -> Fit:
     """Least squares of `y (*batch, m)` on the chosen columns of `A`, hard or soft, at most `m` of them.
 
-    Dependent columns get the coefficients of minimum norm; absent ones get zero. Another loss has another `minimise`.
+    Dependent columns get the coefficients of minimum norm; absent ones get zero.
+
+    Parameters
+    ----------
+    A : Operator
+    y : Tensor (*batch, m)
+    atoms : Atoms
+        Their `indices` are `(*batch, k)`, -1 where there is none.
+    minimise : callable, optional
+        Another loss has another one.
+
+    Returns
+    -------
+    Fit
+        Coefficients `z (*batch, k)` and the residual `r (*batch, m)`; `atoms.embed(z)` is the signal.
+
+    Examples
+    --------
+    >>> import torch, pursuit
+    >>> atoms = pursuit.Atoms(torch.tensor([2, 0]), n=3)
+    >>> z, r = pursuit.fit(pursuit.as_operator(torch.eye(4, 3)), torch.tensor([1.0, 2.0, 3.0, 4.0]), atoms)
+    >>> z, r
+    (tensor([3., 1.]), tensor([0., 2., 0., 4.]))
     """
     found = atoms.found
     order = present_first(found)[..., : A.shape[0]]

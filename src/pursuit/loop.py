@@ -89,12 +89,52 @@ def never(old: State, new: State) -> Tensor:
 
 
 def no_decrease(old: State, new: State) -> Tensor:
-    """Stop where the residual did not shrink, and keep the state before."""
+    """Stop where the residual did not shrink, and keep the state before.
+
+    Parameters
+    ----------
+    old, new : State
+        Before and after a step, with the residual `r (*batch, m)`.
+
+    Returns
+    -------
+    Tensor (*batch,)
+        Codes of `Status`.
+
+    Examples
+    --------
+    >>> from typing import NamedTuple
+    >>> import torch, pursuit
+    >>> class State(NamedTuple):
+    ...     r: torch.Tensor
+    >>> pursuit.no_decrease(State(torch.ones(1, 2)), State(torch.ones(1, 2))).item() == pursuit.Status.NO_DECREASE
+    True
+    """
     return torch.where(_norm(new.r) < _norm(old.r), Status.RUNNING, Status.NO_DECREASE)
 
 
 def stationary(old: Any, new: Any) -> Tensor:
-    """Stop where the step moved `x` by no more than rounding."""
+    """Stop where the step moved `x` by no more than rounding.
+
+    Parameters
+    ----------
+    old, new : State
+        Before and after a step, with the signal `x (*batch, n)`.
+
+    Returns
+    -------
+    Tensor (*batch,)
+        Codes of `Status`.
+
+    Examples
+    --------
+    >>> from typing import NamedTuple
+    >>> import torch, pursuit
+    >>> class State(NamedTuple):
+    ...     x: torch.Tensor
+    >>> pursuit.stationary(State(torch.ones(1, 2)), State(torch.ones(1, 2))).item() == pursuit.Status.STATIONARY
+    True
+    """
     change, size = _norm(new.x - old.x), _norm(new.x)
     still = (change <= STILL * torch.finfo(size.dtype).eps * size) & size.isfinite()  # of an overflow one cannot tell
     return torch.where(still, Status.STATIONARY, Status.RUNNING)

@@ -28,6 +28,13 @@ class Atoms(NamedTuple):
         Column numbers; -1 where there is none.
     n : int
         Length of the signal.
+
+    Examples
+    --------
+    >>> import torch, pursuit
+    >>> atoms = pursuit.Atoms(torch.tensor([2, 0, -1]), n=4)
+    >>> atoms.embed(torch.tensor([5.0, 6.0, 7.0]))
+    tensor([6., 0., 5., 0.])
     """
 
     indices: Tensor
@@ -381,6 +388,13 @@ class Choice:
         How many each item may have, where they differ; `most` is the largest.
     barred : Tensor (n,) or (*batch, n) bool, optional
         Atoms that are never chosen.
+
+    Examples
+    --------
+    >>> import torch, pursuit
+    >>> choice = pursuit.Choice(pursuit.Hard(), most=2, weights=torch.ones(4))
+    >>> choice.best(torch.tensor([1.0, -3.0, 0.0, 2.0])).indices
+    tensor([1, 3])
     """
 
     select: Selection
@@ -418,6 +432,12 @@ class Choice:
         """The best atom for a residual that is orthogonal to those chosen."""
         return self.select(chosen.bar(self.score(c)), 1)
 
-    def none(self, y: Tensor, n: int) -> Any:
+    def extend(self, chosen: Any, c: Tensor, count: int) -> Any:
+        """The atoms `chosen`, then the `count` best others by `c (*batch, n)`; k in all."""
+        new = self.select(chosen.bar(self.score(c)), count)
+        atoms = chosen.union(new, self.most)
+        return atoms if self.k is None else atoms.first(self.k)
+
+    def empty(self, y: Tensor, n: int) -> Any:
         """Room for the atoms, and none in it."""
         return self.select.none(y, self.most, n)

@@ -52,7 +52,7 @@ _MESSAGES = {
     Status.EXPLORED: "the whole budget of steps was explored; the best support seen was kept",
     Status.EXHAUSTED: "no atom correlates with the residual any more: fewer than k were needed",
     Status.MAX_STEPS: "max_steps was reached first: pass a larger max_steps or a looser tol",
-    Status.DIVERGED: "the iterates overflowed; the last finite one was kept: pass a smaller step size eta",
+    Status.DIVERGED: "the iterates diverged; the last before that was kept: pass a smaller step size eta, or damping",
 }
 
 

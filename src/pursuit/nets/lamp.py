@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from ..operators import Operator
 from ..shrinkage import bernoulli_gaussian
+from ..solvers import amp
 from .parts import Sensing, positive, whole
 from .proximal import active, per_layer
 
@@ -121,13 +122,11 @@ class LAMP(nn.Module):
             self.usual.copy_(self._miss(A, y, self._layers(A, y).x).median())
             self.prepared.fill_(True)
 
-    def _layers(self, A: Operator, y: Tensor) -> State:
+    def _layers(self, A: Operator, y: Tensor) -> amp.State:
         s = start(A, y)
         for k in active(self):
-            s = step(
-                A, y, s, gamma=self.gamma[k], alpha=self.alpha[k].exp(), b=self.b[k], logit=self.logit[k],
-                variance=self.variance[k].exp(),
-            )  # fmt: skip
+            denoise = posterior_mean(self.logit[k], self.variance[k].exp())
+            s = amp.step(A, y, s, denoise=denoise, gamma=self.gamma[k], inflation=self.alpha[k].exp(), b=self.b[k])
         return s
 
     def _polished(self, A: Operator, y: Tensor, x: Tensor) -> Tensor:
@@ -139,9 +138,10 @@ class LAMP(nn.Module):
             bad = (~(miss <= limit)).nonzero().squeeze(-1)
             if len(bad) == 0:
                 break
-            s, logit = start(A, y[bad]), math.log(odds * self.share / (1 - self.share))
+            logit = math.log(odds * self.share / (1 - self.share))
+            s, denoise = start(A, y[bad]), posterior_mean(logit, self.variance[-1].exp())
             for _ in range(self.polish):
-                s = step(A, y[bad], s, gamma=1.0, alpha=alpha, b=1.0, logit=logit, variance=self.variance[-1].exp())
+                s = amp.step(A, y[bad], s, denoise=denoise, inflation=alpha)
             better = self._miss(A, y[bad], s.x) < miss[bad]
             x = x.index_copy(0, bad[better], s.x[better])
         return x.reshape(*batch, -1)
@@ -152,33 +152,11 @@ class LAMP(nn.Module):
         return torch.linalg.vector_norm(A.residual(y, x), dim=-1) / torch.where(norm > 0, norm, 1)
 
 
-class State(NamedTuple):
-    """Iterate `x`, and its residual `r` with Onsager's term."""
-
-    x: Tensor
-    r: Tensor
-
-
-def start(A: Operator, y: Tensor) -> State:
+def start(A: Operator, y: Tensor) -> amp.State:
     """x = 0, whose residual is y."""
-    return State(y.new_zeros(*y.shape[:-1], A.shape[1]), y)
+    return amp.State(y.new_zeros(*y.shape[:-1], A.shape[1]), y, y)
 
 
-def step(
-    A: Operator,
-    y: Tensor,
-    s: State,
-    *,
-    gamma: Tensor | float,
-    alpha: Tensor | float,
-    b: Tensor | float,
-    logit: Tensor | float,
-    variance: Tensor,
-) -> State:
-    """One step of AMP."""
-    m, n = A.shape
-    # tau^2 = alpha ||r||^2 / m; a residual of zero has an answer, too
-    tau2 = (alpha / m * s.r.abs().square().sum(-1, keepdim=True)).clamp(min=torch.finfo(y.real.dtype).tiny ** 0.5)
-    z = A.descend(s.x, s.r, gamma)  # z = x + gamma A^H r
-    x, slope = bernoulli_gaussian(z, tau2, logit, variance)  # x = E[x | z]
-    return State(x, A.residual(y, x) + b * (n / m) * slope.mean(-1, keepdim=True) * s.r)  # y - A x + Onsager's term
+def posterior_mean(logit: Tensor | float, variance: Tensor) -> amp.Denoiser:
+    """That of a Bernoulli-Gaussian entry with these log odds and this variance."""
+    return lambda z, tau2: bernoulli_gaussian(z, amp.floored(tau2), logit, variance)

@@ -31,7 +31,7 @@ def init(A: Operator, y: Tensor, x: Tensor, choice: Choice, loss: Loss = LeastSq
 
 def begin(y: Tensor, n: int, choice: Choice) -> State:
     """x = 0."""
-    return State(y.new_zeros(*y.shape[:-1], n), y, choice.none(y, n))
+    return State(y.new_zeros(*y.shape[:-1], n), y, choice.empty(y, n))
 
 
 def step(A: Operator, y: Tensor, s: State, *, eta: Tensor, choice: Choice, loss: Loss = LeastSquares()) -> State:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -33,9 +34,10 @@ def init(y: Tensor, n: int, choice: Choice) -> State:
 def step(A: Operator, s: State, *, choice: Choice) -> State:
     """Choose the atom with which the residual is least, and project."""
     c = A.adjoint(s.r)  # correlate
-    outside = s.rest > rank_tolerance(A.shape[0], A.dtype)  # what is less is rounding: the column is in the span
-    length = torch.where(outside, s.rest, 1).sqrt()
-    best = choice.next(torch.where(outside, c / length, 0), s.atoms)  # j = argmax_i w_i |a_i^H r| / ||a_i off A_S||
+    spanned = s.rest <= rank_tolerance(A.shape[0], A.dtype)  # what is left is rounding
+    length = torch.where(spanned, 1, s.rest).sqrt()
+    choice = replace(choice, barred=spanned if choice.barred is None else choice.barred | spanned)
+    best = choice.next(c / length, s.atoms)  # j = argmax_i w_i |a_i^H r| / ||a_i off A_S||
     r, qr, atoms = omp.take(A, s, best)  # S <- S + {j}, r = y - A LS(S)
     along = A.adjoint(qr.Q[s.qr.size])
     return State(r, qr, atoms, s.rest - (along.conj() * along).real)
@@ -86,7 +88,7 @@ def ols(
     select : selection, default Hard()
         How an atom is identified.
     on_step : callable, optional
-        Called after every step with an `Iterate`; `on_step=history.append` keeps the history.
+        Run without the compiled kernel, and call this after every step: see `solve`.
 
     Returns
     -------

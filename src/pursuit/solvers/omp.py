@@ -26,7 +26,7 @@ class State(NamedTuple):
 
 def init(y: Tensor, n: int, choice: Choice, loss: Loss = LeastSquares()) -> State:
     """Nothing chosen, and room for k atoms."""
-    return State(loss.unexplained(y), loss.empty(y, choice.most), choice.none(y, n))
+    return State(loss.unexplained(y), loss.empty(y, choice.most), choice.empty(y, n))
 
 
 def step(A: Operator, s: State, *, choice: Choice) -> State:

@@ -12,10 +12,11 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import importlib.util
 import inspect
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -136,7 +137,7 @@ def chunks(settings: Settings, m: int, k: int, block: int) -> Iterator[Trials]:
         yield DRAWS[settings.problem](rng, settings.n, m, k, min(most, settings.block - begin))
 
 
-def solve(settings: Settings, task: Task) -> list[Cell]:
+def solve(settings: Settings, task: Task, own: Mapping[str, str] | None = None) -> list[Cell]:
     """The cells of a task, on one thread: more would add in another order.
 
     Parameters
@@ -144,6 +145,8 @@ def solve(settings: Settings, task: Task) -> list[Cell]:
     settings : Settings
     task : Task
         Its methods may be of `pursuit.peers` as well.
+    own : mapping, optional
+        What `own_code` of its methods must be here.
 
     Returns
     -------
@@ -163,9 +166,11 @@ def solve(settings: Settings, task: Task) -> list[Cell]:
     """
     import torch
 
-    differing = {name: here for name, here in software().items() if getattr(settings, name) != here}
+    wanted = {name: getattr(settings, name) for name in software()} | dict(own or {})
+    there = software() | (own_code(task.methods) if own else {})
+    differing = {name: here for name, here in there.items() if wanted[name] != here}
     if differing:
-        asked = ", ".join(f"{name} {getattr(settings, name)}" for name in differing)
+        asked = ", ".join(f"{name} {wanted[name]}" for name in differing)
         here = ", ".join(f"{name} {value}" for name, value in differing.items())
         raise ValueError(f"a worker has {here}, the run {asked}; give workers the code and versions of the driver.")
     torch.set_num_threads(1)
@@ -194,24 +199,51 @@ def check_methods(methods: Sequence[str]) -> None:
     ...
     ValueError: method 'omp@sea': omp takes no start; choose iht, ... before the @.
     """
-    from ..solve import SOLVERS
+    from ..solve import SOLVERS, solver_of_k, spelled
 
-    # Proximal methods have no k: a support may be found by returning everything.
+    # Not those that return more than k non-zeros: a support may be found by returning everything.
     takes = {name: inspect.signature(call).parameters for name, call in SOLVERS.items()}
-    able = [name for name in takes if "k" in takes[name] and "lam" not in takes[name]]
-    startable = [name for name in able if "x0" in takes[name]]
+    able = [name for name in takes if "k" in takes[name] and not {"lam", "denoiser"} & takes[name].keys()]
     if not methods:
         raise ValueError(f"no method was given; needed is at least one of {', '.join(able)}.")
     for method in methods:
         name, start = parts(method)
         for part in (name, start):
-            if part is not None and part not in able:
+            if part is not None and is_own(part):
+                takes[part] = inspect.signature(solver_of_k(spelled(part))).parameters
+            elif part is not None and part not in able:
                 raise ValueError(
                     f"method is {method!r}; choose among {', '.join(able)}, or METHOD@START as sea@omp: what returns k "
-                    "non-zeros can be swept."
+                    "non-zeros can be swept. A solver of your own is module:function."
                 )
-        if start is not None and name not in startable:
-            raise ValueError(f"method {method!r}: {name} takes no start; choose {', '.join(startable)} before the @.")
+        if start is not None and "x0" not in takes[name]:
+            startable = ", ".join(other for other in able if "x0" in takes[other])
+            raise ValueError(f"method {method!r}: {name} takes no start; choose {startable} before the @.")
+
+
+def is_own(name: str) -> bool:
+    """Whether a method's name is `module:function` of the user's own."""
+    return ":" in name
+
+
+def own_code(methods: Sequence[str]) -> dict[str, str]:
+    """A digest of the source text of every module that holds one of the methods."""
+    names = {name for method in methods for name in parts(method) if name is not None and is_own(name)}
+    return {module: source_digest(module) for module in sorted({name.partition(":")[0] for name in names})}
+
+
+@functools.cache  # as it was when it was first asked for: what has been imported does not change with the file
+def source_digest(module: str) -> str:
+    """Of a module's file; of a package, of all its Python files."""
+    spec = importlib.util.find_spec(module.partition(".")[0])
+    folders = spec.submodule_search_locations if spec is not None else None
+    if folders is not None:
+        files = sorted(path for folder in folders for path in Path(folder).rglob("*.py"))
+    else:
+        files = [Path(spec.origin)] if spec is not None and spec.has_location and spec.origin else []
+    if not files:
+        raise ValueError(f"the module {module!r} has no source file here; needed is one that workers can import.")
+    return _digest(files)
 
 
 @functools.cache
@@ -220,10 +252,14 @@ def software() -> dict[str, str]:
     package = Path(__file__).parents[1]
     files = [path for path in package.glob("*.py") if not path.stem.startswith(NOT_SOLVING)]
     files += [*package.glob("solvers/*.py"), *package.glob("kernels/*.py"), Path(__file__)]
+    return {"code": _digest(sorted(files)), "torch": version("torch"), "numpy": version("numpy")}
+
+
+def _digest(files: Iterable[Path]) -> str:
     digest = hashlib.sha256()
-    for path in sorted(files):
+    for path in files:
         digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
-    return {"code": digest.hexdigest()[:16], "torch": version("torch"), "numpy": version("numpy")}
+    return digest.hexdigest()[:16]
 
 
 # Modules of the package that no solver uses: a change to them leaves results as they are.
@@ -263,20 +299,20 @@ def _outcomes(settings: Settings, methods: Sequence[str], trials: Trials, k: int
 
 def _run(name: str, A: Any, y: Any, k: int, eta: Any, max_steps: int, x0: Any) -> Any:
     from ..peers import PEERS
-    from ..solve import solver
+    from ..solve import answer, solver
 
     if name in PEERS:
         return _by_peer(name, A, y, k)
     call = solver(name)
     takes = inspect.signature(call).parameters
     options: dict[str, Any] = {}
-    if "eta" in takes and takes["eta"].default is None:  # those whose default is a factor of 1 / L
+    if "eta" in takes and takes["eta"].default is None and not is_own(name):  # whose default is a factor of 1 / L
         options["eta"] = eta
-    if takes["max_steps"].default is not None:  # not OMP, which ends after k
+    if "max_steps" in takes and takes["max_steps"].default is not None:  # not OMP, which ends after k
         options["max_steps"] = max_steps
     if x0 is not None:
         options["x0"] = x0
-    return call(A, y, k, **options)
+    return answer(name, call(A, y, k=k, **options))
 
 
 class _Found(NamedTuple):

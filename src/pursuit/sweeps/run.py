@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from . import adaptive as allocation
-from .cells import Cell, Settings, Task, check_methods, solve
+from .cells import Cell, Settings, Task, check_methods, own_code, solve
 from .engines import Engine, engine
 from .results import Sweep, curves_of, load
 from .store import FILE, Key, Plan, Store, file_of
@@ -33,7 +33,7 @@ class Progress(NamedTuple):
 
 
 def phase(
-    methods: Sequence[str] = POSTER,
+    methods: Sequence[str | Callable[..., Any]] = POSTER,
     *,
     n: int = 64,
     grid: tuple[int, int] = (20, 20),
@@ -57,9 +57,10 @@ def phase(
 
     Parameters
     ----------
-    methods : sequence of str
-        Names of `pursuit.methods()` that take k, also with another method to start from: `sea@omp`. By default the
-        twelve of the SEA poster.
+    methods : sequence of str or callable
+        Names of `pursuit.methods()` that take k, also with another method to start from: `sea@omp`. Solvers of your own
+        are functions `(A, y, k, ...) -> Solution` of a module that worker processes can import, or `"module:function"`,
+        also before or after an @. By default the twelve of the SEA poster.
     n : int
         Unknowns.
     grid : tuple of int
@@ -108,7 +109,7 @@ def phase(
     >>> [(row["m"], row["k"], row["trials"]) for row in sweep.table()]
     [(5, 1, 10), (11, 2, 10), (11, 3, 10)]
     """
-    methods = tuple(dict.fromkeys(methods))
+    methods = _spelled(methods)
     file = file_of(output)
     there = _there(file)
     _check(n, grid, rho, trials, adaptive, success, there, methods)
@@ -120,7 +121,7 @@ def phase(
         raise ValueError(
             f"trials is {trials} and a block has {block}; needed is a multiple, as {trials // block * block or block}."
         )
-    plan = Plan(methods, grid, rho, trials, adaptive, success)
+    plan = Plan(methods, grid, rho, trials, adaptive, success, own_code(methods))
     with engine(scheduler, workers) as run:
         store = _opened(file)
         try:
@@ -217,11 +218,20 @@ def _finish(store: Store, settings: Settings, plan: Plan, keys: Sequence[Key], r
     tasks = tasks_of(missing, plan.methods)
     if not tasks:
         return
-    results: Iterator[list[Cell]] = run(functools.partial(solve, settings), tasks)
+    results: Iterator[list[Cell]] = run(functools.partial(solve, settings, own=plan.own), tasks)
     for cells in results:
         store.add(cells)
         done += len(cells)
         yield done
+
+
+def _spelled(methods: Sequence[str | Callable[..., Any]]) -> tuple[str, ...]:
+    """The methods by names that any process understands, each once. Names alone need no solvers loaded."""
+    if all(isinstance(method, str) for method in methods):
+        return tuple(dict.fromkeys(map(str, methods)))
+    from ..solve import spelled
+
+    return tuple(dict.fromkeys(map(spelled, methods)))
 
 
 def _there(file: Path) -> tuple[Settings, Plan] | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +56,8 @@ class Plan:
         Spend trials where the curve is, until the half-width of its 95 % band is at most this, in units of rho.
     success : str
         What the adaptive mode counts: support or exact.
+    own : dict of str
+        Of every module that holds a solver of the user's own, a digest of its source text.
     """
 
     methods: tuple[str, ...]
@@ -64,6 +66,7 @@ class Plan:
     trials: int
     adaptive: float | None = None
     success: str = "support"
+    own: dict[str, str] = field(default_factory=dict)
 
 
 class Store:
@@ -115,12 +118,17 @@ class Store:
             return plan
         self._refuse(asdict(self.settings()), asdict(settings))
         old = self.plan()
-        fixed = ("grid", "rho")
-        self._refuse({name: getattr(old, name) for name in fixed}, {name: getattr(plan, name) for name in fixed})
+        both = old.own.keys() & plan.own
+        fixed = [
+            {"grid": one.grid, "rho": one.rho, **{f"code of {name}": one.own[name] for name in both}}
+            for one in (old, plan)
+        ]
+        self._refuse(*fixed)
         joined = replace(
             plan,
             methods=tuple(dict.fromkeys((*old.methods, *plan.methods))),
             trials=max(old.trials, plan.trials),
+            own=old.own | plan.own,
         )
         if joined != old:
             self._db.execute("UPDATE plan SET json = ?", (_json(joined),))

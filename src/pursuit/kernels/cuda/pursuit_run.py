@@ -24,7 +24,7 @@ class Plan(NamedTuple):
     """How the kernels are launched; measured on an H100."""
 
     per_processor: int = 4  # programs of `pursue` on every multiprocessor
-    columns_per_warp: int = 256
+    columns_per_warp: int = 128
     tile: int = 1024  # measurements that `refit` takes at a time
     measurements_per_warp: int = 256
 

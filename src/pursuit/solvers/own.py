@@ -1,0 +1,169 @@
+"""A solver of one's own, from what it starts with, its step, and when it stops."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from torch import Tensor
+
+from ..inputs import Hook, Problem, problem
+from ..selection import Hard, Selection
+from ..solution import Solution
+from . import omp
+
+FIELDS = ("x", "r", "atoms")
+
+
+def make_solver(
+    init: Callable[..., Any],
+    step: Callable[..., Any],
+    stop: Callable[[Any, Any], Tensor] | None = None,
+    *,
+    name: str | None = None,
+) -> Callable[..., Solution]:
+    """Make a solver of a start, a step and a stop rule: what the library's own solvers are made of.
+
+    The solver checks its input before any work, divides columns by their norms, takes batches, operators, real and
+    complex numbers, NumPy and torch, stops every signal for its own reason, and answers in the caller's units. The
+    three functions see none of this: `A` has columns of norm one, `y` is a tensor `(*batch, m)`.
+
+    Parameters
+    ----------
+    init : callable (A, y, choice) -> State
+        The state before the first step, a NamedTuple with the signal `x (*batch, n)`, the residual
+        `r = y - A x (*batch, m)`, the chosen `atoms`, and what else the step needs. With a fourth parameter `x0` the
+        solver takes a warm start: `x0 (*batch, n)` is then that, or zero.
+    step : callable (A, y, state, choice=...) -> State
+        The next state, out of place. `choice` is the `Choice` of atoms, which holds `k`, `weights` and `select`.
+    stop : callable (old, new) -> Tensor (*batch,), optional
+        Codes of `Status`, `RUNNING` to go on. By default `SPARSITY` where all k atoms are chosen, and `EXHAUSTED` where
+        the residual did not shrink, with the state before; `stationary` and `no_decrease` are two others. The residual
+        that `tol` asks for, `max_steps`, and an overflow end it in any case.
+    name : str, optional
+        Of the solver, by default that of the module it is made in.
+
+    Returns
+    -------
+    callable (A, y, k, *, x0=None, tol=None, max_steps=1000, weights=None, select=Hard(), on_step=None) -> Solution
+        `x0` only where `init` takes it. `pursuit.solve`, `compare`, `path` and sweeps take it like a method's name.
+
+    Raises
+    ------
+    TypeError
+        If one of the three is no function; when the solver is called, if a state is not as needed.
+
+    Examples
+    --------
+    >>> # Matching pursuit: one atom at a time, and no refit of those before.
+    >>> from typing import Any, NamedTuple
+    >>> import torch, pursuit
+    >>> class State(NamedTuple):
+    ...     x: torch.Tensor
+    ...     r: torch.Tensor
+    ...     atoms: Any
+    >>> def init(A, y, choice):
+    ...     return State(torch.zeros_like(A.adjoint(y)), y, choice.empty(y, A.shape[1]))
+    >>> def step(A, y, s, *, choice):
+    ...     c = A.adjoint(s.r)
+    ...     best = choice.best_of(c, torch.ones_like(c.real), 1)
+    ...     x = s.x + best.keep(c)
+    ...     return State(x, A.residual(y, x), s.atoms.union(best, choice.most))
+    >>> mp = pursuit.make_solver(init, step, name="mp")
+    >>> mp(2 * torch.eye(4), torch.tensor([0.0, 6.0, 0.0, -2.0]), k=2).x
+    tensor([ 0.,  3.,  0., -1.])
+    """
+    for role, given in (("init", init), ("step", step), ("stop", stop)):
+        if not callable(given) and not (role == "stop" and given is None):
+            raise TypeError(f"{role} is {given!r}; needed is a function, as make_solver's documentation has it.")
+    warm = "x0" in inspect.signature(init).parameters
+
+    def run(p: Problem, x0: Any, on_step: Hook | None = None) -> Solution:
+        """All steps."""
+        choice = p.choice
+        start = init(p.A, p.y, choice, x0) if warm else init(p.A, p.y, choice)
+        _check("init", start)
+        return p.iterate(
+            lambda s: _check("step", step(p.A, p.y, s, choice=choice)),
+            partial(omp.stop, k=p.k) if stop is None else stop,
+            start,
+            on_step,
+        )
+
+    def solver(
+        A: Any,
+        y: Any,
+        k: Any,
+        *,
+        x0: Any = None,
+        tol: Any = None,
+        max_steps: Any = 1000,
+        weights: Any = None,
+        select: Selection = Hard(),
+        on_step: Hook | None = None,
+    ) -> Solution:
+        p = problem(A, y, k, tol=tol, max_steps=max_steps, weights=weights, select=select)
+        if x0 is not None and not warm:
+            raise TypeError(f"{name} takes no x0: its init has no parameter of that name.")
+        return p.to_caller(run(p, p.start(x0), on_step))
+
+    # Where it is called, as `collections.namedtuple` has it: there the solver can be imported from.
+    module = sys._getframe(1).f_globals.get("__name__", "__main__")
+    name = module.rpartition(".")[2] if name is None else name
+    signature = inspect.signature(solver)
+    taken = [p for p in signature.parameters.values() if warm or p.name != "x0"]
+    solver.__signature__ = signature.replace(parameters=taken)  # type: ignore[attr-defined]
+    solver.__name__ = solver.__qualname__ = name
+    solver.__module__ = module
+    solver.__doc__ = _DOC.format(name=name, about=_first_line(step), x0=_X0 if warm else "")
+    return solver
+
+
+def _check(role: str, state: Any) -> Any:
+    """The state, if the loop can go on with it."""
+    lacking = [field for field in FIELDS if not hasattr(state, field)]
+    if lacking or not isinstance(state, tuple):
+        given = f"a {type(state).__name__}" + (f" without {', '.join(lacking)}" if lacking else "")
+        raise TypeError(f"{role} returned {given}; needed is a NamedTuple with x, r and atoms.")
+    return state
+
+
+def _first_line(function: Any) -> str:
+    text = inspect.getdoc(getattr(function, "func", function)) or "a solver of its own"
+    return text.partition("\n")[0].rstrip(".")
+
+
+_X0 = """    x0 : array (*batch, n), optional
+        Warm start.
+"""
+_DOC = """{name}: {about}.
+
+    Parameters
+    ----------
+    A : array (*batch, m, n), or anything `as_operator` takes
+        Columns of any norm.
+    y : array (*batch, m)
+    k : int or int array (*batch,)
+        Most atoms per signal.
+{x0}    tol : float or array (*batch,), optional
+        Stop when `||r|| <= tol ||y||`.
+    max_steps : int or int array (*batch,), default 1000
+    weights : array (n,) or (*batch, n), optional
+        Multiplies the score; an atom of weight 0 is never chosen.
+    select : selection, default Hard()
+        How an atom is identified.
+    on_step : callable, optional
+        Called after every step with an `Iterate`.
+
+    Returns
+    -------
+    Solution
+
+    Raises
+    ------
+    TypeError, ValueError
+        Before any work, on input that cannot be solved as given.
+    """

@@ -1,0 +1,117 @@
+"""The solutions for several sparsities."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from types import ModuleType
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..adapters import as_operator, as_tensor
+from ..checks import plain, whole
+from ..inputs import Problem, problem
+from ..least_squares import fit, leading
+from ..selection import Atoms, compact
+from ..solution import Solution, Status
+from ..solve import Method, answer, solver_of_k
+from . import ols, omp
+
+NESTED: tuple[ModuleType, ...] = (omp, ols)  # their atoms for k are the first k of those for more: one run has all
+NESTED_OPTIONS = {"tol", "max_steps", "weights"}  # with other options there is a run for each
+
+
+def path(A: Any, y: Any, ks: Sequence[int], *, method: Method = "omp", **options: Any) -> Solution:
+    """The solutions for several sparsities, as one `Solution` with a first axis for them.
+
+    It gives what a run for every k gives. A path is a batch: `y` is repeated along a new first axis, with a k for each.
+    `omp` and `ols` take one run with the largest k, and a least squares for each of the others.
+
+    Parameters
+    ----------
+    A : array (*batch, m, n), or anything `as_operator` takes
+    y : array (*batch, m)
+    ks : sequence of int
+        Numbers of atoms, in any order.
+    method : str or callable, default "omp"
+        As `solve` takes it; one that takes k.
+    **options
+        The solver's own arguments, as for one k: `tol`, `weights`, `x0`, ...
+
+    Returns
+    -------
+    Solution
+        `x` is `(len(ks), *batch, n)`; `support` is as wide as the largest k.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Before any work, on input that cannot be solved as given.
+
+    Examples
+    --------
+    >>> import torch, pursuit
+    >>> sol = pursuit.path(torch.eye(4), torch.tensor([0.0, 3.0, 1.0, 2.0]), [1, 2, 4])
+    >>> sol.residual_norm.round(decimals=3), sol.support[1]
+    (tensor([2.2360, 1.0000, 0.0000]), tensor([ 1,  3, -1, -1]))
+    """
+    recover, measured = solver_of_k(method), as_tensor("y", y)
+    op = as_operator(A, dtype=measured.dtype, device=measured.device)
+    sizes = _sizes(ks, op.shape, measured.device)
+    most = int(sizes.max())
+    solution = None
+    for module in NESTED:
+        name = module.__name__.rpartition(".")[2]
+        if recover is getattr(module, name) and options.keys() <= NESTED_OPTIONS:
+            solution = _nested(name, module, problem(op, y, most, **options), sizes)
+    if solution is not None:
+        return solution
+    p = problem(op, y, most)
+    together, each = p.y.expand(len(sizes), *p.y.shape), _per_size(sizes, p)
+    if p.as_numpy:
+        return answer(method, recover(op, together.numpy(), k=each.numpy(), **options))
+    return answer(method, recover(op, together, k=each, **options))
+
+
+def _sizes(ks: Any, shape: tuple[int, int], device: torch.device) -> Tensor:
+    """`(count,)` whole numbers."""
+    sizes = plain("ks", ks, "a sequence of whole numbers", device)
+    if sizes.ndim != 1 or not len(sizes):
+        raise ValueError(f"ks has shape {tuple(sizes.shape)}; needed is a sequence of numbers of atoms, as [1, 2, 5].")
+    return whole("ks", sizes, 1, min(shape), sizes.shape, device)
+
+
+def _per_size(sizes: Tensor, p: Problem) -> Tensor:
+    """`(count, *batch)`."""
+    return sizes.view(-1, *(1 for _ in p.batch)).expand(-1, *p.batch)
+
+
+def _nested(name: str, module: Any, p: Problem, sizes: Tensor) -> Solution | None:
+    """From one run with the largest k; None where that does not tell in which order the atoms came."""
+    with torch.no_grad():  # which atoms come is a constant
+        longest = p.find(name, module.run)
+    steps, status = longest.steps, longest.status
+    undone = (status == Status.EXHAUSTED) | (status == Status.DIVERGED)  # the last step was not kept
+    if ((longest.support >= 0).sum(-1) != steps - undone.long()).any():  # an atom whose coefficient came out zero
+        return None
+    k = _per_size(sizes, p)
+    in_time = (status == Status.SPARSITY) | (status == Status.MAX_STEPS)  # k is reached before max_steps is
+    reached = (k < steps) | ((k == steps) & in_time)
+    atoms = Atoms(longest.support, p.A.shape[1])
+    first = Atoms(longest.support.expand(len(sizes), *longest.support.shape), p.A.shape[1]).first(k)
+    if torch.is_grad_enabled() and (p.A.requires_grad or p.y.requires_grad):
+        z, r = fit(p.A, p.y.expand(len(sizes), *p.y.shape), first)
+    else:
+        z, r = leading(atoms.columns(p.A), p.y, first.found.sum(-1))
+    x = first.embed(z)
+    return p.to_caller(
+        Solution(
+            x,
+            compact(first.supporting(x).indices),
+            torch.linalg.vector_norm(r, dim=-1),
+            torch.where(reached, k, steps),
+            torch.where(reached, int(Status.SPARSITY), status),
+            longest.compiled.expand(k.shape),
+        )
+    )
