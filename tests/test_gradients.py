@@ -36,7 +36,7 @@ FIELDS = [pytest.param(REAL, id="real"), pytest.param(COMPLEX, id="complex")]
 
 def solution(name, A, y, **options):
     size = {"lam": 0.2} if name in PROXIMAL else {"k": K}
-    return pursuit.solve(A, y, name, **(size | OPTIONS[name] | options))
+    return pursuit.solve(A, y, name, **(size | OPTIONS.get(name, {}) | options))
 
 
 def problem(dtype, *, batch=()):

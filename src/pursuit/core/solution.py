@@ -62,9 +62,9 @@ class RecoveryError(RuntimeError):
     Examples
     --------
     >>> import torch, pursuit
-    >>> pursuit.iht(torch.ones(1, 1), torch.ones(1), k=1, eta=0.1, max_steps=2).check()
+    >>> pursuit.iht(torch.ones(1, 1), torch.ones(1), k=1, eta=0.1, max_steps=2).check()  # doctest: +ELLIPSIS
     Traceback (most recent call last):
-    pursuit.core.solution.RecoveryError: the signal: max_steps was reached first: pass a larger max_steps or a looser tol.
+    pursuit.core.solution.RecoveryError: the signal: max_steps was reached first: pass a larger max_steps or ...
     """
 
 

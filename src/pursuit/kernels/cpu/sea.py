@@ -28,7 +28,6 @@ from .whole import RUNNING, TOLERANCE
 REFITS = True
 worth = whole.forms
 EXPLORED = 6  # of Status
-ROUNDING = 1e-13  # of a residual: a support that comes back, fitted in another order, is no better than it was
 
 
 def run(d: Data, X: Tensor) -> Found:
@@ -181,7 +180,7 @@ def explore(
                     refine(A, order, size, L, y[b], dz, z, r)
                 if may_be_best:
                     length = np.sqrt(energy(r))
-                    if length < (1 - ROUNDING) * norm[b]:  # t_BEST: the first minimiser
+                    if length < norm[b]:  # t_BEST: the first minimiser
                         norm[b] = length
                         for i in range(most):
                             best[b, i] = rank[i] if i < count else -1
