@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, fields, replace
 from typing import Any, NamedTuple, TypeVar
 
@@ -19,7 +20,7 @@ from ..core.numeric import rank_tolerance
 from ..core.selection import Choice, Hard, Selection
 from ..core.solution import Solution, Status
 from ..kernels import flat
-from ..operators import Operator
+from ..operators import Dense, Operator
 from ..operators.adapters import as_operator, as_tensor
 
 S = TypeVar("S", bound=loop.State)
@@ -166,6 +167,7 @@ class Problem:
         """The solution in the caller's units and form, by the solver's kernel or by its steps: see `find`."""
         return self.to_caller(self.find(name, run, start, on_step))
 
+    @kernels.alone()
     def to_caller(self, s: Solution) -> Solution:
         """A solution in units of the unit columns, in the caller's units and form."""
         return Solution(*map(self._out, (self.scale * s.x, s.support, s.residual_norm, s.steps, s.status, s.compiled)))
@@ -293,6 +295,7 @@ def _norm(state: loop.State) -> Tensor:
     return torch.linalg.vector_norm(state.r, dim=-1)
 
 
+@kernels.alone()
 def problem(
     A: Any,
     y: Any,
@@ -324,7 +327,8 @@ def problem(
     op, y = _measured(A, as_tensor("y", y))
     m, n = op.shape
     batch = y.shape[:-1]
-    normalised = op.normalised()
+    with nullcontext() if isinstance(op, Dense) else kernels.together():  # others may need a product for every column
+        normalised = op.normalised()
     nonzero = normalised.scale > 0
     if k is None:
         raise ValueError("k was not given; pass k, how many atoms each signal may have.")
