@@ -223,6 +223,16 @@ def test_fit_with_another_support_for_each_item(dtype):
         close(r[item], wanted_r)
 
 
+@every_dtype
+def test_an_exact_fit_leaves_rounding_alone_however_ill_conditioned(dtype):
+    B, z = randn(dtype, 200, M, 4), randn(dtype, 200, 4, seed=1)
+    B[..., 1] = B[..., 0] + 1e-3 * B[..., 1]
+    y = (B @ z.unsqueeze(-1)).squeeze(-1)
+    r = y - (B @ solve(B, y).unsqueeze(-1)).squeeze(-1)
+    size = torch.linalg.vector_norm(y, dim=-1) + torch.linalg.vector_norm(z, dim=-1)
+    assert (torch.linalg.vector_norm(r, dim=-1) <= 100 * torch.finfo(dtype).eps * size).all()
+
+
 @two_dtypes
 def test_independent_atoms_are_those_that_the_ones_before_do_not_span(dtype):
     A = randn(dtype, M, N)

@@ -383,7 +383,7 @@ def test_a_run_does_not_go_on_with_other_code(folder):
     run(["own_omp:mine"])
     run(["own_omp:mine", "gomp:gomp"])  # another module is added
     assert set(sweeps.load(folder / "run").plan.own) == {"own_omp", "gomp"}
-    (folder / "own_omp.py").write_text(WRAPPED + "# changed\n")
+    (folder / "own_omp.py").write_text(WRAPPED + "CHANGED = True\n")
     cells.source_digest.cache_clear()
     with pytest.raises(ValueError, match=r"the run there has code of own_omp [0-9a-f]{16}, not [0-9a-f]{16}\. Results"):
         run(["own_omp:mine", "omp"])

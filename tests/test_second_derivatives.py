@@ -115,7 +115,7 @@ def test_operators_from_outside():
 def constant_step(monkeypatch):
     """A default step size that is a constant also to finite differences, as it is to autograd."""
     constant = torch.tensor(20.0, dtype=REAL)
-    monkeypatch.setattr("pursuit.operators.spectral_norm_squared", lambda A: constant.expand(A.batch_shape))
+    monkeypatch.setattr("pursuit.operators.base.spectral_norm_squared", lambda A: constant.expand(A.batch_shape))
 
 
 SOFTENED = [name for name, f in SOLVERS.items() if "select" in inspect.signature(f).parameters]

@@ -378,6 +378,18 @@ def test_sea_from_zero_visits_the_same_supports_whatever_eta(dtype):
     assert len(set(map(tuple, want))) > 5
 
 
+@pytest.mark.parametrize("dtype", PRECISIONS)
+def test_sea_gives_the_best_support_as_it_was_first_seen(dtype):
+    """Seen again in another order, it must not seem better by rounding."""
+    A, _, y = many(dtype, count=100, m=16, n=32, k=3, noise=0.2)
+    # With twice the steps most of the best supports come back.
+    for step_by_step in ({}, {"on_step": lambda step: None}):
+        early, late = (pursuit.sea(A, y, 3, max_steps=steps, **step_by_step) for steps in (40, 80))
+        same = early.support.sort().values.eq(late.support.sort().values).all(-1)
+        assert same.sum() > 50
+        assert early.support[same].tolist() == late.support[same].tolist()
+
+
 def test_sea_keeps_the_best_residual_so_far():
     A, _, y = many(REAL, count=20, m=16, n=32, k=4, noise=0.1)
     best = []

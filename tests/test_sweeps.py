@@ -16,9 +16,8 @@ import numpy as np
 import pytest
 import torch
 
-from pursuit import cli, sweeps
+from pursuit import cli, solve, sweeps
 from pursuit.plots import sweeps as picture
-from pursuit.solvers import by_name as solve
 from pursuit.sweeps import adaptive, cells, comparing, curves, engines, run, store
 from pursuit.sweeps.cells import Settings, Task
 

@@ -11,10 +11,10 @@ import torch
 from torch import nn
 
 from pursuit import cli
-from pursuit import training as module
 from pursuit.ensembles import Ensemble, Mixture, bernoulli_gaussian, fourier_levels, gaussian_levels
 from pursuit.operators import Dense
 from pursuit.training import Epoch, TrainingError, fit
+from pursuit.training import checkpoint as module
 
 SMALL = {"n": 16, "m": 8, "k": 2, "admissible": 4}
 QUICK = {"epochs": 7, "batch": 12, "training": 40, "validation": 16, "test": 20, "checkpoint_every": 2}

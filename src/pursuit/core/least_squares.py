@@ -170,7 +170,7 @@ def factor(B: Tensor, y: Tensor, count: Tensor) -> tuple[Tensor, Tensor]:
     independent = (pivots > tolerance * torch.linalg.vector_norm(R, dim=-2)).all(dim=-1)
     R = torch.where(independent[..., None, None], R, eye)
     F = torch.linalg.solve_triangular(R, eye.expand_as(R), upper=True) * used.unsqueeze(-2)
-    z = F @ (c * used.unsqueeze(-1))
+    z = torch.linalg.solve_triangular(R, c * used.unsqueeze(-1), upper=True)  # F c would lose digits of the residual
 
     # Indexing with a list that is mostly empty, not a branch: the SVD is taken of the dependent items alone.
     rest = (~independent).nonzero().squeeze(-1)

@@ -64,7 +64,7 @@ class RecoveryError(RuntimeError):
     >>> import torch, pursuit
     >>> pursuit.iht(torch.ones(1, 1), torch.ones(1), k=1, eta=0.1, max_steps=2).check()
     Traceback (most recent call last):
-    pursuit.solution.RecoveryError: the signal: max_steps was reached first: pass a larger max_steps or a looser tol.
+    pursuit.core.solution.RecoveryError: the signal: max_steps was reached first: pass a larger max_steps or a looser tol.
     """
 
 

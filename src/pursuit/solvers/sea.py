@@ -36,9 +36,13 @@ def init(y: Tensor, X: Tensor, most: int, loss: Loss = LeastSquares()) -> State:
 
 
 def sparsify(A: Operator, y: Tensor, X: Tensor, choice: Choice, loss: Loss = LeastSquares()) -> tuple[Atoms, Tensor]:
-    """H(X): the support that X points to, and the best x on it."""
+    """H(X): the support that X points to, and the best x on it.
+
+    Fitted in order of columns, so that a support that comes back gives the same bits, and is no better than before.
+    """
     S = choice.best(X)  # S^t = the k largest |X^t|, ties to the lowest index
-    return S, S.embed(loss.fit(A, y, S).z)  # x^t = LS(S^t), the least loss on S^t
+    sorted_S = S.sorted()
+    return S, sorted_S.embed(loss.fit(A, y, sorted_S).z)  # x^t = LS(S^t), the least loss on S^t
 
 
 def step(

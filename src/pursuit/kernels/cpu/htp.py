@@ -21,7 +21,7 @@ from . import whole
 from .append import energy
 from .gram import PIVOT, correlate, fit, subtract
 from .iht import ascend, enter, largest
-from .sea import reorder
+from .sea import holds, reorder
 from .whole import DTYPES as DTYPES
 from .whole import RUNNING, TOLERANCE
 
@@ -38,18 +38,6 @@ def run(d: Data, x: Tensor) -> Found:
     given = d.k, d.eta.double(), d.target.double(), d.max_steps, x.to(whole.wide(x))
     whole.run(d, pursue, given, (d.tolerance**2,), (best, steps, status))
     return Found(best, steps, status.clamp(min=RUNNING))
-
-
-@jit
-def holds(inside: Array, seen: Array, count: int) -> bool:
-    """Whether the support `inside`, of `count` atoms, is `seen`, with -1 where there is none."""
-    there = 0
-    for i in range(seen.size):
-        if seen[i] >= 0:
-            if not inside[seen[i]]:
-                return False
-            there += 1
-    return there == count
 
 
 @jit

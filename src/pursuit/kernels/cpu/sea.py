@@ -95,6 +95,18 @@ def reorder(rank: Array, count: int, inside: Array, order: Array, size: int, fit
 
 
 @jit
+def holds(inside: Array, seen: Array, count: int) -> bool:
+    """Whether the support `inside`, of `count` atoms, is `seen`, with -1 where there is none."""
+    there = 0
+    for i in range(seen.size):
+        if seen[i] >= 0:
+            if not inside[seen[i]]:
+                return False
+            there += 1
+    return there == count
+
+
+@jit
 def remove(A: Array, order: Array, size: int, tolerance: Any, Q: Array, r: Array) -> None:
     """Take out of `r` its part in the span of `order[:size]`, by Gram-Schmidt, done twice; what others span is no more.
 
@@ -159,13 +171,15 @@ def explore(
                     for i in range(size):
                         z[i] = back[b, order[i]]
                     left = all_of_y - solve(L, size, z)
-                if left < norm[b] * norm[b] + 1e-6 * all_of_y:
-                    if factored:
-                        subtract(A, order, size, z, y[b], r)
-                        refine(A, order, size, L, y[b], dz, z, r)
-                    else:
-                        r[:] = y[b]
-                        remove(A, order, size, tolerance, Q, r)
+                # The best support may come back in another order, and must not seem better by rounding.
+                may_be_best = left < norm[b] * norm[b] + 1e-6 * all_of_y and not holds(inside, best[b], count)
+                if not factored:
+                    r[:] = y[b]
+                    remove(A, order, size, tolerance, Q, r)
+                elif may_be_best:
+                    subtract(A, order, size, z, y[b], r)
+                    refine(A, order, size, L, y[b], dz, z, r)
+                if may_be_best:
                     length = np.sqrt(energy(r))
                     if length < (1 - ROUNDING) * norm[b]:  # t_BEST: the first minimiser
                         norm[b] = length
