@@ -13,12 +13,12 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "src" / "pursuit"
 PAGE = (ROOT / "CONTRIBUTING.md").read_text()
-EXAMPLES = dict(
-    (file, (block, check))
+EXAMPLES = {
+    file: (block, check)
     for file, block, check in re.findall(
         r"<!-- file: (\S+) -->\n```python\n(.*?)```\n.*?<!-- check -->\n```python\n(.*?)```", PAGE, flags=re.DOTALL
     )
-)
+}
 KERNELS = sorted(
     file.relative_to(PACKAGE).as_posix()
     for file in (PACKAGE / "kernels").glob("c*/*.py")
@@ -53,7 +53,7 @@ def test_the_files_it_lists_are_there():
     listed, folder = set(), PACKAGE
     for line in tree.splitlines():
         if not line.startswith("   "):  # of the package itself: a folder, or one or more files
-            entries = re.match(r"  (\S+(?:, \S+)*)", line)[1].split(", ")
+            entries = re.match(r"  ([^\s,]+(?:, [^\s,]+)*)", line)[1].split(", ")
             assert all((PACKAGE / entry).exists() for entry in entries), line
             listed.update(entry.rstrip("/") for entry in entries)
             folder = PACKAGE / entries[0] if entries[0].endswith("/") else PACKAGE
