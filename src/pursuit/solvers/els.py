@@ -67,7 +67,11 @@ def orthonormal(Q: Tensor) -> Tensor:
 
 
 def step(A: Operator, y: Tensor, s: State, *, weights: Tensor, loss: Loss = LeastSquares()) -> State:
-    """The best of all swaps; if the loss is not quadratic, of those that its quadratic at `x` ranks first."""
+    """The best of all swaps; if the loss is not quadratic, of those that its quadratic at `x` ranks first.
+
+    On the CPU `kernels/cpu/els.py` takes the place of this step;
+    `pursuit.config.kernels = "off"`, or `on_step`, runs this text.
+    """
     gain = swap_gains(*loss.quadratic(A, y, s.x), s.atoms) * weights.unsqueeze(-2)
     gain = torch.where(weights.unsqueeze(-2) > 0, gain, -torch.inf)
     n = gain.shape[-1]

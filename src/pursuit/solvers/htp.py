@@ -50,7 +50,11 @@ def refit(A: Operator, y: Tensor, atoms: Any, loss: Loss = LeastSquares()) -> ih
 
 
 def step(A: Operator, y: Tensor, s: State, *, eta: Tensor, choice: Choice, loss: Loss = LeastSquares()) -> State:
-    """One cycle; the best residual is kept, since at large eta the residual may grow."""
+    """One cycle; the best residual is kept, since at large eta the residual may grow.
+
+    On the CPU `kernels/cpu/htp.py` takes the place of this step;
+    `pursuit.config.kernels = "off"`, or `on_step`, runs this text.
+    """
     now = cycle(A, y, s.now, eta=eta, choice=choice, loss=loss)
     x, r, atoms = loop.choose(loop.lower(now.r, s.r).squeeze(-1), now, iht.State(s.x, s.r, s.atoms))
     # Brent's cycle detection: at every power of two remember a support; meeting it again closes a cycle.

@@ -32,7 +32,11 @@ def init(y: Tensor, n: int, choice: Choice) -> State:
 
 
 def step(A: Operator, s: State, *, choice: Choice) -> State:
-    """Choose the atom with which the residual is least, and project."""
+    """Choose the atom with which the residual is least, and project.
+
+    On the CPU `kernels/cpu/ols.py`, on NVIDIA GPUs `kernels/cuda/ols.py`, takes the place of this step;
+    `pursuit.config.kernels = "off"`, or `on_step`, runs this text.
+    """
     c = A.adjoint(s.r)  # correlate
     spanned = s.rest <= rank_tolerance(A.shape[0], A.dtype)  # what is left is rounding
     length = torch.where(spanned, 1, s.rest).sqrt()

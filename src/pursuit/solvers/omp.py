@@ -30,7 +30,11 @@ def init(y: Tensor, n: int, choice: Choice, loss: Loss = LeastSquares()) -> Stat
 
 
 def step(A: Operator, s: State, *, choice: Choice) -> State:
-    """Choose one more atom and project."""
+    """Choose one more atom and project.
+
+    On the CPU `kernels/cpu/omp.py`, on NVIDIA GPUs `kernels/cuda/omp.py`, takes the place of this step;
+    `pursuit.config.kernels = "off"`, or `on_step`, runs this text.
+    """
     c = A.adjoint(s.qr.pull(s.r))  # correlate
     return take(A, s, choice.next(c, s.atoms))  # identify: j = argmax_i w_i |a_i^H r|
 

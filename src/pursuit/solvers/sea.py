@@ -55,7 +55,11 @@ def step(
     loss: Loss = LeastSquares(),
     H: Sparsify = sparsify,
 ) -> State:
-    """Look at the support that X points to, then let the residual move X."""
+    """Look at the support that X points to, then let the residual move X.
+
+    On the CPU `kernels/cpu/sea.py` takes the place of this step;
+    `pursuit.config.kernels = "off"`, or `on_step`, runs this text.
+    """
     S, x = H(A, y, s.X, choice)
     r = loss.residual(A, y, x)
     # The gradient vanishes on S^t; without the exact zero its rounding error would move X there.
