@@ -105,7 +105,7 @@ def reproduce(
         "experiment": name,
         **form,
         **({} if settings is None else {"settings": settings}),
-        "seconds": round(sum(_seconds(result) for _, result in finished), 1),
+        "seconds": round(sum(_seconds(result) for _, result in finished), 3),
         "cells": [cell for cell, _ in finished],
         "cells_missing": len(cells) - len(finished),
         **environment(),
