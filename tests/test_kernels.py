@@ -352,3 +352,12 @@ def test_seas_kernel_moves_by_an_exact_residual_where_coefficients_are_huge():
     support = pursuit.sea(A, y, 2, max_steps=2).support
     assert (support[:, 0] == 2).all()
     assert support[:, 1].tolist() == lead.tolist()
+
+
+def test_seas_kernel_leaves_doubtful_supports_to_the_steps():
+    """An atom that three others span, one of them a little like the others: its rounding is just above the tolerance."""
+    A, y, options = problems(KINDS["sums"], Draw(generator(3005), REAL), "sea", warm=False)
+    this = slice(3, 4)
+    options = {name: v[this] for name, v in options.items()}
+    quick, slow = (solve("sea", A[this], y[this], options, mode, REAL) for mode in ("auto", "off"))
+    assert quick.support.tolist() == slow.support.tolist()
