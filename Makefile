@@ -11,12 +11,14 @@ demo: $(VENV)/.demo  ## compare every solver on a real electrocardiogram
 	$(BIN)/pursuit compare ecg -o runs/ecg
 
 test: $(VENV)/.test  ## run the tests
+	$(BIN)/python tests/compile_kernels.py
 	$(BIN)/python -m pytest --numprocesses logical --maxprocesses 8 --dist worksteal
 
 lint: $(VENV)/.lint  ## style, formatting and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
 
 format: $(VENV)/.lint
 	$(BIN)/ruff check --fix .

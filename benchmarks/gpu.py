@@ -619,7 +619,7 @@ def tune(given: argparse.Namespace) -> int:
     import torch
 
     import pursuit
-    from pursuit.inputs import problem
+    from pursuit.solvers.problem import problem
 
     table = Table(
         given.out / "tuning.csv", "m", "n", "k", "signals", "per_processor", "columns_per_warp",

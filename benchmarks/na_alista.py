@@ -23,7 +23,7 @@ from torch import nn
 
 from pursuit import nets
 from pursuit.ensembles import bernoulli_gaussian
-from pursuit.reproduce import write_csv
+from pursuit.files import write_csv
 
 AUTHORS = {"step": 0.40, "products": 0.10}  # s
 N, M, S, LAYERS, HIDDEN, BATCH = 1000, 250, 50, 16, 128, 512

@@ -13,6 +13,7 @@ import platform
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from statistics import median
@@ -22,11 +23,11 @@ import numpy as np
 import torch
 
 import pursuit
-from pursuit.reproduce import write_csv
+from pursuit.files import write_csv
 
 CASES = [(256, 1024, 32, 2000), (512, 2048, 64, 1000), (8064, 1207, 30, 600), (64, 256, 8, 5000)]  # m, n, k, signals
 COMPLEX = (256, 1024, 32, 500)
-SEED, NOISE, TURNS, ONE_BY_ONE = 0, 0.01, 5, 3
+SEED, NOISE, TURNS, ONE_BY_ONE, REPEATS = 0, 0.01, 5, 3, 30
 PAUSE = 0.02  # seconds: threads of OpenMP, which SPAMS has, go on spinning after its end
 
 
@@ -95,7 +96,14 @@ def single(m: int, n: int, k: int, dtype: Any) -> list[dict[str, Any]]:
         "ols, held": lambda: pursuit.ols(held, y[0], k),
     }
     pursuit.omp(held, np.repeat(y, n, 0), k)  # a batch, which forms the Gram matrix
-    return rows_of(turns(calls), "scikit-learn", 1, m, n, k, dtype)
+    warm = {name: partial(repeated, call) for name, call in calls.items()}
+    return rows_of(turns(warm), "scikit-learn", REPEATS, m, n, k, dtype)
+
+
+def repeated(call: Callable[[], Any]) -> None:
+    """One signal after another."""
+    for _ in range(REPEATS):
+        call()
 
 
 def complex_numbers(m: int, n: int, k: int, signals: int, dtype: Any) -> list[dict[str, Any]]:

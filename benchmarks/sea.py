@@ -16,8 +16,8 @@ import numpy as np
 import torch
 
 import pursuit
+from pursuit.files import write_csv
 from pursuit.problems import deconvolution
-from pursuit.reproduce import write_csv
 
 SIGNALS, STEPS, TURNS, PLAIN_STEPS, PLAIN_SWAPS = 200, 1000, 5, 200, 500
 

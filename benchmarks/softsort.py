@@ -12,7 +12,9 @@ import torch
 from torch import Tensor
 
 from pursuit import config
-from pursuit.unchecked import neuralsort, sinkhorn_sort, soft_topk, softsort
+from pursuit.core.neuralsort import neuralsort
+from pursuit.core.sinkhorn import sinkhorn_sort
+from pursuit.core.softsort import soft_topk, softsort
 
 BATCH, N, TAU = 64, 256, 1e-3
 CASES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {

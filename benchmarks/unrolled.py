@@ -20,7 +20,7 @@ import torch
 
 from pursuit import nets
 from pursuit.ensembles import fourier_levels
-from pursuit.reproduce import write_csv
+from pursuit.files import write_csv
 
 AUTHORS = {"omp-net": 1060.0, "iht-net": 1690.0}
 LAYERS = {"omp-net": 10, "iht-net": 30}

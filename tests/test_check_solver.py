@@ -9,7 +9,7 @@ import torch
 
 import pursuit
 from helpers import SELECTING
-from pursuit.solve import solver
+from pursuit.solvers.by_name import solver
 from pursuit.testing import CHECKS, check_solver
 from test_own import gomp, iht, mp
 

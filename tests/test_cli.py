@@ -16,7 +16,8 @@ import pytest
 import scipy.io
 import scipy.sparse
 
-from pursuit import cli, comparison, files, reproduce, training
+from pursuit import cli, comparison, files, training
+from pursuit.experiments import registry
 
 rng = np.random.default_rng(0)
 K = 2
@@ -478,9 +479,9 @@ def test_training_options_that_do_not_belong(arguments, message, tmp_path, capsy
 def test_reproduce_lists_what_there_is_and_runs_it(tmp_path, capsys):
     code, said, err = pursuit(capsys, "reproduce")
     assert (code, err) == (0, "")
-    assert [line.split()[0] for line in said.splitlines()] == list(reproduce.EXPERIMENTS)
-    for name in reproduce.EXPERIMENTS:
-        assert reproduce.module(name).cells(quick=True, seed=0)
+    assert [line.split()[0] for line in said.splitlines()] == list(registry.EXPERIMENTS)
+    for name in registry.EXPERIMENTS:
+        assert registry.module(name).cells(quick=True, seed=0)
     code, said, _ = pursuit(capsys, "reproduce", "dgu-fig1", "--quick", "--jobs", 2, "-o", tmp_path / "out")
     assert code == 0
     for name in ("rows.csv", "settings.json", "figure.png"):
@@ -502,7 +503,7 @@ def test_an_experiment_that_is_none(arguments, message, tmp_path, capsys):
 PARENT = """
 import time
 from multiprocessing import get_context
-from pursuit.reproduce import _end_with_parent
+from pursuit.experiments.runner import _end_with_parent
 
 def work():
     _end_with_parent()

@@ -34,11 +34,13 @@ from helpers import (
     sparse,
     unnormalised,
 )
-from pursuit import config, least_squares, nets, straight_through, weights
+from pursuit import config, nets, weights
+from pursuit.core import least_squares
+from pursuit.core.losses import Logistic
+from pursuit.core.selection import Hard
 from pursuit.ensembles import bernoulli_gaussian, fourier_levels
-from pursuit.losses import Logistic
-from pursuit.relaxations import neuralsort, sinkhorn_sort, soft_topk, softsort
-from pursuit.selection import Hard, Relaxed
+from pursuit.relaxations import Relaxed, neuralsort, sinkhorn_sort, soft_topk, softsort
+from pursuit.solvers import straight_through
 from pursuit.training import fit
 
 DEVICE = os.environ.get("PURSUIT_DEVICE", DEVICES[-1] if len(DEVICES) > 1 else "")

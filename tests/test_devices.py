@@ -8,7 +8,7 @@ import torch
 import pursuit
 from helpers import REAL, SOLVERS, deconvolution, fourier, gaussian, instance, recover
 from pursuit import datasets, problems
-from pursuit.inputs import _measured
+from pursuit.solvers.problem import _measured
 from pursuit.theory.common import fits
 
 pytestmark = pytest.mark.usefixtures("rough_lasso")

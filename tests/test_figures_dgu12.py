@@ -11,8 +11,10 @@ import torch
 from matplotlib.figure import Figure
 
 import pursuit
-from pursuit.figures import dgu_fig1, dgu_fig2
-from pursuit.reproduce import Row, reproduce
+from pursuit.experiments.cells import Row
+from pursuit.experiments.dgu import fig1 as dgu_fig1
+from pursuit.experiments.dgu import fig2 as dgu_fig2
+from pursuit.experiments.runner import reproduce
 
 FEW = {"trials": 2, "every": 12}  # temperatures 1e-10 and 1e-4
 _cells = dgu_fig2.cells
@@ -76,7 +78,7 @@ def test_fig2_tables_and_picture(tmp_path: Path) -> None:
     for settings in few(True, 0):
         for name, rows in dgu_fig2.run(settings, tmp_path).items():
             tables.setdefault(name, []).extend(rows)
-    with (Path(dgu_fig2.__file__).parent / "published" / "dgu_fig2.csv").open(newline="") as file:
+    with (Path(dgu_fig2.__file__).parents[1] / "published" / "dgu_fig2.csv").open(newline="") as file:
         theirs = next(csv.reader(file))
     assert list(tables["summary"][0])[: len(theirs)] == theirs
     assert list(tables["trials"][0])[:5] == theirs[:5]

@@ -5,8 +5,8 @@ import dataclasses
 import pytest
 import torch
 
-from pursuit.figures import dgu_fig3
-from pursuit.reproduce import published
+from pursuit.experiments.dgu import fig3 as dgu_fig3
+from pursuit.experiments.registry import published
 
 
 @pytest.fixture(scope="module")

@@ -10,13 +10,39 @@ import torch
 
 import pursuit
 from pursuit import cli, nets, shrinkage
-from pursuit import reproduce as experiments
 from pursuit.ensembles import ofdm
-from pursuit.figures import alista, na_communication, na_fig1, na_fig3, na_fig4, na_fig5, na_fig6, na_oracle
+from pursuit.experiments import registry
+from pursuit.experiments import runner as experiments
+from pursuit.experiments.cells import adopt_finished, path_of, planned, selected
+from pursuit.experiments.na import (
+    alista,
+)
+from pursuit.experiments.na import (
+    communication as na_communication,
+)
+from pursuit.experiments.na import (
+    fig1 as na_fig1,
+)
+from pursuit.experiments.na import (
+    fig3 as na_fig3,
+)
+from pursuit.experiments.na import (
+    fig4 as na_fig4,
+)
+from pursuit.experiments.na import (
+    fig5 as na_fig5,
+)
+from pursuit.experiments.na import (
+    fig6 as na_fig6,
+)
+from pursuit.experiments.na import (
+    oracle as na_oracle,
+)
+from pursuit.experiments.registry import module
+from pursuit.experiments.runner import reproduce
 from pursuit.metrics import nmse_db
-from pursuit.reproduce import adopt_finished, module, path_of, planned, reproduce, selected
 
-NAMES = [name for name in experiments.EXPERIMENTS if name.startswith("na-")]
+NAMES = [name for name in registry.EXPERIMENTS if name.startswith("na-")]
 FORMS = ({"quick": True}, {}, {"full": True})
 SMALL = {"layerwise": None, "epochs": 2, "steps": 2, "batch": 8, "validation": 16, "test": 16}
 
@@ -126,7 +152,7 @@ def test_published_values_are_found():
     assert alista.published("ALISTA", 256, 8, 10, m=100) == pytest.approx(-12.04, abs=0.005)
     assert alista.published("ALISTA_AT", 2000, 26, 20) is None
     assert alista.published("LAMP", 1000, 16, 40) is None
-    assert len(alista._published()) == len(experiments.published("na_alista.csv"))
+    assert len(alista._published()) == len(registry.published("na_alista.csv"))
 
 
 @pytest.mark.parametrize("model", alista.CLASSICAL)

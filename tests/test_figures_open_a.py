@@ -5,8 +5,16 @@ import math
 import pytest
 import torch
 
-from pursuit.figures import dgu_bounds, dgu_complex, dgu_relaxations
-from pursuit.reproduce import EXPERIMENTS
+from pursuit.experiments.dgu import (
+    bounds as dgu_bounds,
+)
+from pursuit.experiments.dgu import (
+    complex as dgu_complex,
+)
+from pursuit.experiments.dgu import (
+    relaxations as dgu_relaxations,
+)
+from pursuit.experiments.registry import EXPERIMENTS
 
 MODULES = {"dgu-relaxations": dgu_relaxations, "dgu-bounds": dgu_bounds, "dgu-complex": dgu_complex}
 

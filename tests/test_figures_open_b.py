@@ -5,8 +5,17 @@ import math
 import pytest
 import torch
 
-from pursuit.figures import dgu_family, dgu_generalization, dgu_layers, trained
-from pursuit.reproduce import module
+from pursuit.experiments import small_networks as trained
+from pursuit.experiments.dgu import (
+    family as dgu_family,
+)
+from pursuit.experiments.dgu import (
+    generalization as dgu_generalization,
+)
+from pursuit.experiments.dgu import (
+    layers as dgu_layers,
+)
+from pursuit.experiments.registry import module
 
 ERRORS = {"loss", "median_relative_error", "mean_relative_error"}
 

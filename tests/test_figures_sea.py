@@ -10,8 +10,23 @@ import torch
 
 import pursuit
 from pursuit import cli, metrics, peers, problems
-from pursuit.figures import deconvolution, sea_fig1, sea_fig2, sea_fig3, sea_net
-from pursuit.reproduce import path_of, planned, reproduce
+from pursuit.experiments.cells import path_of, planned
+from pursuit.experiments.runner import reproduce
+from pursuit.experiments.sea import (
+    deconvolution,
+)
+from pursuit.experiments.sea import (
+    fig1 as sea_fig1,
+)
+from pursuit.experiments.sea import (
+    fig2 as sea_fig2,
+)
+from pursuit.experiments.sea import (
+    fig3 as sea_fig3,
+)
+from pursuit.experiments.sea import (
+    net as sea_net,
+)
 
 FEW = {"snrs": ("inf", 20), "sparsities": (3, 5), "runs": 3, "steps": 10}
 OURS = {

@@ -36,7 +36,7 @@ FIELDS = [pytest.param(REAL, id="real"), pytest.param(COMPLEX, id="complex")]
 
 def solution(name, A, y, **options):
     size = {"lam": 0.2} if name in PROXIMAL else {"k": K}
-    return pursuit.solve(A, y, name, **(size | OPTIONS[name] | options))
+    return pursuit.solve(A, y, name, **(size | OPTIONS.get(name, {}) | options))
 
 
 def problem(dtype, *, batch=()):
@@ -49,7 +49,7 @@ def problem(dtype, *, batch=()):
 def constant_step(monkeypatch):
     """The proximal solvers' 1 / L as it is for one fixed matrix, so that differences see what the derivative sees."""
     eta = 1 / torch.linalg.matrix_norm(unnormalised(m=M, n=N, seed=1), 2).square()
-    monkeypatch.setattr("pursuit.operators.spectral_norm_squared", lambda A: 1 / eta.expand(A.batch_shape))
+    monkeypatch.setattr("pursuit.operators.base.spectral_norm_squared", lambda A: 1 / eta.expand(A.batch_shape))
 
 
 @pytest.mark.usefixtures("constant_step")

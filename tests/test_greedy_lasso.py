@@ -9,8 +9,8 @@ import pursuit
 import reference
 from helpers import COMPLEX, DTYPES, REAL, fourier, gaussian, instance, normal, unit, unnormalised
 from pursuit import Relaxed, Status
+from pursuit.core.selection import Choice, Hard
 from pursuit.operators import Dense
-from pursuit.selection import Choice, Hard
 from pursuit.solvers import omp
 from pursuit.solvers.greedy_lasso import LOSSES, gains, greedy_lasso, l1_sr
 

@@ -20,9 +20,9 @@ from torch.testing import assert_close
 import pursuit
 from helpers import DTYPES, REAL, generator, instance, normal, unit, unnormalised
 from pursuit import Status, kernels
-from pursuit.inputs import ALL, problem
 from pursuit.kernels import flat
 from pursuit.solvers import ols, omp
+from pursuit.solvers.problem import ALL, problem
 
 SOLVERS = {"omp": omp, "ols": ols}
 NEAR = {torch.float32: 1e-4, torch.complex64: 1e-4, torch.float64: 1e-12, torch.complex128: 1e-12}

@@ -10,11 +10,12 @@ import torch
 from torch.testing import assert_close
 
 from helpers import DTYPES, REAL, generator, instance, normal, unit, unnormalised
-from pursuit import Status, loop
-from pursuit.inputs import ALL, problem
+from pursuit import Status
+from pursuit.core import loop
 from pursuit.kernels import flat
 from pursuit.kernels.cpu import pursuit_run, threads
 from pursuit.solvers import ols, omp
+from pursuit.solvers.problem import ALL, problem
 
 SOLVERS = {"omp": omp, "ols": ols}
 ROUTES = ["gram", "columns"]

@@ -6,8 +6,9 @@ import torch
 
 import pursuit
 from pursuit import config
-from pursuit.least_squares import QR, factor, fit, independent, solve
-from pursuit.selection import Atoms
+from pursuit.core.atoms import Atoms
+from pursuit.core.least_squares import factor, fit, independent, solve
+from pursuit.core.qr import QR
 
 DTYPES = (torch.float32, torch.float64, torch.complex64, torch.complex128)
 DOUBLE = (torch.float64, torch.complex128)

@@ -10,8 +10,9 @@ from torch.testing import assert_close
 
 import pursuit
 from helpers import COMPLEX, LOSSY, PROXIMAL, REAL, REFITTING, gaussian, generator, instance, normal, recover, subsets
-from pursuit import LeastSquares, Logistic, Status, losses
-from pursuit.selection import Atoms
+from pursuit import LeastSquares, Logistic, Status
+from pursuit.core import losses
+from pursuit.core.atoms import Atoms
 
 OPTIONS = {"omp": {}, "els": {}, "sea": {"max_steps": 15}, "htp": {}, "iht": {"max_steps": 60}}
 every_solver = pytest.mark.parametrize("name", LOSSY)

@@ -6,7 +6,7 @@ import torch
 import pursuit
 from helpers import gaussian, instance, normal
 from pursuit.nets import Annealed, CoSaMPNet, HTPNet, IHTNet, Learned, OMPNet, SPNet
-from pursuit.selection import Relaxed
+from pursuit.relaxations import Relaxed
 
 # Each network, and the solver whose steps it takes with the same numbers.
 NETS = {

@@ -670,7 +670,7 @@ def test_atoms_of_a_long_operator_are_found_in_parts(monkeypatch):
         return x @ matrix.T
 
     op = pursuit.Callables(forward, lambda y: y @ matrix, (5, 12))
-    monkeypatch.setattr("pursuit.operators.PROBES", 30)
+    monkeypatch.setattr("pursuit.operators.base.PROBES", 30)
     index = torch.arange(12).reshape(2, 2, 3)
     torch.testing.assert_close(op.columns(index), matrix[:, index].permute(1, 2, 0, 3))
     torch.testing.assert_close(op.column_norms(), matrix.norm(dim=0))

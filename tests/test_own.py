@@ -20,7 +20,8 @@ import pursuit
 import reference
 from helpers import COMPLEX, REAL, gaussian, instance, normal, unnormalised
 from pursuit import Status, cli, comparison, problems, sweeps
-from pursuit.solve import name_of, solver, spelled
+from pursuit.plots import sweeps as picture
+from pursuit.solvers.by_name import name_of, solver, spelled
 from pursuit.sweeps import cells
 
 ROOT = Path(__file__).parents[1]
@@ -35,6 +36,11 @@ def mine(A, y, k, *, max_steps=1000, x0=None):
 
 def short(A, y, k):
     """It takes nothing else."""
+    return pursuit.omp(A, y, k)
+
+def own_step_size(A, y, k, *, eta=None, max_steps=None):
+    """What an option of this name means is known here alone; max_steps is left where it ends by itself."""
+    assert eta is None and max_steps is None
     return pursuit.omp(A, y, k)
 
 def tuple_of_two(A, y, k):
@@ -221,9 +227,10 @@ def test_the_example_is_short():
 @pytest.mark.parametrize("page", ["docs/own-solver.md", "CONTRIBUTING.md"])
 def test_the_documentation_shows_the_example_as_it_is(page):
     blocks = re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(), flags=re.DOTALL)
-    assert blocks[0] == GOMP.read_text()
+    (block,) = (block for block in blocks if "make_solver(" in block)
+    assert block == GOMP.read_text()
     scope = {"__name__": "shown"}
-    exec(compile(blocks[0], page, "exec"), scope)
+    exec(compile(block, page, "exec"), scope)
     p = instance(gaussian(), 3, noise=0.1)
     assert_close(scope["gomp"](p.A, p.y, 3).x, gomp.gomp(p.A, p.y, 3).x)
 
@@ -350,17 +357,16 @@ SWEEP = {"n": 16, "grid": (2, 3), "trials": 10, "max_steps": 40}
 def test_a_sweep_of_one_s_own(folder):
     sys.path.insert(0, str(folder))
     mine = solver("own_omp:mine")
-    sweep = sweeps.phase(
-        [mine, "omp", "sea@own_omp:short", "sea@omp", "own_omp:mine@els"], output=folder / "run", **SWEEP
-    )
-    assert sweep.methods == ("own_omp:mine", "omp", "sea@own_omp:short", "sea@omp", "own_omp:mine@els")
+    others = ("omp", "sea@own_omp:short", "sea@omp", "own_omp:mine@els", "own_omp:own_step_size")
+    sweep = sweeps.phase([mine, *others], output=folder / "run", **SWEEP)
+    assert sweep.methods == ("own_omp:mine", *others)
     found = {}
     for cell in sweep.cells():
         found.setdefault(cell.method, []).append(cell[1:-1])
-    assert found["own_omp:mine"] == found["omp"] == found["own_omp:mine@els"]
+    assert found["own_omp:mine"] == found["omp"] == found["own_omp:mine@els"] == found["own_omp:own_step_size"]
     assert found["sea@own_omp:short"] == found["sea@omp"]
     sweep.to_xarray()
-    sweep.draw(folder / "picture.png")
+    picture.draw(folder / "picture.png", sweep)
     for wrong, message in (
         ("own_omp:short@omp", "own_omp:short takes no start; choose iht"),
         ("__main__:f", "worker processes can import"),
@@ -378,7 +384,7 @@ def test_a_run_does_not_go_on_with_other_code(folder):
     run(["own_omp:mine"])
     run(["own_omp:mine", "gomp:gomp"])  # another module is added
     assert set(sweeps.load(folder / "run").plan.own) == {"own_omp", "gomp"}
-    (folder / "own_omp.py").write_text(WRAPPED + "# changed\n")
+    (folder / "own_omp.py").write_text(WRAPPED + "CHANGED = True\n")
     cells.source_digest.cache_clear()
     with pytest.raises(ValueError, match=r"the run there has code of own_omp [0-9a-f]{16}, not [0-9a-f]{16}\. Results"):
         run(["own_omp:mine", "omp"])

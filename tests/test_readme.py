@@ -9,9 +9,9 @@ import pytest
 import typer
 
 from pursuit import cli
-from pursuit.figures.alista import MODELS
-from pursuit.figures.na_oracle import LABELS
-from pursuit.figures.sea_net import NETWORKS
+from pursuit.experiments.na.alista import MODELS
+from pursuit.experiments.na.oracle import LABELS
+from pursuit.experiments.sea.net import NETWORKS
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()

@@ -10,7 +10,8 @@ from torch import Tensor
 from torch.autograd import gradcheck
 
 from helpers import REAL, generator, normal
-from pursuit import config, unchecked
+from pursuit import config
+from pursuit.core import softsort as unchecked
 from pursuit.relaxations import neuralsort, relative_tau, sinkhorn_sort, soft_topk, softsort
 
 SINGLE = torch.float32

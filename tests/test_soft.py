@@ -6,7 +6,9 @@ import torch
 
 import pursuit
 from helpers import gaussian, instance, normal, unit
-from pursuit.selection import Choice, Relaxed, SoftAtoms
+from pursuit.core.atoms import SoftAtoms
+from pursuit.core.selection import Choice
+from pursuit.relaxations import Relaxed
 
 SORTS = {sort.__name__: sort for sort in (pursuit.softsort, pursuit.neuralsort, pursuit.sinkhorn_sort)}
 SOFT = {
@@ -173,7 +175,7 @@ def test_more_steps_than_non_zeros_on_exact_data_stay_right():
 
 def test_soft_atoms_are_atoms_where_rows_are_one_hot():
     rows = torch.eye(5, dtype=torch.float64)[torch.tensor([[3, 1], [0, 4]])]
-    soft, hard = SoftAtoms(lambda: rows), pursuit.selection.Atoms(torch.tensor([[3, 1], [0, 4]]), 5)
+    soft, hard = SoftAtoms(lambda: rows), pursuit.Atoms(torch.tensor([[3, 1], [0, 4]]), 5)
     A, x, z = pursuit.Dense(normal(0, 4, 5)), normal(1, 2, 5), normal(2, 2, 2)
     torch.testing.assert_close(soft.columns(A), hard.columns(A))
     torch.testing.assert_close(soft.embed(z), hard.embed(z))

@@ -36,11 +36,11 @@ from helpers import (
     unnormalised,
 )
 from pursuit import Status, metrics, problems
-from pursuit.inputs import problem
+from pursuit.core.atoms import Atoms
 from pursuit.kernels.cpu import whole
-from pursuit.selection import Atoms
 from pursuit.solvers import sea_plus
 from pursuit.solvers.els import swap_gains
+from pursuit.solvers.problem import problem
 
 PRECISIONS = (torch.float32, torch.float64, torch.complex64, torch.complex128)
 FIELDS = [pytest.param(REAL, id="real"), pytest.param(COMPLEX, id="complex")]

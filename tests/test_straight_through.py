@@ -8,11 +8,11 @@ import torch
 
 import pursuit
 from helpers import COMPLEX, REAL, gaussian, instance, normal, unnormalised
+from pursuit.core.selection import Choice, Hard
 from pursuit.ensembles import fourier_levels, gaussian_levels
 from pursuit.nets import Annealed, Learned, SEANet
-from pursuit.selection import Choice, Hard
 from pursuit.solvers import sea
-from pursuit.straight_through import sparsify
+from pursuit.solvers.straight_through import sparsify
 from pursuit.training import fit
 
 CASES = {

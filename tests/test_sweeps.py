@@ -17,6 +17,7 @@ import pytest
 import torch
 
 from pursuit import cli, solve, sweeps
+from pursuit.plots import sweeps as picture
 from pursuit.sweeps import adaptive, cells, comparing, curves, engines, run, store
 from pursuit.sweeps.cells import Settings, Task
 
@@ -274,7 +275,7 @@ def test_nothing_done_can_be_drawn(tmp_path):
     opened = store.Store(tmp_path / "sweep.sqlite")
     opened.begin(Settings(n=16, block=10), store.Plan(("omp",), (3, 4), 0.35, 20))
     opened.close()
-    sweeps.load(tmp_path).draw(tmp_path / "figure.png")
+    picture.draw(tmp_path / "figure.png", sweeps.load(tmp_path))
     assert (tmp_path / "figure.png").exists()
 
 

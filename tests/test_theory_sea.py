@@ -10,7 +10,7 @@ from torch import Tensor
 import pursuit
 from helpers import COMPLEX, REAL, generator, normal, sparse, unit
 from pursuit import theory
-from pursuit.selection import Choice, Hard
+from pursuit.core.selection import Choice, Hard
 from pursuit.solvers import sea
 from pursuit.theory import matrices
 

@@ -11,10 +11,10 @@ import torch
 from torch import nn
 
 from pursuit import cli
-from pursuit import training as module
 from pursuit.ensembles import Ensemble, Mixture, bernoulli_gaussian, fourier_levels, gaussian_levels
 from pursuit.operators import Dense
 from pursuit.training import Epoch, TrainingError, fit
+from pursuit.training import checkpoint as module
 
 SMALL = {"n": 16, "m": 8, "k": 2, "admissible": 4}
 QUICK = {"epochs": 7, "batch": 12, "training": 40, "validation": 16, "test": 20, "checkpoint_every": 2}
@@ -737,7 +737,7 @@ def test_networks_that_do_not_fit_are_refused(net, message):
 
 
 def test_figure_of_the_log(tmp_path):
-    from pursuit.figures import training as picture
+    from pursuit.plots import training as picture
 
     log = [Epoch(e, e, 1 / e, None if e % 2 else 2 / e, 0.1, 0.1) for e in range(1, 9)]
     picture.draw(tmp_path / "log.png", log, {"published": ([1, 8], [1, 0.3])})
@@ -748,7 +748,7 @@ def test_figure_of_the_log(tmp_path):
 def test_figure_of_the_weights(tmp_path, oracle):
     from matplotlib.figure import Figure
 
-    from pursuit.figures import training as picture
+    from pursuit.plots import training as picture
 
     picture.draw_weights(tmp_path / "weights.png", [0.1, 2.0, 1.5], oracle)
     assert (tmp_path / "weights.png").read_bytes().startswith(b"\x89PNG")

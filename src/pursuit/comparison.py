@@ -15,10 +15,10 @@ from typing import Any
 from torch import Tensor
 
 from . import metrics
+from .core.solution import Solution, Status
 from .files import environment, write_whole
 from .problems import Instance
-from .solution import Solution, Status
-from .solve import Method, answer, methods, name_of, solver, solver_of_k
+from .solvers.by_name import Method, answer, methods, name_of, solver, solver_of_k
 
 PENALISED = ("ista", "fista")
 # The first, with the penalty at hand, is OMP with another stop rule; the second is for matrices like random ones alone.
@@ -121,8 +121,8 @@ def oracle(instance: Instance) -> float | None:
     """NMSE in dB of least squares on the k largest true coefficients: what no method that uses k can expect to beat."""
     if instance.x is None:
         return None
-    from .least_squares import fit
-    from .selection import Hard
+    from .core.least_squares import fit
+    from .core.selection import Hard
 
     atoms = Hard()(instance.x.abs(), instance.k)
     return metrics.nmse_db(atoms.embed(fit(instance.A, instance.y, atoms).z), instance.x)

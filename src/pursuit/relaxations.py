@@ -17,11 +17,20 @@ Temperatures are in the units of `v`: `softsort(c v, c tau) = softsort(v, tau)`,
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, ClassVar
+
 import torch
 from torch import Tensor
 
-from . import unchecked
 from .checks import expands, finite, plain, show
+from .core import neuralsort as neural_rows
+from .core import sinkhorn as transport_rows
+from .core import softsort as soft_rows
+from .core.atoms import SoftAtoms, same
 
 
 def softsort(v: Tensor, tau: Tensor | float, k: int | None = None, *, descending: bool = True) -> Tensor:
@@ -65,7 +74,7 @@ def softsort(v: Tensor, tau: Tensor | float, k: int | None = None, *, descending
     >>> softsort(torch.tensor([0.0, 2.0, 1.0]), 0.25, 1).round(decimals=3)
     tensor([[0.0000, 0.9820, 0.0180]])
     """
-    return unchecked.softsort(*_checked(v, tau, k, descending))
+    return soft_rows.softsort(*_checked(v, tau, k, descending))
 
 
 def soft_topk(v: Tensor, tau: Tensor | float, k: int | None = None, *, descending: bool = True) -> Tensor:
@@ -106,7 +115,7 @@ def soft_topk(v: Tensor, tau: Tensor | float, k: int | None = None, *, descendin
     >>> soft_topk(torch.tensor([0.0, 2.0, 1.0]), 0.2, 2).round(decimals=3)
     tensor([0.0070, 1.0000, 0.9930])
     """
-    return unchecked.soft_topk(*_checked(v, tau, k, descending))
+    return soft_rows.soft_topk(*_checked(v, tau, k, descending))
 
 
 def neuralsort(v: Tensor, tau: Tensor | float, k: int | None = None, *, descending: bool = True) -> Tensor:
@@ -150,7 +159,7 @@ def neuralsort(v: Tensor, tau: Tensor | float, k: int | None = None, *, descendi
     >>> neuralsort(torch.tensor([0.0, 2.0, 1.0]), 0.25, 1).round(decimals=3)
     tensor([[0.0000, 0.9820, 0.0180]])
     """
-    return unchecked.neuralsort(*_checked(v, tau, k, descending))
+    return neural_rows.neuralsort(*_checked(v, tau, k, descending))
 
 
 def sinkhorn_sort(
@@ -215,7 +224,7 @@ def sinkhorn_sort(
     tol = {torch.float32: 1e-5, torch.float64: 1e-10}[v.dtype] if tol is None else tol
     if not (tol >= 0 and max_steps >= 0):
         raise ValueError(f"tol is {tol} and max_steps is {max_steps}; needed are numbers >= 0.")
-    return unchecked.sinkhorn_sort(v, tau, k, tol, max_steps)
+    return transport_rows.sinkhorn_sort(v, tau, k, tol, max_steps)
 
 
 def relative_tau(v: Tensor, tau: Tensor | float) -> Tensor:
@@ -296,3 +305,91 @@ def _rows(k: int | None, n: int) -> int:
     if not 1 <= k <= n:
         raise ValueError(f"k is {k}; needed is 1 <= k <= n = {n}.")
     return int(k)
+
+
+# Rows, and the quick way to their sum, without the checks of input that a loop need not repeat.
+QUICK: dict[Any, tuple[Callable[..., Tensor], Callable[..., Tensor] | None]] = {
+    softsort: (soft_rows.softsort, soft_rows.soft_topk),
+    neuralsort: (neural_rows.neuralsort, None),
+}
+
+
+@dataclass(frozen=True)
+class Relaxed:
+    """A differentiable stand-in for the `k` largest scores: the first rows of a relaxed permutation.
+
+    It turns OMP into Soft-OMP, IHT into Soft-IHT, and likewise every solver that takes `select`. As `tau` goes to zero
+    the solver's result goes to that of `Hard`. The signal is then dense in general.
+
+    Parameters
+    ----------
+    sort : callable `(v, tau, k) -> (*batch, k, n)`, default softsort
+        `softsort`, `neuralsort`, `sinkhorn_sort` or one like them.
+    tau : float or Tensor (*batch,), default 1e-3
+        Temperature, in the units of the scores `w |A^H r|` of unit columns. It may require a gradient.
+    relative : bool, default False
+        Measure `tau` in units of the largest score instead, so that scaling `y` scales the result. The paper does not.
+
+    Raises
+    ------
+    ValueError
+        If tau is not positive and finite.
+
+    References
+    ----------
+    "Deep greedy unfolding", arXiv 2505.15661, section 3.
+
+    Examples
+    --------
+    >>> import torch, pursuit
+    >>> y = torch.tensor([0.5, 4.0, 1.0])
+    >>> pursuit.omp(torch.eye(3), y, k=1, select=pursuit.Relaxed(pursuit.softsort, tau=1.0)).x.round(decimals=2)
+    tensor([0.1200, 4.0500, 0.2000])
+    """
+
+    sort: Callable[..., Tensor] = softsort
+    tau: float | Tensor = 1e-3
+    relative: bool = False
+    never: ClassVar[float] = 0.0
+
+    def __post_init__(self) -> None:
+        if isinstance(self.tau, Tensor):
+            tau = self.tau.detach()
+            right = bool(((tau > 0) & tau.isfinite()).all())
+        else:
+            right = 0 < self.tau < math.inf
+        if not right:
+            raise ValueError(f"tau is {self.tau}; needed is a finite number > 0, small against the gaps of the scores.")
+
+    def __call__(self, score: Tensor, k: int) -> SoftAtoms:
+        """Relaxed choice of `k` of `score (*batch, n)`, best first."""
+        tau = self._temperature(score)
+        if self.relative:
+            tau = relative_tau(score, tau[..., 0, 0])[..., None, None]
+        known = QUICK.get(self.sort)
+        if known is None:
+            return SoftAtoms(partial(self.sort, score, tau[..., 0, 0], k))
+        rows, mask = known  # what they check was checked once, not at every step
+        return SoftAtoms(partial(rows, score, tau, k), mask=None if mask is None else partial(mask, score, tau, k))
+
+    def score(self, c: Tensor, weights: Tensor) -> Tensor:
+        """`weights |c|`, `(*batch, n)`."""
+        return soft_rows.score(c, weights)
+
+    def threshold(self, u: Tensor, weights: Tensor, k: int) -> tuple[SoftAtoms, Tensor]:
+        """The atoms of the score `weights |u|`, and `u` on them, which may cost less than one after the other."""
+        if self.sort is not softsort or self.relative:
+            atoms = self(self.score(u, weights), k)
+            return atoms, atoms.keep(u)
+        x = soft_rows.soft_threshold(u, weights, self._temperature(weights), k)
+        return SoftAtoms(lambda: self(self.score(u, weights), k).rows), x
+
+    def _temperature(self, like: Tensor) -> Tensor:
+        """`(*batch, 1, 1)`, to go with rows."""
+        if isinstance(self.tau, Tensor):
+            return self.tau.to(like)[..., None, None]
+        return like.new_full((1, 1), self.tau)  # not kept for later calls: one made while torch traces is no number
+
+    def none(self, y: Tensor, k: int, n: int) -> SoftAtoms:
+        """Room for `k` rows, and none in it."""
+        return SoftAtoms(*[partial(same, y.real.new_zeros(*y.shape[:-1], 1, n))] * k)

@@ -11,10 +11,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .core.solution import RecoveryError, Solution, Status
 from .operators import SubsampledFourier
-from .solution import RecoveryError, Solution, Status
-from .solve import Method, name_of
-from .solve import solver as by_name
+from .solvers.by_name import Method, name_of
+from .solvers.by_name import solver as by_name
 
 M, N, K = 24, 40, 3
 DTYPES = (torch.float64, torch.float32, torch.complex128, torch.complex64)

@@ -12,7 +12,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .adapters import as_operator
 from .checks import finite, number, placed, whole
 from .operators import (
     PROBES,
@@ -26,6 +25,7 @@ from .operators import (
     SubsampledFourier,
     give,
 )
+from .operators.adapters import as_operator
 
 TOLERANCE = 1e-4  # of the diagonal of W^H A: far above what single precision leaves, far below what a wrong W does
 SETTLED = 1e-12  # relative change of the objective at which the projected gradient stops

@@ -7,7 +7,18 @@ from typing import Any
 from torch import Tensor, nn
 
 from .parts import Sensing, whole
-from .proximal import PENALTY, Percent, Selecting, Start, Weights, chosen, lipschitz, per_layer, selections, unroll
+from .proximal import (
+    PENALTY,
+    Percent,
+    Selecting,
+    Start,
+    Weights,
+    chosen,
+    lipschitz,
+    per_layer,
+    selections,
+    unroll,
+)
 
 
 class ALISTA(nn.Module):

@@ -9,7 +9,17 @@ from torch import Tensor, nn
 
 from ..shrinkage import proximal
 from .parts import Sensing, whole
-from .proximal import PENALTY, LearnedWeights, Percent, Selecting, active, chosen, lipschitz, per_layer, selections
+from .proximal import (
+    PENALTY,
+    LearnedWeights,
+    Percent,
+    Selecting,
+    active,
+    chosen,
+    lipschitz,
+    per_layer,
+    selections,
+)
 
 GAINS = ("relu", "inverse", "exp", "none")
 OVERSHOOTS = ("inverse", "sigmoid", "none")

@@ -10,7 +10,17 @@ from torch import Tensor, nn
 from ..operators import Dense
 from ..shrinkage import proximal
 from .parts import Sensing, whole
-from .proximal import PENALTY, Selecting, active, as_complex, as_parts, chosen, lipschitz, per_layer, selections
+from .proximal import (
+    PENALTY,
+    Selecting,
+    active,
+    as_complex,
+    as_parts,
+    chosen,
+    lipschitz,
+    per_layer,
+    selections,
+)
 
 
 class LISTA(nn.Module):

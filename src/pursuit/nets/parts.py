@@ -10,10 +10,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..adapters import as_operator, real_form, stack_parts
 from ..checks import finite, placed
+from ..core.selection import Choice, Hard
 from ..operators import ColumnScaled, Dense, Operator
-from ..selection import Choice, Hard, Relaxed
+from ..operators.adapters import as_operator
+from ..operators.real_form import real_form, stack_parts
+from ..relaxations import Relaxed
 
 STRUCTURE = ("shared", "per-layer")
 SIGNALS = ("complex", "real part", "real")

@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..adapters import real_form
 from ..operators import ColumnScaled, Dense, Operator, spectral_norm_squared
+from ..operators.real_form import real_form
 from ..shrinkage import SupportSelection, of_percent
 from ..solvers import ista
 from ..weights import analytic_weights, check_weights

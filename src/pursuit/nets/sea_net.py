@@ -6,9 +6,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from .. import straight_through
 from ..operators import spectral_norm_squared
-from ..solvers import sea
+from ..solvers import sea, straight_through
 from .parts import IdentifyHard, Learned, Rate, Sensing, Value, whole
 
 

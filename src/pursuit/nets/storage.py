@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from .. import relaxations
-from ..adapters import as_operator
 from ..files import output_folder, write_whole
 from ..operators import Dense, Operator
+from ..operators.adapters import as_operator
 from .aglista import AGLISTA
 from .alista import ALISTA
 from .alista_at import ALISTAAT

@@ -7,7 +7,17 @@ from typing import Any
 from torch import Tensor, nn
 
 from .parts import Sensing, whole
-from .proximal import PENALTY, LearnedWeights, Percent, Selecting, chosen, lipschitz, per_layer, selections, unroll
+from .proximal import (
+    PENALTY,
+    LearnedWeights,
+    Percent,
+    Selecting,
+    chosen,
+    lipschitz,
+    per_layer,
+    selections,
+    unroll,
+)
 
 
 class TiLISTA(nn.Module):

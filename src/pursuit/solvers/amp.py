@@ -10,12 +10,12 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from .. import loop
-from ..inputs import ALL, Hook, Problem, problem
+from ..core import loop
+from ..core.solution import Solution, Status
 from ..operators import Operator
 from ..shrinkage import bernoulli_gaussian, soft
-from ..solution import Solution, Status
 from . import ista
+from .problem import ALL, Hook, Problem, problem
 
 Denoiser = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]  # of z and its noise's variance: x, and its slope by z
 ROOM = 2.0  # times what x = 0, or the start, leaves: a larger residual is none of a run that converges

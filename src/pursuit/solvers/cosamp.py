@@ -7,13 +7,13 @@ from typing import Any
 
 from torch import Tensor
 
-from .. import loop
-from ..inputs import Hook, Problem, problem
-from ..least_squares import fit
+from ..core import loop
+from ..core.least_squares import fit
+from ..core.selection import Choice, Hard, Selection
+from ..core.solution import Solution
 from ..operators import Operator
-from ..selection import Choice, Hard, Selection
-from ..solution import Solution
 from .iht import State, init
+from .problem import Hook, Problem, problem
 
 
 def step(A: Operator, y: Tensor, s: State, *, choice: Choice) -> State:

@@ -8,15 +8,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .. import loop
-from ..inputs import Hook, Problem, problem
-from ..least_squares import energy, factor, rank_tolerance
-from ..losses import LeastSquares, Loss
+from ..core import loop
+from ..core.atoms import Atoms
+from ..core.least_squares import factor
+from ..core.losses import LeastSquares, Loss
+from ..core.numeric import energy, rank_tolerance
+from ..core.selection import Hard
+from ..core.solution import Solution, Status
 from ..operators import Operator
-from ..selection import Atoms, Hard
-from ..solution import Solution, Status
 from . import ompr, sp
 from .iht import State
+from .problem import Hook, Problem, problem
 
 LEAST_GAIN = 1e-12  # of ||r||^2: what counts as a decrease
 
@@ -65,7 +67,11 @@ def orthonormal(Q: Tensor) -> Tensor:
 
 
 def step(A: Operator, y: Tensor, s: State, *, weights: Tensor, loss: Loss = LeastSquares()) -> State:
-    """The best of all swaps; if the loss is not quadratic, of those that its quadratic at `x` ranks first."""
+    """The best of all swaps; if the loss is not quadratic, of those that its quadratic at `x` ranks first.
+
+    On the CPU `kernels/cpu/els.py` takes the place of this step;
+    `pursuit.config.kernels = "off"`, or `on_step`, runs this text.
+    """
     gain = swap_gains(*loss.quadratic(A, y, s.x), s.atoms) * weights.unsqueeze(-2)
     gain = torch.where(weights.unsqueeze(-2) > 0, gain, -torch.inf)
     n = gain.shape[-1]

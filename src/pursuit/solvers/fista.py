@@ -8,11 +8,11 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from .. import loop
-from ..inputs import Hook, Problem
+from ..core import loop
+from ..core.solution import Solution, Status
 from ..operators import Operator
-from ..solution import Solution, Status
 from . import ista
+from .problem import Hook, Problem
 
 
 class State(NamedTuple):

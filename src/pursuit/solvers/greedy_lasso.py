@@ -10,14 +10,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .. import loop
-from ..inputs import ALL, UNLIMITED, Hook, Problem, problem
-from ..least_squares import energy
+from ..core import loop
+from ..core.numeric import energy
+from ..core.selection import Choice, Hard, Selection
+from ..core.solution import Solution, Status
 from ..operators import Operator
-from ..selection import Choice, Hard, Selection
-from ..solution import Solution, Status
 from . import omp
 from .omp import State
+from .problem import ALL, UNLIMITED, Hook, Problem, problem
 
 # The most that an objective falls if one coefficient changes, for every column twice: as if it were outside the support
 # S, and as if it were in it. From g = |a_j^H r|, x = |x_j|, rho = ||r||, lam and w = w_j; r is orthogonal to S.

@@ -8,14 +8,14 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from .. import loop
-from ..inputs import Hook, Problem, problem
-from ..least_squares import independent
-from ..losses import LeastSquares, Loss
+from ..core import loop
+from ..core.least_squares import independent
+from ..core.losses import LeastSquares, Loss
+from ..core.selection import Choice, Hard, Selection
+from ..core.solution import Solution, Status
 from ..operators import Operator
-from ..selection import Choice, Hard, Selection
-from ..solution import Solution, Status
 from . import iht
+from .problem import Hook, Problem, problem
 
 
 class State(NamedTuple):
@@ -50,7 +50,11 @@ def refit(A: Operator, y: Tensor, atoms: Any, loss: Loss = LeastSquares()) -> ih
 
 
 def step(A: Operator, y: Tensor, s: State, *, eta: Tensor, choice: Choice, loss: Loss = LeastSquares()) -> State:
-    """One cycle; the best residual is kept, since at large eta the residual may grow."""
+    """One cycle; the best residual is kept, since at large eta the residual may grow.
+
+    On the CPU `kernels/cpu/htp.py` takes the place of this step;
+    `pursuit.config.kernels = "off"`, or `on_step`, runs this text.
+    """
     now = cycle(A, y, s.now, eta=eta, choice=choice, loss=loss)
     x, r, atoms = loop.choose(loop.lower(now.r, s.r).squeeze(-1), now, iht.State(s.x, s.r, s.atoms))
     # Brent's cycle detection: at every power of two remember a support; meeting it again closes a cycle.

@@ -7,12 +7,12 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
-from .. import loop
-from ..inputs import Hook, Problem, problem
-from ..losses import LeastSquares, Loss
+from ..core import loop
+from ..core.losses import LeastSquares, Loss
+from ..core.selection import Choice, Hard, Selection
+from ..core.solution import Solution
 from ..operators import Operator
-from ..selection import Choice, Hard, Selection
-from ..solution import Solution
+from .problem import Hook, Problem, problem
 
 
 class State(NamedTuple):
@@ -35,7 +35,11 @@ def begin(y: Tensor, n: int, choice: Choice) -> State:
 
 
 def step(A: Operator, y: Tensor, s: State, *, eta: Tensor, choice: Choice, loss: Loss = LeastSquares()) -> State:
-    """Gradient step, then keep the k largest."""
+    """Gradient step, then keep the k largest.
+
+    On the CPU `kernels/cpu/iht.py` takes the place of this step;
+    `pursuit.config.kernels = "off"`, or `on_step`, runs this text.
+    """
     u = A.descend(s.x, loss.pull(A, y, s.x, s.r), eta)  # u = x + eta A^H (y - A x)
     atoms, x = choice.threshold(u)  # x = H_k(u)
     return State(x, loss.residual(A, y, x), atoms)

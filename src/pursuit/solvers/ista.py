@@ -8,12 +8,13 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
-from .. import loop
-from ..inputs import ALL, Hook, Problem, problem
+from ..core import loop
+from ..core.atoms import Atoms
+from ..core.selection import Hard
+from ..core.solution import Solution
 from ..operators import Operator
-from ..selection import Atoms, Hard
 from ..shrinkage import Shrink, proximal, soft
-from ..solution import Solution
+from .problem import ALL, Hook, Problem, problem
 
 
 class State(NamedTuple):

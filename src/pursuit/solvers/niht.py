@@ -8,13 +8,13 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from .. import loop
-from ..inputs import Hook, Problem, problem
-from ..least_squares import energy
+from ..core import loop
+from ..core.numeric import energy
+from ..core.selection import Choice, Hard, Selection
+from ..core.solution import Solution, Status
 from ..operators import Operator
-from ..selection import Choice, Hard, Selection
-from ..solution import Solution, Status
 from .iht import State
+from .problem import Hook, Problem, problem
 
 MARGIN = 0.01  # c of the paper: how far below the stable step size a trial must stay
 SHRINK = 1 / (2 * (1 - MARGIN))  # 1 / (kappa (1 - c)) with kappa = 2

@@ -9,12 +9,12 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from ..inputs import ALL, UNLIMITED, Hook, Problem, problem
-from ..least_squares import rank_tolerance
+from ..core.numeric import rank_tolerance
+from ..core.selection import Choice, Hard, Selection
+from ..core.solution import Solution, Status
 from ..operators import Operator
-from ..selection import Choice, Hard, Selection
-from ..solution import Solution, Status
 from . import omp
+from .problem import ALL, UNLIMITED, Hook, Problem, problem
 
 
 class State(NamedTuple):
@@ -32,7 +32,11 @@ def init(y: Tensor, n: int, choice: Choice) -> State:
 
 
 def step(A: Operator, s: State, *, choice: Choice) -> State:
-    """Choose the atom with which the residual is least, and project."""
+    """Choose the atom with which the residual is least, and project.
+
+    On the CPU `kernels/cpu/ols.py`, on NVIDIA GPUs `kernels/cuda/ols.py`, takes the place of this step;
+    `pursuit.config.kernels = "off"`, or `on_step`, runs this text.
+    """
     c = A.adjoint(s.r)  # correlate
     spanned = s.rest <= rank_tolerance(A.shape[0], A.dtype)  # what is left is rounding
     length = torch.where(spanned, 1, s.rest).sqrt()

@@ -8,12 +8,12 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from .. import loop
-from ..inputs import ALL, UNLIMITED, Hook, Problem, problem
-from ..losses import LeastSquares, Loss
+from ..core import loop
+from ..core.losses import LeastSquares, Loss
+from ..core.selection import Choice, Hard, Selection
+from ..core.solution import Solution, Status
 from ..operators import Operator
-from ..selection import Choice, Hard, Selection
-from ..solution import Solution, Status
+from .problem import ALL, UNLIMITED, Hook, Problem, problem
 
 
 class State(NamedTuple):
@@ -30,7 +30,11 @@ def init(y: Tensor, n: int, choice: Choice, loss: Loss = LeastSquares()) -> Stat
 
 
 def step(A: Operator, s: State, *, choice: Choice) -> State:
-    """Choose one more atom and project."""
+    """Choose one more atom and project.
+
+    On the CPU `kernels/cpu/omp.py`, on NVIDIA GPUs `kernels/cuda/omp.py`, takes the place of this step;
+    `pursuit.config.kernels = "off"`, or `on_step`, runs this text.
+    """
     c = A.adjoint(s.qr.pull(s.r))  # correlate
     return take(A, s, choice.next(c, s.atoms))  # identify: j = argmax_i w_i |a_i^H r|
 

@@ -9,13 +9,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .. import loop
-from ..inputs import Hook, Problem, problem
+from ..core import loop
+from ..core.atoms import Atoms
+from ..core.selection import Choice, Hard, Selection
+from ..core.solution import Solution, Status
 from ..operators import Operator
-from ..selection import Atoms, Choice, Hard, Selection
-from ..solution import Solution, Status
 from . import omp, sp
 from .iht import State
+from .problem import Hook, Problem, problem
 
 
 def start(p: Problem, x0: Any) -> Any:

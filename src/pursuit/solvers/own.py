@@ -10,10 +10,10 @@ from typing import Any
 
 from torch import Tensor
 
-from ..inputs import Hook, Problem, problem
-from ..selection import Hard, Selection
-from ..solution import Solution
+from ..core.selection import Hard, Selection
+from ..core.solution import Solution
 from . import omp
+from .problem import Hook, Problem, problem
 
 FIELDS = ("x", "r", "atoms")
 

@@ -9,14 +9,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..adapters import as_operator, as_tensor
 from ..checks import plain, whole
-from ..inputs import Problem, problem
-from ..least_squares import fit, leading
-from ..selection import Atoms, compact
-from ..solution import Solution, Status
-from ..solve import Method, answer, solver_of_k
+from ..core.atoms import Atoms, compact
+from ..core.least_squares import fit, leading
+from ..core.solution import Solution, Status
+from ..operators.adapters import as_operator, as_tensor
 from . import ols, omp
+from .by_name import Method, answer, solver_of_k
+from .problem import Problem, problem
 
 NESTED: tuple[ModuleType, ...] = (omp, ols)  # their atoms for k are the first k of those for more: one run has all
 NESTED_OPTIONS = {"tol", "max_steps", "weights"}  # with other options there is a run for each

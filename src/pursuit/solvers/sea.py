@@ -9,12 +9,13 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from .. import loop
-from ..inputs import Hook, Problem, problem
-from ..losses import LeastSquares, Loss
+from ..core import loop
+from ..core.atoms import Atoms
+from ..core.losses import LeastSquares, Loss
+from ..core.selection import Choice
+from ..core.solution import Solution, Status
 from ..operators import Operator
-from ..selection import Atoms, Choice
-from ..solution import Solution, Status
+from .problem import Hook, Problem, problem
 
 Sparsify = Callable[[Operator, Tensor, Tensor, Choice], tuple[Atoms, Tensor]]
 
@@ -54,7 +55,11 @@ def step(
     loss: Loss = LeastSquares(),
     H: Sparsify = sparsify,
 ) -> State:
-    """Look at the support that X points to, then let the residual move X."""
+    """Look at the support that X points to, then let the residual move X.
+
+    On the CPU `kernels/cpu/sea.py` takes the place of this step;
+    `pursuit.config.kernels = "off"`, or `on_step`, runs this text.
+    """
     S, x = H(A, y, s.X, choice)
     r = loss.residual(A, y, x)
     # The gradient vanishes on S^t; without the exact zero its rounding error would move X there.

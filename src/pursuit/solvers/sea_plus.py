@@ -8,10 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..inputs import Hook, Problem, problem
+from ..core.solution import Solution
 from ..operators import Dense, Operator
-from ..solution import Solution
 from . import els, fista, sea, sp
+from .problem import Hook, Problem, problem
 
 # Of the LASSOs that may be the other start: the penalty, as a share of the least one at which the solution is zero; the
 # levels of whitening, as shares of the largest eigenvalue of A A^H, from that for much noise to that for none; steps.

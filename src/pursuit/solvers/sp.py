@@ -8,14 +8,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .. import loop
-from ..inputs import Hook, Problem, problem
-from ..least_squares import fit
-from ..losses import LeastSquares, Loss
+from ..core import loop
+from ..core.least_squares import fit
+from ..core.losses import LeastSquares, Loss
+from ..core.selection import Choice, Hard, Selection
+from ..core.solution import Solution
 from ..operators import Operator
-from ..selection import Choice, Hard, Selection
-from ..solution import Solution
 from .iht import State
+from .problem import Hook, Problem, problem
 
 
 def init(A: Operator, y: Tensor, x: Tensor, *, choice: Choice) -> State:

@@ -3,8 +3,8 @@
 from .cells import Settings
 from .comparing import Difference, diff
 from .engines import LostCells
+from .plan import Plan
 from .results import Sweep, load
 from .run import POSTER, Progress, phase
-from .store import Plan
 
 __all__ = ["POSTER", "Difference", "LostCells", "Plan", "Progress", "Settings", "Sweep", "diff", "load", "phase"]

@@ -10,6 +10,7 @@ This module imports no torch until it solves: the process that hands out tasks d
 
 from __future__ import annotations
 
+import ast
 import functools
 import hashlib
 import importlib.util
@@ -199,7 +200,7 @@ def check_methods(methods: Sequence[str]) -> None:
     ...
     ValueError: method 'omp@sea': omp takes no start; choose iht, ... before the @.
     """
-    from ..solve import SOLVERS, solver_of_k, spelled
+    from ..solvers.by_name import SOLVERS, solver_of_k, spelled
 
     # Not those that return more than k non-zeros: a support may be found by returning everything.
     takes = {name: inspect.signature(call).parameters for name, call in SOLVERS.items()}
@@ -250,23 +251,33 @@ def source_digest(module: str) -> str:
 def software() -> dict[str, str]:
     """A digest of the source text that solves, and the versions of what computes."""
     package = Path(__file__).parents[1]
-    files = [path for path in package.glob("*.py") if not path.stem.startswith(NOT_SOLVING)]
-    files += [*package.glob("solvers/*.py"), *package.glob("kernels/*.py"), Path(__file__)]
+    files = [file for part in SOLVING for file in (package / part).rglob("*.py")]
+    files += [package / name for name in SOLVING if name.endswith(".py")]
     return {"code": _digest(sorted(files)), "torch": version("torch"), "numpy": version("numpy")}
 
 
+# Folders and files of the package whose code decides what a solver finds.
+SOLVING = (
+    "operators", "core", "kernels", "solvers", "checks.py", "peers.py", "relaxations.py", "shrinkage.py",
+    "sweeps/cells.py",
+)  # fmt: skip
+
+
 def _digest(files: Iterable[Path]) -> str:
+    """Of what the files compute: docstrings, comments and layout may change."""
     digest = hashlib.sha256()
     for path in files:
-        digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+        digest.update(path.name.encode() + b"\0" + _code(path.read_text()).encode() + b"\0")
     return digest.hexdigest()[:16]
 
 
-# Modules of the package that no solver uses: a change to them leaves results as they are.
-NOT_SOLVING = (
-    "__", "cli", "console", "files", "comparison", "reproduce", "training", "workers", "ensembles", "datasets",
-    "problems", "metrics", "unchecked",
-)  # fmt: skip
+def _code(source: str) -> str:
+    """The syntax tree of a file, without its docstrings."""
+    tree = ast.parse(source)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node) is not None:
+            node.body = node.body[1:]
+    return ast.dump(tree)
 
 
 class _Outcome(NamedTuple):
@@ -299,7 +310,7 @@ def _outcomes(settings: Settings, methods: Sequence[str], trials: Trials, k: int
 
 def _run(name: str, A: Any, y: Any, k: int, eta: Any, max_steps: int, x0: Any) -> Any:
     from ..peers import PEERS
-    from ..solve import answer, solver
+    from ..solvers.by_name import answer, solver
 
     if name in PEERS:
         return _by_peer(name, A, y, k)

@@ -15,9 +15,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+
+if TYPE_CHECKING:
+    pass
+
 
 Z = 1.959963984540054  # of 95 % confidence
 WINDOW, FEWEST = 2.0, 4  # around 95 %, that is 72 % to 99.3 %; around 50 %, 12 % to 88 %
@@ -199,3 +203,6 @@ def _likelihood(beta: np.ndarray, X: np.ndarray, count: np.ndarray, success: np.
 
 def _expit(value: np.ndarray) -> np.ndarray:
     return np.exp(-np.logaddexp(0, -value))
+
+
+LEVELS = (0.5, 0.95)

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 from . import adaptive
 from .adaptive import Counts, Curve
 from .cells import Cell, Settings
-from .store import Key, Plan, existing, file_of
+from .plan import Key, Plan
+from .store import existing, file_of
 
 if TYPE_CHECKING:
     from xarray import Dataset
-
-LEVELS = (0.5, 0.95)
+from .curves import LEVELS
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Sweep:
     @property
     def grid(self) -> dict[int, tuple[int, ...]]:
         """The k of every m."""
-        from .run import grid_cells
+        from .plan import grid_cells
 
         return grid_cells(self.settings.n, self.plan.grid, self.plan.rho)
 
@@ -116,7 +116,7 @@ class Sweep:
 
         `error` is the widest half-width of the 95 % curve's band in units of rho, None while there is no curve.
         """
-        from .run import planned
+        from .plan import planned
 
         wanted = None if self.plan.adaptive is not None else planned(self.plan, self.settings)
         widest: dict[str, float] = {}
@@ -149,7 +149,7 @@ class Sweep:
 
     def to_csv(self, path: str | Path) -> None:
         """Write `table()` to a file."""
-        from ..reproduce import write_csv
+        from ..files import write_csv
 
         write_csv(Path(path), self.table())
 
@@ -180,19 +180,6 @@ class Sweep:
             coords={"method": axes["method"], "m": axes["m"], "k": axes["k"]},
             attrs={**asdict(self.settings), "grid": list(self.plan.grid), "rho": self.plan.rho},
         )
-
-    def draw(self, path: str | Path, *, success: str = "support") -> None:
-        """Draw heat maps and curves of what there is to a PNG file.
-
-        Parameters
-        ----------
-        path : str or Path
-        success : str
-            `support` or `exact`.
-        """
-        from .picture import draw
-
-        draw(Path(path), self, success=success)
 
 
 def load(path: str | Path) -> Sweep:
@@ -229,7 +216,7 @@ def load(path: str | Path) -> Sweep:
 
 def counted(counts: Mapping[Key, tuple[int, int, int]], success: str) -> dict[Key, tuple[int, int]]:
     """Trials and successes of every cell, by what counts as one."""
-    from .run import SUCCESS
+    from .plan import SUCCESS
 
     if success not in SUCCESS:
         raise ValueError(f"success is {success!r}; choose one of {', '.join(SUCCESS)}.")

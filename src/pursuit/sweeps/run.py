@@ -13,14 +13,16 @@ import numpy as np
 from . import adaptive as allocation
 from .cells import Cell, Settings, Task, check_methods, own_code, solve
 from .engines import Engine, engine
+from .plan import SUCCESS, Key, Plan, grid_cells, planned
 from .results import Sweep, curves_of, load
-from .store import FILE, Key, Plan, Store, file_of
+from .store import FILE, Store, file_of
 
 POSTER = (
     "sea", "sea@omp", "sea@els", "iht", "iht@omp", "iht@els", "htp", "htp@omp", "htp@els", "omp", "ompr", "els",
 )  # fmt: skip
+
+
 BLOCK, ADAPTIVE_BLOCK = 250, 50
-SUCCESS = ("support", "exact")
 
 
 class Progress(NamedTuple):
@@ -133,25 +135,6 @@ def phase(
     return load(file)
 
 
-def grid_cells(n: int, grid: tuple[int, int], rho: float) -> dict[int, tuple[int, ...]]:
-    """The k of every m. Grid points that round to the same integers are one; those that round to k = 0 are none.
-
-    Examples
-    --------
-    >>> grid_cells(64, (4, 5), 0.35)
-    {13: (1, 2, 3, 4), 26: (2, 4, 5, 7, 9), 38: (3, 5, 8, 11, 13), 51: (4, 7, 11, 14, 17)}
-    """
-    rows, columns = grid
-    found: dict[int, tuple[int, ...]] = {}
-    for row in range(1, rows + 1):
-        m = round(n * row / (rows + 1))
-        most = int(rho * m + 1e-9)
-        ks = {min(round(rho * m * column / columns), most) for column in range(1, columns + 1)}
-        if m >= 1 and ks - {0}:
-            found[m] = tuple(sorted({*found.get(m, ()), *(ks - {0})}))
-    return found
-
-
 def tasks_of(keys: Iterable[Key], order: Sequence[str]) -> list[Task]:
     """The cells as tasks, block after block, shuffled: half done is half done everywhere, what is left costs alike."""
     by_block: dict[tuple[int, int, int], list[str]] = {}
@@ -163,13 +146,6 @@ def tasks_of(keys: Iterable[Key], order: Sequence[str]) -> list[Task]:
         Task(m, k, block, tuple(sorted(by_block[m, k, block], key=order.index)))
         for m, k, block in sorted(shuffled, key=lambda task: task[2])
     ]
-
-
-def planned(plan: Plan, settings: Settings) -> list[Key]:
-    """Every cell of a plan that is not adaptive."""
-    cells = grid_cells(settings.n, plan.grid, plan.rho)
-    blocks = range(plan.trials // settings.block)
-    return [(method, m, k, block) for method in plan.methods for m, ks in cells.items() for k in ks for block in blocks]
 
 
 def _compute(
@@ -229,7 +205,7 @@ def _spelled(methods: Sequence[str | Callable[..., Any]]) -> tuple[str, ...]:
     """The methods by names that any process understands, each once. Names alone need no solvers loaded."""
     if all(isinstance(method, str) for method in methods):
         return tuple(dict.fromkeys(map(str, methods)))
-    from ..solve import spelled
+    from ..solvers.by_name import spelled
 
     return tuple(dict.fromkeys(map(spelled, methods)))
 

@@ -9,14 +9,19 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from .cells import Cell, Settings
+from .plan import Key, Plan
 
 FILE = "sweep.sqlite"
+
+
 APPLICATION, FORMAT = 0x70757273, 1  # "purs"; raise the second when tables change
+
+
 SCHEMA = f"""
 BEGIN IMMEDIATE;
 CREATE TABLE settings (json TEXT NOT NULL);
@@ -35,38 +40,9 @@ CREATE TABLE times (
 PRAGMA application_id = {APPLICATION};
 PRAGMA user_version = {FORMAT};
 """
+
+
 OLD = "ON CONFLICT (method, m, k, block) DO NOTHING"
-Key = tuple[str, int, int, int]
-
-
-@dataclass(frozen=True)
-class Plan:
-    """Which cells a run is to have. Unlike `Settings`, a run may be given more of them.
-
-    Attributes
-    ----------
-    methods : tuple of str
-    grid : tuple of int
-        How many values of `zeta = m / n` and of `rho = k / m`.
-    rho : float
-        The largest `k / m`.
-    trials : int
-        Per cell of the grid; in adaptive mode at most.
-    adaptive : float, optional
-        Spend trials where the curve is, until the half-width of its 95 % band is at most this, in units of rho.
-    success : str
-        What the adaptive mode counts: support or exact.
-    own : dict of str
-        Of every module that holds a solver of the user's own, a digest of its source text.
-    """
-
-    methods: tuple[str, ...]
-    grid: tuple[int, int]
-    rho: float
-    trials: int
-    adaptive: float | None = None
-    success: str = "support"
-    own: dict[str, str] = field(default_factory=dict)
 
 
 class Store:

@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from ..adapters import as_operator, as_tensor
 from ..checks import expands, finite, number, plain, whole
 from ..operators import Operator, give
+from ..operators.adapters import as_operator, as_tensor
 from ..solvers import ista
 from ..weights import analytic_weights, check_weights, generalized_coherence
 from .common import fits, positive

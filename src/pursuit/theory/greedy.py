@@ -12,11 +12,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .. import loop
-from ..adapters import as_tensor
 from ..checks import whole
-from ..inputs import Problem, problem
+from ..core import loop
+from ..operators.adapters import as_tensor
 from ..solvers import iht, omp
+from ..solvers.problem import Problem, problem
 from .common import positive
 from .sorting import log_spill, neighbour_gap
 

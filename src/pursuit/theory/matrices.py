@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from ..adapters import as_operator
 from ..checks import finite
 from ..operators import PROBES, give
+from ..operators.adapters import as_operator
 from .common import rows
 
 SUBSETS = 10**6  # of columns, that are gone through at most

@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from ..adapters import as_operator, as_tensor
 from ..checks import finite, show, whole
 from ..operators import Operator, give, spectral_norm_squared
+from ..operators.adapters import as_operator, as_tensor
 from .common import fits, positive
 from .matrices import Isometry, away_of, isometry, wide
 

@@ -8,9 +8,9 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from ..adapters import as_tensor
 from ..checks import finite, whole
 from ..operators import give
+from ..operators.adapters import as_tensor
 from .common import positive, rows
 
 

@@ -21,9 +21,9 @@ from . import whole
 from .gram import PIVOT, correlate, fit, solve
 from .whole import DTYPES as DTYPES
 from .whole import RUNNING, TOLERANCE
-from .whole import forms as worth  # noqa: F401
 
 REFITS = True
+worth = whole.forms
 NO_DECREASE, MAX_STEPS = 4, 8  # of Status
 LEAST_GAIN = 1e-12  # of ||r||^2: what counts as a decrease
 

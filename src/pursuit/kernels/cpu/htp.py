@@ -24,9 +24,9 @@ from .iht import ascend, enter, largest
 from .sea import holds, reorder
 from .whole import DTYPES as DTYPES
 from .whole import RUNNING, TOLERANCE
-from .whole import small as worth  # noqa: F401
 
 REFITS = True
+worth = whole.small
 STATIONARY, CYCLE, MAX_STEPS, DECLINED = 3, 5, 8, -1  # of Status, and none
 
 

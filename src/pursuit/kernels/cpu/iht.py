@@ -23,9 +23,9 @@ from .gram import correlate, subtract
 from .sea import before, merge
 from .whole import DTYPES as DTYPES
 from .whole import RUNNING, TOLERANCE
-from .whole import small as worth  # noqa: F401
 
 REFITS = False
+worth = whole.small
 STATIONARY, MAX_STEPS, DECLINED = 3, 8, -1  # of Status, and none
 STILL = 10  # roundings of x that count as no step
 

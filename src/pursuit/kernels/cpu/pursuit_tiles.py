@@ -22,7 +22,20 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..jit import Array, inside, jit
-from .vectors import PANEL, ROWS, TILE, fma, load, over, panel_of_few, panel_of_rows, splat, store, times, where_greater
+from .vectors import (
+    PANEL,
+    ROWS,
+    TILE,
+    fma,
+    load,
+    over,
+    panel_of_few,
+    panel_of_rows,
+    splat,
+    store,
+    times,
+    where_greater,
+)
 
 RUNNING, TOLERANCE, EXHAUSTED, MAX_STEPS = 0, 1, 7, 8  # of Status
 SECOND = TILE + 1

@@ -25,9 +25,9 @@ from .append import energy, inner
 from .gram import PIVOT, cholesky, correlate, refine, solve, subtract
 from .whole import DTYPES as DTYPES
 from .whole import RUNNING, TOLERANCE
-from .whole import forms as worth  # noqa: F401
 
 REFITS = True
+worth = whole.forms
 EXPLORED = 6  # of Status
 DOUBT = 1e-26  # squared distance of a column from the span of others that may be rounding, if they are a little alike
 

@@ -21,7 +21,7 @@ ALIGNED = 16  # numbers; rows that are multiples of it are read in the widest pi
 
 
 class Plan(NamedTuple):
-    """How the kernels are launched; measured on an H100."""
+    """How the kernels are launched; the best of `results/gpu/tuning.csv`, measured on an H100."""
 
     per_processor: int = 4  # programs of `pursue` on every multiprocessor
     columns_per_warp: int = 128

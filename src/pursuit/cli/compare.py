@@ -1,0 +1,113 @@
+"""`pursuit compare`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from .console import find_own, progress, stated_errors
+
+if TYPE_CHECKING:
+    from ..comparison import Row
+    from ..problems import Instance
+from .data import FILES, PROBLEMS, given_instance
+
+
+def compare(
+    problem: Annotated[
+        str | None, typer.Argument(help=f"One of {', '.join(PROBLEMS)}; or leave out and give --A, --y.")
+    ] = None,
+    A: Annotated[str | None, typer.Option("--A", help=f"Sensing matrix (m, n). {FILES}.")] = None,
+    y: Annotated[str | None, typer.Option("--y", help="Measurements (m,) or (signals, m). Same formats.")] = None,
+    x: Annotated[str | None, typer.Option("--x", help="True coefficients, if known. Same formats.")] = None,
+    k: Annotated[int | None, typer.Option("-k", help="Non-zeros per signal; needed with --A and --y.")] = None,
+    methods: Annotated[
+        str | None,
+        typer.Option(
+            help="Comma-separated; your own as module:function. By default every method but greedy_lasso and amp."
+        ),
+    ] = None,
+    lam: Annotated[float, typer.Option(help="ISTA, FISTA: penalty relative to the one that gives zero.")] = 0.01,
+    signals: Annotated[int | None, typer.Option(help="Signals of a synthetic problem.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Of a named problem.")] = None,
+    layout: Annotated[str, typer.Option(help="In a 2-D y and x, signals are: rows, columns, or auto.")] = "auto",
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="Folder to write to.")] = None,
+) -> None:
+    """Which method suits this data? A ranked table, a figure and their data.
+
+    Examples: pursuit compare ecg; pursuit compare --A A.npy --y y.npy -k 10;
+    pursuit compare gaussian --methods omp,mymodule:mysolver
+    """
+    with stated_errors():
+        from .. import comparison, files
+        from ..plots import comparison as picture
+
+        chosen = tuple(methods.split(",")) if methods else comparison.usual()
+        find_own(chosen)
+        comparison.solvers(chosen)
+        if not 0 < lam < 1:
+            raise ValueError(f"--lam is {lam}; needed is a number between 0 and 1.")
+        instance = (
+            _named(problem, k=k, signals=signals, seed=seed, given={"--A": A, "--y": y, "--x": x})
+            if problem is not None
+            else given_instance(A, y, x, k, layout, unused={"--signals": signals, "--seed": seed})
+        )
+        folder = files.output_folder(output or Path("runs") / instance.name)
+
+        with progress("comparing", len(chosen)) as advance:
+            rows = comparison.compare(instance, chosen, lam=lam, started=advance)
+        oracle = comparison.oracle(instance)
+        _print_table(instance, rows, oracle)
+        comparison.write_table(folder / "table.csv", rows)
+        comparison.write_settings(folder / "settings.json", instance, methods=list(chosen), lam=lam, oracle_db=oracle)
+        picture.draw(folder / "figure.png", instance, rows, oracle)
+        typer.echo(f"written: {folder / 'table.csv'}, {folder / 'settings.json'}, {folder / 'figure.png'}")
+
+
+def _named(problem: str, *, k: int | None, signals: int | None, seed: int | None, given: dict[str, Any]) -> Instance:
+    extra = [name for name, value in given.items() if value is not None]
+    if extra:
+        raise ValueError(f"both the problem {problem!r} and {', '.join(extra)} were given; give one or the other.")
+    if problem not in PROBLEMS:
+        raise ValueError(f"problem is {problem!r}; choose one of {', '.join(PROBLEMS)}, or give --A, --y and -k.")
+    options = {name: v for name, v in {"k": k, "signals": signals, "seed": seed}.items() if v is not None}
+    if problem == "ecg":
+        from ..datasets import ecg
+
+        if signals is not None:
+            raise ValueError(
+                "--signals is for synthetic problems; the electrocardiogram has as many as it has windows."
+            )
+        return ecg(**options)
+    from .. import problems
+
+    return getattr(problems, problem)(**options)
+
+
+def _print_table(instance: Instance, rows: list[Row], oracle: float | None) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from ..comparison import COLUMNS
+
+    m, n = instance.A.shape
+    count = instance.y.shape[:-1].numel()
+    error = "NMSE (dB)" if instance.x is not None else "residual (dB)"
+    title = f"{instance.name}: {count} signal{'s' * (count != 1)}, n={n}, m={m}, k={instance.k}"
+    table = Table(title=title, title_justify="left", caption=_caption(oracle), caption_justify="left")
+    columns = {name: cell for name, cell in COLUMNS.items() if name != "support found" or instance.x is not None}
+    for name in columns:
+        text = name in ("method", "status")
+        table.add_column(error if name == "error (dB)" else name, justify="left" if text else "right")
+    for rank, row in enumerate(rows, 1):
+        table.add_row(*(cell(rank, row) for cell in columns.values()), style="bold" if rank == 1 else None)
+    console = Console()
+    (console if console.is_terminal else Console(width=120)).print(table)
+
+
+def _caption(oracle: float | None) -> str | None:
+    if oracle is None:
+        return "Ranked by residual: the truth is unknown, and more non-zeros always fit better."
+    return f"Oracle (least squares on the k largest true coefficients): {oracle:.2f} dB"

@@ -1,0 +1,320 @@
+"""`pursuit train`. Heavy imports happen inside, so that `--help` answers at once."""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+import os
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+
+import typer
+
+from .console import stated_errors
+
+if TYPE_CHECKING:
+    from ..training import Epoch, Training
+
+
+class Network(NamedTuple):
+    """A network that can be trained."""
+
+    kind: str  # the class in pursuit.nets
+    layers: int | None  # where no number is given; None: as many as there are non-zeros
+    problem: str
+    training: dict[str, Any]  # options of pursuit.training.fit
+
+
+class Problem(NamedTuple):
+    """What can be trained on."""
+
+    make: str  # the function of pursuit.ensembles
+    sizes: dict[str, Any]  # all that can be chosen, as it is by default
+    complex: bool
+
+
+GREEDY = {"batch": 64, "optimizer": "rmsprop", "lr": 1e-2, "schedule": "halve", "fresh": False}
+PROXIMAL = {"batch": 128, "optimizer": "adam", "lr": 3e-3, "schedule": "cosine", "fresh": True}
+NETWORKS = {
+    "omp-net": Network("OMPNet", None, "fourier-levels", GREEDY),
+    "iht-net": Network("IHTNet", 30, "fourier-levels", GREEDY),
+    "cosamp-net": Network("CoSaMPNet", 10, "fourier-levels", GREEDY),
+    "sp-net": Network("SPNet", 10, "fourier-levels", GREEDY),
+    "htp-net": Network("HTPNet", 10, "fourier-levels", GREEDY),
+    "sea-net": Network("SEANet", 30, "fourier-levels", GREEDY),
+} | {
+    name: Network(kind, 16, "bernoulli-gaussian", PROXIMAL)
+    for name, kind in {
+        "lista": "LISTA", "lista-cp": "LISTACP", "lista-cpss": "LISTACPSS", "ti-lista": "TiLISTA", "glista": "GLISTA",
+        "alista": "ALISTA", "alista-at": "ALISTAAT", "aglista": "AGLISTA", "na-alista": "NAALISTA", "lamp": "LAMP",
+    }.items()
+}  # fmt: skip
+LEVELS = {"n": 256, "m": 20, "k": 10, "admissible": 20, "noise": 1e-3}
+PROBLEMS = {
+    "fourier-levels": Problem("fourier_levels", LEVELS, True),
+    "gaussian-levels": Problem("gaussian_levels", LEVELS, False),
+    "bernoulli-gaussian": Problem("bernoulli_gaussian", {"n": 1000, "m": 250, "k": 50, "snr": 40.0}, False),
+}
+RELAXATIONS = ("softsort", "neuralsort", "sinkhorn-sort")
+HALVE_EVERY = 500  # epochs
+
+
+def train(
+    network: Annotated[str, typer.Argument(help=f"One of {', '.join(NETWORKS)}.")],
+    problem: Annotated[
+        str | None,
+        typer.Option(
+            help="What to train on: fourier-levels (by default for omp-net to sea-net), gaussian-levels, "
+            "bernoulli-gaussian (by default for the others)."
+        ),
+    ] = None,
+    n: Annotated[int | None, typer.Option("--n", help="Unknowns; by default 256, bernoulli-gaussian 1000.")] = None,
+    m: Annotated[int | None, typer.Option("--m", help="Measurements; by default 20, bernoulli-gaussian 250.")] = None,
+    k: Annotated[
+        int | None, typer.Option("-k", "--k", help="Non-zeros per signal; by default 10, bernoulli-gaussian about 50.")
+    ] = None,
+    admissible: Annotated[int | None, typer.Option(help="Levels: places of the non-zeros; by default 20.")] = None,
+    noise: Annotated[
+        float | None, typer.Option(help="Levels: norm of the noise, signals have norm 1; by default 0.001.")
+    ] = None,
+    snr: Annotated[
+        float | None, typer.Option(help="bernoulli-gaussian: signal-to-noise ratio in dB; by default 40.")
+    ] = None,
+    layers: Annotated[
+        int | None,
+        typer.Option(help="By default k for omp-net, 30 for iht and sea-net, 10 for cosamp, sp, htp-net, else 16."),
+    ] = None,
+    hidden: Annotated[int | None, typer.Option(help="na-alista: size of its LSTM; by default 128.")] = None,
+    inputs: Annotated[str | None, typer.Option(help="na-alista: what its LSTM is told, ru, r or u.")] = None,
+    tau: Annotated[float | None, typer.Option(help="omp-net to htp-net: temperature of the sort; 0.001.")] = None,
+    eta: Annotated[
+        float | None,
+        typer.Option(help="Step size of iht-net and htp-net, by default 0.5; of sea-net, by default learned."),
+    ] = None,
+    weights: Annotated[
+        str | None, typer.Option(help="omp-net to sea-net: structure weights shared by the layers, or per-layer.")
+    ] = None,
+    relaxation: Annotated[
+        str | None, typer.Option(help=f"omp-net to htp-net: one of {', '.join(RELAXATIONS)}.")
+    ] = None,
+    relative: Annotated[bool, typer.Option("--relative", help="Measure tau in units of the largest score.")] = False,
+    signals: Annotated[str, typer.Option(help="Known of them: complex, real part (the paper), real.")] = "real part",
+    learn_eta: Annotated[bool, typer.Option("--learn-eta", help="Train eta, one per layer.")] = False,
+    learn_tau: Annotated[bool, typer.Option("--learn-tau", help="Train tau, one per layer.")] = False,
+    anneal_from: Annotated[float | None, typer.Option(help="Let tau fall from here to --tau.")] = None,
+    epochs: Annotated[int, typer.Option(help="Passes over the training signals.")] = 1000,
+    batch: Annotated[int | None, typer.Option(help="Signals per step; by default 64, ISTA's networks 128.")] = None,
+    optimizer: Annotated[
+        str | None, typer.Option(help="rmsprop or adam; by default rmsprop, ISTA's networks adam.")
+    ] = None,
+    lr: Annotated[float | None, typer.Option(help="Learning rate; by default 0.01, ISTA's networks 0.003.")] = None,
+    schedule: Annotated[
+        str | None,
+        typer.Option(help="The learning rate: halve, cosine or constant; by default halve, ISTA's networks cosine."),
+    ] = None,
+    halve_every: Annotated[int | None, typer.Option(help="Epochs until it is halved; by default 500.")] = None,
+    layerwise: Annotated[
+        int | None, typer.Option(help="ISTA's networks: first train layer by layer, for so many epochs each.")
+    ] = None,
+    clip: Annotated[float, typer.Option(help="Largest norm of the gradient.")] = 1.0,
+    fresh: Annotated[
+        bool | None,
+        typer.Option("--fresh/--fixed", help="New training signals in every epoch; by default for ISTA's networks."),
+    ] = None,
+    double: Annotated[bool, typer.Option("--double", help="Double precision.")] = False,
+    device: Annotated[str, typer.Option(help="cpu, cuda, ...")] = "cpu",
+    seed: Annotated[int, typer.Option(help="Of the problem and of the training.")] = 0,
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="Folder to write to.")] = None,
+) -> None:
+    """Train a network, or go on with the training that is in the output folder.
+
+    Examples: pursuit train omp-net --m 20 -k 10 --epochs 1000; pursuit train na-alista --snr 20 -o runs/na-alista
+    """
+    with stated_errors():
+        from .. import comparison, files
+        from ..nets.storage import describe, save
+        from ..plots import training as picture
+        from ..training import TrainingError, fit
+
+        _check_choice("network", network, NETWORKS)
+        device = _own_device(device)
+        if layerwise is not None and NETWORKS[network].training is GREEDY:
+            raise ValueError(f"--layerwise: {network} is trained as a whole; leave it out.")
+        chosen = NETWORKS[network]
+        sizes = {"n": n, "m": m, "k": k, "admissible": admissible, "noise": noise, "snr": snr}
+        training_options = _training(
+            chosen, schedule=schedule, halve_every=halve_every, epochs=epochs, batch=batch, optimizer=optimizer, lr=lr,
+            clip=clip, fresh=fresh, layerwise=layerwise, seed=seed,
+        )  # fmt: skip
+        ensemble = _ensemble(problem or chosen.problem, sizes, seed=seed, double=double, device=device)
+        net = _network(
+            network, ensemble, seed=seed, layers=layers, hidden=hidden, inputs=inputs, tau=tau, eta=eta,
+            weights=weights, relaxation=relaxation, relative=relative or None, signals=signals,
+            learn_eta=learn_eta or None, learn_tau=learn_tau or None, anneal_from=anneal_from,
+        )  # fmt: skip
+        net.to(device, ensemble.A.dtype.to_real())
+        folder = files.output_folder(output or Path("runs") / network)
+        first = os.environ.get("RANK", "0") == "0"  # under torchrun one process reports
+        try:
+            with _bar(network, epochs) as on_epoch:
+                training = fit(net, ensemble, folder=folder, on_epoch=on_epoch, **training_options)
+        except TrainingError as error:
+            if first:
+                save(net, folder / "net.safetensors")
+            raise ValueError(f"{error} It is in {folder / 'net.safetensors'}.") from error
+        if not first:
+            return
+        save(net, folder / "net.safetensors")
+        picture.draw(folder / "log.png", training.log, kept=training.best_epoch)
+        structure = hasattr(net, "identify")
+        if structure:
+            oracle = None if ensemble.admissible is None else ensemble.admissible.tolist()
+            picture.draw_weights(folder / "weights.png", net.weights.tolist(), oracle)
+        record = {
+            "network": network, "network_options": describe(net)["config"], "training": training_options,
+            "device": device, "best_epoch": training.best_epoch, "validation_loss": training.validation_loss,
+            "validation_db": training.validation_db, "test_loss": training.test_loss, "test_db": training.test_db,
+            "seconds": sum(epoch.seconds for epoch in training.log),
+        }  # fmt: skip
+        problem_only = replace(ensemble.instance(1), settings=ensemble.settings)
+        comparison.write_settings(folder / "settings.json", problem_only, **record)
+        _report(folder, training, structure=structure)
+
+
+def _own_device(device: str) -> str:
+    """Under torchrun every process of a machine has a GPU of its own."""
+    return f"cuda:{os.environ['LOCAL_RANK']}" if device == "cuda" and "LOCAL_RANK" in os.environ else device
+
+
+def _training(network: Network, *, schedule: str | None, halve_every: int | None, **given: Any) -> dict[str, Any]:
+    """The options of `fit`: what was given, else what suits the network."""
+    options = network.training | {name: value for name, value in given.items() if value is not None}
+    falling = schedule or options["schedule"]
+    _check_choice("--schedule", falling, ("halve", "cosine", "constant"))
+    if halve_every is not None and falling != "halve":
+        raise ValueError(f"--halve-every: the schedule is {falling}; leave it out, or give --schedule halve.")
+    options["schedule"] = "halve" if falling == "constant" else falling
+    options["halve_every"] = None if falling == "constant" else HALVE_EVERY if halve_every is None else halve_every
+    return options
+
+
+def _ensemble(problem: str, given: dict[str, Any], *, seed: int, double: bool, device: str) -> Any:
+    import torch
+
+    from .. import ensembles
+
+    _check_choice("--problem", problem, PROBLEMS)
+    make, sizes, cplx = PROBLEMS[problem]
+    given = {name: value for name, value in given.items() if value is not None}
+    for name in given.keys() - sizes.keys():
+        others = ", ".join(other for other in PROBLEMS if name in PROBLEMS[other].sizes)
+        raise ValueError(f"--{name} does not belong to {problem}; leave it out, or give --problem: {others}.")
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise ValueError(f"--device is {device!r}, which cannot be used here ({error}); try cpu.") from None
+    single, wide = (torch.complex64, torch.complex128) if cplx else (torch.float32, torch.float64)
+    return getattr(ensembles, make)(**(sizes | given), seed=seed, dtype=wide if double else single, device=device)
+
+
+def _rates(tau: float, eta: float | None, given: dict[str, Any]) -> dict[str, Any]:
+    """Temperature and step size, each fixed, learned or annealed; None for a step size that the network knows best."""
+    from ..nets import Annealed, Learned
+
+    start = given.get("anneal_from")
+    if "learn_tau" in given and start is not None:
+        raise ValueError("--learn-tau and --anneal-from were given; tau is learned or annealed: give one of them.")
+    temperature = Learned(tau) if "learn_tau" in given else tau if start is None else Annealed(start, tau)
+    return {"tau": temperature, "eta": Learned(eta) if "learn_eta" in given and eta else eta}
+
+
+# What a network must take for an option to belong to it, and what it is if it does not.
+BELONGS = {
+    "eta": ("eta", "has no step size to set"),
+    "learn_eta": ("eta", "has no step size to set"),
+    "weights": ("w0", "has no structure weights"),
+    **dict.fromkeys(("tau", "relaxation", "relative", "learn_tau", "anneal_from"), ("tau", "has no relaxed sort")),
+    **dict.fromkeys(("hidden", "inputs"), ("hidden", "has no LSTM")),
+}
+
+
+def _network(name: str, ensemble: Any, *, seed: int, layers: int | None, signals: str, **given: Any) -> Any:
+    from .. import nets, relaxations
+
+    network, given = NETWORKS[name], {option: value for option, value in given.items() if value is not None}
+    build = getattr(nets, network.kind)
+    takes = inspect.signature(build).parameters
+    for option in given:
+        needed, why = BELONGS[option]
+        if needed not in takes:
+            raise ValueError(f"--{option.replace('_', '-')}: {name} {why}; leave it out.")
+    relaxation = given.get("relaxation", "softsort")
+    _check_choice("--relaxation", relaxation, RELAXATIONS)
+    options = {
+        "k": ensemble.k, "layers": (network.layers or ensemble.k) if layers is None else layers, "signals": signals,
+        "seed": seed, "sort": getattr(relaxations, relaxation.replace("-", "_")), **given,
+        **_rates(given.get("tau", 1e-3), given.get("eta", takes["eta"].default if "eta" in takes else None), given),
+    }  # fmt: skip
+    if "selection" not in takes or takes["selection"].default is not None:  # LISTA and LISTA-CP are without
+        options["sparsity"] = ensemble.k
+    if ensemble.name != "bernoulli-gaussian":
+        options["variance"] = 1 / ensemble.k  # of signals of norm 1
+    return build(ensemble.A, **{option: value for option, value in options.items() if option in takes})
+
+
+@contextlib.contextmanager
+def _bar(network: str, epochs: int) -> Iterator[Callable[[Epoch], Any] | None]:
+    """A progress bar on a terminal; yields a function to call with each epoch, None in a pipe."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    columns = (
+        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn(),
+    )  # fmt: skip
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(network, total=epochs)
+
+        def advance(epoch: Epoch) -> None:
+            held_out = "" if epoch.validation_loss is None else f" validation {epoch.validation_loss:.3g}"
+            held_out += _decibel(epoch.validation_db)
+            bar.update(task, description=f"{network} loss {epoch.train_loss:.3g}{held_out}", completed=epoch.epoch)
+
+        yield advance
+
+
+def _decibel(value: float | None) -> str:
+    return "" if value is None else f", NMSE {value:.2f} dB"
+
+
+def _report(folder: Path, training: Training, *, structure: bool) -> None:
+    net = folder / "net.safetensors"
+    typer.echo(f"best epoch: {training.best_epoch} of {len(training.log)}")
+    typer.echo(
+        f"validation loss: {training.validation_loss:.4g}{_decibel(training.validation_db)}; "
+        f"test loss: {training.test_loss:.4g}{_decibel(training.test_db)}"
+    )
+    names = ["net.safetensors", "log.csv", "log.png", *(["weights.png"] if structure else [])]
+    typer.echo(f"written: {', '.join(str(folder / name) for name in names)}, settings.json")
+    typer.echo(f"the network: pursuit.nets.load({str(net)!r})(y)")
+    if structure:
+        typer.echo(
+            f"its structure in any solver: pursuit.omp(A, y, k, weights=pursuit.nets.read_weights({str(net)!r}))"
+        )
+
+
+def _check_choice(name: str, value: str, known: Any) -> None:
+    if value not in known:
+        raise ValueError(f"{name} is {value!r}; choose one of {', '.join(known)}.")

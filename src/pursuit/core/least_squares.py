@@ -1,0 +1,201 @@
+"""The least squares of the package: grown by a column, or solved on a support."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from ..operators import Operator
+from .atoms import Atoms, present_first
+from .numeric import rank_tolerance
+
+
+class Fit(NamedTuple):
+    """Least squares on chosen atoms: coefficients `z (*batch, k)` and the residual `r (*batch, m)`."""
+
+    z: Tensor
+    r: Tensor
+
+
+def project(B: Tensor, y: Tensor, count: Tensor) -> Fit:
+    """Least squares on the leading `count (*batch,)` columns of `B (*batch, m, k)`."""
+    z = solve(B, y, count)
+    return Fit(z, y - (B @ z.unsqueeze(-1)).squeeze(-1))
+
+
+def leading(B: Tensor, y: Tensor, count: Tensor) -> Fit:
+    """Least squares on the leading `count (p, *batch)` columns of `B (*batch, m, k)`: p fits by one factorisation.
+
+    The columns up to the largest count are independent. It is not made for derivatives: see `project`.
+    """
+    Q, R = torch.linalg.qr(B)
+    place = torch.arange(B.shape[-1], device=B.device)
+    used = place < count.amax(0).unsqueeze(-1)
+    R = torch.where(used.unsqueeze(-2), R, torch.eye(len(place), dtype=B.dtype, device=B.device))
+    c = (Q.mH @ y.unsqueeze(-1)) * (place < count.unsqueeze(-1)).movedim(0, -1)  # (*batch, k, p)
+    z = torch.linalg.solve_triangular(R, c, upper=True)
+    return Fit(z.movedim(-1, 0), y - (B @ z).movedim(-1, 0))
+
+
+def fit(A: Operator, y: Tensor, atoms: Any, minimise: Callable[[Tensor, Tensor, Tensor], Fit] = project) -> Fit:
+    """Least squares of `y (*batch, m)` on the chosen columns of `A`, hard or soft, at most `m` of them.
+
+    Dependent columns get the coefficients of minimum norm; absent ones get zero.
+
+    Parameters
+    ----------
+    A : Operator
+    y : Tensor (*batch, m)
+    atoms : Atoms
+        Their `indices` are `(*batch, k)`, -1 where there is none.
+    minimise : callable, optional
+        Another loss has another one.
+
+    Returns
+    -------
+    Fit
+        Coefficients `z (*batch, k)` and the residual `r (*batch, m)`; `atoms.embed(z)` is the signal.
+
+    Examples
+    --------
+    >>> import torch, pursuit
+    >>> atoms = pursuit.Atoms(torch.tensor([2, 0]), n=3)
+    >>> z, r = pursuit.fit(pursuit.as_operator(torch.eye(4, 3)), torch.tensor([1.0, 2.0, 3.0, 4.0]), atoms)
+    >>> z, r
+    (tensor([3., 1.]), tensor([0., 2., 0., 4.]))
+    """
+    found = atoms.found
+    order = present_first(found)[..., : A.shape[0]]
+    B = atoms.pick(order).columns(A)
+    z, r = minimise(B, y, found.sum(-1).clamp(max=A.shape[0]))
+    return Fit(z.new_zeros(found.shape).scatter(-1, order, z), r)
+
+
+@torch.no_grad()  # which they are is a constant
+def independent(A: Operator, atoms: Any) -> Any:
+    """The atoms without those that the ones before them span, to rounding; relaxed atoms as given: they are no columns.
+
+    Fitted on these, as good a fit as on all.
+    """
+    if not isinstance(atoms, Atoms):
+        return atoms
+    atoms = atoms.pick(present_first(atoms.found))
+    B, found = atoms.columns(A), atoms.found
+    k, tolerance = found.shape[-1], rank_tolerance(A.shape[0], B.dtype)
+    pivots = torch.geqrf(B)[0].diagonal(dim1=-2, dim2=-1).abs()
+    spanned = found & ~(pivots > tolerance * torch.linalg.vector_norm(B, dim=-2))
+
+    # As in `factor`, a list that is mostly empty. A pivot tells that there are such columns, but not which: after one
+    # of them the next direction of the QR is arbitrary. So: which do not add to the rank of those before.
+    rest = spanned.any(-1).reshape(-1).nonzero().squeeze(-1)
+    leading = torch.ones(k, k, dtype=torch.bool, device=B.device).triu().mT.unsqueeze(-2)
+    S = torch.linalg.svdvals(_cleared(B.reshape(-1, *B.shape[-2:])[rest]).unsqueeze(-3) * leading)
+    rank = (tolerance * S[..., :1] < S).sum(-1)
+    new = rank > torch.nn.functional.pad(rank, (1, 0))[..., :-1]
+    kept = found.reshape(-1, k).index_copy(0, rest, new).view_as(found)
+    return atoms._replace(indices=atoms.indices.where(kept, -1))
+
+
+def solve(B: Tensor, y: Tensor, count: Tensor | None = None) -> Tensor:
+    """`argmin ||B z - y||` of minimum norm, `(*batch, m, k)` and `(*batch, m) -> (*batch, k)`, with `k <= m`.
+
+    Parameters
+    ----------
+    B, y : Tensor
+    count : Tensor (*batch,) int64, optional
+        How many leading columns are in use; the others are zero. Default all.
+    """
+    if count is None:
+        count = torch.full(B.shape[:-2], B.shape[-1], device=B.device)
+    z: Tensor = _Solve.apply(B, y.expand(B.shape[:-1]), count)
+    return z
+
+
+class _Solve(torch.autograd.Function):
+    """Least squares with the derivative of its normal equations, so that any factorisation may serve forward.
+
+    With M = (B^H B)^+ : dz = M (dB^H r + B^H (dy - dB z)).
+    """
+
+    @staticmethod
+    def forward(ctx: Any, B: Tensor, y: Tensor, count: Tensor) -> Tensor:
+        z, F = factor(B, y, count)
+        ctx.save_for_backward(B, y, z, F)
+        return z
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None]:
+        B, y, z, F = ctx.saved_tensors
+        w = _Normal.apply(B, grads[0], F).unsqueeze(-1)  # M grad
+        Bw = B @ w
+        r = y.unsqueeze(-1) - B @ z.unsqueeze(-1)
+        return r @ w.mH - Bw @ z.unsqueeze(-1).mH, Bw.squeeze(-1), None
+
+
+class _Normal(torch.autograd.Function):
+    """`w = M g` of the normal equations, with M = F F^H known: dw = M (dg - (dB^H B + B^H dB) w)."""
+
+    @staticmethod
+    def forward(ctx: Any, B: Tensor, g: Tensor, F: Tensor) -> Tensor:
+        w: Tensor = (F @ (F.mH @ g.unsqueeze(-1))).squeeze(-1)
+        ctx.save_for_backward(B, w, F)
+        return w
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None]:
+        B, w, F = ctx.saved_tensors
+        h = _Normal.apply(B, grads[0], F)
+        w, Mh = w.unsqueeze(-1), h.unsqueeze(-1)
+        return -(B @ w) @ Mh.mH - (B @ Mh) @ w.mH, h, None
+
+
+def factor(B: Tensor, y: Tensor, count: Tensor) -> tuple[Tensor, Tensor]:
+    """`(z, F)` with `z = B^+ y` and `(B^H B)^+ = F F^H`; `B F` is then an orthonormal basis of the range of `B`.
+
+    From QR, and from the SVD where columns are dependent.
+
+    Only the first `count (*batch,)` columns of `B (*batch, m, k)` are in use; the others are zero.
+    """
+    batch, k = B.shape[:-2], B.shape[-1]
+    B, y, count = B.reshape(-1, *B.shape[-2:]), y.reshape(-1, y.shape[-1], 1), count.reshape(-1)
+    upper, c = _triangle(B, y)
+    used = torch.arange(k, device=B.device) < count.unsqueeze(-1)
+    eye = torch.eye(k, dtype=B.dtype, device=B.device)
+    R = torch.where(used.unsqueeze(-2), upper.triu(), eye)
+    pivots = R.diagonal(dim1=-2, dim2=-1).abs()
+    tolerance = rank_tolerance(B.shape[-2], B.dtype)
+    independent = (pivots > tolerance * torch.linalg.vector_norm(R, dim=-2)).all(dim=-1)
+    R = torch.where(independent[..., None, None], R, eye)
+    F = torch.linalg.solve_triangular(R, eye.expand_as(R), upper=True) * used.unsqueeze(-2)
+    z = torch.linalg.solve_triangular(R, c * used.unsqueeze(-1), upper=True)  # F c would lose digits of the residual
+
+    # Indexing with a list that is mostly empty, not a branch: the SVD is taken of the dependent items alone.
+    rest = (~independent).nonzero().squeeze(-1)
+    U, S, Vh = torch.linalg.svd(_cleared(B[rest]), full_matrices=False)
+    small = tolerance * S[..., :1] >= S
+    inverse = torch.where(small, 0, 1 / torch.where(small, 1, S))
+    G = Vh.mH * inverse.unsqueeze(-2)
+    z, F = z.index_copy(0, rest, G @ (U.mH @ y[rest])), F.index_copy(0, rest, G)
+    return z.reshape(*batch, k), F.reshape(*batch, k, k)
+
+
+def _cleared(B: Tensor) -> Tensor:
+    """`B (items, m, k)` without entries that are nothing beside others of their column.
+
+    Where their squares underflow, LAPACK makes NaN of complex numbers in single precision, and its SVD gives up.
+    """
+    size = B.abs()
+    return torch.where(size < torch.finfo(B.dtype).eps ** 2 * size.amax(-2, keepdim=True), 0, B)
+
+
+def _triangle(B: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    """`R` in the upper triangle, and `Q^H y`, of `B = Q R`: `(items, k, k)` and `(items, k, 1)`."""
+    k = B.shape[-1]
+    if B.is_cuda:  # there reflectors are applied item after item; as one more column of R, Q^H y is there at once
+        both = torch.geqrf(torch.cat([B, y], dim=-1))[0]
+        return both[..., :k, :k], both[..., :k, k:]
+    reflectors, tau = torch.geqrf(B)
+    return reflectors[..., :k, :], torch.ormqr(reflectors, tau, y, left=True, transpose=True)[..., :k, :]

@@ -1,0 +1,348 @@
+"""Losses: what a solver makes small, and how its steps get at it.
+
+A loss is a sum over the measurements of `l(v_i, y_i) >= 0` with `v = A x`. Whatever it is, a state's `r` has
+`||r||^2 = 2 sum_i l_i`, which for least squares is `y - A x`: stopping, best-so-far and tolerance need nothing else.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, ClassVar, NamedTuple, Protocol
+
+import torch
+from torch import Tensor
+
+from ..checks import number
+from ..operators import Compose, Diagonal, Operator
+from .least_squares import Fit, fit, solve
+from .qr import QR, put
+
+ROUNDINGS = 10  # of what x = 0 leaves: what is less is that of an exact fit
+NEWTON_STEPS, HALVINGS = 100, 40  # at most; ten and none are usual
+SHARE = 1e-4  # of the fall that the slope promises, which a step must bring
+LEAST_WEIGHT = 1e-3  # of a measurement, as a share of l'^2 / (2 l)
+
+
+class Loss(Protocol):
+    """What a solver's step needs of a loss.
+
+    Attributes
+    ----------
+    curvature : float or None
+        The largest `l''`, where it is known: the largest step size is inverse to it.
+    trials : int
+        How many of the best swaps by `quadratic` are to be fitted to know which is the best.
+    """
+
+    @property
+    def curvature(self) -> float | None: ...
+
+    @property
+    def trials(self) -> int: ...
+
+    def rounding(self, eps: float) -> float:
+        """As a share of the residual of `x = 0`, how little is no residual but rounding by `eps`."""
+        ...
+
+    def unexplained(self, y: Tensor) -> Tensor:
+        """What `x = 0` leaves of `y (*batch, m)`: its residual."""
+        ...
+
+    def residual(self, A: Operator, y: Tensor, x: Tensor) -> Tensor:
+        """What `x (*batch, n)` leaves of `y (*batch, m)`: `||r||^2 / 2` is the loss."""
+        ...
+
+    def pull(self, A: Operator, y: Tensor, x: Tensor, r: Tensor) -> Tensor:
+        """`-l'(v)` at `v = A x`, given the residual `r` of `x`: the loss falls fastest along `A^H` of it."""
+        ...
+
+    def fit(self, A: Operator, y: Tensor, atoms: Any) -> Fit:
+        """The least loss on the chosen atoms."""
+        ...
+
+    def empty(self, y: Tensor, capacity: int) -> Any:
+        """A fit with no columns yet, that takes in one by one: `QR`, or something with its methods."""
+        ...
+
+    def quadratic(self, A: Operator, y: Tensor, x: Tensor) -> tuple[Operator, Tensor]:
+        """The `A` and `y` whose least squares has the slopes and the curvatures of the loss at `x`."""
+        ...
+
+
+@dataclass(frozen=True)
+class LeastSquares:
+    """`|v - y|^2 / 2`, the default. The only loss for complex numbers, for derivatives and for compiled kernels.
+
+    Examples
+    --------
+    >>> import torch, pursuit
+    >>> pursuit.LeastSquares()(torch.tensor([1.0, 2.0]), torch.tensor([1.0, 4.0]))
+    tensor([0., 2.])
+    """
+
+    curvature: ClassVar[float] = 1.0
+    trials: ClassVar[int] = 1
+
+    def __call__(self, v: Tensor, y: Tensor) -> Tensor:
+        return (v - y).abs().square() / 2
+
+    def rounding(self, eps: float) -> float:
+        return ROUNDINGS * eps
+
+    def unexplained(self, y: Tensor) -> Tensor:
+        return y
+
+    def residual(self, A: Operator, y: Tensor, x: Tensor) -> Tensor:
+        return A.residual(y, x)
+
+    def pull(self, A: Operator, y: Tensor, x: Tensor, r: Tensor) -> Tensor:
+        return r
+
+    def fit(self, A: Operator, y: Tensor, atoms: Any) -> Fit:
+        return fit(A, y, atoms)
+
+    def empty(self, y: Tensor, capacity: int) -> QR:
+        return QR.empty(y, capacity)
+
+    def quadratic(self, A: Operator, y: Tensor, x: Tensor) -> tuple[Operator, Tensor]:
+        return A, y
+
+
+@dataclass(frozen=True)
+class Logistic:
+    """`log(1 + exp(-s v))` with labels `s = 1` where `y` is 1, and `s = -1` where `y` is 0 or -1.
+
+    On separable data no finite `x` is the best: a refit then ends where the loss is zero to rounding, all labels on
+    their right side by about 35 (15 in single precision), and so does the solver, with `Status.TOLERANCE`.
+
+    Examples
+    --------
+    >>> import torch, pursuit
+    >>> A = torch.tensor([[1.0, 1.0, 0.5], [-1.0, 2.0, 0.1], [1.0, -1.0, 1.0], [-1.0, -3.0, 0.2], [1.0, 0.5, -0.3]])
+    >>> sol = pursuit.omp(A, torch.tensor([1.0, 1.0, 0.0, 0.0, 0.0]), k=1, loss=pursuit.Logistic())
+    >>> sol.x.round(decimals=3)
+    tensor([0.0000, 1.7880, 0.0000])
+    """
+
+    curvature: ClassVar[float] = 0.25
+
+    def __call__(self, v: Tensor, y: Tensor) -> Tensor:
+        return -torch.nn.functional.logsigmoid(torch.where(y > 0, v, -v))
+
+    def check(self, y: Tensor) -> None:
+        """Refuse what are no labels."""
+        if not (((y == 1) | (y == 0)).all() or ((y == 1) | (y == -1)).all()):
+            raise ValueError(
+                f"y goes from {y.min().item():.3g} to {y.max().item():.3g}; the logistic loss needs labels, all 0 or 1 "
+                "or all -1 or 1."
+            )
+
+
+@dataclass(frozen=True)
+class Smooth:
+    """Any loss that autograd differentiates twice; its refits are some weighted least squares, one after the other.
+
+    Attributes
+    ----------
+    of : callable (v, y) -> Tensor (*batch, m)
+        One loss per measurement.
+    """
+
+    of: Callable[[Tensor, Tensor], Tensor]
+    trials: ClassVar[int] = 8
+
+    @property
+    def curvature(self) -> float | None:
+        value: float | None = getattr(self.of, "curvature", None)
+        return value
+
+    def rounding(self, eps: float) -> float:
+        return math.sqrt(ROUNDINGS * eps)  # it is the loss that is rounded
+
+    def unexplained(self, y: Tensor) -> Tensor:
+        return self.left(torch.zeros_like(y), y)
+
+    def residual(self, A: Operator, y: Tensor, x: Tensor) -> Tensor:
+        return self.left(A.forward(x), y)
+
+    def pull(self, A: Operator, y: Tensor, x: Tensor, r: Tensor) -> Tensor:
+        return around(self.of, A.forward(x), y).pull
+
+    def fit(self, A: Operator, y: Tensor, atoms: Any) -> Fit:
+        return fit(A, y, atoms, self.minimise)
+
+    def empty(self, y: Tensor, capacity: int) -> Grown:
+        none = torch.zeros_like(y)
+        pull = around(self.of, none, y).pull
+        return Grown(self, y, (none,) * capacity, y.new_zeros(*y.shape[:-1], capacity), pull, 0)
+
+    def quadratic(self, A: Operator, y: Tensor, x: Tensor) -> tuple[Operator, Tensor]:
+        v = A.forward(x)
+        here = around(self.of, v, y)
+        root, z = here.rooted()
+        return Compose(Diagonal(root), A), root * v + z
+
+    @torch.no_grad()
+    def left(self, v: Tensor, y: Tensor) -> Tensor:
+        """The residual of `v (*batch, m)`."""
+        return (2 * self.of(v, y).clamp(min=0)).sqrt()
+
+    @torch.no_grad()
+    def minimise(self, B: Tensor, y: Tensor, count: Tensor) -> Fit:
+        """The least loss of `v = B z`, by Newton's method from `z = 0`; arguments as for `least_squares.solve`.
+
+        From zero, so that the fit depends on the support alone, not on where the solver came from. Every item
+        of the batch ends by itself: where a step promises no more than rounding, where the loss is zero to rounding
+        (which is where separable data end), or where no step lowers it.
+        """
+        m, k = B.shape[-2:]
+        flat, labels, counts = B.reshape(-1, m, k), y.expand(B.shape[:-1]).reshape(-1, m), count.reshape(-1)
+        z, v = flat.new_zeros(len(flat), k), torch.zeros_like(labels)
+        exact = self.rounding(torch.finfo(y.dtype).eps) ** 2 / 2 * self.of(v, labels).sum(-1)
+        going = torch.arange(len(flat), device=B.device)
+        for _ in range(NEWTON_STEPS):
+            if not len(going):
+                break
+            these = (values[going] for values in (flat, labels, counts, z, v, exact))
+            z[going], v[going], further = newton(self.of, *these)
+            going = going[further]
+        return Fit(z.view(*B.shape[:-2], k), self.left(v, labels).view(B.shape[:-1]))
+
+
+class Around(NamedTuple):
+    """A loss around `v (*batch, m)`: `loss`, `pull = -l'` and `weight`, the curvature that Newton's method takes."""
+
+    loss: Tensor
+    pull: Tensor
+    weight: Tensor
+
+    def rooted(self) -> tuple[Tensor, Tensor]:
+        """`(w, z)`, with which `||w B d - z||^2 / 2` is the loss of a step `B d` to second order."""
+        root = self.weight.sqrt()
+        return root, torch.where(root > 0, self.pull / torch.where(root > 0, root, 1), 0)
+
+
+def around(of: Callable[[Tensor, Tensor], Tensor], v: Tensor, y: Tensor) -> Around:
+    """A loss to second order.
+
+    A measurement that is flat there (Huber's outlier, a label that is far on the wrong side) keeps a little of the
+    curvature `l'^2 / (2 l)` that `sqrt(2 l)`, the residual, would have if it were linear in v. So the curvature is
+    positive wherever there is a slope, whatever the loss and its units.
+    """
+    with torch.inference_mode(False), torch.enable_grad():
+        v, y = v.detach().clone().requires_grad_(), y.detach().clone()
+        loss = of(v, y)
+        (slope,) = torch.autograd.grad(loss.sum(), v, create_graph=True)
+        (curvature,) = torch.autograd.grad(slope.sum(), v)
+    loss, slope = loss.detach(), slope.detach()
+    positive = loss > torch.finfo(loss.dtype).tiny
+    linear = torch.where(positive, slope.square() / torch.where(positive, 2 * loss, 1), 0)
+    return Around(loss, -slope, torch.maximum(curvature, LEAST_WEIGHT * linear))
+
+
+def newton(
+    of: Callable[[Tensor, Tensor], Tensor], B: Tensor, y: Tensor, count: Tensor, z: Tensor, v: Tensor, exact: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """One step of every item `B (items, m, k)`, halved until the loss falls: `z`, `v = B z`, and where to go on."""
+    here = around(of, v, y)
+    root, target = here.rooted()
+    d = solve(root.unsqueeze(-1) * B, target, count)
+    move = (B @ d.unsqueeze(-1)).squeeze(-1)
+    before, promise = here.loss.sum(-1, keepdim=True), (here.pull * move).sum(-1, keepdim=True)
+    rounding = torch.finfo(v.dtype).eps * before
+    t = torch.ones_like(before)
+    for _ in range(HALVINGS):
+        after = of(v + t * move, y).sum(-1, keepdim=True)
+        lower = after <= before - SHARE * t * promise + 10 * rounding
+        if lower.all():
+            break
+        t = torch.where(lower, t, t / 2)
+    z, v = torch.where(lower, z + t * d, z), torch.where(lower, v + t * move, v)
+    return z, v, (lower & (promise > rounding)).squeeze(-1) & (after.squeeze(-1) > exact)
+
+
+class Grown(NamedTuple):
+    """The fit on columns that are taken in one by one; for another loss what `QR` is for least squares.
+
+    Attributes
+    ----------
+    loss : Smooth
+    y : Tensor (*batch, m)
+    B : tuple of k Tensors (*batch, m)
+        The columns, zero where there is none.
+    z : Tensor (*batch, k)
+        Their coefficients.
+    force : Tensor (*batch, m)
+        `-l'` at `B z`.
+    size : int
+        How many columns are in.
+    """
+
+    loss: Smooth
+    y: Tensor
+    B: tuple[Tensor, ...]
+    z: Tensor
+    force: Tensor
+    size: int
+
+    def append(self, a: Tensor, r: Tensor) -> tuple[Grown, Tensor]:
+        """Take in the column `a (*batch, m)`: the fit on all, and its residual."""
+        t = self.size + 1
+        columns = put(self.B, self.size, a)
+        B = torch.stack(columns[:t], dim=-1)
+        z, r = self.loss.minimise(B, self.y, torch.full(B.shape[:-2], t, device=B.device))
+        force = around(self.loss.of, (B @ z.unsqueeze(-1)).squeeze(-1), self.y).pull
+        z = torch.nn.functional.pad(z, (0, self.z.shape[-1] - t))
+        return self._replace(B=columns, z=z, force=force, size=t), r
+
+    def pull(self, r: Tensor) -> Tensor:
+        """What the next column is to correlate with: `-l'`, at which those taken in have a right angle."""
+        return self.force
+
+    def solve(self) -> Tensor:
+        """Coefficients of the columns taken in so far, `(*batch, k)`."""
+        return self.z
+
+
+def checked(loss: Any, y: Tensor) -> Loss:
+    """The loss that a user gave, for measurements `y (*batch, m)`, in the form that the steps take.
+
+    A function may have the attributes `curvature`, the largest second derivative, and `check`, which may refuse `y`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it is none, or none for such measurements.
+    """
+    if isinstance(loss, LeastSquares):
+        return loss
+    if not callable(loss) or isinstance(loss, type):
+        raise TypeError(
+            f"loss is {loss!r}; needed is pursuit.LeastSquares(), pursuit.Logistic(), or a function (v, y) that gives "
+            "one loss per measurement, twice differentiable by torch."
+        )
+    if y.is_complex():
+        raise TypeError(
+            f"A or y is complex, and the loss is {loss!r}; for complex numbers there is LeastSquares() alone."
+        )
+    if hasattr(loss, "check"):
+        loss.check(y)
+    if getattr(loss, "curvature", None) is not None:
+        number("the loss's curvature", loss.curvature, torch.Size(), y)
+    with torch.no_grad():
+        values = loss(torch.zeros_like(y), y)
+    if not isinstance(values, Tensor) or values.shape != y.shape or values.dtype != y.dtype:
+        given = f"shape {tuple(values.shape)}, {values.dtype}" if isinstance(values, Tensor) else type(values).__name__
+        raise ValueError(
+            f"the loss of v = 0 is a {given}; needed is one loss per measurement, with the shape {tuple(y.shape)} and "
+            f"the dtype {y.dtype} of y, not summed up."
+        )
+    if not ((values >= 0) & values.isfinite()).all():
+        raise ValueError("the loss of v = 0 is negative or not finite for some y; needed is a loss >= 0.")
+    try:
+        around(loss, torch.zeros_like(y), y)
+    except RuntimeError as problem:
+        raise TypeError(f"the loss {loss!r} is not differentiable twice in v by torch: {problem}") from None
+    return Smooth(loss)

@@ -1,0 +1,147 @@
+"""A thin QR factorisation that grows by a column."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple, Self
+
+import torch
+from torch import Tensor
+
+from .. import kernels
+from ..kernels import flat, unflat
+from .numeric import energy, rank_tolerance
+
+
+class QR(NamedTuple):
+    """A thin QR factorisation of fixed capacity, and `y` in its basis; columns are appended one by one.
+
+    Attributes
+    ----------
+    Q : tuple of k Tensors (*batch, m)
+        Orthonormal columns, zero where there is none. Apart, so that a new one copies nothing that autograd needs.
+    R : tuple of k Tensors (*batch, 1), ..., (*batch, k)
+        Columns of the triangular factor.
+    g : tuple of k Tensors (*batch, 1)
+        `Q^H y`.
+    size : int
+        How many columns are in.
+    """
+
+    Q: tuple[Tensor, ...]
+    R: tuple[Tensor, ...]
+    g: tuple[Tensor, ...]
+    size: int
+
+    @classmethod
+    def empty(cls, y: Tensor, capacity: int) -> Self:
+        """No columns yet: `Q = 0`, `R = I`."""
+        none = torch.zeros_like(y)
+        eye = torch.eye(capacity, dtype=y.dtype, device=y.device)
+        R = tuple(eye[t, : t + 1].expand(*y.shape[:-1], -1) for t in range(capacity))
+        return cls((none,) * capacity, R, (none[..., :1],) * capacity, 0)
+
+    def append(self, a: Tensor, r: Tensor) -> tuple[Self, Tensor]:
+        """Take in the column `a (*batch, m)`; returns the factorisation and the residual `r` without it.
+
+        A column that depends on those before it (or is zero) adds nothing: its coefficient is zero.
+        """
+        t = self.size
+        Q = torch.stack(self.Q[:t], dim=-2) if t else a.new_zeros(*a.shape[:-1], 0, a.shape[-1])
+        learning = torch.is_grad_enabled() and (a.requires_grad or Q.requires_grad or r.requires_grad)
+        append = _CompiledAppend if learning and kernels.wanted("append", Q, a, r) else _Append
+        q, column, gamma, r = append.apply(Q, a, r)
+        return type(self)(put(self.Q, t, q), put(self.R, t, column), put(self.g, t, gamma), t + 1), r
+
+    def pull(self, r: Tensor) -> Tensor:
+        """What the next column is to correlate with: the residual `r` itself."""
+        return r
+
+    def solve(self) -> Tensor:
+        """Coefficients of the columns taken in so far, `(*batch, k)`."""
+        g = torch.cat(self.g, dim=-1)
+        return torch.linalg.solve_triangular(self.triangle(), g.unsqueeze(-1), upper=True).squeeze(-1)
+
+    def triangle(self) -> Tensor:
+        """The triangular factor, `(*batch, k, k)`."""
+        k = len(self.R)
+        return torch.stack([torch.nn.functional.pad(column, (0, k - t)) for t, column in enumerate(self.R, 1)], dim=-1)
+
+
+class _Append(torch.autograd.Function):
+    """One column more, with a derivative of its own: a tenth of the operations that autograd would record.
+
+    With Q orthonormal: `v = Q^H a`, `p = a - Q v`, `rho = ||p||`, `q = p / rho`, `gamma = q^H r`, `r' = r - q gamma`.
+    `Q (*batch, t, m)` holds the columns as rows.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, Q: Tensor, a: Tensor, r: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        p, v = a, torch.zeros_like(Q[..., 0])
+        for _ in range(2 if Q.shape[-2] else 0):  # twice is enough
+            c = (Q.conj() * p.unsqueeze(-2)).sum(-1)
+            p, v = p - (Q * c.unsqueeze(-1)).sum(-2), v + c
+        length = energy(p)
+        new = (length > rank_tolerance(a.shape[-1], a.dtype) ** 2 * energy(a)) & (length > 0)
+        rho = torch.where(new, length, 1).sqrt()
+        q = torch.where(new, p / rho, 0)
+        gamma = (q.conj() * r).sum(-1, keepdim=True)
+        v = torch.where(new, v, 0)
+        column = torch.cat([v, rho.to(a.dtype)], dim=-1)
+        ctx.save_for_backward(Q, a, r, q, column, gamma, new)
+        return q, column, gamma, r - q * gamma
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        Q, a, r, q, column, gamma, new = ctx.saved_tensors
+        return _way_back(Q, a, r, q, column, gamma, new, *grads)
+
+
+def _way_back(
+    Q: Tensor, a: Tensor, r: Tensor, q: Tensor, column: Tensor, gamma: Tensor, new: Tensor,
+    of_q: Tensor, of_column: Tensor, of_gamma: Tensor, of_r: Tensor,
+) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
+    """The gradients by Q, a and r, in operations that have derivatives too."""
+    v, rho = column[..., :-1], column[..., -1:].real
+    of_v, of_rho = of_column[..., :-1], of_column[..., -1:].real
+    of_gamma = of_gamma - (q.conj() * of_r).sum(-1, keepdim=True)
+    of_q = of_q - of_r * gamma.conj() + r * of_gamma.conj()
+    of_r = of_r + q * of_gamma
+    along = (q.conj() * of_q).real.sum(-1, keepdim=True)
+    of_p = torch.where(new, (of_q - q * along) / rho + q * of_rho, 0)
+    if not Q.shape[-2]:
+        return torch.zeros_like(Q), of_p, of_r
+    of_v = torch.where(new, of_v, 0) - (Q.conj() * of_p.unsqueeze(-2)).sum(-1)
+    of_Q = a.unsqueeze(-2) * of_v.conj().unsqueeze(-1) - of_p.unsqueeze(-2) * v.conj().unsqueeze(-1)
+    return of_Q, of_p + (Q * of_v.unsqueeze(-1)).sum(-2), of_r
+
+
+class _CompiledAppend(torch.autograd.Function):
+    """The same by one kernel each way. For networks: what they would save a hard solver, compiling them may cost it."""
+
+    @staticmethod
+    def forward(ctx: Any, Q: Tensor, a: Tensor, r: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        batch, tolerance = a.shape[:-1], rank_tolerance(a.shape[-1], a.dtype) ** 2
+        given = flat(Q, 2), flat(a), flat(r)
+        items, t = given[0].shape[:2]
+        q, rest = torch.empty_like(given[1]), torch.empty_like(given[1])
+        column, gamma = q.new_empty(items, t + 1), q.new_empty(items, 1)
+        new = torch.empty(items, dtype=torch.bool)
+        kernels.run("append", "forward", *given, tolerance, q, column, gamma, rest, new)
+        q, column, gamma, rest = (unflat(v, batch) for v in (q, column, gamma, rest))
+        ctx.save_for_backward(Q, a, r, q, column, gamma, new.view(*batch, 1))
+        return q, column, gamma, rest
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, ...]:
+        Q, a, r, q, column, gamma, new = ctx.saved_tensors
+        if torch.is_grad_enabled():  # this is to be differentiated in turn
+            return _way_back(Q, a, r, q, column, gamma, new, *grads)
+        given = flat(Q, 2), *(flat(v) for v in (a, r, q, column, gamma)), flat(new.squeeze(-1), 0)
+        out = [torch.empty_like(v) for v in given[:3]]
+        kernels.run("append", "backward", *given, *(flat(g) for g in grads), *out)
+        return tuple(unflat(v, new.shape[:-1]) for v in out)
+
+
+def put(values: tuple[Tensor, ...], place: int, value: Tensor) -> tuple[Tensor, ...]:
+    """With another value at this place."""
+    return (*values[:place], value, *values[place + 1 :])

@@ -1,0 +1,1 @@
+"""The papers' experiments: what each computes and draws, and what runs them."""

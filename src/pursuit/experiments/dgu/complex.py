@@ -1,0 +1,367 @@
+"""Training through complex matrices: are the gradients right, and are complex signals learned as real ones are?
+
+"Deep greedy unfolding" trains on real signals under complex matrices and leaves the complex case open. What makes it
+delicate are the moduli that rank the atoms, whose derivative is not holomorphic, and least squares over the complex
+numbers.
+
+- `gradients`: the derivative of the loss by structure weights (in four random directions), temperatures and step sizes,
+  by automatic differentiation and by central differences of fourth order, for five networks of 3 layers, real and
+  complex matrices (12 x 20, 3 non-zeros, noise 1e-2) and signals; double precision. Of five steps of the differences
+  the one counts that agrees best with the next smaller one: softsort has a kink where two scores tie, and a step across
+  it finds a mixture of both slopes. `spread` is by how much these two disagree; where it is above 1e-5 the differences
+  tell nothing. That happens to CoSaMP-Net, whose joint support may hold one atom in two rows that are all but equal,
+  so that the fit is all but singular: there neither derivative means anything, automatic ones may be huge, and even
+  the laws below may fail, as rounding decides the answer.
+- `equivariance`: what should stay as it is when a problem is written in another way; errors are relative. "phase":
+  `net(e^{i phi} y) = e^{i phi} net(y)`, and the same gradients. "rotated": a real problem `(A, y)` as a complex one,
+  `(U A, U y)` with a unitary `U`, has the same answer and gradients; it compares complex arithmetic with real. (A
+  complex problem of n unknowns as a real one of 2 n is no such law: the atoms come in pairs that must be chosen
+  together.) "columns": `(A D, y)` with a diagonal `D` of phases, answer `D^{-1} net(y)`. It holds for hard algorithms
+  and for IHT-Net; where a network fits coefficients to `A P^T`, soft rows add up columns whatever their phases, so that
+  the answer depends on these, the less the lower the temperature.
+- `training` and `trained`: OMP-Net (5 layers, 16 measurements) and IHT-Net (15 layers, 24 measurements), tau 1e-3, on
+  signals with 5 non-zeros among 10 of 128 places under Fourier samples, real or complex; 200 epochs of 128 fresh
+  signals (RMSprop, batches of 32, rate 2e-2 halved once). A seed has its own matrix, places and signals. Beside the
+  losses are those of the hard algorithm, without and with knowledge of the places.
+
+How to read the figure: on the left, all errors should be what differences can tell in double precision, and those for
+complex matrices (solid) no higher than for real ones (dotted); what differences cannot tell is left out, and counted in
+the legend.
+On the right, a network has learned where its curve ends far below its own hard algorithm's loss (thin dotted line of
+the same colour). Complex values are twice as many unknowns, and their losses start higher.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from statistics import geometric_mean
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from ...core.solution import Solution
+from ...ensembles import Ensemble, fourier_levels
+from ...nets import CoSaMPNet, HTPNet, IHTNet, Learned, OMPNet, SPNet
+from ...plots.style import BLACK, BLUE, GREEN, ORANGE, RED
+from ...problems import on_random_support
+from ...solvers.iht import iht
+from ...solvers.omp import omp
+from ...training import fit
+from ..cells import Row, Tables
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+NETS = {"OMPNet": OMPNet, "IHTNet": IHTNet, "CoSaMPNet": CoSaMPNet, "SPNet": SPNet, "HTPNet": HTPNet}
+COLOURS = dict(zip(NETS, (BLUE, RED, GREEN, ORANGE, BLACK), strict=True))
+FIELDS = {"real": torch.float64, "complex": torch.complex128}
+M, N, S, LAYERS, BATCH = 12, 20, 3, 3, 4
+NOISE = 1e-2
+ETA = 0.3
+TAUS = (1.0, 0.3, 0.1, 0.03)
+STEPS = (1e-3, 1e-4, 1e-5, 1e-6, 1e-7)  # of the differences, times tau: the loss varies on the scale of the temperature
+DIRECTIONS = 4  # in which the weights are moved
+DECIDED = 1e-5  # the largest spread with which a numerical derivative counts
+LABELS = {"identify.w": "weights", "identify.tau.log": "log tau", "eta.log": "log eta"}
+
+PLACES: dict[str, Any] = {"n": 128, "k": 5, "admissible": 10}
+SAMPLES = {"OMPNet": 16, "IHTNet": 24}  # few enough that the hard algorithm fails
+DEPTH = {"OMPNet": PLACES["k"], "IHTNet": 15}
+NET_ETA = 0.5
+VALIDATE_EVERY = 2
+TESTED = 512  # signals for the hard algorithms
+
+
+def cells(quick: bool, seed: int) -> list[Row]:
+    """One per part, network, kind of signals and seed."""
+    seeds = range(seed, seed + (1 if quick else 3))
+    taus = list(TAUS[::2] if quick else TAUS)
+    fields = [[matrix, signals] for matrix in FIELDS for signals in FIELDS if matrix == signals or not quick]
+    gradients = [
+        {"part": "gradients", "network": net, "taus": taus, "fields": fields, "seed": s} for net in NETS for s in seeds
+    ]
+    laws = [{"part": "equivariance", "network": net, "taus": taus, "seed": s} for net in NETS for s in seeds]
+    training = [
+        {"part": "training", "network": net, "signals": field, "epochs": 10 if quick else 200, "seed": s}
+        for net in DEPTH for field in FIELDS for s in seeds
+    ]  # fmt: skip
+    return gradients + laws + training
+
+
+def run(cell: Row, folder: Path) -> Tables:
+    """One piece of work.
+
+    Parameters
+    ----------
+    cell : dict
+        One of `cells`.
+    folder : Path
+        Where a training keeps its state.
+    """
+    if cell["part"] == "gradients":
+        return {"gradients": [row for tau in cell["taus"] for row in _gradient_rows(cell, tau)]}
+    if cell["part"] == "equivariance":
+        return {"equivariance": [law(cell, tau) for tau in cell["taus"] for law in (_phase, _rotated, _columns)]}
+    return _training(cell, folder)
+
+
+def draw(tables: Tables, quick: bool) -> Figure:
+    """Errors of gradients over the temperature, and losses over the epochs."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(12, 5), dpi=120, layout="constrained")
+    left, right = figure.subplots(1, 2)
+    for ax in (left, right):
+        ax.set_yscale("log")
+        ax.tick_params(which="both", labelsize=8)
+        ax.spines[["top", "right"]].set_visible(False)
+    _draw_gradients(left, tables["gradients"])
+    _draw_training(right, tables["training"], tables["trained"])
+    return figure
+
+
+def _gradient_rows(cell: Row, tau: float) -> list[Row]:
+    rows = []
+    for matrix, signals in cell["fields"]:
+        A, y, x = _problem(matrix, signals, cell["seed"])
+        net = _net(cell["network"], A, tau, cell["seed"], real_part=signals == "real" and matrix == "complex")
+        exact = _gradients(net, y, x)
+        for name, parameter in net.named_parameters():
+            directions = _directions(parameter, cell["seed"])
+            numerical, spread = _derivatives(partial(_loss, net, y, x), parameter, directions, tau)
+            error = torch.linalg.vector_norm(directions @ exact[name] - numerical) / torch.linalg.vector_norm(numerical)
+            rows.append(
+                {
+                    "network": cell["network"],
+                    "matrix": matrix,
+                    "signals": signals,
+                    "tau": tau,
+                    "parameter": LABELS[name],
+                    "seed": cell["seed"],
+                    "gradient_norm": _rounded(torch.linalg.vector_norm(exact[name]).item()),
+                    "relative_error": _rounded(error.item()),
+                    "spread": _rounded(spread),
+                }
+            )
+    return rows
+
+
+def _phase(cell: Row, tau: float) -> Row:
+    A, y, x = _problem("complex", "complex", cell["seed"])
+    turn = torch.polar(torch.ones((), dtype=y.real.dtype), torch.tensor(1.0 + cell["seed"], dtype=y.real.dtype))
+    net = _net(cell["network"], A, tau, cell["seed"])
+    return _law(cell, tau, "phase", (net, y, x), (net, turn * y, turn * x), turn)
+
+
+def _rotated(cell: Row, tau: float) -> Row:
+    A, y, x = _problem("real", "real", cell["seed"])
+    rng = torch.Generator().manual_seed(cell["seed"])
+    wide = FIELDS["complex"]
+    U = torch.linalg.qr(torch.randn(M, M, dtype=wide, generator=rng, device=rng.device)).Q
+    net, rotated = (_net(cell["network"], matrix, tau, cell["seed"]) for matrix in (A, U @ A.to(wide)))
+    return _law(cell, tau, "rotated", (net, y, x), (rotated, y.to(wide) @ U.mT, x), torch.ones(N, dtype=wide))
+
+
+def _columns(cell: Row, tau: float) -> Row:
+    A, y, x = _problem("complex", "complex", cell["seed"])
+    rng = torch.Generator().manual_seed(cell["seed"])
+    turns = torch.randn(N, dtype=A.dtype, generator=rng, device=rng.device).sgn()
+    net, turned = (_net(cell["network"], matrix, tau, cell["seed"]) for matrix in (A, A * turns))
+    return _law(cell, tau, "columns", (net, y, x), (turned, y, x / turns), 1 / turns)
+
+
+def _law(
+    cell: Row,
+    tau: float,
+    law: str,
+    one: tuple[torch.nn.Module, Tensor, Tensor],
+    other: tuple[torch.nn.Module, Tensor, Tensor],
+    factor: Tensor,
+) -> Row:
+    """How far the other network's answer is from `factor` times that of the one, and its gradients from the same."""
+    first, second = (torch.cat([g.flatten() for g in _gradients(*args).values()]) for args in (one, other))
+    with torch.no_grad():
+        answer, expected = other[0](other[1]), factor * one[0](one[1])
+    return {
+        "law": law,
+        "network": cell["network"],
+        "tau": tau,
+        "seed": cell["seed"],
+        "output_error": _rounded((torch.linalg.vector_norm(answer - expected) / expected.norm()).item()),
+        "gradient_error": _rounded((torch.linalg.vector_norm(second - first) / first.norm()).item()),
+    }
+
+
+def _problem(matrix: str, signals: str, seed: int) -> tuple[Tensor, Tensor, Tensor]:
+    """A matrix `(M, N)` with unit columns, measurements `(BATCH, M)` and signals `(BATCH, N)` of norm 1."""
+    rng = torch.Generator().manual_seed(seed)
+    wide = FIELDS["complex" if "complex" in (matrix, signals) else "real"]
+    A = torch.randn(M, N, dtype=FIELDS[matrix], generator=rng, device=rng.device)
+    A = A / torch.linalg.vector_norm(A, dim=-2, keepdim=True)
+    values = torch.randn(BATCH, S, dtype=FIELDS[signals], generator=rng, device=rng.device)
+    x = on_random_support(values / torch.linalg.vector_norm(values, dim=-1, keepdim=True), N, rng)
+    noise = torch.randn(BATCH, M, dtype=wide, generator=rng, device=rng.device)
+    return A, x.to(wide) @ A.to(wide).mT + NOISE / math.sqrt(M) * noise, x
+
+
+def _net(name: str, A: Tensor, tau: float, seed: int, *, real_part: bool = False) -> torch.nn.Module:
+    """A network with generic weights, in which all is learned."""
+    options: dict[str, Any] = {
+        "layers": LAYERS,
+        "tau": Learned(tau),
+        "signals": "real part" if real_part else "complex",
+    }
+    if name != "OMPNet":
+        options["k"] = S
+    if name in ("IHTNet", "HTPNet"):
+        options["eta"] = Learned(ETA)
+    net: torch.nn.Module = NETS[name](A, **options).double()
+    rng = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        net.get_parameter("identify.w").copy_(
+            0.5 + torch.rand(N, dtype=torch.float64, generator=rng, device=rng.device)
+        )
+    return net
+
+
+def _loss(net: torch.nn.Module, y: Tensor, x: Tensor) -> Tensor:
+    return (net(y) - x).abs().square().sum(-1).mean()
+
+
+def _gradients(net: torch.nn.Module, y: Tensor, x: Tensor) -> dict[str, Tensor]:
+    parameters = dict(net.named_parameters())
+    return dict(zip(parameters, torch.autograd.grad(_loss(net, y, x), list(parameters.values())), strict=True))
+
+
+def _directions(parameter: Tensor, seed: int) -> Tensor:
+    """In which to differentiate: every entry of a short parameter, else random unit vectors, `(count, len)`."""
+    if len(parameter) <= DIRECTIONS:
+        return torch.eye(len(parameter), dtype=parameter.dtype)
+    rng = torch.Generator().manual_seed(seed)
+    random = torch.randn(DIRECTIONS, len(parameter), dtype=parameter.dtype, generator=rng, device=rng.device)
+    return random / torch.linalg.vector_norm(random, dim=-1, keepdim=True)
+
+
+def _derivatives(loss: Callable[[], Tensor], parameter: Tensor, directions: Tensor, tau: float) -> tuple[Tensor, float]:
+    """The numerical derivatives in these directions, each with the step that suits it best, and their uncertainty."""
+    found, spread = [], []
+    for direction in directions:
+        tries = torch.stack([_difference(loss, parameter, direction, step * tau) for step in STEPS])
+        change = tries.diff().abs()
+        found.append(tries[change.argmin() + 1])
+        spread.append(change.min())
+    size = torch.linalg.vector_norm(torch.stack(found))
+    return torch.stack(found), (torch.linalg.vector_norm(torch.stack(spread)) / size).item()
+
+
+@torch.no_grad()
+def _difference(loss: Callable[[], Tensor], parameter: Tensor, direction: Tensor, step: float) -> Tensor:
+    """The derivative from four values of the loss."""
+    middle, values = parameter.clone(), {}
+    for shift in (-2, -1, 1, 2):
+        parameter.copy_(middle + shift * step * direction)
+        values[shift] = loss()
+    parameter.copy_(middle)
+    return (8 * (values[1] - values[-1]) - (values[2] - values[-2])) / (12 * step)
+
+
+def _training(cell: Row, folder: Path) -> Tables:
+    network, signals = cell["network"], cell["signals"]
+    ensemble = fourier_levels(
+        **PLACES, m=SAMPLES[network], seed=cell["seed"], complex_signals=signals == "complex"
+    )  # fmt: skip
+    kind = "complex" if signals == "complex" else "real part"
+    options: dict[str, Any] = {} if network == "OMPNet" else {"k": ensemble.k, "eta": NET_ETA}
+    trained = fit(
+        NETS[network](ensemble.A, layers=DEPTH[network], signals=kind, **options), ensemble, epochs=cell["epochs"],
+        batch=32, training=128, fresh=True, lr=2e-2, halve_every=max(1, cell["epochs"] // 2),
+        validate_every=VALIDATE_EVERY, seed=cell["seed"], folder=folder,
+    )  # fmt: skip
+    names = {"network": network, "signals": signals, "seed": cell["seed"]}
+    log: list[Row] = [
+        {
+            **names,
+            "epoch": record.epoch,
+            "train_loss": _rounded(record.train_loss),
+            "validation_loss": None if record.validation_loss is None else _rounded(record.validation_loss),
+        }
+        for record in trained.log
+    ]
+    summary = {
+        **names,
+        "best_epoch": trained.best_epoch,
+        "validation_loss": _rounded(trained.validation_loss),
+        "test_loss": _rounded(trained.test_loss),
+        "hard_loss": _hard_loss(network, ensemble, None),
+        "oracle_loss": _hard_loss(network, ensemble, ensemble.admissible),
+    }
+    return {"training": log, "trained": [summary]}
+
+
+def _hard_loss(network: str, ensemble: Ensemble, weights: Tensor | None) -> float:
+    """The loss of the hard algorithm with as many steps as the network has layers."""
+    y, x = ensemble.draw(TESTED, torch.Generator().manual_seed(0))
+    solve: Callable[..., Solution] = omp if network == "OMPNet" else partial(iht, eta=NET_ETA)
+    found = solve(ensemble.A, y, ensemble.k, max_steps=DEPTH[network], weights=weights).x
+    error = (found.real if ensemble.real else found) - x
+    return _rounded(error.abs().square().sum(-1).mean().item())
+
+
+def _rounded(value: float) -> float:
+    return float(f"{value:.6g}")
+
+
+def _draw_gradients(ax: Axes, rows: list[Row]) -> None:
+    for network, colour in COLOURS.items():
+        for matrix, line, marker in (("complex", "-", "o"), ("real", ":", "x")):
+            mine = [row for row in rows if (row["network"], row["matrix"]) == (network, matrix)]
+            decided = [row for row in mine if row["spread"] <= DECIDED]
+            worst: dict[float, float] = {}
+            for row in decided:
+                worst[row["tau"]] = max(worst.get(row["tau"], 0.0), row["relative_error"])
+            taus = sorted(worst)
+            missing = len(mine) - len(decided)
+            label = f"{network}, {matrix} A" + (f" (without {missing} of {len(mine)})" if missing else "")
+            ax.plot(
+                taus, [worst[t] for t in taus], color=colour, linestyle=line, marker=marker, markersize=5, label=label
+            )
+    ax.set_xscale("log")
+    ax.set_ylim(1e-16, 1e-4)  # room for the legend below
+    ax.set_xlabel(r"temperature $\tau$ (units of the scores)", fontsize=9)
+    ax.set_ylabel("relative error of the gradient (no unit)", fontsize=9)
+    title = "automatic against numerical differentiation: worst of parameters, signals, seeds"
+    ax.set_title(title, loc="left", fontsize=9)
+    ax.legend(fontsize=7.5, frameon=False, loc="lower center", ncols=2)
+
+
+def _draw_training(ax: Axes, log: list[Row], trained: list[Row]) -> None:
+    for network, colours in (("OMPNet", (BLUE, GREEN)), ("IHTNet", (RED, ORANGE))):
+        for signals, colour in zip(FIELDS, colours, strict=True):
+            mine = [row for row in log if (row["network"], row["signals"]) == (network, signals)]
+            if not mine:
+                continue
+            losses: dict[int, list[float]] = {}
+            for row in mine:
+                if row["validation_loss"] is not None:
+                    losses.setdefault(row["epoch"], []).append(row["validation_loss"])
+            epochs = sorted(losses)
+            least, mean, most = ([of(losses[e]) for e in epochs] for of in (min, geometric_mean, max))
+            ax.fill_between(epochs, least, most, color=colour, alpha=0.12, linewidth=0)
+            ax.plot(epochs, mean, color=colour, linewidth=1.4, label=f"{network}, {signals} signals")
+            of_kind = [row for row in trained if (row["network"], row["signals"]) == (network, signals)]
+            hard = geometric_mean(row["hard_loss"] for row in of_kind)
+            ax.axhline(hard, color=colour, linewidth=1, linestyle=":")
+    ax.plot([], [], color=BLACK, linewidth=1, linestyle=":", label="the hard algorithm, same colour")
+    low, high = ax.get_ylim()
+    ax.set_ylim(low, high * 10)  # room for the legend
+    ax.set_xlabel("epoch", fontsize=9)
+    ax.set_ylabel(r"validation loss, mean of $\|\hat{x} - x\|^2$ ($\|x\| = 1$, no unit)", fontsize=9)
+    count = len({row["seed"] for row in trained})
+    seeds = "one seed" if count == 1 else f"geometric mean and range of {count} seeds"
+    ax.set_title(f"training on Fourier samples: {seeds}", loc="left", fontsize=9)
+    ax.legend(fontsize=8, frameon=False, loc="upper right", ncols=2)

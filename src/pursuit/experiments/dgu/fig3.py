@@ -1,0 +1,261 @@
+"""OMP-Net and IHT-Net on signals whose non-zeros lie in 20 of 256 places: losses, learned weights, errors (Figure 3).
+
+Settings of "Deep greedy unfolding": partial Fourier matrices (m = 20 for OMP-Net, 36 for IHT-Net), 10 non-zeros, noise
+1e-3, 1024 training and 512 validation signals, batches of 64, tau 1e-3, RMSprop at 1e-2 halved after 500 epochs,
+gradients clipped at 1, 1000 epochs; OMP-Net has 10 layers, IHT-Net 30 with step size 0.5. Matrix, places and signals
+are drawn anew for every seed; the authors show one matrix. 512 test signals choose nothing.
+
+- variant "paper": the paper's architecture and training.
+- variant "warm", for OMP-Net, which from weights one sometimes learns nothing: the paper's architecture, but the
+  weights start from how often 1024 training signals use each place; Adam at 5e-3 along a cosine, 500 epochs of fresh
+  signals.
+- variant "options": scores and fits over the reals, 300 epochs of fresh signals, learning rate along a cosine. OMP-Net
+  has 12 layers and a temperature that falls from 0.1 to 1e-3; IHT-Net has structure weights and learned step sizes per
+  layer. They were chosen by validation loss on seeds 0 and 1 among a dozen.
+
+Tables: `loss` (per epoch), `summary` (one row per run), `weights`, `errors` (relative, per test signal).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ... import nets
+from ...core.least_squares import solve
+from ...ensembles import Ensemble, fourier_levels
+from ...operators.real_form import on_real_signals
+from ...plots.style import BLACK, BLUE, GREEN, ORANGE, RED, SKY
+from ...plots.training import stems
+from ...solvers.iht import iht
+from ...solvers.omp import omp
+from ...solvers.sp import sp
+from ...training import fit
+from ..cells import Row, Tables
+from ..registry import published
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+TITLES = {"omp-net": "OMP-Net, m = 20", "iht-net": "IHT-Net, m = 36"}
+MEASUREMENTS = {"omp-net": 20, "iht-net": 36}
+PUBLISHED = {"omp-net": 4.709e-3, "iht-net": 4.869e-4}  # best validation loss of the authors' checkpoints
+PLACES = 20  # admissible
+
+
+def cells(quick: bool, seed: int) -> list[Row]:
+    """A cell per network, variant and seed."""
+    seeds = [seed] if quick else [seed, seed + 1, seed + 2]
+    epochs = {"paper": 1000, "options": 300, "warm": 500}
+    return [
+        {"network": network, "variant": variant, "seed": s, "epochs": 4 if quick else epochs[variant]}
+        for variant in epochs
+        for s in seeds
+        for network in TITLES
+        if (network, variant) != ("iht-net", "warm")
+    ]
+
+
+def build(network: str, variant: str, ensemble: Ensemble, seed: int) -> Any:
+    """The network before training."""
+    A = ensemble.A
+    if variant == "options":
+        if network == "omp-net":
+            return nets.OMPNet(A, layers=12, tau=nets.Annealed(1e-1, 1e-3), signals="real")
+        eta = nets.Learned(0.5)
+        return nets.IHTNet(A, k=10, layers=30, eta=eta, tau=1e-3, signals="real", weights="per-layer")
+    w0 = frequencies(ensemble, seed) if variant == "warm" else None
+    if network == "omp-net":
+        return nets.OMPNet(A, layers=10, tau=1e-3, signals="real part", w0=w0)
+    return nets.IHTNet(A, k=10, layers=30, eta=0.5, tau=1e-3, signals="real part", w0=w0)
+
+
+def frequencies(ensemble: Ensemble, seed: int) -> Tensor:
+    """How often signals use each place, against the most used one; at least 0.1, so that none is given up."""
+    _, x = ensemble.draw(1024, torch.Generator().manual_seed(2_000_003 + seed))
+    count = (x != 0).sum(0)
+    return (count / count.max()).clamp(min=0.1)
+
+
+TRAINING: dict[str, dict[str, Any]] = {
+    "paper": {},
+    "warm": {"optimizer": "adam", "lr": 5e-3, "schedule": "cosine", "fresh": True},
+    "options": {"schedule": "cosine", "fresh": True},
+}
+
+
+def run(cell: Row, folder: Path) -> Tables:
+    """Train one network and compare it with the hard solver it came from."""
+    network, variant, seed = cell["network"], cell["variant"], cell["seed"]
+    ensemble = fourier_levels(m=MEASUREMENTS[network], seed=seed, admissible=PLACES)
+    net = build(network, variant, ensemble, seed)
+    trained = fit(net, ensemble, epochs=cell["epochs"], seed=seed, folder=folder, **TRAINING[variant])
+    y, x = ensemble.draw(512, torch.Generator().manual_seed(1_000_003 + seed))
+    errors = {name: _errors(found, x) for name, found in _answers(network, net, ensemble, y, x).items()}
+    who = {"network": network, "variant": variant, "seed": seed}
+    best = net.weights.argsort(descending=True)[:PLACES]
+    admissible = _admissible(ensemble)
+    summary = {
+        **who,
+        "epochs": cell["epochs"],
+        "best_epoch": trained.best_epoch,
+        "validation_loss": trained.validation_loss,
+        "test_loss": trained.test_loss,
+        "published_validation_loss": PUBLISHED[network] if variant != "options" else "",
+        "admissible_of_20_largest": int(admissible[best].sum()),
+        "seconds": sum(epoch.seconds for epoch in trained.log),
+        **{f"{name}_loss": float(e.square().mean()) for name, e in errors.items()},
+        **{f"{name}_median": float(e.median()) for name, e in errors.items()},
+    }
+    return {
+        "loss": [
+            {**who, "epoch": e.epoch, "train_loss": _short(e.train_loss), "validation_loss": _short(e.validation_loss)}
+            for e in trained.log
+        ],
+        "summary": [summary],
+        "weights": [
+            {**who, "index": i, "weight": _short(w), "admissible": int(a)}
+            for i, (w, a) in enumerate(zip(net.weights.tolist(), admissible.tolist(), strict=True))
+        ],
+        "errors": [
+            {**who, "method": name, "signal": i, "relative_error": _short(e)}
+            for name, values in errors.items()
+            for i, e in enumerate(values.tolist())
+        ],
+    }
+
+
+def _answers(network: str, net: Any, ensemble: Ensemble, y: Tensor, x: Tensor) -> dict[str, Tensor]:
+    """What the network, the plain solver, and hard solvers with its weights find; least squares on the truth."""
+    A, k = ensemble.A, ensemble.k
+    hard = {
+        "omp-net": lambda w: omp(A, y, k, weights=w),
+        "iht-net": lambda w: iht(A, y, k, eta=0.5, max_steps=30, weights=w),
+    }
+    with torch.no_grad():
+        network_x = net(y)
+    return {
+        "net": network_x,
+        "hard": hard[network](None).x.real,
+        "hard_oracle": hard[network](_admissible(ensemble)).x.real,
+        "hard_learned": hard[network](net.weights).x.real,
+        "polished": polished(ensemble, y, net.weights),
+        "true_support": _on_true_support(ensemble, y, x),
+    }
+
+
+def polished(ensemble: Ensemble, y: Tensor, weights: Tensor) -> Tensor:
+    """Learned weights in hard solvers over the reals: OMP for as many atoms as are admissible, then SP."""
+    A, r = on_real_signals(ensemble.A, y)
+    start = omp(A, r, PLACES, weights=weights).x
+    return sp(A, r, ensemble.k, x0=start, weights=weights).x
+
+
+def _on_true_support(ensemble: Ensemble, y: Tensor, x: Tensor) -> Tensor:
+    support = (x != 0).to(torch.int8).argsort(dim=-1, descending=True, stable=True)[..., : ensemble.k]
+    z = solve(ensemble.A.columns(support), y)
+    return torch.zeros_like(x).scatter(-1, support, z.real)
+
+
+def _admissible(ensemble: Ensemble) -> Tensor:
+    assert ensemble.admissible is not None
+    return ensemble.admissible.to(torch.float32)
+
+
+def _errors(found: Tensor, x: Tensor) -> Tensor:
+    """Relative errors; signals have norm 1."""
+    return torch.linalg.vector_norm(found - x, dim=-1) / torch.linalg.vector_norm(x, dim=-1)
+
+
+def _short(value: Any) -> Any:
+    return None if value is None else float(f"{value:.5g}")
+
+
+def draw(tables: Tables, quick: bool) -> Figure:
+    """Losses beside the published ones, learned weights, relative errors; a row per network."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(13, 7.4), dpi=110, layout="constrained")
+    axes = figure.subplots(2, 3, width_ratios=(1.15, 1, 1))
+    for row, network in zip(axes, TITLES, strict=True):
+        _losses(row[0], network, tables)
+        _weights(row[1], network, tables["weights"])
+        _boxes(row[2], network, tables["errors"])
+    return figure
+
+
+def _of(rows: list[Row], **which: Any) -> list[Row]:
+    return [row for row in rows if all(row[name] == value for name, value in which.items())]
+
+
+def _losses(ax: Any, network: str, tables: Tables) -> None:
+    authors = [r for r in published("dgu_fig3_loss.csv") if r["network"] == network.replace("-", "_")]
+    curve = [(float(r["epoch"]), float(r["loss"])) for r in authors if r["split"] == "val"]
+    ax.plot(*zip(*curve, strict=True), color="0.6", linewidth=1, label="published")
+    for variant, colour in (("paper", BLUE), ("warm", GREEN), ("options", RED)):
+        rows = _of(tables["loss"], network=network, variant=variant)  # none of some
+        for i, seed in enumerate(sorted({r["seed"] for r in rows})):
+            mine = _of(rows, seed=seed)
+            ax.plot(
+                [r["epoch"] for r in mine], [r["validation_loss"] for r in mine], color=colour, linewidth=0.8,
+                alpha=0.85, label=variant if i == 0 else None,
+            )  # fmt: skip
+    base = np.median([r["hard_loss"] for r in _of(tables["summary"], network=network)])
+    name = network.split("-")[0].upper()
+    for level, text, style in ((base, f"{name},\nhard", "--"), (PUBLISHED[network], "published\nbest", "-.")):
+        ax.axhline(level, color=BLACK, linestyle=style, linewidth=0.9)
+        ax.annotate(text, (1, level), (3, 0), xycoords=("axes fraction", "data"), textcoords="offset points",
+                    va="center", fontsize=7.5)  # fmt: skip
+    ax.set_xscale("log")
+    ax.set_yscale("log")
+    ax.set_xlabel("epoch", fontsize=9)
+    ax.set_ylabel("validation loss, mean $\\|\\hat x - x\\|^2$", fontsize=9)
+    _finish(ax, f"{TITLES[network]}, a curve per seed")
+
+
+def _weights(ax: Any, network: str, rows: list[Row]) -> None:
+    rows = _of(rows, network=network, variant="paper")
+    rows = _of(rows, seed=min(r["seed"] for r in rows))
+    stems(ax, [r["weight"] for r in rows], [r["admissible"] for r in rows])
+    _finish(ax, "weights of the paper's network, first seed")
+
+
+def _boxes(ax: Any, network: str, rows: list[Row]) -> None:
+    name = network.split("-")[0].upper()
+    shown = [
+        ("paper", "hard", name, "0.75"),
+        ("paper", "hard_oracle", f"{name},\noracle\nweights", "0.75"),
+        ("paper", "net", "network,\npaper", SKY),
+        ("warm", "net", "network,\nwarm", GREEN),
+        ("options", "net", "network,\noptions", ORANGE),
+        ("paper", "polished", "learned\nweights,\nOMP + SP", RED),
+    ]
+    rows = _of(rows, network=network)
+    shown = [box for box in shown if _of(rows, variant=box[0])]
+    values = [[r["relative_error"] for r in _of(rows, variant=v, method=m)] for v, m, _, _ in shown]
+    boxes = ax.boxplot(
+        values, patch_artist=True, widths=0.6, medianprops={"color": BLACK},
+        flierprops={"marker": ".", "markersize": 2, "markeredgecolor": "0.5"},
+    )  # fmt: skip
+    for box, (_, _, _, colour) in zip(boxes["boxes"], shown, strict=True):
+        box.set_facecolor(colour)
+    ax.set_yscale("log")
+    ax.set_xticks(range(1, len(shown) + 1), [label for _, _, label, _ in shown], fontsize=7)
+    ax.set_ylabel("relative error of a test signal", fontsize=9)
+    _finish(ax, "errors, test signals of all seeds")
+
+
+def _finish(ax: Any, title: str) -> None:
+    """Title, and a legend between it and the axes, where it hides nothing."""
+    ax.set_title(title, fontsize=10, loc="left", pad=22)
+    if ax.get_legend_handles_labels()[0]:
+        ax.legend(
+            fontsize=7.5, loc="lower left", bbox_to_anchor=(-0.02, 1.0), ncols=4, frameon=False, columnspacing=1,
+            handletextpad=0.4,
+        )  # fmt: skip
+    ax.tick_params(labelsize=8)
+    ax.spines[["top", "right"]].set_visible(False)

@@ -1,0 +1,418 @@
+"""What the experiments of "Neurally augmented ALISTA" share: models, recipes, trainings, published values.
+
+Real signals of n entries, each non-zero with probability 50 / n and then N(0, 1); 250 measurements by a Gaussian matrix
+with unit columns, which a seed draws anew (the authors have one per n); noise at an SNR. Networks are built as the
+authors build them: step sizes and thresholds start from 0.5, support selection is `Counts(50)`, and the weights are
+the closed-form ones (the authors' are an under-converged descent towards them: 0.4 to 1.3 dB at n = 500).
+
+Recipes: "full" is the paper's protocol; "ours" and "quick" are short trainings with larger steps, cosine and clipping.
+
+The published values are minima over the epochs of the NMSE on the test signals, so those chose the epoch. Ours,
+`test_db`, are of signals that chose nothing: the epoch is that of least NMSE on validation signals (`validation_db`).
+
+Tables: `results`, a row per model and setting, and `log`, some epochs of each training.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from ... import nets
+from ...ensembles import BernoulliGaussian, Mixture, bernoulli_gaussian
+from ...operators import Operator, spectral_norm_squared
+from ...plots.style import BLACK, BLUE, GREEN, ORANGE, RED, SKY
+from ...solvers import fista, ista
+from ...training import Epoch, TrainingError, fit
+from ..cells import Row, Tables, adopt_begun, path_of
+from ..registry import published as published_rows
+
+M, S, K, N, SNR = 250, 50, 16, 1000, 40  # what the paper has where it does not vary it
+LAYERS = (1, *range(2, 30, 2))
+QUICK_LAYERS = 10  # of the quick form; there the published curves are well apart, and training takes half as long
+TOLD = {"UR": "ru", "U": "u", "R": "r"}  # of the published names
+LAMBDA = 0.4  # of ISTA and FISTA
+START = 0.5  # of step sizes and thresholds, the authors'
+# Large steps from there push late thresholds up until no entry is between them and the selected ones: they get no
+# gradient any more, and stay. Thresholds that fall over the layers, as errors do, are all alive.
+FALLING: Row = {"gamma": 0.5, "theta": [0.5, 0.05]}  # of the first and the last layer, geometric in between
+SIGNALS = 10_000
+TEST_SEED = 10**6  # far from those of matrices and trainings
+AT_ONCE = 1000  # signals
+LOGGED = 60  # rows per training
+SHARED = "na-*"  # folders in which the same cells may be
+PARTIAL = True  # pictures are of what is finished
+
+
+class Model(NamedTuple):
+    """How a model is called and drawn."""
+
+    label: str
+    colour: str
+    marker: str
+
+
+# By the names of the published tables; LAMP is not among them.
+MODELS = {
+    "ISTA": Model("ISTA", "0.55", "v"),
+    "FISTA": Model("FISTA", ORANGE, "^"),
+    "ALISTA": Model("ALISTA", SKY, "s"),
+    "ALISTA_AT": Model("ALISTA-AT", GREEN, "D"),
+    "AGLISTA": Model("AGLISTA", BLUE, "p"),
+    "NA_ALISTA_UR_128": Model("NA-ALISTA", RED, "o"),
+    "LAMP": Model("LAMP (not in the paper)", BLACK, "x"),
+}
+CLASSICAL = ("ISTA", "FISTA")
+COMPARED = ("ISTA", "FISTA", "ALISTA", "AGLISTA", "NA_ALISTA_UR_128", "ALISTA_AT")
+
+# By size and kind of network. An epoch has so many `steps`, of `batch` new signals each; with `layerwise`, so many for
+# every layer go before: all layers at once, NA-ALISTA at N = 2000 often ends in a bad place. "full" is one for all.
+SHORT: Row = {"schedule": "cosine", "clip": 0.3, "validation": 2048, "test": SIGNALS}
+TINY: Row = {**SHORT, "validation": 1024, "test": 2048}
+CONSTANTS: Row = {**SHORT, **FALLING, "layerwise": 1, "epochs": 12, "steps": 100, "batch": 128, "lr": 1e-2}
+# Their large entries have next to no threshold: one signal of 10 000, of many non-zeros, may blow up and be all of the
+# error. A few harder signals in training prevent it, at some cost to the others; more signals choose the epoch.
+GATED: Row = {**CONSTANTS, "harder": {"share": 0.1, "k": 65}, "validation": SIGNALS}
+RECIPES: dict[str, dict[str, Row]] = {
+    "quick": {
+        "ALISTA": {**TINY, **FALLING, "layerwise": 1, "epochs": 4, "steps": 20, "batch": 128, "lr": 1e-2},
+        "NA_ALISTA": {**TINY, "layerwise": 1, "epochs": 20, "steps": 40, "batch": 128, "lr": 2e-3, "clip": 0.1},
+        "LAMP": {**TINY, "epochs": 2, "steps": 50, "batch": 128, "lr": 3e-3},
+    },
+    "ours": {
+        "ALISTA": CONSTANTS,
+        "ALISTA_AT": GATED,
+        "AGLISTA": GATED,
+        "NA_ALISTA": {**SHORT, "layerwise": 1, "epochs": 64, "steps": 100, "batch": 128, "lr": 2e-3, "clip": 0.1},
+        "LAMP": {**SHORT, "epochs": 6, "steps": 50, "batch": 128, "lr": 3e-3},
+    },
+    # 49 664 of 50 000 signals are used, 97 batches. The authors' loss is a mean over n entries, ours is their sum: the
+    # same bound on the gradient is n times as large.
+    "full": {
+        kind: {
+            "epochs": 100, "epochs_per_layer": 20, "steps": 97, "batch": 512, "lr": 2e-4, "schedule": "constant",
+            "clip_per_entry": 1.0, "validation": SIGNALS, "test": SIGNALS,
+        }
+        for kind in ("ALISTA", "NA_ALISTA")
+    },
+}  # fmt: skip
+
+
+def size_of(quick: bool, full: bool) -> str:
+    """The name of the recipes."""
+    return "quick" if quick else "full" if full else "ours"
+
+
+def recipe(size: str, model: str, n: int, layers: int, recipes: dict[str, dict[str, Row]] | None = None) -> Row:
+    """The numbers of a training, with those that depend on the number of unknowns or of layers worked out."""
+    kind = "NA_ALISTA" if model.startswith("NA_ALISTA") else "LAMP" if model == "LAMP" else "ALISTA"
+    by_kind = (recipes or RECIPES)[size]
+    numbers = dict(by_kind.get(model, by_kind[kind]))
+    numbers["epochs"] += (numbers.pop("epochs_per_layer", 0) + (numbers.get("layerwise") or 0)) * layers
+    if "clip_per_entry" in numbers:
+        numbers["clip"] = numbers.pop("clip_per_entry") * n
+    return numbers
+
+
+def classical_cell(model: str, *, size: str, seed: int, n: int, snr: int) -> Row:
+    """ISTA or FISTA, after all numbers of steps at once."""
+    return {"model": model, "n": n, "layers": list(LAYERS), "snr": snr, "seed": seed, "signals": signals(size)}
+
+
+def trained_cell(model: str, *, size: str, seed: int, n: int = N, layers: int = K, snr: int = SNR) -> Row:
+    """A network and its training; a changed recipe is another cell."""
+    return {
+        "model": model, "n": n, "layers": layers, "snr": snr, "size": size, "seed": seed,
+        "recipe": recipe(size, model, n, layers),
+    }  # fmt: skip
+
+
+def cell_of(model: str, *, size: str, seed: int, n: int = N, layers: int = K, snr: int = SNR) -> Row:
+    """The cell of a model."""
+    if model in CLASSICAL:
+        return classical_cell(model, size=size, seed=seed, n=n, snr=snr)
+    return trained_cell(model, size=size, seed=seed, n=n, layers=layers, snr=snr)
+
+
+def models(full: bool) -> tuple[str, ...]:
+    """The models to compare; the paper has no protocol for LAMP."""
+    return COMPARED if full else (*COMPARED, "LAMP")
+
+
+def quick_models() -> tuple[str, ...]:
+    """The models whose order is to be seen; the slowest first, so that of two processes none waits long."""
+    return ("NA_ALISTA_UR_128", "AGLISTA", "ALISTA", *CLASSICAL)
+
+
+def quick_cells(seed: int) -> list[Row]:
+    """The paper's main setting, with fewer layers."""
+    return [cell_of(model, size="quick", seed=seed, layers=QUICK_LAYERS) for model in quick_models()]
+
+
+def signals(size: str) -> int:
+    """How many test signals solvers get."""
+    return 2048 if size == "quick" else SIGNALS
+
+
+def distinct(cells: Iterable[Row]) -> list[Row]:
+    """Cells without repetition, in their order: ISTA's are the same for all numbers of layers."""
+    kept: list[Row] = []
+    for cell in cells:
+        if cell not in kept:
+            kept.append(cell)
+    return kept
+
+
+def run(cell: Row, folder: Path) -> Tables:
+    """A solver or a network."""
+    return run_classical(cell) if cell["model"] in CLASSICAL else run_trained(cell, folder)
+
+
+# Solvers
+
+
+def run_classical(cell: Row) -> Tables:
+    """ISTA's or FISTA's NMSE on test signals after every number of steps.
+
+    The published FISTA gives the extrapolated point, which `test_db` is of; `iterate_db` is of the iterate itself, the
+    one that `pursuit.fista` returns.
+    """
+    ensemble = problem(cell)
+    gamma = 1 / float(spectral_norm_squared(ensemble.A))
+    errors = classical_errors(cell, ensemble, gamma, LAMBDA * gamma)
+    return {"results": [classical_row(cell, k, *db, published(cell["model"], cell["n"], k, cell["snr"]))
+                        for k, db in errors.items()]}  # fmt: skip
+
+
+def classical_errors(
+    cell: Row, ensemble: BernoulliGaussian, gamma: float, theta: float
+) -> dict[int, tuple[float, float]]:
+    """NMSE in dB of the published and of our output, by the number of steps."""
+    A, rng = ensemble.A, torch.Generator().manual_seed(TEST_SEED + cell["seed"])
+    sums = {k: torch.zeros(2, dtype=torch.float64) for k in cell["layers"]}
+    energy = 0.0
+    for start in range(0, cell["signals"], AT_ONCE):
+        y, x = ensemble.draw(min(AT_ONCE, cell["signals"] - start), rng)
+        energy += _energy(x)
+        for k, outputs in enumerate(_iterates(cell["model"], A, y, gamma, theta, max(sums)), 1):
+            if k in sums:
+                sums[k] += torch.tensor([_energy(output - x) for output in outputs], dtype=torch.float64)
+    return {k: tuple((10 * (total / energy).log10()).tolist()) for k, total in sums.items()}
+
+
+def _iterates(
+    model: str, A: Operator, y: Tensor, gamma: float, theta: float, steps: int
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """After each step the output as published, and the library's."""
+    x0 = y.new_zeros(*y.shape[:-1], A.shape[1])
+    step_size, threshold = (torch.tensor(value, dtype=y.real.dtype) for value in (gamma, theta))
+    if model == "ISTA":
+        s = ista.init(A, y, x0)
+        for _ in range(steps):
+            s = ista.step(A, y, s, gamma=step_size, theta=threshold, back=A.adjoint)
+            yield s.x, s.x
+        return
+    f = fista.init(A, y, x0)
+    for _ in range(steps):
+        f = fista.step(A, y, f, gamma=step_size, theta=threshold)
+        yield f.ahead.x, f.x
+
+
+def _energy(x: Tensor) -> float:
+    return float(x.abs().double().square().sum())
+
+
+def classical_row(cell: Row, layers: int, db: float, iterate_db: float, theirs: float | None) -> Row:
+    return {
+        **who({**cell, "layers": layers}),
+        "signals": cell["signals"],
+        **compared(db, theirs),
+        "iterate_db": rounded(iterate_db),
+    }
+
+
+# Networks
+
+
+def run_trained(cell: Row, folder: Path) -> Tables:
+    """Train a network in `folder`, or go on with it there, and evaluate it on test signals that chose nothing."""
+    ensemble = problem(cell)
+    net = built(cell, ensemble.A, selection=nets.Counts(S))
+    return train(net, ensemble, cell, folder, published(cell["model"], cell["n"], cell["layers"], cell["snr"]))
+
+
+def problem(cell: Row) -> BernoulliGaussian:
+    """The signals and measurements of a cell."""
+    return bernoulli_gaussian(n=cell["n"], m=M, k=S, snr=float(cell["snr"]), seed=cell["seed"])
+
+
+def built(
+    cell: Row,
+    A: Operator,
+    *,
+    selection: nets.Counts,
+    W: Any = None,
+    gamma: float | None = None,
+    theta: float | list[float] | None = None,
+    scale_gamma: float = 1.0,
+    scale_theta: float = 1.0,
+) -> Any:
+    """The network of a cell before training; NA-ALISTA's states and matrices are drawn by the cell's seed."""
+    model = cell["model"]
+    common: Row = {"layers": cell["layers"], "selection": selection, "W": W}
+    if model == "LAMP":
+        return nets.LAMP(A, layers=cell["layers"], sparsity=selection.sparsity)
+    numbers = cell.get("recipe", {})
+    gamma = numbers.get("gamma", START) if gamma is None else gamma
+    theta = falling(numbers.get("theta", START), cell["layers"]) if theta is None else theta
+    simple = {"ALISTA": nets.ALISTA, "ALISTA_AT": nets.ALISTAAT, "AGLISTA": nets.AGLISTA}
+    if model in simple:
+        return simple[model](A, gamma=gamma, theta=theta, **common)
+    inputs, hidden = model.removeprefix("NA_ALISTA_").split("_")
+    return nets.NAALISTA(
+        A, hidden=int(hidden), inputs=TOLD[inputs], scale_gamma=scale_gamma, scale_theta=scale_theta,
+        seed=cell["seed"], **common,
+    )  # fmt: skip
+
+
+def falling(theta: float | list[float], layers: int) -> float | list[float]:
+    """One threshold for all layers, or from that of the first to that of the last."""
+    if isinstance(theta, float):
+        return theta
+    first, last = theta
+    return [first * (last / first) ** (k / max(layers - 1, 1)) for k in range(layers)]
+
+
+def train(net: Any, ensemble: Any, cell: Row, folder: Path, theirs: float | None) -> Tables:
+    """Train, and say what came of it. A training that diverges is a row without results: others shall go on."""
+    numbers = cell["recipe"]
+    log: list[Epoch] = []
+    row = {
+        **who(cell),
+        "epochs": numbers["epochs"],
+        "signals": numbers["epochs"] * numbers["steps"] * numbers["batch"] if numbers.get("fresh", True)
+        else numbers["steps"] * numbers["batch"],
+        "parameters": sum(p.numel() for p in net.parameters()),
+    }  # fmt: skip
+    try:
+        trained = fit(
+            net, ensemble, **fit_options(numbers), training_ensemble=with_harder(ensemble, numbers.get("harder")),
+            seed=cell["seed"], folder=folder, on_epoch=log.append,
+        )  # fmt: skip
+    except TrainingError as error:
+        return {"results": [{**row, "published_db": rounded(theirs), "note": str(error).partition(":")[0]}]}
+    return {
+        "results": [
+            {
+                **row,
+                "validation_db": rounded(trained.validation_db),
+                **compared(trained.test_db, theirs),
+                "best_epoch": trained.best_epoch,
+                "seconds": round(sum(epoch.seconds for epoch in trained.log), 1),
+            }
+        ],
+        "log": [
+            {**who(cell), "epoch": e.epoch, "validation_db": rounded(e.validation_db), "seconds": round(e.seconds, 3)}
+            for e in thinned(trained.log)
+        ],
+    }
+
+
+def with_harder(ensemble: Any, harder: Row | None) -> Any:
+    """The ensemble to train on: with a share of signals of more non-zeros, where the recipe has one."""
+    return None if harder is None else Mixture(ensemble, replace(ensemble, k=harder["k"]), harder["share"])
+
+
+def fit_options(numbers: Row) -> Row:
+    """The arguments of `fit`."""
+    constant = numbers["schedule"] == "constant"
+    return {
+        "epochs": numbers["epochs"],
+        "batch": numbers["batch"],
+        "training": numbers["steps"] * numbers["batch"],
+        "validation": numbers["validation"],
+        "test": numbers["test"],
+        "optimizer": "adam",
+        "lr": numbers["lr"],
+        "schedule": "halve" if constant else numbers["schedule"],
+        "halve_every": None,
+        "rates": numbers.get("rates"),
+        "clip": numbers["clip"],
+        "fresh": numbers.get("fresh", True),
+        "layerwise": numbers.get("layerwise"),
+        "checkpoint_every": 1,  # epochs are long, checkpoints some megabytes
+    }
+
+
+def network(cell: Row, store: Path) -> tuple[Any, BernoulliGaussian, Tables]:
+    """The trained network of a cell, whose training, finished or not, may be in `store` or in a shared folder."""
+    path = path_of(cell, store)
+    adopt_begun(path, SHARED)
+    ensemble = problem(cell)
+    net = built(cell, ensemble.A, selection=nets.Counts(S))
+    theirs = published(cell["model"], cell["n"], cell["layers"], cell["snr"])
+    return net, ensemble, train(net, ensemble, cell, path.with_suffix(""), theirs)
+
+
+def thinned(log: Sequence[Epoch], most: int = LOGGED) -> list[Epoch]:
+    """So many epochs at most, evenly spread, with the last one."""
+    count = min(most, len(log))
+    return [log[(i + 1) * len(log) // count - 1] for i in range(count)]
+
+
+# Tables
+
+
+def who(cell: Row) -> Row:
+    """What a row is about."""
+    return {name: cell[name] for name in ("model", "n", "m", "layers", "snr", "size", "seed") if name in cell}
+
+
+def compared(db: float | None, theirs: float | None) -> Row:
+    """Our value beside the published one."""
+    return {
+        "test_db": rounded(db),
+        "published_db": rounded(theirs),
+        "difference": None if db is None or theirs is None else rounded(db - theirs),
+    }
+
+
+def rounded(value: float | None) -> float | None:
+    """Decibels with three digits."""
+    return None if value is None or not math.isfinite(value) else round(value, 3)
+
+
+def sort_key(row: Row) -> tuple[Any, ...]:
+    """By setting, then model, then layers and epoch."""
+    names = list(MODELS)
+    model = row.get("model", "")
+    rank = names.index(model) if model in names else len(names)
+    numbers = (row.get(name) or 0 for name in ("seed", "layers", "epoch"))
+    return (-(row.get("snr") or 0), row.get("n") or 0, -(row.get("m") or 0), rank, model, *numbers)
+
+
+@cache
+def _published() -> dict[tuple[Any, ...], float]:
+    # The noise is named GaussianNoise40, once GaussianNois10.
+    return {
+        (row["model"], int(row["m"]), int(row["n"]), int(row["k"]), int(row["noise"][-2:])):
+        float(row["best_test_db"])
+        for row in published_rows("na_alista.csv")
+    }  # fmt: skip
+
+
+def published(model: str, n: int, layers: int, snr: int, m: int = M) -> float | None:
+    """The published NMSE in dB, if there is one."""
+    return _published().get((model, m, n, layers, snr))
+
+
+def published_over_layers(n: int, snr: int, m: int = M) -> Callable[[str, int], float | None]:
+    """The published NMSE of a panel, by model and number of layers."""
+    return lambda model, layers: published(model, n, layers, snr, m)

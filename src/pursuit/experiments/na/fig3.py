@@ -1,0 +1,69 @@
+"""Reconstruction error over the number of unknowns (Figure 3), with 16 layers and with 26.
+
+The published plot is of 26 layers under a file name that says 16; the authors' results hold both, and both are drawn.
+Cells of 500, 1000 and 2000 unknowns are those of `na-fig6`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from ..cells import Row, Tables
+from . import alista
+from . import pictures as alista_pictures
+from .alista import PARTIAL, SHARED, SNR, K, N, run, sort_key
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["PARTIAL", "SHARED", "cells", "draw", "run", "sort_key"]
+
+SIZES = tuple(range(500, 2501, 250))
+DEPTHS, SNRS = (K, 26), (SNR, 20)
+
+
+def cells(quick: bool, seed: int, full: bool = False) -> list[Row]:
+    """Cells of every model; the paper's main setting first."""
+    if quick:
+        return alista.quick_cells(seed)
+    sizes = (N, *(n for n in SIZES if n != N))
+    return alista.distinct(
+        alista.cell_of(model, size=alista.size_of(quick, full), seed=seed, n=n, layers=layers, snr=snr)
+        for layers in DEPTHS
+        for snr in SNRS
+        for n in sizes
+        for model in alista.models(full)
+    )
+
+
+def draw(tables: Tables, quick: bool) -> Figure:
+    """A panel per depth and noise level; beside a single one, its bars at the paper's number of unknowns."""
+    wanted = (alista.QUICK_LAYERS,) if quick else DEPTHS
+    rows = [row for row in tables["results"] if row["layers"] in wanted]
+    rows = [row for row in rows if _trained(rows, row["layers"], row["snr"])] or rows
+    panels = sorted({(row["layers"], -row["snr"]) for row in rows})
+    depths, snrs = sorted({k for k, _ in panels}), sorted({low for _, low in panels})
+    alone = len(panels) == 1
+    figure = alista_pictures.new_figure(len(snrs) + alone, len(depths))
+    axes = figure.subplots(len(depths), len(snrs) + alone, squeeze=False)
+    for k, low in panels:
+        ax, snr = axes[depths.index(k), snrs.index(low)], -low
+        mine = [row for row in rows if (row["layers"], row["snr"]) == (k, snr)]
+        alista_pictures.curves(ax, mine, "n", SIZES, _published(k, snr))
+        alista_pictures.finish(ax, f"K = {k}, SNR = {snr} dB, M = {alista.M}", "unknowns N")
+    if alone:
+        alista_pictures.bars(axes[0, 1], [row for row in rows if row["n"] == N])
+        alista_pictures.finish(axes[0, 1], f"the same at N = {N}: filled ours, dashed published", "NMSE (dB)", "")
+    alista_pictures.hide_unused(axes)
+    alista_pictures.explain(figure, rows)
+    return figure
+
+
+def _published(layers: int, snr: int) -> Callable[[str, int], float | None]:
+    return lambda model, n: alista.published(model, n, layers, snr)
+
+
+def _trained(rows: list[Row], layers: int, snr: int) -> bool:
+    """Whether any network of the panel is there: ISTA alone is after all depths at once."""
+    return any((row["layers"], row["snr"]) == (layers, snr) and row["model"] not in alista.CLASSICAL for row in rows)

@@ -1,0 +1,189 @@
+"""How near to the oracle? Beyond the paper: its networks, LAMP, AMP, OMP, and least squares on the true support.
+
+At the paper's main setting and at N = 2000, 40 dB, 16 layers. Errors are of 10 000 test signals that chose nothing, the
+same for all; networks are those of `na-fig6`. The oracle is told where the non-zeros are. OMP is told the noise level
+and stops there. AMP is LAMP untrained and without polish: what training and polish add is the difference.
+
+Times are medians of batches of 512 signals, all methods in turns in one process, without gradients; OMP, which takes
+longer, has fewer turns. `times_na_alista` is a ratio of such medians.
+
+Tables: `oracle`, and the networks' `results` and `log`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from ... import nets
+from ...core.least_squares import fit
+from ...core.selection import Hard
+from ...ensembles import BernoulliGaussian
+from ...plots.style import BLACK, ORANGE
+from ...solvers.omp import omp
+from ..cells import Row, Tables
+from . import alista
+from . import pictures as alista_pictures
+from .alista import PARTIAL, SHARED, SNR, K, N, S
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+__all__ = ["PARTIAL", "SHARED", "cells", "draw", "run"]
+
+NETWORKS = ("ALISTA", "ALISTA_AT", "AGLISTA", "NA_ALISTA_UR_128", "LAMP")
+LABELS = {
+    "OMP": "OMP, told the noise level",
+    "AMP": "AMP (LAMP untrained)",
+    "oracle": "least squares on the true support",
+}
+TICKS = (0.1, 0.2, 0.5, 1, 2, 5, 10, 20)  # ms
+TIMED, TURNS, SLOW_TURNS = 512, 15, 3
+MOST = 100  # non-zeros of any signal: OMP ends there
+
+Recover = Callable[[Tensor, Tensor], Tensor]
+
+
+def cells(quick: bool, seed: int, full: bool = False) -> list[Row]:
+    """One per number of unknowns."""
+    size = alista.size_of(quick, full)
+    models = [model for model in NETWORKS if not (quick and model == "ALISTA_AT") and not (full and model == "LAMP")]
+    return [
+        {
+            "n": n,
+            "signals": 1024 if quick else alista.SIGNALS,
+            "seed": seed,
+            "networks": [alista.trained_cell(model, n=n, size=size, seed=seed) for model in models],
+        }
+        for n in ((N,) if quick else (N, 2000))
+    ]
+
+
+def run(cell: Row, folder: Path) -> Tables:
+    """Train the networks, or find them, and compare."""
+    tables: Tables = {}
+    methods: dict[str, tuple[Recover, int]] = {}
+    ensemble = alista.problem(cell["networks"][0])
+    for plan in cell["networks"]:
+        net, _, found = alista.network(plan, folder.parent)
+        methods[plan["model"]] = (_alone(net.eval()), sum(p.numel() for p in net.parameters()))
+        for name, rows in found.items():
+            tables.setdefault(name, []).extend(rows)
+    methods |= {"OMP": (_omp(ensemble), 0), "AMP": (_alone(_amp(ensemble)), 0), "oracle": (least_squares(ensemble), 0)}
+    with torch.no_grad():
+        seconds = _seconds({name: recover for name, (recover, _) in methods.items()}, ensemble, cell["seed"])
+        errors = {name: nmse_db(recover, ensemble, cell) for name, (recover, _) in methods.items()}
+    base = seconds["NA_ALISTA_UR_128"]
+    rows = [
+        {
+            "n": cell["n"], "method": name, "test_db": alista.rounded(errors[name]),
+            "published_db": alista.published(name, cell["n"], K, SNR), "parameters": methods[name][1],
+            "ms_per_signal": round(1e3 * seconds[name], 4), "times_na_alista": round(seconds[name] / base, 2),
+            "signals": cell["signals"], "seed": cell["seed"], "threads": torch.get_num_threads(),
+        }
+        for name in methods
+    ]  # fmt: skip
+    return {**tables, "oracle": rows}
+
+
+def _alone(net: Any) -> Recover:
+    """A network as a method that does not look at the truth."""
+    return lambda y, x: net(y)
+
+
+def _amp(ensemble: BernoulliGaussian) -> nets.LAMP:
+    return nets.LAMP(ensemble.A, layers=K, sparsity=S, polish=0).eval()
+
+
+def _omp(ensemble: BernoulliGaussian) -> Recover:
+    # The noise has 10^(-snr / 20) times the standard deviation of the clean y, which that of y is but for a 10^-4.
+    share = 10 ** (-SNR / 20)
+
+    def recover(y: Tensor, x: Tensor) -> Tensor:
+        norm = torch.linalg.vector_norm(y, dim=-1)
+        tol = share * y.std(-1) * y.shape[-1] ** 0.5 / torch.where(norm > 0, norm, 1)
+        answer: Tensor = omp(ensemble.A, y, min(MOST, y.shape[-1]), tol=tol).x
+        return answer
+
+    return recover
+
+
+def least_squares(ensemble: BernoulliGaussian) -> Recover:
+    """Least squares on the true support, the one method here that looks at the truth."""
+
+    def recover(y: Tensor, x: Tensor) -> Tensor:
+        atoms = Hard()(torch.where(x != 0, x.abs(), -1.0), int((x != 0).sum(-1).max()))
+        return atoms.embed(fit(ensemble.A, y, atoms).z)
+
+    return recover
+
+
+def nmse_db(recover: Recover, ensemble: BernoulliGaussian, cell: Row) -> float:
+    """Ratio of sums over all test signals, in dB."""
+    rng = torch.Generator().manual_seed(alista.TEST_SEED + cell["seed"])
+    error = energy = 0.0
+    for start in range(0, cell["signals"], TIMED):
+        y, x = ensemble.draw(min(TIMED, cell["signals"] - start), rng)
+        error += float((recover(y, x) - x).abs().double().square().sum())
+        energy += float(x.abs().double().square().sum())
+    return float(10 * torch.log10(torch.tensor(error / energy, dtype=torch.float64)))
+
+
+def _seconds(methods: dict[str, Recover], ensemble: BernoulliGaussian, seed: int) -> dict[str, float]:
+    """Seconds per signal of each method."""
+    y, x = ensemble.draw(TIMED, torch.Generator().manual_seed(seed))
+    times: dict[str, list[float]] = {name: [] for name in methods}
+    for turn in range(TURNS + 1):
+        for name, recover in methods.items():
+            if name in ("OMP", "oracle") and turn > SLOW_TURNS:
+                continue
+            begin = time.perf_counter()
+            recover(y, x)
+            if turn:  # the first turn compiles
+                times[name].append(time.perf_counter() - begin)
+    return {name: median(spent) / TIMED for name, spent in times.items()}
+
+
+def draw(tables: Tables, quick: bool) -> Figure:
+    """NMSE over time per signal, a panel per number of unknowns; the oracle is a line."""
+    rows = tables["oracle"]
+    sizes = sorted({row["n"] for row in rows})
+    figure = alista_pictures.new_figure(len(sizes), 1)
+    for ax, n in zip(figure.subplots(1, len(sizes), squeeze=False)[0], sizes, strict=True):
+        mine = [row for row in rows if row["n"] == n]
+        oracle = next(row["test_db"] for row in mine if row["method"] == "oracle")
+        ax.axhline(oracle, color=BLACK, linewidth=1, linestyle=":")
+        ax.annotate(f"{LABELS['oracle']}: {oracle:.1f} dB", (0.02, oracle), (0, -3), fontsize=8,
+                    xycoords=("axes fraction", "data"), textcoords="offset points", va="top")  # fmt: skip
+        ax.set_xscale("log")
+        low, high = min(r["ms_per_signal"] for r in mine), max(r["ms_per_signal"] for r in mine)
+        ax.set_xlim(low / 1.5, high * 2)
+        ax.set_xticks([t for t in TICKS if low / 1.5 < t < high * 2], minor=False)
+        ax.set_xticks([], minor=True)
+        ax.xaxis.set_major_formatter("{x:g}")
+        ax.set_ylim(min(r["test_db"] for r in mine) - 1.5, max(r["test_db"] for r in mine) + 1)
+        _methods(ax, sorted((row for row in mine if row["method"] != "oracle"), key=lambda row: row["test_db"]))
+        alista_pictures.finish(ax, f"N = {n}, SNR = {SNR} dB, K = {K}", "milliseconds per signal")
+    return figure
+
+
+def _methods(ax: Axes, rows: list[Row]) -> None:
+    """A symbol and a label for each, the best first; labels keep their distance from those below them."""
+    low, high = ax.get_ylim()
+    apart, free = 0.045 * (high - low), low
+    for row in rows:
+        model = alista.MODELS.get(row["method"])
+        colour, marker = (model.colour, model.marker) if model else (ORANGE, "*" if row["method"] == "AMP" else "P")
+        label = model.label.partition(" (")[0] if model else LABELS[row["method"]].partition(" (")[0]
+        ax.plot(row["ms_per_signal"], row["test_db"], marker, color=colour, markersize=7)
+        right, place = row["ms_per_signal"] > 1, max(row["test_db"], free)
+        ax.annotate(f"{label}, {row['test_db']:.1f}", (row["ms_per_signal"] * (0.9 if right else 1.11), place),
+                    va="center", ha="right" if right else "left", fontsize=8)  # fmt: skip
+        free = place + apart

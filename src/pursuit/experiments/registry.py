@@ -1,0 +1,55 @@
+"""The experiments by name."""
+
+from __future__ import annotations
+
+import csv
+import importlib
+from pathlib import Path
+from typing import Any
+
+# Name of the command -> what it shows.
+EXPERIMENTS = {
+    "dgu-fig1": "sort against softsort",
+    "dgu-fig2": "Soft-OMP and Soft-IHT against OMP and IHT over the temperature",
+    "dgu-fig3": "OMP-Net and IHT-Net: losses, learned weights, errors",
+    "dgu-relaxations": "softsort, NeuralSort and optimal transport: accuracy and cost",
+    "dgu-family": "the other greedy algorithms unrolled",
+    "dgu-layers": "weights, step sizes and temperatures per layer or shared, learned or not",
+    "dgu-generalization": "test signals whose structure differs from the training's",
+    "dgu-bounds": "the error against its bound over the temperature",
+    "dgu-complex": "gradients through complex matrices",
+    "dgu-weighted-lasso": "greedy weighted LASSO, hard and soft",
+    "na-fig1": "NA-ALISTA: what the LSTM is told, against the true error",
+    "na-fig2": "NA-ALISTA and its competitors over the layers, N = 2000",
+    "na-fig3": "NA-ALISTA and its competitors over the number of unknowns",
+    "na-fig4": "NA-ALISTA over the size of its LSTM",
+    "na-fig5": "NA-ALISTA: thresholds over step sizes against the true error",
+    "na-fig6": "NA-ALISTA and its competitors over the layers, for N and SNR",
+    "na-oracle": "beyond the paper: how near to the oracle, at what cost",
+    "na-communication": "NA-ALISTA and its competitors on OFDM channel estimation",
+    "sea-fig1": "SEA and its competitors on one deconvolution: every solution",
+    "sea-fig2": "SEA and its competitors on deconvolution: support distance over the number of spikes",
+    "sea-net": "SEA-Net, trained straight through, beside IHT-Net and OMP-Net",
+    "sea-fig3": "SEA and its competitors on Gaussian matrices: phase transitions",
+}
+
+
+def module(name: str) -> Any:
+    """The module of an experiment.
+
+    Raises
+    ------
+    ValueError
+        If there is none of that name.
+    """
+    if name not in EXPERIMENTS:
+        raise ValueError(f"experiment is {name!r}; choose one of {', '.join(EXPERIMENTS)}.")
+    paper, _, experiment = name.partition("-")
+    return importlib.import_module(f".{paper}.{experiment.replace('-', '_')}", __package__)
+
+
+def published(file: str) -> list[dict[str, str]]:
+    """The rows of a paper's published numbers."""
+    path = Path(__file__).parent / "published" / file
+    with path.open(newline="") as text:
+        return list(csv.DictReader(text))

@@ -1,0 +1,183 @@
+"""The papers' experiments, one command each: cells of work, finished ones kept, then tables and a picture.
+
+An experiment is a module of `pursuit.figures` with three functions:
+
+- `cells(quick, seed)`: the independent pieces of work, each a dict that JSON can hold. With a parameter `full`, or
+  `published_protocol`, the experiment has such a form; without, its default is the paper's protocol. Further parameters
+  are settings, whose defaults are the paper's or, if None, depend on the form;
+- `run(cell, folder)`: one piece; it returns tables, `{name: rows}` with rows as dicts. What it needs to go on after an
+  interruption it may keep in `folder`;
+- `draw(tables, quick)`: a matplotlib figure of all tables.
+
+It may also have `SHARED`, a pattern of folders beside its own in which the same cells may be found finished or begun;
+`PARTIAL`, true if it draws tables with only some of the cells; and `sort_key(row)`, the order of a table's rows.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context, parent_process
+from pathlib import Path
+from typing import Any
+
+from ..files import environment, output_folder, write_csv, write_whole
+from .cells import Row, Tables, _columns, _label, adopt_begun, adopt_finished, path_of, planned, selected
+from .registry import module
+
+
+def reproduce(
+    name: str,
+    folder: str | Path,
+    *,
+    quick: bool = False,
+    full: bool = False,
+    published_protocol: bool = False,
+    settings: str | None = None,
+    only: str | None = None,
+    seed: int = 0,
+    jobs: int = 1,
+    started: Callable[[str], Any] | None = None,
+) -> Tables:
+    """Run an experiment, or what is left of it, and write its tables, settings and picture to `folder`.
+
+    Parameters
+    ----------
+    name : str
+        One of `EXPERIMENTS`.
+    folder : str or Path
+        Finished cells are kept in its subfolder `cells`; a run that was stopped goes on from there. Experiments that
+        share cells look for them in the folders beside this one, too.
+    quick : bool
+        A small form of the experiment, some minutes on two cores.
+    full : bool
+        The paper's protocol, where that is not the default already.
+    published_protocol : bool
+        What the authors' code does, with what the default mends.
+    settings : str, optional
+        Settings of the experiment in place of its own, `"boundary=full,runs=20"`.
+    only : str, optional
+        Run only some of the cells, `"model=ALISTA,n=1000"`; values of one field are alternatives. Tables and picture
+        are of all finished cells.
+    seed : int
+    jobs : int
+        Processes to work in.
+    started : callable, optional
+        Called with the name of each cell when its turn comes.
+
+    Returns
+    -------
+    dict of str to list of dict
+        The tables.
+
+    Raises
+    ------
+    ValueError
+        If there is no such experiment, or it has no such form, settings or cells.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pursuit.reproduce import reproduce
+    >>> sorted(reproduce("dgu-fig1", tempfile.mkdtemp(), quick=True))
+    ['rows']
+    """
+    experiment = module(name)
+    form: dict[str, Any] = {"quick": quick, "full": full, "published_protocol": published_protocol, "seed": seed}
+    cells = planned(name, settings=settings, **form)
+    chosen = selected(cells, only)
+    folder = output_folder(folder)
+    store = output_folder(folder / "cells")
+    paths = [path_of(cell, store) for cell in cells]
+    for path in paths:
+        adopt_finished(path, getattr(experiment, "SHARED", None))
+    todo = [(cell, path_of(cell, store)) for cell in chosen if not path_of(cell, store).exists()]
+    _work_off(name, todo, jobs, started)
+    finished = [(cell, json.loads(path.read_text())) for cell, path in zip(cells, paths, strict=True) if path.exists()]
+    tables = _joined([result for _, result in finished], getattr(experiment, "sort_key", None))
+    for table, rows in tables.items():
+        write_csv(folder / f"{table}.csv", rows)
+    record = {
+        "experiment": name,
+        **form,
+        **({} if settings is None else {"settings": settings}),
+        "seconds": round(sum(_seconds(result) for _, result in finished), 1),
+        "cells": [cell for cell, _ in finished],
+        "cells_missing": len(cells) - len(finished),
+        **environment(),
+    }
+    write_whole(folder / "settings.json", lambda file: file.write((json.dumps(record, indent=1) + "\n").encode()))
+    if len(finished) == len(cells) or getattr(experiment, "PARTIAL", False):
+        figure = experiment.draw(tables, quick=quick)
+        write_whole(folder / "figure.png", lambda file: figure.savefig(file, format="png"))
+    return tables
+
+
+def _work_off(name: str, todo: Sequence[tuple[Row, Path]], jobs: int, started: Callable[[str], Any] | None) -> None:
+    """All cells that are not finished, in this process or in some."""
+    if jobs == 1:
+        for cell, path in todo:
+            if started is not None:
+                started(_label(cell))
+            _work(name, cell, path)
+        return
+    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), initializer=_end_with_parent) as pool:
+        for (cell, _), _ in zip(todo, pool.map(_work_alone, *_columns(name, todo)), strict=True):
+            if started is not None:
+                started(_label(cell))
+
+
+def _work(name: str, cell: Row, path: Path) -> None:
+    experiment = module(name)
+    shared = getattr(experiment, "SHARED", None)
+    adopt_finished(path, shared)  # another command may have come to it meanwhile
+    if path.exists():
+        return
+    adopt_begun(path, shared)
+    begin = time.perf_counter()
+    tables = experiment.run(cell, path.with_suffix(""))
+    result = {"seconds": time.perf_counter() - begin, "tables": tables}
+    write_whole(path, lambda file: file.write(json.dumps(result).encode()))
+
+
+def _joined(results: Sequence[Row], sort_key: Callable[[Row], Any] | None) -> Tables:
+    """The tables of all cells."""
+    tables: Tables = {}
+    for result in results:
+        for table, rows in _tables(result).items():
+            tables.setdefault(table, []).extend(rows)
+    return {table: sorted(rows, key=sort_key) if sort_key else rows for table, rows in tables.items()}
+
+
+def _tables(result: Row) -> Tables:
+    tables: Tables = result.get("tables", result)  # cells once held nothing else
+    return tables
+
+
+def _seconds(result: Row) -> float:
+    """What a cell took; its rows also count what was before an interruption."""
+    rows = [row for rows in _tables(result).values() for row in rows]
+    return float(max(result.get("seconds", 0), sum(row.get("seconds") or 0 for row in rows)))
+
+
+def _work_alone(name: str, cell: Row, path: Path) -> None:
+    import torch
+
+    torch.set_num_threads(1)  # processes side by side would fight for the cores
+    _work(name, cell, path)
+
+
+def _end_with_parent() -> None:
+    """Let no process work on when the command was killed: the next one would find it at work in the same folder."""
+    parent = parent_process()
+    assert parent is not None
+
+    def wait() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()

@@ -1,0 +1,1 @@
+"""Experiments of "Straight-through meets sparse recovery: the support exploration algorithm"."""

@@ -1,1 +1,0 @@
-"""Pictures, one file each."""

@@ -1,0 +1,25 @@
+"""Linear maps known by what they do: `forward`, `adjoint`, `columns`. A dense matrix is one among others."""
+
+from .base import DTYPES, PROBES, ColumnScaled, OnBothParts, Operator, check_dtype, gather_last, give
+from .combined import Compose, Diagonal
+from .convolution import Convolution
+from .dense import Dense
+from .fourier import SubsampledFourier
+from .spectral import spectral_norm_squared
+
+__all__ = [
+    "DTYPES",
+    "PROBES",
+    "ColumnScaled",
+    "Compose",
+    "Convolution",
+    "Dense",
+    "Diagonal",
+    "OnBothParts",
+    "Operator",
+    "SubsampledFourier",
+    "check_dtype",
+    "gather_last",
+    "give",
+    "spectral_norm_squared",
+]

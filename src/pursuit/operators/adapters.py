@@ -1,0 +1,331 @@
+"""Operators made of what users have: arrays, functions, other libraries' operators."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..checks import number, placed
+from .base import DTYPES, Operator, check_dtype
+from .dense import Dense
+
+
+class Callables(Operator):
+    """An operator from two functions on tensors.
+
+    Parameters
+    ----------
+    forward : callable, (*batch, n) -> (*batch, m)
+    adjoint : callable, (*batch, m) -> (*batch, n)
+    shape : (m, n)
+    dtype : default torch.float64
+    device : default CPU
+    column_norms : float or array (n,), optional
+        The norms of the columns where they are known; to find them out takes n products.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the dtype is not one of float32, float64, complex64, complex128, or the norms cannot be norms.
+
+    Examples
+    --------
+    >>> import torch, pursuit
+    >>> flip = pursuit.Callables(lambda x: x.flip(-1), lambda y: y.flip(-1), (3, 3), dtype=torch.float32)
+    >>> pursuit.omp(flip, torch.tensor([0.0, 0.0, 7.0]), k=1).x
+    tensor([7., 0., 0.])
+    """
+
+    def __init__(
+        self,
+        forward: Callable[[Tensor], Tensor],
+        adjoint: Callable[[Tensor], Tensor],
+        shape: tuple[int, int],
+        *,
+        dtype: torch.dtype = torch.float64,
+        device: torch.device | str | None = None,
+        column_norms: Any = None,
+    ):
+        check_dtype("the operator", dtype)
+        self._forward, self._adjoint = forward, adjoint
+        self.shape = (int(shape[0]), int(shape[1]))
+        self.dtype, self.device = dtype, placed(torch.device(device or "cpu"))
+        self._norms = None if column_norms is None else self._known(column_norms)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return _sized(self._forward(x), x, self.shape[0], "forward")
+
+    def adjoint(self, y: Tensor) -> Tensor:
+        return _sized(self._adjoint(y), y, self.shape[1], "adjoint")
+
+    def column_norms(self) -> Tensor:
+        return super().column_norms() if self._norms is None else self._norms
+
+    def to_dense(self) -> Tensor:
+        self.adjoint(torch.zeros(self.shape[0], dtype=self.dtype, device=self.device))  # is it one of the right size?
+        return super().to_dense()
+
+    def _known(self, norms: Any) -> Tensor:
+        n = self.shape[1]
+        norms = number("column_norms", norms, torch.Size([n]), torch.empty(0, dtype=self.dtype, device=self.device))
+        return norms.clone()
+
+
+class Sparse(Callables):
+    """A SciPy sparse matrix, which knows its columns.
+
+    Parameters
+    ----------
+    matrix : SciPy sparse matrix (m, n)
+    device : default CPU
+        Of the signals; the products are taken on the CPU.
+    """
+
+    def __init__(self, matrix: Any, *, device: torch.device | str | None = None):
+        rows, self._columns = matrix.tocsr(), matrix.tocsc()
+        back = rows.conj().T.tocsr()
+        super().__init__(
+            lambda x: _Outside.apply(x, rows.__matmul__, back.__matmul__),
+            lambda y: _Outside.apply(y, back.__matmul__, rows.__matmul__),
+            matrix.shape,
+            dtype=_torch_dtype(matrix.dtype),
+            device=device,
+        )
+        self._norms = torch.from_numpy(np.sqrt(np.asarray(abs(rows).power(2).sum(axis=0)).ravel())).to(self.device)
+
+    def columns(self, index: Tensor) -> Tensor:
+        atoms = torch.from_numpy(self._columns[:, index.reshape(-1).cpu().numpy()].T.toarray())
+        return atoms.to(self.device).reshape(*index.shape, self.shape[0]).mT
+
+
+class _Outside(torch.autograd.Function):
+    """A linear map that leaves torch (NumPy, SciPy, PyLops); its derivative is its adjoint."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, apply: Callable, back: Callable) -> Tensor:
+        ctx.maps = apply, back
+        flat = x.detach().cpu().resolve_conj().resolve_neg().numpy().reshape(-1, x.shape[-1])
+        # Few outside operators take no signals at all: they get a zero one, and its image is dropped.
+        given = flat if len(flat) else np.zeros_like(flat, shape=(1, x.shape[-1]))
+        out = np.ascontiguousarray(np.asarray(apply(given.T)).T[: len(flat)])
+        if np.iscomplexobj(out) and not x.is_complex():
+            raise ValueError("the operator turned a real signal into a complex one; give it a complex dtype.")
+        return torch.from_numpy(out).to(x).reshape(*x.shape[:-1], out.shape[-1])
+
+    @staticmethod
+    def backward(ctx: Any, *grad: Tensor) -> tuple[Tensor, None, None]:
+        apply, back = ctx.maps
+        return _Outside.apply(grad[0], back, apply), None, None
+
+
+def from_physics(
+    physics: Any,
+    signal_shape: Sequence[int],
+    *,
+    dtype: torch.dtype = torch.float32,
+    device: torch.device | str | None = None,
+    column_norms: Any = None,
+) -> Operator:
+    """A DeepInverse linear physics, by its `A` and `A_adjoint`, on flattened signals.
+
+    Parameters
+    ----------
+    physics : object with `A(x)` and `A_adjoint(y)` on tensors `(batch, *shape)`
+    signal_shape : sequence of int
+        Shape of one signal as the physics takes it, for example `(1, 64, 64)`; `n` is its product.
+    dtype, device
+        Of the signals.
+    column_norms : float or array (n,), optional
+        The norms of the columns where they are known; to find them out takes n products.
+
+    Returns
+    -------
+    Operator
+
+    Examples
+    --------
+    >>> import torch, pursuit
+    >>> class Mask:
+    ...     def A(self, x):
+    ...         return x[..., ::2]
+    ...     def A_adjoint(self, y):
+    ...         return torch.stack([y, 0 * y], dim=-1).flatten(-2)
+    >>> pursuit.from_physics(Mask(), signal_shape=(1, 2, 4))
+    Callables(shape=(4, 8), dtype=torch.float32)
+    """
+    device = torch.device(device or "cpu")
+    signal = tuple(int(s) for s in signal_shape)
+    probe = physics.A(torch.zeros(1, *signal, dtype=dtype, device=device))
+    measured = tuple(probe.shape[1:])
+
+    def forward(x: Tensor) -> Tensor:
+        return physics.A(x.reshape(-1, *signal)).reshape(*x.shape[:-1], math.prod(measured))
+
+    def adjoint(y: Tensor) -> Tensor:
+        return physics.A_adjoint(y.reshape(-1, *measured)).reshape(*y.shape[:-1], math.prod(signal))
+
+    shape = (math.prod(measured), math.prod(signal))
+    return Callables(forward, adjoint, shape, dtype=dtype, device=device, column_norms=column_norms)
+
+
+def as_operator(
+    A: Any,
+    *,
+    dtype: torch.dtype | None = None,
+    device: torch.device | str | None = None,
+    column_norms: Any = None,
+) -> Operator:
+    """Make an `Operator` of anything that acts like a matrix.
+
+    Parameters
+    ----------
+    A : Operator, Tensor or array-like (*batch, m, n), SciPy sparse matrix, SciPy or PyLops `LinearOperator`, \
+DeepInverse linear physics with an `img_size`, or a triple `(forward, adjoint, (m, n))` of functions on tensors
+    dtype : torch.dtype, optional
+        For an `A` that knows no dtype of its own (triples, physics); others keep theirs.
+    device : optional
+        For an `A` that lives on no device of its own.
+    column_norms : float or array (n,), optional
+        For an `A` that only multiplies (triples, `LinearOperator`s, physics): the norms of its columns where they are
+        known; to find them out takes n products.
+
+    Returns
+    -------
+    Operator
+
+    Raises
+    ------
+    TypeError
+        If `A` is none of these.
+    ValueError
+        If its shape, dtype or entries cannot be used.
+
+    Examples
+    --------
+    >>> import torch, pursuit
+    >>> double = pursuit.as_operator((lambda x: 2 * x, lambda y: 2 * y, (3, 3)))
+    >>> pursuit.adjoint_gap(double) < 1e-12
+    True
+    """
+    if isinstance(A, tuple) and len(A) == 3 and callable(A[0]):
+        return Callables(*A, dtype=dtype or torch.float64, device=device, column_norms=column_norms)
+    if hasattr(A, "A_adjoint") and hasattr(A, "A"):
+        shape = _signal_shape(A)
+        return from_physics(A, shape, dtype=dtype or torch.float32, device=device, column_norms=column_norms)
+    if hasattr(A, "rmatmat"):  # SciPy's LinearOperator, and PyLops', which is one
+        return _linear_operator(A, device, column_norms)
+    if column_norms is not None:
+        raise ValueError(f"column_norms were given for a {type(A).__name__}, which knows its own; leave them out.")
+    if isinstance(A, Operator):
+        return A
+    if isinstance(A, Tensor):
+        if A.layout != torch.strided:
+            raise ValueError(f"A is a torch tensor of layout {A.layout}; pass A.to_dense() or a SciPy sparse matrix.")
+        return Dense(A)
+    if hasattr(A, "tocsr"):
+        if len(A.shape) != 2:
+            raise ValueError(f"A has shape {A.shape}; a sparse matrix needs shape (m, n).")
+        return Sparse(A, device=device)
+    if isinstance(A, np.ndarray | list | tuple):
+        return Dense(as_tensor("A", A).to(device))
+    raise TypeError(
+        f"A is a {type(A).__name__}; needed is a matrix (torch or NumPy), a SciPy sparse matrix, a LinearOperator, "
+        "a pursuit Operator, a linear physics, or a (forward, adjoint, shape) triple."
+    )
+
+
+def _signal_shape(physics: Any) -> Sequence[int]:
+    names = ("img_size", "imsize", "img_shape")  # DeepInverse's classes do not agree on one
+    shape = next((shape for shape in (getattr(physics, name, None) for name in names) if shape is not None), None)
+    if shape is None:
+        raise ValueError(
+            "this physics does not say its signal's shape; use pursuit.from_physics(physics, signal_shape=...)."
+        )
+    return shape
+
+
+def _linear_operator(A: Any, device: torch.device | str | None, column_norms: Any) -> Operator:
+    """SciPy's or PyLops' operator, by its products with NumPy matrices whose columns are signals."""
+    if not getattr(A, "clinear", True) and np.issubdtype(A.dtype, np.complexfloating):
+        raise ValueError(
+            f"A is a {type(A).__name__} that is linear for real factors only (its clinear is False), so A (i x) is "
+            "not i A x; needed is a complex-linear one, for example pylops' FFT with real=False."
+        )
+    return Callables(
+        lambda x: _Outside.apply(x, A.matmat, A.rmatmat),
+        lambda y: _Outside.apply(y, A.rmatmat, A.matmat),
+        A.shape,
+        dtype=_torch_dtype(A.dtype),
+        device=device,
+        column_norms=column_norms,
+    )
+
+
+def as_tensor(name: str, values: Any) -> Tensor:
+    """A tensor of a dtype that the solvers take, from a tensor or anything NumPy reads."""
+    if isinstance(values, Tensor):
+        check_dtype(name, values.dtype)
+        return values
+    try:
+        array = np.asarray(values)
+    except ValueError as problem:
+        raise ValueError(f"{name} cannot be read as an array: {problem}") from None
+    _torch_dtype(array.dtype, name)
+    # torch takes neither foreign byte orders, negative strides, nor (without a warning) read-only memory.
+    array = np.asarray(array, dtype=array.dtype.newbyteorder("="), order="C")
+    return torch.from_numpy(array if array.flags.writeable else array.copy())
+
+
+def adjoint_gap(operator: Any, *, seed: int = 0) -> float:
+    """The dot test: how far `<A x, y>` is from `<x, A^H y>` for random `x` and `y`.
+
+    Parameters
+    ----------
+    operator : anything `as_operator` takes
+    seed : int, default 0
+
+    Returns
+    -------
+    float
+        `|<Ax, y> - <x, A^H y>|` over `||Ax|| ||y|| + ||x|| ||A^H y||`; rounding error for a right adjoint.
+
+    Examples
+    --------
+    >>> import pursuit
+    >>> pursuit.adjoint_gap(pursuit.SubsampledFourier([0, 3, 5], 8)) < 1e-14
+    True
+    """
+    op = as_operator(operator)
+    m, n = op.shape
+    rng = torch.Generator().manual_seed(seed)
+    x = torch.randn(*op.batch_shape, n, dtype=op.dtype, generator=rng, device=rng.device).to(op.device)
+    y = torch.randn(*op.batch_shape, m, dtype=op.dtype, generator=rng, device=rng.device).to(op.device)
+    Ax, Ay = op.forward(x), op.adjoint(y)
+    gap = torch.linalg.vecdot(Ax, y) - torch.linalg.vecdot(x, Ay)
+    size = Ax.norm(dim=-1) * y.norm(dim=-1) + x.norm(dim=-1) * Ay.norm(dim=-1)
+    return (gap.abs() / size.clamp(min=torch.finfo(size.dtype).tiny)).max().item()
+
+
+def _sized(out: Tensor, given: Tensor, size: int, what: str) -> Tensor:
+    if out.shape != (*given.shape[:-1], size):
+        raise ValueError(
+            f"the operator's {what} turned shape {tuple(given.shape)} into {tuple(out.shape)}; needed is "
+            f"{(*given.shape[:-1], size)}: signals on the last axis, any leading axes kept."
+        )
+    return out
+
+
+def _torch_dtype(dtype: Any, name: str = "A") -> torch.dtype:
+    names = {str(d).removeprefix("torch."): d for d in DTYPES}
+    found = np.dtype(dtype).newbyteorder("=").name
+    if found not in names:
+        raise TypeError(
+            f"{name} has dtype {found}; needed is float32, float64, complex64 or complex128: convert it, for example "
+            "with .astype(float)."
+        )
+    return names[found]

@@ -1,0 +1,306 @@
+"""Sensing operators: linear maps known by what they do, not by their entries.
+
+Every solver sees only `Operator`: `forward`, `adjoint`, `columns`. A dense matrix is one operator among others,
+the signal axis is last, and any leading dimensions are a batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor
+
+from .spectral import spectral_norm_squared
+
+DTYPES = (torch.float32, torch.float64, torch.complex64, torch.complex128)
+
+
+PROBES = 2**22  # entries of the unit vectors, or of the atoms, that are formed at a time to find atoms out
+
+
+Made = TypeVar("Made", bound="Operator")
+
+
+def gather_last(values: Tensor, index: Tensor) -> Tensor:
+    """Take `values[..., index]` where either side may lack the other's batch dimensions."""
+    if values.ndim == 1:
+        return values[index]
+    batch = torch.broadcast_shapes(values.shape[:-1], index.shape[:-1])
+    return values.expand(*batch, -1).gather(-1, index.expand(*batch, -1))
+
+
+class Operator:
+    """A linear map from signals `(*batch, n)` to measurements `(*batch, m)`.
+
+    A subclass gives `forward` and `adjoint`; the rest follows from them and is overridden where a formula is
+    quicker.
+
+    What solvers derive from an operator (column norms, the largest eigenvalue, the Gram matrix) is kept on it: hold on
+    to `A = pursuit.as_operator(A)` where many calls share one matrix. A tensor that requires a gradient keeps nothing,
+    and a tensor that is written to starts anew. Only writes to a NumPy array under an operator, or to what a function
+    closes over, cannot be seen: make a new operator then.
+
+    Attributes
+    ----------
+    shape : tuple of int
+        `(m, n)`.
+    dtype, device
+        Of the signals and measurements.
+    batch_shape : torch.Size
+        The operator's own batch: `()` for one operator shared by all signals.
+
+    Examples
+    --------
+    >>> import torch, pursuit
+    >>> class Difference(pursuit.Operator):
+    ...     shape, dtype, device = (3, 4), torch.float64, torch.device("cpu")
+    ...     def forward(self, x):
+    ...         return x[..., 1:] - x[..., :-1]
+    ...     def adjoint(self, y):
+    ...         return torch.nn.functional.pad(y, (1, 0)) - torch.nn.functional.pad(y, (0, 1))
+    >>> pursuit.adjoint_gap(Difference()) < 1e-12
+    True
+    """
+
+    shape: tuple[int, int]
+    dtype: torch.dtype
+    device: torch.device
+    batch_shape: torch.Size = torch.Size()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Measure: `A x`, `(*batch, n) -> (*batch, m)`."""
+        raise NotImplementedError(f"{type(self).__name__} must define forward(x)")
+
+    def adjoint(self, y: Tensor) -> Tensor:
+        """Back-project: `A^H y`, `(*batch, m) -> (*batch, n)`."""
+        raise NotImplementedError(f"{type(self).__name__} must define adjoint(y)")
+
+    def residual(self, y: Tensor, x: Tensor) -> Tensor:
+        """What `x (*batch, n)` leaves of `y (*batch, m)`: `y - A x`."""
+        return y - self.forward(x)
+
+    def descend(self, x: Tensor, r: Tensor, eta: Tensor | float) -> Tensor:
+        """A gradient step from `x (*batch, n)` with its residual `r (*batch, m)`: `x + eta A^H r`."""
+        return x + self.adjoint(eta * r)
+
+    def columns(self, index: Tensor) -> Tensor:
+        """The atoms `A[:, index]`: `(*batch, p) -> (*batch, m, p)`."""
+        if self.batch_shape:
+            raise NotImplementedError(f"{type(self).__name__} has a batch and must define columns(index)")
+        m, n = self.shape
+        parts = index.reshape(-1).split(max(1, PROBES // n))
+        atoms = [self.forward(torch.nn.functional.one_hot(part, n).to(self.dtype)) for part in parts]
+        return torch.cat(atoms).reshape(*index.shape, m).mT
+
+    def column_norms(self) -> Tensor:
+        """Euclidean norm of every atom, `(*batch_shape, n)`, real."""
+        m, n = self.shape
+        parts = torch.arange(n, device=self.device).split(max(1, PROBES // m))
+        return torch.cat([torch.linalg.vector_norm(self.columns(part), dim=-2) for part in parts], dim=-1)
+
+    def to_dense(self) -> Tensor:
+        """The matrix, `(*batch_shape, m, n)`."""
+        return self.columns(torch.arange(self.shape[1], device=self.device))
+
+    def items(self, keep: Tensor) -> Operator:
+        """The operators of the batch items where the boolean mask `keep` holds, batch flattened to one axis."""
+        if self.batch_shape:
+            raise NotImplementedError(f"{type(self).__name__} has a batch and must define items(keep)")
+        return self
+
+    def on_sets(self) -> Operator:
+        """The same map for a set of signals per item: it takes `(*batch, p, n)` where this one takes `(*batch, n)`."""
+        if self.batch_shape:
+            raise NotImplementedError(f"{type(self).__name__} has a batch and must define on_sets()")
+        return self
+
+    def complexified(self) -> Operator:
+        """The same map on complex signals; itself where it is complex already."""
+        return self if self.dtype.is_complex else self._sharing("complexified", OnBothParts(self))
+
+    def normalised(self) -> ColumnScaled:
+        """The operator with columns of norm one, where a column of zeros stays as it is.
+
+        Its `scale` turns coefficients of unit columns into those of this operator's.
+
+        Raises
+        ------
+        ValueError
+            If a column has entries that are NaN or infinite, or a norm that overflows.
+        """
+        scale = self.kept("inverse norms", lambda: _inverse_norms(self))
+        return self._sharing("of unit columns", ColumnScaled(self, scale))
+
+    def norm2(self) -> Tensor:
+        """The square of the spectral norm, the largest eigenvalue of `A^H A`, `(*batch_shape,)`; a constant."""
+        return self.kept("norm2", lambda: spectral_norm_squared(self))
+
+    @property
+    def requires_grad(self) -> bool:
+        """Whether a tensor that it holds requires a gradient."""
+        return any(tensor.requires_grad for tensor in _tensors(self))
+
+    def kept(self, name: str, derive: Callable[[], Tensor]) -> Tensor:
+        """What `derive` returns, derived once, until a tensor that the operator holds changes or wants a gradient."""
+        facts, tensors = self.__dict__.setdefault("_facts", {}), _tensors(self)
+        if "learned" in facts or any(tensor.requires_grad for tensor in tensors):
+            return derive()
+        versions = [None if tensor.is_inference() else tensor._version for tensor in tensors]
+        if name in facts:
+            before, then, value = facts[name]
+            if then == versions and all(old is now for old, now in zip(before, tensors, strict=True)):
+                return value
+        with torch.inference_mode(False), torch.enable_grad():  # it may outlive the caller's modes
+            value = derive()
+        if value.requires_grad:  # by something that a function closes over
+            facts["learned"] = True
+            return derive()
+        if type(value) is Tensor:  # else a program is being traced, and this is no number
+            facts[name] = tensors, versions, value
+        return value
+
+    def keeps(self, name: str) -> bool:
+        """Whether a fact of that name was derived before."""
+        return name in self.__dict__.get("_facts", {})
+
+    def _sharing(self, name: str, made: Made) -> Made:
+        """An operator made of this one, which keeps what is derived from it where this one does.
+
+        This one cannot keep it itself: two that hold each other would stay in memory after their last use.
+        """
+        vars(made)["_facts"] = self.__dict__.setdefault("_facts", {}).setdefault(name, {})
+        return made
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without what is kept: it is derived again where the copy is used."""
+        return {name: value for name, value in vars(self).items() if name != "_facts"}
+
+    def __repr__(self) -> str:
+        batch = f", batch={tuple(self.batch_shape)}" if self.batch_shape else ""
+        return f"{type(self).__name__}(shape={self.shape}, dtype={self.dtype}{batch})"
+
+
+class ColumnScaled(Operator):
+    """An operator with every column multiplied by its own factor: `A diag(scale)`.
+
+    Parameters
+    ----------
+    operator : Operator
+    scale : Tensor (n,) or (*batch, n)
+
+    Raises
+    ------
+    ValueError
+        If the scale does not fit the operator.
+
+    Examples
+    --------
+    >>> import torch, pursuit
+    >>> A = pursuit.ColumnScaled(pursuit.Dense(torch.eye(2)), torch.tensor([3.0, 4.0]))
+    >>> A.column_norms()
+    tensor([3., 4.])
+    """
+
+    def __init__(self, operator: Operator, scale: Tensor):
+        n = operator.shape[1]
+        if scale.shape[-1:] != (n,):
+            raise ValueError(f"scale has shape {tuple(scale.shape)}; needed is (n,) or (*batch, n) with n={n}.")
+        if scale.is_complex() and not operator.dtype.is_complex:
+            raise ValueError("the scale is complex and the operator real; scale operator.complexified() instead.")
+        self.operator, self.scale = operator, scale
+        self.shape, self.dtype, self.device = operator.shape, operator.dtype, operator.device
+        self.batch_shape = torch.broadcast_shapes(operator.batch_shape, scale.shape[:-1])
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.operator.forward(self.scale * x)
+
+    def adjoint(self, y: Tensor) -> Tensor:
+        return self.scale.conj() * self.operator.adjoint(y)
+
+    def columns(self, index: Tensor) -> Tensor:
+        return self.operator.columns(index) * gather_last(self.scale, index).unsqueeze(-2)
+
+    def to_dense(self) -> Tensor:
+        return self.operator.to_dense() * self.scale.unsqueeze(-2)
+
+    def column_norms(self) -> Tensor:
+        return self.operator.column_norms() * self.scale.abs()
+
+    def items(self, keep: Tensor) -> Operator:
+        scale = kept_items(self.scale, keep, own=1) if self.scale.ndim > 1 else self.scale
+        return ColumnScaled(self.operator.items(keep), scale)
+
+    def on_sets(self) -> Operator:
+        scale = self.scale.unsqueeze(-2) if self.scale.ndim > 1 else self.scale
+        return ColumnScaled(self.operator.on_sets(), scale)
+
+
+class OnBothParts(Operator):
+    """A real operator on complex signals: real and imaginary part each by itself."""
+
+    def __init__(self, operator: Operator):
+        self.operator = operator
+        self.shape, self.device = operator.shape, operator.device
+        self.dtype = torch.complex128 if operator.dtype == torch.float64 else torch.complex64
+        self.batch_shape = operator.batch_shape
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.complex(self.operator.forward(x.real), self.operator.forward(x.imag))
+
+    def adjoint(self, y: Tensor) -> Tensor:
+        return torch.complex(self.operator.adjoint(y.real), self.operator.adjoint(y.imag))
+
+    def columns(self, index: Tensor) -> Tensor:
+        return self.operator.columns(index).to(self.dtype)
+
+    def column_norms(self) -> Tensor:
+        return self.operator.column_norms()
+
+    def items(self, keep: Tensor) -> Operator:
+        return OnBothParts(self.operator.items(keep))
+
+    def on_sets(self) -> Operator:
+        return OnBothParts(self.operator.on_sets())
+
+
+def _tensors(thing: Any) -> list[Tensor]:
+    """The tensors that an operator holds, itself and in its parts."""
+    if isinstance(thing, Tensor):
+        return [thing]
+    if isinstance(thing, Operator):
+        return [tensor for name, part in vars(thing).items() if name != "_facts" for tensor in _tensors(part)]
+    if isinstance(thing, torch.nn.Module):
+        return [*thing.parameters(), *thing.buffers()]
+    return [tensor for part in thing for tensor in _tensors(part)] if isinstance(thing, tuple | list) else []
+
+
+def _inverse_norms(A: Operator) -> Tensor:
+    """One over the norm of every column, zero for a column of zeros."""
+    norms = A.column_norms()
+    if not norms.isfinite().all():
+        raise ValueError(
+            f"A has entries that are NaN or infinite, or columns whose norm overflows {A.dtype}; clean, drop or scale "
+            "those columns first."
+        )
+    nonzero = norms > torch.finfo(norms.dtype).tiny
+    return torch.where(nonzero, 1 / torch.where(nonzero, norms, 1), 0)
+
+
+def kept_items(values: Tensor, keep: Tensor, own: int) -> Tensor:
+    """The batch items of `values` (whose last `own` axes are not batch) where `keep` holds, flattened."""
+    return values.expand(*keep.shape, *values.shape[values.ndim - own :])[keep]
+
+
+def check_dtype(name: str, dtype: torch.dtype) -> None:
+    """Raise TypeError unless the solvers take this dtype."""
+    if dtype not in DTYPES:
+        raise TypeError(
+            f"{name} has dtype {dtype}; needed is float32, float64, complex64 or complex128: convert it first."
+        )
+
+
+def give(value: Tensor, given: Any) -> Any:
+    """The value in the form of what was given: a tensor for torch, else an array."""
+    return value if isinstance(given, Tensor | Operator) else value.detach().cpu().numpy()

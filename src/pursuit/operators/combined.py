@@ -1,0 +1,122 @@
+"""Operators made of operators: products, and diagonal scalings."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import torch
+from torch import Tensor
+
+from ..checks import placed
+from .base import Operator, check_dtype, gather_last, kept_items
+
+
+class Compose(Operator):
+    """The product of operators, `Compose(A, B).forward(x) == A.forward(B.forward(x))`.
+
+    Parameters
+    ----------
+    *operators : Operator
+        From the measurement side to the signal side; inner sizes, dtypes and devices must agree.
+
+    Raises
+    ------
+    ValueError
+        If they do not fit together.
+
+    Examples
+    --------
+    >>> import torch, pursuit
+    >>> half, double = pursuit.Dense(torch.eye(2, 3) / 2), pursuit.Dense(2 * torch.eye(3))
+    >>> pursuit.Compose(half, double).forward(torch.tensor([1.0, 2.0, 3.0]))
+    tensor([1., 2.])
+    """
+
+    def __init__(self, *operators: Operator):
+        if not operators:
+            raise ValueError("Compose needs at least one operator.")
+        for left, right in pairwise(operators):
+            if left.shape[1] != right.shape[0]:
+                raise ValueError(
+                    f"{left!r} takes {left.shape[1]} values but {right!r} gives {right.shape[0]}; the sizes must agree."
+                )
+            if (left.dtype, placed(left.device)) != (right.dtype, placed(right.device)):
+                raise ValueError(
+                    f"{left!r} on {left.device} and {right!r} on {right.device} differ in dtype or device; "
+                    "use one dtype and device (op.complexified() makes a real operator complex)."
+                )
+        self.operators = operators
+        self.shape = (operators[0].shape[0], operators[-1].shape[1])
+        self.dtype, self.device = operators[0].dtype, operators[0].device
+        self.batch_shape = torch.broadcast_shapes(*(op.batch_shape for op in operators))
+
+    def forward(self, x: Tensor) -> Tensor:
+        for op in reversed(self.operators):
+            x = op.forward(x)
+        return x
+
+    def adjoint(self, y: Tensor) -> Tensor:
+        for op in self.operators:
+            y = op.adjoint(y)
+        return y
+
+    def columns(self, index: Tensor) -> Tensor:
+        atoms = self.operators[-1].columns(index)
+        for op in reversed(self.operators[:-1]):
+            atoms = op.on_sets().forward(atoms.mT).mT
+        return atoms
+
+    def items(self, keep: Tensor) -> Operator:
+        return Compose(*(op.items(keep) for op in self.operators))
+
+    def on_sets(self) -> Operator:
+        return Compose(*(op.on_sets() for op in self.operators))
+
+
+class Diagonal(Operator):
+    """Every entry multiplied by its own factor: `diag(values)`. Before another operator it scales the rows.
+
+    Parameters
+    ----------
+    values : Tensor (*batch, n)
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the values have no axis, or a dtype that the solvers do not take.
+
+    Examples
+    --------
+    >>> import torch, pursuit
+    >>> rows_scaled = pursuit.Compose(pursuit.Diagonal(torch.tensor([1.0, 5.0])), pursuit.Dense(torch.eye(2, 3)))
+    >>> rows_scaled.forward(torch.tensor([1.0, 2.0, 3.0]))
+    tensor([ 1., 10.])
+    """
+
+    def __init__(self, values: Tensor):
+        if values.ndim == 0:
+            raise ValueError("values is one number; needed is (n,) or (*batch, n), a factor for every entry.")
+        check_dtype("values", values.dtype)
+        self.values = values
+        self.shape = (values.shape[-1], values.shape[-1])
+        self.dtype, self.device = values.dtype, values.device
+        self.batch_shape = values.shape[:-1]
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.values * x
+
+    def adjoint(self, y: Tensor) -> Tensor:
+        return self.values.conj() * y
+
+    def columns(self, index: Tensor) -> Tensor:
+        unit = torch.nn.functional.one_hot(index, self.shape[1]).to(self.dtype).mT
+        return unit * gather_last(self.values, index).unsqueeze(-2)
+
+    def column_norms(self) -> Tensor:
+        return self.values.abs()
+
+    def items(self, keep: Tensor) -> Operator:
+        return Diagonal(kept_items(self.values, keep, own=1)) if self.batch_shape else self
+
+    def on_sets(self) -> Operator:
+        return Diagonal(self.values.unsqueeze(-2)) if self.batch_shape else self

@@ -1,0 +1,92 @@
+"""A matrix as an operator."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from .base import Operator, check_dtype, gather_last, kept_items
+
+
+class Dense(Operator):
+    """A matrix, or one matrix per item of the batch.
+
+    Parameters
+    ----------
+    matrix : Tensor (*batch, m, n)
+    conjugate : Tensor (*batch, m, n), optional
+        Its complex conjugate, where many products are to come: without it each conjugates a copy.
+
+    Examples
+    --------
+    >>> import torch, pursuit
+    >>> pursuit.Dense(torch.eye(2, 3)).forward(torch.tensor([1.0, 2.0, 3.0]))
+    tensor([1., 2.])
+    """
+
+    def __init__(self, matrix: Tensor, conjugate: Tensor | None = None):
+        if matrix.ndim < 2:
+            raise ValueError(
+                f"A has shape {tuple(matrix.shape)}; a sensing matrix needs shape (m, n) or (*batch, m, n)."
+            )
+        check_dtype("A", matrix.dtype)
+        self.matrix, self._conjugate = matrix, conjugate
+        self.shape = (matrix.shape[-2], matrix.shape[-1])
+        self.dtype, self.device = matrix.dtype, matrix.device
+        self.batch_shape = matrix.shape[:-2]
+
+    def forward(self, x: Tensor) -> Tensor:
+        return _rows_times(x, self._transpose)
+
+    def adjoint(self, y: Tensor) -> Tensor:
+        return _rows_times(y, self._adjoint)
+
+    def descend(self, x: Tensor, r: Tensor, eta: Tensor | float) -> Tensor:
+        if x.ndim != 2 or r.shape[:-1] != x.shape[:-1] or self.batch_shape:
+            return super().descend(x, r, eta)
+        # One pass over memory fewer than a product and a sum.
+        if isinstance(eta, Tensor):
+            return torch.addmm(x, eta * r, self._adjoint)
+        return torch.addmm(x, r, self._adjoint, alpha=eta)
+
+    @property
+    def _adjoint(self) -> Tensor:
+        """What measurements, as rows, are multiplied by."""
+        return self.matrix.conj() if self._conjugate is None else self._conjugate
+
+    @property
+    def _transpose(self) -> Tensor:
+        """What signals, as rows, are multiplied by; its own conjugate, which derivatives need, is then at hand too."""
+        return self.matrix.mT if self._conjugate is None else self._conjugate.mH
+
+    def columns(self, index: Tensor) -> Tensor:
+        if not self.batch_shape:
+            return self.matrix.mT[index].mT
+        return gather_last(self.matrix, index.unsqueeze(-2))
+
+    def column_norms(self) -> Tensor:
+        return torch.linalg.vector_norm(self.matrix, dim=-2)
+
+    def to_dense(self) -> Tensor:
+        return self.matrix
+
+    def items(self, keep: Tensor) -> Operator:
+        return Dense(kept_items(self.matrix, keep, own=2)) if self.batch_shape else self
+
+    def on_sets(self) -> Operator:
+        return Dense(self.matrix.unsqueeze(-3)) if self.batch_shape else self
+
+    def complexified(self) -> Operator:
+        if self.dtype.is_complex:
+            return self
+        matrix = self.kept("complex", lambda: torch.complex(self.matrix, torch.zeros_like(self.matrix)))
+        return self._sharing("complexified", Dense(matrix))
+
+
+def _rows_times(rows: Tensor, matrix: Tensor) -> Tensor:
+    """`rows (*batch, p)` times `matrix (*batch, p, q)`, one product per matrix where several rows share it."""
+    if matrix.ndim == 2:
+        return rows @ matrix
+    if matrix.shape[-3] == 1 and rows.ndim > 1:
+        return rows @ matrix.squeeze(-3)
+    return (rows.unsqueeze(-2) @ matrix).squeeze(-2)

@@ -1,0 +1,82 @@
+"""Complex problems as real ones of twice the size."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .adapters import as_operator, as_tensor
+from .base import Operator
+from .dense import Dense
+
+
+def on_real_signals(A: Any, y: Any) -> tuple[Operator, Tensor]:
+    """The same problem over the reals, for real signals measured by a complex operator.
+
+    Real and imaginary parts become measurements of their own: 2 m real ones in place of m complex ones, with half as
+    many unknowns as a complex signal has. Every solver gets the more exact answer from it.
+
+    Parameters
+    ----------
+    A : array (m, n), or anything `as_operator` takes
+    y : array (*batch, m)
+
+    Returns
+    -------
+    A : Operator
+        Real, with shape (2 m, n); `A` itself where that is real.
+    y : Tensor (*batch, 2 m)
+
+    Examples
+    --------
+    >>> import pursuit, torch
+    >>> A, x = pursuit.SubsampledFourier([1, 2], 8), torch.eye(8, dtype=torch.complex128)[5]
+    >>> A_real, y_real = pursuit.on_real_signals(A, A.forward(x))
+    >>> A_real.shape, pursuit.omp(A_real, y_real, k=1).support
+    ((4, 8), tensor([5]))
+    """
+    y = as_tensor("y", y)
+    op = as_operator(A, dtype=y.dtype, device=y.device)
+    return real_form(op), stack_parts(y) if op.dtype.is_complex else y
+
+
+def real_form(A: Operator) -> Operator:
+    """The operator on real signals: real, measuring real parts, then imaginary parts."""
+    if not A.dtype.is_complex:
+        return A
+    if isinstance(A, Dense):
+        return Dense(torch.cat([A.matrix.real, A.matrix.imag], dim=-2))
+    return _RealForm(A)
+
+
+def stack_parts(y: Tensor) -> Tensor:
+    """Real parts, then imaginary parts, `(*batch, m) -> (*batch, 2 m)`."""
+    return torch.cat([y.real, y.imag if y.is_complex() else torch.zeros_like(y)], dim=-1)
+
+
+class _RealForm(Operator):
+    def __init__(self, operator: Operator):
+        self.operator = operator
+        m, n = operator.shape
+        self.shape, self.dtype, self.device = (2 * m, n), operator.dtype.to_real(), operator.device
+        self.batch_shape = operator.batch_shape
+
+    def forward(self, x: Tensor) -> Tensor:
+        return stack_parts(self.operator.forward(x.to(self.operator.dtype)))
+
+    def adjoint(self, y: Tensor) -> Tensor:
+        return self.operator.adjoint(torch.complex(*y.chunk(2, dim=-1))).real
+
+    def columns(self, index: Tensor) -> Tensor:
+        return stack_parts(self.operator.columns(index).mT).mT
+
+    def column_norms(self) -> Tensor:
+        return self.operator.column_norms()
+
+    def items(self, keep: Tensor) -> Operator:
+        return _RealForm(self.operator.items(keep))
+
+    def on_sets(self) -> Operator:
+        return _RealForm(self.operator.on_sets())

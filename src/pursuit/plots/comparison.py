@@ -1,0 +1,140 @@
+"""The picture of `pursuit compare`: truth, measurements, the three best reconstructions, error per method."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from torch import Tensor
+
+from ..comparison import Row
+from ..files import write_whole
+from ..problems import Instance
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+from .style import BLACK, BLUE, GREEN, ORANGE, RED
+
+BEST = (BLUE, RED, GREEN)
+
+
+SPARSE = 0.2  # below this share of non-zeros a signal is drawn as spikes
+
+
+def draw(path: Path, instance: Instance, rows: Sequence[Row], oracle_db: float | None) -> None:
+    """Draw the comparison of one signal (the one of median error under the best method) and of all methods."""
+    from matplotlib.figure import Figure
+
+    item = typical(instance, rows[0])
+    best = rows[:3]
+    truth = None if instance.x is None else _shown(instance.signal(_one(instance.x, item)))
+    panels = (truth is not None) + 1 + len(best)
+    figure = Figure(figsize=(11, 1.55 * panels + 0.6), dpi=120, layout="constrained")
+    grid = figure.add_gridspec(1, 2, width_ratios=(1.75, 1))
+    left, right = figure.add_subfigure(grid[0]), figure.add_subfigure(grid[1])
+    axes: list[Any] = list(np.atleast_1d(left.subplots(panels, 1)))
+
+    complex_valued = instance.y.is_complex()
+    value = f"|{instance.labels[1]}|" if complex_valued else instance.labels[1]
+    signals = [ax for i, ax in enumerate(axes) if i != (truth is not None)]
+    if truth is not None:
+        _plot(axes[0], truth, BLACK, "truth")
+    _plot_measurements(axes[1 if truth is not None else 0], _shown(_one(instance.y, item)), complex_valued)
+    count = instance.y.shape[:-1].numel()
+    measure, behind = ("NMSE", ", truth in grey") if truth is not None else ("residual", "")
+    over = " over all signals" if count > 1 else ""
+    for ax, row, colour in zip(axes[-len(best) :], best, BEST, strict=False):
+        if truth is not None:
+            _plot(ax, truth, "0.6", None)
+        _plot(ax, _shown(instance.signal(_one(row.x, item))), colour, None)
+        title = f"{row.method}: {measure} {row.error_db:.1f} dB{over}{behind}"
+        ax.set_title(title, loc="left", fontsize=9, color=colour)
+    length = len(_shown(instance.signal(_one(rows[0].x, item))))
+    signals[0].set_xlim(-0.02 * length, 1.02 * length)
+    for ax in signals[1:]:
+        ax.sharex(signals[0])
+        ax.sharey(signals[0])
+    for ax in signals:
+        ax.set_ylabel(value, fontsize=8)
+    axes[-1].set_xlabel(instance.labels[0], fontsize=8)
+    for ax in axes:
+        ax.tick_params(labelsize=8)
+        ax.spines[["top", "right"]].set_visible(False)
+    left.suptitle(f"{instance.name}: signal {item + 1} of {count}" if count > 1 else instance.name, fontsize=10)
+
+    _bars(right.subplots(), rows, oracle_db, known=truth is not None)
+    write_whole(path, lambda file: figure.savefig(file, format="png"))
+
+
+def typical(instance: Instance, row: Row) -> int:
+    """The number of the signal whose error is the median under this method."""
+    x, y = row.x.reshape(-1, row.x.shape[-1]), instance.y.reshape(-1, instance.y.shape[-1])
+    if instance.x is None:
+        error = (instance.A.forward(row.x).reshape(y.shape) - y).norm(dim=-1) / y.norm(dim=-1)
+    else:
+        truth = instance.x.reshape(x.shape)
+        error = (x - truth).norm(dim=-1) / truth.norm(dim=-1)
+    return int(error.argsort()[(len(error) - 1) // 2])
+
+
+def _one(values: Tensor, item: int) -> Tensor:
+    return values.reshape(-1, values.shape[-1])[item]
+
+
+def _shown(values: Tensor) -> np.ndarray:
+    values = values.detach().cpu()
+    return np.asarray(values.abs() if values.is_complex() else values)
+
+
+def _plot(ax: Axes, values: np.ndarray, colour: str, title: str | None) -> None:
+    at = np.flatnonzero(values)
+    if len(at) > SPARSE * len(values):
+        ax.plot(values, color=colour, linewidth=1.1)
+    else:
+        ax.vlines(at, 0, values[at], color=colour, linewidth=1.4)
+        ax.plot(at, values[at], "o", color=colour, markersize=2.5)
+        ax.axhline(0, color="0.6", linewidth=0.6)
+    if title is not None:
+        ax.set_title(title, loc="left", fontsize=9)
+
+
+def _plot_measurements(ax: Axes, y: np.ndarray, complex_valued: bool) -> None:
+    ax.plot(y, color=ORANGE, linewidth=0.9)
+    ax.set_title(f"measurements ({len(y)})", loc="left", fontsize=9, color="#9A6A00")
+    ax.set_ylabel("|y|" if complex_valued else "y", fontsize=8)
+    ax.set_xlabel("measurement", fontsize=8)
+
+
+def _bars(ax: Axes, rows: Sequence[Row], oracle_db: float | None, *, known: bool) -> None:
+    # Beyond these nothing is told apart, and a bar that long would hide the others.
+    low, high = max(-120.0, min(row.error_db for row in rows)), 10.0
+    edge = 1.12 * low - 0.5
+    values = np.clip([row.error_db for row in rows], low, high)
+    colours = [*BEST, *["0.75"] * len(rows)][: len(rows)]
+    ax.barh(range(len(rows)), values, color=colours, height=0.7)
+    for place, (row, value, colour) in enumerate(zip(rows, values, colours, strict=True)):
+        inside = value < 0.2 * low
+        ax.annotate(
+            f"{row.error_db:.1f}", (min(value, 0.0), place), (5 if inside else -5, 0), textcoords="offset points",
+            ha="left" if inside else "right", va="center", fontsize=8,
+            color="white" if inside and colour in BEST else BLACK,
+        )  # fmt: skip
+    ax.set_yticks(range(len(rows)), [row.method for row in rows], fontsize=9)
+    ax.invert_yaxis()
+    ax.set_xlim(edge, max(0.0, *values))
+    if oracle_db is not None:
+        seen = oracle_db > edge
+        if seen:
+            ax.axvline(oracle_db, color=BLACK, linestyle="--", linewidth=1)
+        ax.annotate(
+            f"oracle {oracle_db:.1f} dB" + ("" if seen else " (off the scale)"),
+            (max(oracle_db, edge), 1.0), (0, 3), xycoords=("data", "axes fraction"),
+            textcoords="offset points", ha="left", va="bottom", fontsize=8,
+        )  # fmt: skip
+    ax.set_xlabel(
+        "NMSE (dB), lower is better" if known else "residual (dB of the measurements), lower is better", fontsize=9
+    )
+    ax.tick_params(axis="x", labelsize=8)
+    ax.spines[["top", "right"]].set_visible(False)

@@ -1,0 +1,414 @@
+"""The front door: what the user gave, checked before any work starts, and the way back to the user's form."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import dataclass, fields, replace
+from typing import Any, NamedTuple, TypeVar
+
+import torch
+from torch import Tensor
+
+from .. import kernels
+from ..checks import expands, finite, number, placed, plain, whole
+from ..core import loop
+from ..core.atoms import Atoms, compact
+from ..core.least_squares import fit
+from ..core.losses import LeastSquares, Loss, checked
+from ..core.numeric import rank_tolerance
+from ..core.selection import Choice, Hard, Selection
+from ..core.solution import Solution, Status
+from ..kernels import flat
+from ..operators import Dense, Operator
+from ..operators.adapters import as_operator, as_tensor
+
+S = TypeVar("S", bound=loop.State)
+ALL: Any = object()  # given for k: as many atoms as there are measurements
+PER_ITEM = {"y": 1, "k": 0, "target": 0, "max_steps": 0, "eta": 1}  # and how many axes each has of its own
+UNLIMITED = 2**62  # given for max_steps: something else ends the loop
+Hook = Callable[["Iterate"], Any]
+Run = Callable[["Problem", Any, "Hook | None"], Solution]  # all steps of a solver, from its start
+
+
+class Iterate(NamedTuple):
+    """What `on_step` is given after every step, in the caller's units and array type.
+
+    Attributes
+    ----------
+    step : int
+        Number of the step, from 1.
+    x : (*batch, n)
+        The signal that the solver would return now.
+    residual_norm : (*batch,)
+    status : (*batch,)
+        Codes of `Status`; 0 where the item is still running.
+
+    Examples
+    --------
+    >>> import torch, pursuit
+    >>> history = []
+    >>> sol = pursuit.omp(torch.eye(3), torch.tensor([0.0, 2.0, 1.0]), k=2, on_step=history.append)
+    >>> [step.residual_norm.item() for step in history]
+    [1.0, 0.0]
+    """
+
+    step: int
+    x: Any
+    residual_norm: Any
+    status: Any
+
+
+@dataclass(frozen=True)
+class Problem:
+    """`y = A x` in the form that the steps take, and what is needed to hand the answer back.
+
+    Attributes
+    ----------
+    A : Operator
+        With unit columns where `scale` undoes them.
+    y : Tensor (*batch, m)
+    k : Tensor (*batch,) int64
+        How many atoms each item may have; `most` is the largest.
+    target : Tensor (*batch,)
+        Residual norm at which an item is done.
+    max_steps : Tensor (*batch,) int64
+    weights : Tensor (n,) or (*batch, n)
+        Of the score; zero for zero columns.
+    scale : Tensor (n,) or (*batch, n)
+        What turns a coefficient of a unit column into the caller's.
+    loss : Loss
+        What is made small.
+    select : Selection
+        How atoms are chosen.
+    full : Status
+        What it means that an item has its k atoms.
+    eta : Tensor (*batch, 1)
+        Step size; zero for solvers that have none.
+    """
+
+    A: Operator
+    y: Tensor
+    k: Tensor
+    most: int
+    target: Tensor
+    max_steps: Tensor
+    weights: Tensor
+    scale: Tensor
+    as_numpy: bool
+    loss: Loss
+    select: Selection
+    full: Status
+    eta: Tensor
+
+    @property
+    def batch(self) -> torch.Size:
+        """Shape of the batch."""
+        return self.y.shape[:-1]
+
+    @property
+    def choice(self) -> Choice:
+        """How the solver chooses its atoms."""
+        zero = self.weights == 0
+        return Choice(
+            self.select,
+            self.most,
+            self.weights,
+            k=None if (self.k == self.most).all() else self.k,
+            barred=zero if zero.any() else None,
+        )
+
+    def start(self, x0: Any, name: str = "x0") -> Tensor:
+        """The warm start `x0` in the units of the unit columns, zeros if there is none."""
+        n = self.A.shape[1]
+        if x0 is None:
+            return self.y.new_zeros(*self.batch, n)
+        x0 = finite(name, as_tensor(name, x0))
+        if x0.shape[-1:] != (n,) or not expands(x0.shape[:-1], self.batch):
+            raise ValueError(
+                f"{name} has shape {tuple(x0.shape)}; needed is {(*self.batch, n)}, the shape of the solution."
+            )
+        if x0.is_complex() and not self.y.is_complex():
+            raise TypeError(f"{name} is complex but A and y are real; pass a real {name}.")
+        x0 = x0.to(self.y).expand(*self.batch, n)
+        return x0 / torch.where(self.scale > 0, self.scale, 1)
+
+    def with_step_size(self, eta: Any, default: float) -> Problem:
+        """With the step size `eta`; where it is None, `default` over the largest second derivative of the loss."""
+        if eta is None:
+            curvature, largest = self.loss.curvature, self.A.norm2()
+            if curvature is None:
+                raise ValueError(
+                    "eta was not given, and the loss does not say how large its second derivative may be; pass eta, or "
+                    "give the loss that number as its attribute curvature."
+                )
+            eta = default / (curvature * torch.where(largest > 0, largest, 1))
+        return replace(self, eta=self.per_item("eta", eta).unsqueeze(-1))
+
+    def per_item(self, name: str, value: Any) -> Tensor:
+        """A finite number >= 0 per item, `(*batch,)`, from one number or one per item."""
+        return number(name, value, self.batch, self.y)
+
+    def repeated(self, count: int) -> Problem:
+        """The same `count` times, along a new first axis of the batch."""
+        each: dict[str, Any] = {name: getattr(self, name) for name in PER_ITEM}
+        return replace(self, **{name: v.expand(count, *v.shape) for name, v in each.items()})
+
+    def only(self, items: Tensor) -> Problem:
+        """The items of these numbers in the flat batch, as a batch with one axis."""
+        keep = torch.zeros(self.batch.numel(), dtype=torch.bool, device=items.device)
+        keep[items] = True
+
+        each: dict[str, Any] = {name: self._flat(getattr(self, name), own)[items] for name, own in PER_ITEM.items()}
+        weights, scale = (v if v.ndim == 1 else self._flat(v, 1)[items] for v in (self.weights, self.scale))
+        return replace(self, A=self.A.items(keep.view(self.batch)), weights=weights, scale=scale, **each)
+
+    def recover(self, name: str, run: Run, start: Any = None, on_step: Hook | None = None) -> Solution:
+        """The solution in the caller's units and form, by the solver's kernel or by its steps: see `find`."""
+        return self.to_caller(self.find(name, run, start, on_step))
+
+    @kernels.alone()
+    def to_caller(self, s: Solution) -> Solution:
+        """A solution in units of the unit columns, in the caller's units and form."""
+        return Solution(*map(self._out, (self.scale * s.x, s.support, s.residual_norm, s.steps, s.status, s.compiled)))
+
+    def find(self, name: str, run: Run, start: Any = None, on_step: Hook | None = None) -> Solution:
+        """The solution in units of the unit columns: what the kernel `name` finds, and `run` of what it leaves.
+
+        Parameters
+        ----------
+        name : str
+            Of the file `kernels/<device>/<name>.py`; where there is none, all is left.
+        run : callable (problem, start, on_step) -> Solution
+            The solver's steps.
+        start : Tensor (*batch, ...), optional
+            What the solver starts from: values, or a support.
+        on_step : callable, optional
+            With it nothing is left to a kernel, which has no steps to show.
+        """
+        kernel = None if on_step is not None else self._kernel(name, start)
+        if kernel is None:
+            return run(self, start, on_step)
+        with kernels.alone():
+            found = self._by_kernel(kernel, start)
+        left = (found.status.flatten() == Status.RUNNING).nonzero().squeeze(-1)
+        if not len(left):
+            return found
+        begin = None if start is None else self._flat(start, 1)[left]
+        steps = run(self.only(left), begin, None)
+        merged = [_with_items(getattr(found, f.name), left, getattr(steps, f.name), self.batch) for f in fields(found)]
+        return Solution(*merged)
+
+    def iterate(
+        self,
+        step: Callable[[S], S],
+        stop: Callable[[S, S], Tensor],
+        start: S,
+        on_step: Hook | None = None,
+        *,
+        at_budget: Status = Status.MAX_STEPS,
+        answer: Callable[[Any], tuple[Tensor, Atoms]] = lambda state: (state.x, state.atoms),
+    ) -> Solution:
+        """Repeat a solver's step from its start; the solution is what `answer` reads off the last state."""
+
+        def watch(step: int, state: S, status: Tensor) -> None:
+            if on_step is not None:
+                values = (self.scale * answer(state)[0], _norm(state), status)
+                on_step(Iterate(step, *map(self._out, values)))
+
+        state, steps, status = loop.run(
+            step, stop, start, target=self.target, max_steps=self.max_steps, at_budget=at_budget, watch=watch
+        )
+        x, atoms = answer(state)
+        support = compact(atoms.supporting(x).indices)
+        return Solution(x, support, _norm(state), steps, status, torch.zeros_like(status, dtype=torch.bool))
+
+    def _kernel(self, name: str, start: Any) -> Any:
+        """The kernel that takes this problem, if there is one."""
+        kernel = kernels.find(name, self.y)
+        if kernel is None or not isinstance(self.select, Hard) or not isinstance(self.loss, LeastSquares):
+            return None
+        items, (m, n) = self.batch.numel(), self.A.shape
+        if items == 0 or self.y.dtype not in kernel.DTYPES or not kernel.worth(items, m, n, self.most):
+            return None
+        return None if self._learning(start) and not kernel.REFITS else kernel
+
+    def _learning(self, start: Any) -> bool:
+        """Whether a derivative of the solution may be asked for."""
+        given = [v for v in (self.y, start, self.scale, self.eta) if v is not None]
+        return torch.is_grad_enabled() and (self.A.requires_grad or any(v.requires_grad for v in given))
+
+    def data(self) -> kernels.Data:
+        """The problem as a kernel takes it."""
+        A = self.A
+        matrix = self._rows(A.to_dense(), 2) if A.batch_shape else flat(A.kept("matrix", A.to_dense), 2)
+        return kernels.Data(
+            A=matrix, kept=A.kept, keeps=A.keeps, y=flat(self.y),
+            weights=self._rows(self.weights, 1), k=flat(self.k, 0), target=flat(self.target, 0),
+            max_steps=flat(self.max_steps, 0), eta=flat(self.eta.squeeze(-1), 0), most=self.most,
+            tolerance=rank_tolerance(A.shape[0], self.y.dtype), full=int(self.full),
+        )  # fmt: skip
+
+    def _by_kernel(self, kernel: Any, start: Any) -> Solution:
+        A = self.A
+        with torch.no_grad():  # what was chosen is a constant; derivatives pass through the fit on it
+            found = kernel.run(self.data(), None if start is None else flat(self._flat(start, 1)))
+        atoms = Atoms(found.support.view(*self.batch, -1), A.shape[1])
+        if not kernel.REFITS:
+            x = found.x.view(*self.batch, -1)
+            norm = _length(A.residual(self.y, x))
+        elif found.z is None or self._learning(start):
+            z, r = fit(A, self.y, atoms)
+            x, norm = atoms.embed(z), _length(r)
+        else:
+            x, norm = atoms.embed(found.z.view(atoms.indices.shape)), found.norm.view(self.batch)
+        steps, status = found.steps.view(self.batch), found.status.view(self.batch)
+        return Solution(x, compact(atoms.supporting(x).indices), norm, steps, status, status != Status.RUNNING)
+
+    def _flat(self, v: Tensor, own: int) -> Tensor:
+        """One per item of the batch, which is flat."""
+        axes = v.shape[v.ndim - own :]
+        return v.expand(self.batch + axes).reshape(self.batch.numel(), *axes)
+
+    def _rows(self, v: Tensor, own: int) -> Tensor:
+        """One for all, or one per item of the batch, which is flat."""
+        return flat(v if v.ndim == own else self._flat(v, own), own)
+
+    def _out(self, value: Tensor) -> Any:
+        if self.as_numpy:
+            return value.detach().resolve_conj().cpu().numpy()
+        # Of other losses a derivative would miss how the refits move, so there is none.
+        return value if isinstance(self.loss, LeastSquares) else value.detach()
+
+
+def _with_items(values: Tensor, items: Tensor, new: Tensor, batch: torch.Size) -> Tensor:
+    """The `values (*batch, ...)` with the `new` ones at the `items` of the flat batch."""
+    own = values.shape[len(batch) :]
+    return values.reshape(batch.numel(), *own).index_copy(0, items, new.to(values)).view(batch + own)
+
+
+def _length(r: Tensor) -> Tensor:
+    return torch.linalg.vector_norm(r, dim=-1)
+
+
+def _norm(state: loop.State) -> Tensor:
+    return torch.linalg.vector_norm(state.r, dim=-1)
+
+
+@kernels.alone()
+def problem(
+    A: Any,
+    y: Any,
+    k: Any,
+    *,
+    tol: Any = None,
+    max_steps: Any = UNLIMITED,
+    weights: Any = None,
+    unit_columns: bool = True,
+    loss: Any = LeastSquares(),
+    select: Selection = Hard(),
+    full: Status = Status.SPARSITY,
+) -> Problem:
+    """Check the input and bring it into one form.
+
+    Parameters
+    ----------
+    A, y, k, tol, max_steps, weights, loss
+        As the solvers take them; `ALL` for k allows as many atoms as there are measurements.
+    unit_columns : bool
+        Whether to work with columns of unit norm, so that scores compare correlations.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Saying what was given, what is needed and what to do.
+    """
+    as_numpy = not isinstance(y, Tensor)
+    op, y = _measured(A, as_tensor("y", y))
+    m, n = op.shape
+    batch = y.shape[:-1]
+    with nullcontext() if isinstance(op, Dense) else kernels.together():  # others may need a product for every column
+        normalised = op.normalised()
+    nonzero = normalised.scale > 0
+    if k is None:
+        raise ValueError("k was not given; pass k, how many atoms each signal may have.")
+    k = plain("k", min(m, n) if k is ALL else k, "a whole number", y.device)
+    model = checked(loss, y)
+    y_norm = torch.linalg.vector_norm(model.unexplained(y).detach(), dim=-1)
+    # What rounding leaves of an exact fit is not a residual to be explained by further atoms.
+    floor = model.rounding(torch.finfo(y_norm.dtype).eps)
+    relative = number("tol", 0.0 if tol is None else tol, batch, y).clamp(min=floor)
+    return Problem(
+        A=normalised if unit_columns else op,
+        y=y,
+        k=whole("k", k, 1, min(m, n), batch, y.device),
+        most=int(k.max()) if k.numel() else 1,  # of k as given: an empty batch has no largest of its own
+        target=relative * y_norm,
+        max_steps=whole("max_steps", max_steps, 0, None, batch, y.device),
+        weights=_weights(weights, n, batch, y) * nonzero,
+        scale=normalised.scale if unit_columns else torch.ones_like(normalised.scale),
+        as_numpy=as_numpy,
+        loss=model,
+        select=select,
+        full=full,
+        eta=y.real.new_zeros(*batch, 1),
+    )
+
+
+def _measured(A: Any, y: Tensor) -> tuple[Operator, Tensor]:
+    """The operator and the measurements, agreeing in shape, device and dtype, and of one batch."""
+    op = as_operator(A, dtype=y.dtype, device=y.device)
+    m = op.shape[0]
+    if y.ndim == 0 or y.shape[-1] != m:
+        hint = " y.T may be what you want: signals are rows." if y.ndim == 2 and y.shape[0] == m else ""
+        raise ValueError(
+            f"y has shape {tuple(y.shape)} but A has m={m} rows (shape {op.shape}); needed is y of shape "
+            f"(*batch, {m}).{hint}"
+        )
+    if y.device != placed(op.device):
+        raise ValueError(f"A is on {op.device} and y on {y.device}; move one of them with .to(device).")
+    if y.real.dtype != _real(op.dtype):
+        raise TypeError(
+            f"A has dtype {op.dtype} and y {y.dtype}; use one precision for both, for example y.astype(A.dtype) "
+            "or y.to(A.dtype)."
+        )
+    if y.is_complex() or op.dtype.is_complex:
+        op = op.complexified()
+        y = y.to(op.dtype)
+    y_norm = torch.linalg.vector_norm(finite("y", y).detach(), dim=-1)
+    if not (y_norm.isfinite() & ((y_norm > 0) | (y == 0).all(-1))).all():
+        raise ValueError(
+            f"y goes up to {y.detach().abs().max().item():.3g}, and the square of its norm leaves the range of "
+            f"{y.dtype}; scale y, or use double precision."
+        )
+    return op, y.expand(*_common_batch(op.batch_shape, y.shape[:-1]), m)
+
+
+def _weights(weights: Any, n: int, batch: torch.Size, y: Tensor) -> Tensor:
+    if weights is None:
+        return y.real.new_ones(n)
+    weights = as_tensor("weights", weights)
+    if weights.is_complex():
+        raise TypeError("weights are complex; needed are real numbers >= 0, one per column of A.")
+    if weights.shape[-1:] != (n,) or not expands(weights.shape[:-1], batch):
+        raise ValueError(
+            f"weights have shape {tuple(weights.shape)}; needed is ({n},) or {(*batch, n)}: one per column of A."
+        )
+    if not (finite("weights", weights) >= 0).all():
+        raise ValueError(
+            f"weights go down to {weights.min().item():.3g}; needed is >= 0 (they multiply the score of a column)."
+        )
+    return weights.to(y.device, y.real.dtype)
+
+
+def _common_batch(a: torch.Size, b: torch.Size) -> torch.Size:
+    try:
+        return torch.broadcast_shapes(a, b)
+    except RuntimeError:
+        raise ValueError(
+            f"A has batch {tuple(a)} and y batch {tuple(b)}; they must be equal, or one of them absent."
+        ) from None
+
+
+def _real(dtype: torch.dtype) -> torch.dtype:
+    return torch.empty(0, dtype=dtype).real.dtype

@@ -1,0 +1,68 @@
+"""Which cells a sweep has."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from .cells import Settings
+
+SUCCESS = ("support", "exact")
+
+
+def grid_cells(n: int, grid: tuple[int, int], rho: float) -> dict[int, tuple[int, ...]]:
+    """The k of every m. Grid points that round to the same integers are one; those that round to k = 0 are none.
+
+    Examples
+    --------
+    >>> grid_cells(64, (4, 5), 0.35)
+    {13: (1, 2, 3, 4), 26: (2, 4, 5, 7, 9), 38: (3, 5, 8, 11, 13), 51: (4, 7, 11, 14, 17)}
+    """
+    rows, columns = grid
+    found: dict[int, tuple[int, ...]] = {}
+    for row in range(1, rows + 1):
+        m = round(n * row / (rows + 1))
+        most = int(rho * m + 1e-9)
+        ks = {min(round(rho * m * column / columns), most) for column in range(1, columns + 1)}
+        if m >= 1 and ks - {0}:
+            found[m] = tuple(sorted({*found.get(m, ()), *(ks - {0})}))
+    return found
+
+
+def planned(plan: Plan, settings: Settings) -> list[Key]:
+    """Every cell of a plan that is not adaptive."""
+    cells = grid_cells(settings.n, plan.grid, plan.rho)
+    blocks = range(plan.trials // settings.block)
+    return [(method, m, k, block) for method in plan.methods for m, ks in cells.items() for k in ks for block in blocks]
+
+
+Key = tuple[str, int, int, int]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Which cells a run is to have. Unlike `Settings`, a run may be given more of them.
+
+    Attributes
+    ----------
+    methods : tuple of str
+    grid : tuple of int
+        How many values of `zeta = m / n` and of `rho = k / m`.
+    rho : float
+        The largest `k / m`.
+    trials : int
+        Per cell of the grid; in adaptive mode at most.
+    adaptive : float, optional
+        Spend trials where the curve is, until the half-width of its 95 % band is at most this, in units of rho.
+    success : str
+        What the adaptive mode counts: support or exact.
+    own : dict of str
+        Of every module that holds a solver of the user's own, a digest of its source text.
+    """
+
+    methods: tuple[str, ...]
+    grid: tuple[int, int]
+    rho: float
+    trials: int
+    adaptive: float | None = None
+    success: str = "support"
+    own: dict[str, str] = field(default_factory=dict)

@@ -1,0 +1,13 @@
+"""Training of networks: `fit`, its checkpoints, and several processes."""
+
+from .checkpoint import write_log
+from .fit import fit
+from .options import Epoch, Training, TrainingError
+
+__all__ = [
+    "Epoch",
+    "Training",
+    "TrainingError",
+    "fit",
+    "write_log",
+]

@@ -1,0 +1,184 @@
+"""Checkpoints of a training."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from ..files import output_folder, write_whole
+from .options import Epoch, Options, Training
+from .signals import Signals
+
+CHECKPOINT, LOG = "checkpoint.safetensors", "log.csv"
+
+
+VERSION = 2  # of the checkpoint
+
+
+def write_log(path: str | Path, log: list[Epoch]) -> None:
+    """Write the epochs as CSV, in full precision."""
+    text = io.StringIO(newline="")
+    table = csv.writer(text, lineterminator="\n")
+    table.writerow(Epoch._fields)
+    table.writerows(log)
+    write_whole(Path(path), lambda file: file.write(text.getvalue().encode()))
+
+
+class State(NamedTuple):
+    """All that a run needs to go on after an epoch; its tensors are copies."""
+
+    log: list[Epoch]
+    net: dict[str, Tensor]
+    optimizer: dict[str, Tensor]
+    best: dict[str, Tensor]
+    best_epoch: int
+    best_loss: float
+    test_loss: float | None
+    test_db: float | None
+
+    @staticmethod
+    def first(net: dict[str, Tensor], optimizer: dict[str, Tensor]) -> State:
+        return State([], net, optimizer, net, 0, math.inf, None, None)
+
+    def after(
+        self, record: Epoch, net: dict[str, Tensor], optimizer: dict[str, Tensor], *, whole: bool = True
+    ) -> State:
+        state = self._replace(log=[*self.log, record], net=net, optimizer=optimizer)
+        if record.validation_loss is None:
+            return state
+        if not whole:  # its loss compares with no other; good enough to fall back on
+            return state._replace(best=net, best_epoch=record.epoch)
+        if record.validation_loss >= self.best_loss:
+            return state
+        return state._replace(best=net, best_epoch=record.epoch, best_loss=record.validation_loss)
+
+    def result(self) -> Training:
+        """At the end, when the test signals have been seen."""
+        assert self.test_loss is not None
+        best = self.log[self.best_epoch - 1]
+        return Training(self.log, self.best_epoch, self.best_loss, self.test_loss, best.validation_db, self.test_db)
+
+
+def settings_of(net: nn.Module, signals: Signals, options: Options) -> dict[str, Any]:
+    """All that the numbers of a run depend on, as JSON gives it back."""
+    ensemble, other = signals.ensemble, signals.trained_on
+    trained_on = {} if other is ensemble else {"training ensemble": {"name": other.name, **other.settings}}
+    config = getattr(net, "config", None)
+    built = config if isinstance(config, dict) else {"form": repr(net)}
+    parts = {
+        "version": VERSION,
+        "network": type(net).__name__,
+        **{f"the network's {name}": value for name, value in built.items()},
+        **{f"parameter {name}": form_of(value) for name, value in net.named_parameters()},
+        "ensemble": ensemble.name,
+        "A": f"{tuple(ensemble.A.shape)} {ensemble.A.dtype}",
+        **{f"the ensemble's {name}": value for name, value in ensemble.settings.items()},
+        **trained_on,
+        **asdict(options),
+    }
+    return json.loads(json.dumps(parts, default=lambda value: getattr(value, "__name__", None) or repr(value)))
+
+
+def form_of(value: Tensor) -> str:
+    return f"{tuple(value.shape)} {value.dtype}" + ("" if value.requires_grad else ", not trained")
+
+
+class Store:
+    """A run's checkpoint. One file has everything that resuming needs: a kill leaves the old state or the new."""
+
+    def __init__(
+        self, folder: str | Path | None, settings: dict[str, Any], held_out: tuple[Tensor, Tensor], *, writes: bool
+    ):
+        if folder is not None and writes:
+            output_folder(folder)
+        self.file = None if folder is None else Path(folder) / CHECKPOINT
+        self.settings, self.writes = settings, writes
+        self.example = {"y": held_out[0][0], "x": held_out[1][0]}  # tells operators and draws apart
+
+    def save(self, state: State) -> None:
+        """Write the state and the log, if there is a folder and this process is the one who writes."""
+        if self.file is None or not self.writes:
+            return
+        from safetensors.torch import save
+
+        parts = {"net": state.net, "optimizer": state.optimizer, "best": state.best, "example": self.example}
+        tensors = {f"{part}.{name}": value for part, values in parts.items() for name, value in values.items()}
+        header = {
+            "settings": self.settings,
+            "log": state.log,
+            "best_epoch": state.best_epoch,
+            "best_loss": state.best_loss,
+            "test_loss": state.test_loss,
+            "test_db": state.test_db,
+            "complex": [name for name, value in tensors.items() if value.is_complex()],
+        }
+        data = save({name: storable(v) for name, v in tensors.items()}, metadata={"pursuit": json.dumps(header)})
+        write_whole(self.file, lambda out: out.write(data))
+        write_log(self.file.with_name(LOG), state.log)
+
+    def load(self) -> State | None:
+        """The state in the folder, if there is one; raises ValueError if it is of another run."""
+        if self.file is None or not self.file.exists():
+            return None
+        header, tensors = read(self.file)
+        self._check_version(header["settings"].get("version"))
+        parts: dict[str, Any] = {"net": {}, "optimizer": {}, "best": {}, "example": {}}
+        for name, value in tensors.items():
+            part, _, rest = name.partition(".")
+            parts[part][rest] = value
+        self._check_same(header["settings"], parts.pop("example"))
+        scalars = {name: header[name] for name in ("best_epoch", "best_loss", "test_loss", "test_db")}
+        return State(log=[Epoch(*record) for record in header["log"]], **parts, **scalars)
+
+    def _check_version(self, theirs: Any) -> None:
+        if theirs != VERSION:
+            raise ValueError(
+                f"{self.file}: was written by another version of pursuit, in format {theirs} of the checkpoint; this "
+                f"one goes on with format {VERSION}. Finish that run with the version that began it, or choose another "
+                "folder."
+            )
+
+    def _check_same(self, theirs: dict[str, Any], example: dict[str, Tensor]) -> None:
+        ours = self.settings
+        names = [name for name in {**theirs, **ours} if theirs.get(name) != ours.get(name)]
+        differ = [f"{name} is {theirs.get(name)} there and {ours.get(name)} here" for name in names]
+        if not differ and not all(close_to(example[name], value) for name, value in self.example.items()):
+            differ = ["its settings are the same but its signals or its A are others"]
+        if differ:
+            raise ValueError(
+                f"{self.file}: is of another run ({'; '.join(differ[:3])}); give the same settings to go on with it, "
+                "or choose another folder."
+            )
+
+
+def storable(value: Tensor) -> Tensor:
+    """A copy in a form that safetensors takes: it has no complex128."""
+    real = torch.view_as_real(value) if value.is_complex() else value
+    return real.detach().cpu().clone(memory_format=torch.contiguous_format)
+
+
+def read(file: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """What `Store.save` wrote."""
+    from safetensors import safe_open
+
+    try:
+        with safe_open(file, framework="pt") as stored:
+            header = json.loads(stored.metadata()["pursuit"])
+            tensors = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118
+        return header, tensors | {name: torch.view_as_complex(tensors[name]) for name in header["complex"]}
+    except Exception as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise ValueError(f"{file}: is not a checkpoint of pursuit ({reason}); choose another folder.") from None
+
+
+def close_to(a: Tensor, b: Tensor) -> bool:
+    """Equal up to rounding, which another machine may change."""
+    return a.shape == b.shape and torch.allclose(a.cpu(), b.cpu(), rtol=1e-3, atol=1e-4)

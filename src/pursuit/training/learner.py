@@ -1,0 +1,208 @@
+"""Training: the network's parameters are moved until it recovers an ensemble's signals; interrupted runs go on."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from .options import OPTIMIZERS, Options, TrainingError
+from .processes import NUMERICAL, Alone
+from .signals import AT_ONCE
+
+
+class Learner:
+    """A network and its optimizer: what training changes."""
+
+    net: Any  # a Module, and what only some of them have
+
+    def __init__(self, net: nn.Module, options: Options, workers: Alone):
+        named = {name: p for name, p in net.named_parameters() if p.requires_grad}
+        if not named:
+            raise ValueError(f"{type(net).__name__} has no parameters to train.")
+        groups: dict[float, list[str]] = {}
+        for name, rate in _rate_of_each(list(named), options.rates).items():
+            groups.setdefault(rate, []).append(name)
+        self.net, self.options, self.workers, self.whole = net, options, workers, True
+        self.clip = math.inf if options.clip is None else options.clip
+        self.names = [name for group in groups.values() for name in group]  # as the optimizer numbers them
+        self.parameters = [named[name] for name in self.names]
+        self.optimizer = OPTIMIZERS[options.optimizer](
+            [{"params": [named[n] for n in group], "rate": rate} for rate, group in groups.items()]
+        )
+        self.progress = {n: b for n, b in net.named_buffers() if n.rpartition(".")[2] == "progress"}
+
+    def epoch(self, data: tuple[Tensor, Tensor], order: tuple[Tensor, ...], done: int, epochs: int, lr: float) -> float:
+        """One pass over the data; the mean loss. What went wrong is found out at its end: no step waits for another."""
+        y, x = data
+        for group in self.optimizer.param_groups:
+            group["lr"] = lr * group["rate"]
+        self.net.train()
+        losses: list[Tensor] = []
+        norms: list[Tensor] = []
+        failure = None
+        try:
+            for i, items in enumerate(order):
+                self._tell((done + i / len(order)) / epochs)
+                mine = self.workers.share(items)
+                loss, norm = self._step(y[mine], x[mine], len(items))
+                losses.append(loss)
+                norms.append(norm)
+        except Exception as error:
+            failure = error
+        failure = failure or self.workers.failure
+        bad = _first_not_finite(losses, norms)
+        if bad is None and isinstance(failure, NUMERICAL):
+            bad = len(losses), "loss"
+        if bad is not None:
+            raise not_finite(bad[1], done + 1, done * len(order) + bad[0] + 1, failure) from failure
+        if failure is not None:
+            raise failure
+        self._tell((done + 1) / epochs)
+        self.workers.copy_first([*self.net.buffers()])  # statistics of the batches were of each one's share
+        sizes = [len(items) for items in order]
+        return sum(v * s for v, s in zip(torch.stack(losses).tolist(), sizes, strict=True)) / sum(sizes)
+
+    def loss(self, y: Tensor, x: Tensor) -> float:
+        """The mean loss, in few large batches."""
+        self.net.eval()
+        mine = self.workers.share(y), self.workers.share(x)
+        return float(self.workers.total(lambda: self._squared_error(*mine))) / len(x)
+
+    def cut(self, done: int | None) -> bool:
+        """Cut the network as it is to be after `done` epochs, None for not at all; whether all of it is left."""
+        if self.options.layerwise is not None:
+            self.net.depth = None if done is None else self.options.depth(done, self.net.layers)
+            self.whole = self.net.depth in (None, self.net.layers)
+        return self.whole
+
+    @property
+    def unprepared(self) -> bool:
+        """Whether the network waits for signals to take statistics from."""
+        prepared = getattr(self.net, "prepared", None)
+        return prepared is not None and not bool(prepared) and callable(getattr(self.net, "prepare", None))
+
+    def prepare(self, y: Tensor) -> None:
+        """Let the network take its statistics from these measurements."""
+        self.net.eval()
+        with torch.no_grad():
+            self.net.prepare(y)
+        if self.unprepared:
+            raise ValueError(
+                f"{type(self.net).__name__}.prepare left `prepared` false; needed is that it makes it true."
+            )
+
+    def copy_first(self) -> None:
+        """Take over the first process's network."""
+        self.workers.copy_first([*self.net.parameters(), *self.net.buffers()])
+
+    def check_fits(self, y: Tensor, x: Tensor) -> None:
+        """Raise ValueError unless the network gives signals of the ensemble's shape."""
+        with torch.no_grad():
+            shape = tuple(self.net(y[:2]).shape)
+        if shape != tuple(x[:2].shape):
+            raise ValueError(
+                f"{type(self.net).__name__} gives shape {shape} for y of shape {tuple(y[:2].shape)}; "
+                f"needed is {tuple(x[:2].shape)}, one row of n={x.shape[-1]} per signal."
+            )
+
+    def capture(self) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """Copies of the network's and of the optimizer's tensors."""
+        states = self.optimizer.state_dict()["state"]
+        optimizer = {f"{self.names[i]}.{key}": value for i, state in states.items() for key, value in state.items()}
+        return _copies(self._tensors()), _copies(optimizer)
+
+    def restore(self, net: dict[str, Tensor], optimizer: dict[str, Tensor] | None = None) -> None:
+        """Put such copies back; without an optimizer's, that one stays."""
+        with torch.no_grad():
+            for name, tensor in self._tensors().items():
+                tensor.copy_(net[name])
+        if optimizer:
+            states: dict[int, dict[str, Tensor]] = {}
+            for name, value in _copies(optimizer).items():
+                parameter, _, key = name.rpartition(".")
+                states.setdefault(self.names.index(parameter), {})[key] = value
+            self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": states})
+
+    def _step(self, y: Tensor, x: Tensor, size: int) -> tuple[Tensor, Tensor]:
+        self.optimizer.zero_grad()
+        loss = self.workers.gradient(lambda: self._gradient(y, x, size), self.parameters)
+        norm = nn.utils.clip_grad_norm_(self.parameters, self.clip)
+        self.optimizer.step()
+        return loss, norm
+
+    def _gradient(self, y: Tensor, x: Tensor, size: int) -> Tensor:
+        """The loss of these signals of a batch of `size`, its gradient in the parameters."""
+        if not len(y):
+            return torch.zeros((), device=y.device)
+        errors = _squared_errors(self.net(y), x)
+        loss = errors.mean() if len(y) == size else errors.sum() / size
+        if loss.requires_grad or self.whole:  # the first layers can be without parameters
+            loss.backward()
+        return loss.detach()
+
+    def _squared_error(self, y: Tensor, x: Tensor) -> Tensor:
+        total = torch.zeros((), dtype=torch.float64, device=x.device)
+        if not len(x):
+            return total
+        with torch.no_grad():
+            for p, q in zip(y.split(AT_ONCE), x.split(AT_ONCE), strict=True):
+                total = total + _squared_errors(self.net(p), q).double().sum()
+        return total
+
+    def _tell(self, progress: float) -> None:
+        for buffer in self.progress.values():
+            buffer.fill_(progress)
+
+    def _tensors(self) -> dict[str, Tensor]:
+        state = {name: value for name, value in self.net.state_dict().items() if isinstance(value, Tensor)}
+        return {**self.progress, **state}
+
+
+def _squared_errors(found: Tensor, x: Tensor) -> Tensor:
+    """`||found - x||^2` of every signal."""
+    error = found - x
+    if error.is_complex():
+        error = torch.view_as_real(error).flatten(-2)
+    return error.square().sum(-1)
+
+
+def as_decibel(loss: float, energy: float) -> float | None:
+    if energy == 0:
+        return None
+    return 10 * (math.log10(loss) - math.log10(energy)) if loss else -math.inf
+
+
+def _copies(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name: value.detach().clone() for name, value in tensors.items()}
+
+
+def _first_not_finite(losses: list[Tensor], norms: list[Tensor]) -> tuple[int, str] | None:
+    """The number of the first step that failed, and by what."""
+    if not losses:
+        return None
+    good = [torch.stack(values).isfinite().tolist() for values in (losses, norms)]
+    for i, (loss, norm) in enumerate(zip(*good, strict=True)):
+        if not (loss and norm):
+            return i, "gradient" if loss else "loss"
+    return None
+
+
+def not_finite(what: str, epoch: int, step: int, cause: Exception | None = None) -> TrainingError:
+    said = "" if cause is None else f"; {cause}"
+    return TrainingError(
+        f"the {what} is not finite at step {step} (epoch {epoch}{said}): lower lr, raise tau, or use double precision; "
+        "then train in another folder. The network has the best parameters found before.",
+        epoch=epoch,
+        step=step,
+    )
+
+
+def _rate_of_each(names: list[str], rates: dict[str, float]) -> dict[str, float]:
+    for prefix in rates:
+        if not any(name.startswith(prefix) for name in names):
+            raise ValueError(f"rates names {prefix!r}, as no parameter begins; there are {', '.join(names)}.")
+    longest_first = sorted(rates, key=len, reverse=True)
+    return {name: next((rates[p] for p in longest_first if name.startswith(p)), 1.0) for name in names}

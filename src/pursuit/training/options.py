@@ -1,0 +1,165 @@
+"""What a training is told, and what it tells after every epoch."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+
+OPTIMIZERS: dict[str, Callable[[list[dict[str, Any]]], torch.optim.Optimizer]] = {
+    "rmsprop": lambda groups: torch.optim.RMSprop(groups, alpha=0.99, eps=1e-8),
+    "adam": lambda groups: torch.optim.Adam(groups),
+}
+
+
+# What lr is multiplied by in an epoch, counted from 0, of so many.
+SCHEDULES: dict[str, Callable[[int, int, int | None], float]] = {
+    "halve": lambda epoch, epochs, every: 0.5 ** (epoch // every) if every else 1.0,
+    "cosine": lambda epoch, epochs, every: (1 + math.cos(math.pi * epoch / epochs)) / 2,
+}
+
+
+class Epoch(NamedTuple):
+    """What is known after an epoch.
+
+    Attributes
+    ----------
+    epoch : int
+        From 1.
+    step : int
+        Steps taken since the start.
+    train_loss : float
+        Mean over the epoch, while the parameters moved.
+    validation_loss : float or None
+        At the end of the epoch; None where it was not evaluated.
+    lr : float
+    seconds : float
+    validation_db : float or None
+        The validation loss as NMSE in dB, `10 log10(sum ||net(y) - x||^2 / sum ||x||^2)` over all signals: minus
+        infinity where they are met exactly; None where it was not evaluated or all signals are zero.
+
+    Examples
+    --------
+    >>> Epoch(epoch=1, step=16, train_loss=0.5, validation_loss=0.4, lr=0.01, seconds=0.2).validation_loss
+    0.4
+    """
+
+    epoch: int
+    step: int
+    train_loss: float
+    validation_loss: float | None
+    lr: float
+    seconds: float
+    validation_db: float | None = None
+
+
+class Training(NamedTuple):
+    """What `fit` found.
+
+    Attributes
+    ----------
+    log : list of Epoch
+    best_epoch : int
+        The one whose parameters the network now has.
+    validation_loss : float
+        Its loss on the signals that chose it.
+    test_loss : float
+        Its loss on signals that chose nothing.
+    validation_db, test_db : float or None
+        The same as NMSE in dB; see `Epoch`.
+
+    Examples
+    --------
+    >>> Training(log=[], best_epoch=3, validation_loss=0.1, test_loss=0.2).best_epoch
+    3
+    """
+
+    log: list[Epoch]
+    best_epoch: int
+    validation_loss: float
+    test_loss: float
+    validation_db: float | None = None
+    test_db: float | None = None
+
+
+class TrainingError(RuntimeError):
+    """A loss or gradient became NaN or infinite.
+
+    Parameters
+    ----------
+    message : str
+    epoch, step : int
+        Where, both from 1.
+
+    Examples
+    --------
+    >>> TrainingError("the loss is not finite", epoch=2, step=17).step
+    17
+    """
+
+    def __init__(self, message: str, *, epoch: int, step: int):
+        super().__init__(message)
+        self.epoch, self.step = epoch, step
+
+
+@dataclass(frozen=True)
+class Options:
+    """All options that the numbers depend on."""
+
+    epochs: int
+    batch: int
+    training: int
+    validation: int
+    test: int
+    optimizer: str
+    lr: float
+    schedule: str
+    halve_every: int | None
+    rates: dict[str, float]
+    clip: float | None
+    fresh: bool
+    seed: int
+    validate_every: int
+    layerwise: int | None
+
+    def check(self) -> None:
+        for name in ("epochs", "batch", "training", "validation", "test", "validate_every"):
+            check_whole(name, getattr(self, name))
+        check_whole("seed", self.seed, low=0)
+        for name in ("halve_every", "layerwise"):
+            if getattr(self, name) is not None:
+                check_whole(name, getattr(self, name))
+        check_choice("optimizer", self.optimizer, OPTIMIZERS)
+        check_choice("schedule", self.schedule, SCHEDULES)
+        check_positive("lr", self.lr)
+        if self.clip is not None:
+            check_positive("clip", self.clip)
+        for name, rate in self.rates.items():
+            check_positive(f"rates[{name!r}]", rate)
+
+    def rate(self, done: int) -> float:
+        """The learning rate after `done` epochs."""
+        return self.lr * SCHEDULES[self.schedule](done, self.epochs, self.halve_every)
+
+    def depth(self, done: int, layers: int) -> int | None:
+        """How many layers are trained after `done` epochs; None where the network is whole for good."""
+        reached = math.inf if self.layerwise is None else done // self.layerwise + 1
+        return int(reached) if reached <= layers else None
+
+
+def check_whole(name: str, value: Any, low: int = 1) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or value < low:
+        raise ValueError(f"{name} is {value!r}; needed is a whole number >= {low}.")
+
+
+def check_positive(name: str, value: Any) -> None:
+    if not isinstance(value, int | float) or not (math.isfinite(value) and value > 0):
+        raise ValueError(f"{name} is {value!r}; needed is a finite number > 0.")
+
+
+def check_choice(name: str, value: str, known: dict[str, Any]) -> None:
+    if value not in known:
+        raise ValueError(f"{name} is {value!r}; choose one of {', '.join(known)}.")

@@ -1,0 +1,49 @@
+"""The signals of a training: drawn apart for training, validation and test."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..ensembles import Ensemble
+from .options import Options
+
+TRAINING, VALIDATION, TEST, ORDER, PREPARING = range(5)  # each draws its own random numbers
+
+
+AT_ONCE = 1024  # signals evaluated at a time
+
+
+PREPARATION = 16384  # signals from which a network takes its statistics
+
+
+class Signals:
+    """The signals of a run: what is drawn for one purpose depends on nothing drawn for another."""
+
+    def __init__(self, ensemble: Ensemble, trained_on: Ensemble, options: Options):
+        self.ensemble, self.trained_on, self.options = ensemble, trained_on, options
+        self.held_out = self.draw(options.validation, VALIDATION)
+        self.energy = signal_energy(self.held_out[1])
+        self.fixed = None if options.fresh else self.draw(options.training, TRAINING)
+
+    def draw(self, count: int, stream: int, epoch: int = 0) -> tuple[Tensor, Tensor]:
+        source = self.trained_on if stream == TRAINING else self.ensemble
+        return source.draw(count, self._generator(stream, epoch))
+
+    def epoch(self, done: int) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, ...]]:
+        """The training signals after `done` epochs, and the numbers of those in each batch."""
+        data = self.draw(self.options.training, TRAINING, done) if self.fixed is None else self.fixed
+        rng = self._generator(ORDER, done)
+        order = torch.randperm(self.options.training, generator=rng, device=rng.device)
+        return data, order.split(self.options.batch)
+
+    def _generator(self, stream: int, epoch: int) -> torch.Generator:
+        # Each epoch has a generator of its own: a resumed run needs no generator's state.
+        mixed = np.random.SeedSequence((self.options.seed, stream, epoch)).generate_state(1, np.uint64)
+        return torch.Generator(self.ensemble.A.device).manual_seed(int(mixed[0]))
+
+
+def signal_energy(x: Tensor) -> float:
+    """The mean of `||x||^2`."""
+    return float(x.abs().double().square().sum()) / len(x)
