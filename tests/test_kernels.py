@@ -355,7 +355,7 @@ def test_seas_kernel_moves_by_an_exact_residual_where_coefficients_are_huge():
 
 
 def test_seas_kernel_leaves_doubtful_supports_to_the_steps():
-    """An atom that three others span, one of them a little like the others: its rounding is just above the tolerance."""
+    """Three others, a little alike, span an atom: its rounding is just above the tolerance."""
     A, y, options = problems(KINDS["sums"], Draw(generator(3005), REAL), "sea", warm=False)
     this = slice(3, 4)
     options = {name: v[this] for name, v in options.items()}
