@@ -210,8 +210,9 @@ def the_same(a: Any, b: Any, alike: Tensor, slack: Tensor) -> Tensor:
 def test_a_kernel_does_what_the_steps_do(solver, kind, dtype, warm):
     """The same support, status and steps; or as good; or no worse than what the steps do in other rounding.
 
-    As good: residual norms equal to rounding, so many roundings of `y` and of the terms that a fit adds up. No worse:
-    of the same problem in other coordinates, or in double precision, the steps leave at least once no less.
+    As good: residual norms equal to rounding, so many roundings of `y` and of the terms that a fit adds up; for ELS
+    their squares. No worse: of the same problem in other coordinates, or in double precision, the steps leave at least
+    once no less.
     """
     number = list(KINDS).index(kind) + 100 * warm
     draw = Draw(generator(number), dtype)
@@ -242,6 +243,8 @@ def test_a_kernel_does_what_the_steps_do(solver, kind, dtype, warm):
         apart = (A @ (quick.x - slow.x).to(draw.wide).unsqueeze(-1)).squeeze(-1).norm(dim=-1)
         assert (apart <= rounding)[settled].all()
 
+    if solver == "els":  # which ranks swaps by energies: what these hide in their rounding is a tie
+        rounding = torch.maximum(rounding, math.sqrt(draw.eps) * y.norm(dim=-1))
     worse = (quick.residual_norm > slow.residual_norm + rounding).nonzero().squeeze(-1)
     these = A[worse], y[worse], {name: v[worse] for name, v in options.items()}
     most = solve(solver, *these, "off", draw.wide).residual_norm
@@ -349,3 +352,12 @@ def test_seas_kernel_moves_by_an_exact_residual_where_coefficients_are_huge():
     support = pursuit.sea(A, y, 2, max_steps=2).support
     assert (support[:, 0] == 2).all()
     assert support[:, 1].tolist() == lead.tolist()
+
+
+def test_seas_kernel_leaves_doubtful_supports_to_the_steps():
+    """Three others, a little alike, span an atom: its rounding is just above the tolerance."""
+    A, y, options = problems(KINDS["sums"], Draw(generator(3005), REAL), "sea", warm=False)
+    this = slice(3, 4)
+    options = {name: v[this] for name, v in options.items()}
+    quick, slow = (solve("sea", A[this], y[this], options, mode, REAL) for mode in ("auto", "off"))
+    assert quick.support.tolist() == slow.support.tolist()

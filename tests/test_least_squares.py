@@ -233,6 +233,22 @@ def test_an_exact_fit_leaves_rounding_alone_however_ill_conditioned(dtype):
     assert (torch.linalg.vector_norm(r, dim=-1) <= 100 * torch.finfo(dtype).eps * size).all()
 
 
+@every_dtype
+def test_entries_whose_squares_underflow_break_no_factorisation(dtype):
+    """In complex single precision LAPACK makes NaN of such a column, or finds no singular values."""
+    B = torch.zeros(12, 4, dtype=dtype)
+    for i, j, value in ((0, 0, 1), (1, 0, 2e-13), (1, 2, 0.267), (1, 3, 1), (5, 1, 2.0779544175525264e-36), (7, 1, 1)):
+        B[i, j] = value
+    y = randn(dtype, 12)
+    close(solve(B, y), lstsq(B, y))
+    atoms = Atoms(torch.arange(4), 4)
+    assert independent(pursuit.Dense(B), atoms).indices.tolist() == [0, 1, 2, -1]
+    close(fit(pursuit.Dense(B), y, atoms).r, y - B @ lstsq(B, y))
+    tiny = torch.tensor([[1, 1], [0, 1e-40], [0, 3e-41]], dtype=dtype)
+    close(solve(tiny, y[:3]), lstsq(tiny, y[:3]))
+    assert independent(pursuit.Dense(tiny), Atoms(torch.arange(2), 2)).indices.tolist() == [0, -1]
+
+
 @two_dtypes
 def test_independent_atoms_are_those_that_the_ones_before_do_not_span(dtype):
     A = randn(dtype, M, N)

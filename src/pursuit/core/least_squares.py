@@ -86,13 +86,13 @@ def independent(A: Operator, atoms: Any) -> Any:
     B, found = atoms.columns(A), atoms.found
     k, tolerance = found.shape[-1], rank_tolerance(A.shape[0], B.dtype)
     pivots = torch.geqrf(B)[0].diagonal(dim1=-2, dim2=-1).abs()
-    spanned = found & (pivots <= tolerance * torch.linalg.vector_norm(B, dim=-2))
+    spanned = found & ~(pivots > tolerance * torch.linalg.vector_norm(B, dim=-2))
 
     # As in `factor`, a list that is mostly empty. A pivot tells that there are such columns, but not which: after one
     # of them the next direction of the QR is arbitrary. So: which do not add to the rank of those before.
     rest = spanned.any(-1).reshape(-1).nonzero().squeeze(-1)
     leading = torch.ones(k, k, dtype=torch.bool, device=B.device).triu().mT.unsqueeze(-2)
-    S = torch.linalg.svdvals(B.reshape(-1, *B.shape[-2:])[rest].unsqueeze(-3) * leading)
+    S = torch.linalg.svdvals(_cleared(B.reshape(-1, *B.shape[-2:])[rest]).unsqueeze(-3) * leading)
     rank = (tolerance * S[..., :1] < S).sum(-1)
     new = rank > torch.nn.functional.pad(rank, (1, 0))[..., :-1]
     kept = found.reshape(-1, k).index_copy(0, rest, new).view_as(found)
@@ -174,12 +174,21 @@ def factor(B: Tensor, y: Tensor, count: Tensor) -> tuple[Tensor, Tensor]:
 
     # Indexing with a list that is mostly empty, not a branch: the SVD is taken of the dependent items alone.
     rest = (~independent).nonzero().squeeze(-1)
-    U, S, Vh = torch.linalg.svd(B[rest], full_matrices=False)
+    U, S, Vh = torch.linalg.svd(_cleared(B[rest]), full_matrices=False)
     small = tolerance * S[..., :1] >= S
     inverse = torch.where(small, 0, 1 / torch.where(small, 1, S))
     G = Vh.mH * inverse.unsqueeze(-2)
     z, F = z.index_copy(0, rest, G @ (U.mH @ y[rest])), F.index_copy(0, rest, G)
     return z.reshape(*batch, k), F.reshape(*batch, k, k)
+
+
+def _cleared(B: Tensor) -> Tensor:
+    """`B (items, m, k)` without entries that are nothing beside others of their column.
+
+    Where their squares underflow, LAPACK makes NaN of complex numbers in single precision, and its SVD gives up.
+    """
+    size = B.abs()
+    return torch.where(size < torch.finfo(B.dtype).eps ** 2 * size.amax(-2, keepdim=True), 0, B)
 
 
 def _triangle(B: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:

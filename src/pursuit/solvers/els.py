@@ -60,10 +60,10 @@ def swap_gains(A: Operator, y: Tensor, atoms: Atoms) -> Tensor:
 
 def orthonormal(Q: Tensor) -> Tensor:
     """Columns that are nearly orthonormal, or zero, made so to rounding: those of `B R^-1` are as ill as B is."""
-    eye = torch.eye(Q.shape[-1], dtype=Q.dtype, device=Q.device)
-    for _ in range(2):  # each squares the error
-        Q = Q @ (3 * eye - Q.mH @ Q) / 2
-    return Q
+    G = Q.mH @ Q
+    three = 3 * torch.eye(Q.shape[-1], dtype=Q.dtype, device=Q.device)
+    once = (three - G) / 2  # Q (3 - Q^H Q) / 2 squares the error; so does the same once more
+    return Q @ (once @ (three - once @ G @ once) / 2)
 
 
 def step(A: Operator, y: Tensor, s: State, *, weights: Tensor, loss: Loss = LeastSquares()) -> State:

@@ -4,7 +4,8 @@ Everything but the residual is done with the Gram matrix. It is factored with th
 from step to step the rows before the first atom that left are kept, the others are made anew. `A^H r = A^H y - A^H A_S
 z` takes a row of the Gram matrix per atom. The residual itself is only formed where it may be the least so far. Where
 the Gram matrix does not do, the columns themselves are orthogonalised, twice: ten times as much work, and rare. X moves
-by the residual alone, which is the same for any fit on a dependent support.
+by the residual alone, which is the same for any fit on a dependent support. A signal with a support of which rounding
+decides whether it is dependent is declined.
 
 Arrays are those of `gram`.
 """
@@ -28,6 +29,7 @@ from .whole import RUNNING, TOLERANCE
 REFITS = True
 worth = whole.forms
 EXPLORED = 6  # of Status
+DOUBT = 1e-26  # squared distance of a column from the span of others that may be rounding, if they are a little alike
 
 
 def run(d: Data, X: Tensor) -> Found:
@@ -106,10 +108,11 @@ def holds(inside: Array, seen: Array, count: int) -> bool:
 
 
 @jit
-def remove(A: Array, order: Array, size: int, tolerance: Any, Q: Array, r: Array) -> None:
+def remove(A: Array, order: Array, size: int, tolerance: Any, Q: Array, r: Array) -> bool:
     """Take out of `r` its part in the span of `order[:size]`, by Gram-Schmidt, done twice; what others span is no more.
 
-    That is the residual without coefficients, which may be large.
+    That is the residual without coefficients, which may be large. False where rounding decides whether the others span
+    an atom: its squared distance from them is above `tolerance`, but not by enough.
     """
     for i in range(size):
         q, a = Q[i], A[order[i]]
@@ -120,14 +123,16 @@ def remove(A: Array, order: Array, size: int, tolerance: Any, Q: Array, r: Array
                 c = inner(Q[j], q)
                 for e in range(q.size):
                     q[e] -= Q[j, e] * c
-        length = energy(q)
-        new = length > tolerance * energy(a) and length > 0
-        scale = 1 / np.sqrt(length) if new else 0.0
+        length, least = energy(q), tolerance * energy(a)
+        if least < length <= DOUBT * energy(a):
+            return False
+        scale = 1 / np.sqrt(length) if length > least else 0.0
         for e in range(q.size):
             q[e] *= scale
         c = inner(q, r)
         for e in range(q.size):
             r[e] -= q[e] * c
+    return True
 
 
 @jit
@@ -140,7 +145,7 @@ def explore(
     `back (batch, n)` is `A^H y`; `weights (1 or batch, n)` multiply scores, and where they are zero nothing is chosen.
     Out come `best (batch, most)`, best atom first, -1 at the end; `norm (batch,)` of its residual, which is that of y
     at the start; `steps (batch,)` taken until the norm was at most `target (batch,)`; and the `status`, by which only
-    what is running begins.
+    what is running begins, and which is so again where the signal is declined.
     """
     m, n, most = y.shape[1], X.shape[1], best.shape[1]
     L, Q = np.empty((most, most), X.dtype), np.empty((min(m, most), m), X.dtype)
@@ -174,7 +179,9 @@ def explore(
                 may_be_best = left < norm[b] * norm[b] + 1e-6 * all_of_y and not holds(inside, best[b], count)
                 if not factored:
                     r[:] = y[b]
-                    remove(A, order, size, tolerance, Q, r)
+                    if not remove(A, order, size, tolerance, Q, r):
+                        status[b] = RUNNING
+                        break
                 elif may_be_best:
                     subtract(A, order, size, z, y[b], r)
                     refine(A, order, size, L, y[b], dz, z, r)
