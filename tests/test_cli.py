@@ -350,7 +350,7 @@ def test_a_terminal_leaves_the_work_to_the_kernel(data, capfd, monkeypatch):
     class Declines:
         REFITS, DTYPES, asked = True, (torch.float64,), 0
 
-        def worth(self, items, m, n, most):
+        def worth(self, items, m, n, most, at_hand):
             return True
 
         def run(self, d, start):

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
@@ -18,7 +20,11 @@ from torch import Tensor
 
 import pursuit
 from helpers import COMPLEX, DTYPES, REAL, generator, unit
-from pursuit import Status, config
+from pursuit import Status, config, kernels
+from pursuit.core import loop
+from pursuit.solvers import els
+
+FOLDER = Path(kernels.__file__).parent
 
 SOLVERS: dict[str, dict[str, Any]] = {
     "sea": {"max_steps": 40},
@@ -361,3 +367,15 @@ def test_seas_kernel_leaves_doubtful_supports_to_the_steps():
     options = {name: v[this] for name, v in options.items()}
     quick, slow = (solve("sea", A[this], y[this], options, mode, REAL) for mode in ("auto", "off"))
     assert quick.support.tolist() == slow.support.tolist()
+
+
+@pytest.mark.parametrize(
+    "name", [file.stem for file in sorted((FOLDER / "cpu").glob("*.py")) if file.stem != "__init__"]
+)
+def test_numbers_that_kernels_repeat_are_those_of_the_steps(name):
+    """Kernels lie below the solvers and cannot take their constants from them."""
+    here = vars(import_module(f"pursuit.kernels.cpu.{name}"))
+    for code in Status:
+        assert here.get(code.name, code) == code
+    assert here.get("STILL", loop.STILL) == loop.STILL
+    assert here.get("LEAST_GAIN", els.LEAST_GAIN) == els.LEAST_GAIN

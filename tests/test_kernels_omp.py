@@ -108,6 +108,16 @@ def test_the_gram_matrix_by_half_the_work(dtype):
         assert_close(pursuit_run.gram(A), (A.mT @ A.conj()).resolve_conj(), rtol=0, atol=NEAR[dtype] * m)
 
 
+@pytest.mark.parametrize("name", SOLVERS)
+def test_the_matrix_of_an_operator_is_formed_only_where_it_pays(name, monkeypatch):
+    """A long FFT is quicker than its matrix, which need not fit into memory."""
+    short, long = (pursuit.SubsampledFourier(range(m), n) for m, n in ((24, 64), (64, 2**20)))
+    y = normal(0, 3, 24, dtype=torch.complex128)
+    assert pursuit.solve(short, y, name, k=2).compiled.all()
+    monkeypatch.setattr(pursuit.SubsampledFourier, "to_dense", lambda self: pytest.fail("the matrix was formed"))
+    assert not pursuit.solve(long, normal(0, 64, dtype=torch.complex128), name, k=2).compiled
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.complex128])
 @pytest.mark.parametrize("name", SOLVERS)
 @pytest.mark.usefixtures("route")

@@ -60,8 +60,11 @@ class Kernel(Protocol):
     REFITS: bool  # the solution is the least squares on its support: where a derivative is wanted torch makes the fit
     DTYPES: tuple[torch.dtype, ...]
 
-    def worth(self, items: int, m: int, n: int, most: int) -> bool:
-        """Whether it is quicker than the steps, and its memory is there."""
+    def worth(self, items: int, m: int, n: int, most: int, at_hand: bool) -> bool:
+        """Whether it is quicker than the steps, and its memory is there.
+
+        `at_hand` says whether A is a matrix in memory; that of another operator is formed first, column by column.
+        """
         ...
 
     def run(self, d: Data, start: Tensor | None) -> Found:

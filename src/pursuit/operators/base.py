@@ -161,6 +161,11 @@ class Operator:
             facts[name] = tensors, versions, value
         return value
 
+    @property
+    def at_hand(self) -> bool:
+        """Whether the matrix is in memory."""
+        return False
+
     def keeps(self, name: str) -> bool:
         """Whether a fact of that name was derived before."""
         return name in self.__dict__.get("_facts", {})
@@ -213,6 +218,10 @@ class ColumnScaled(Operator):
         self.shape, self.dtype, self.device = operator.shape, operator.dtype, operator.device
         self.batch_shape = torch.broadcast_shapes(operator.batch_shape, scale.shape[:-1])
 
+    @property
+    def at_hand(self) -> bool:
+        return self.operator.at_hand
+
     def forward(self, x: Tensor) -> Tensor:
         return self.operator.forward(self.scale * x)
 
@@ -245,6 +254,10 @@ class OnBothParts(Operator):
         self.shape, self.device = operator.shape, operator.device
         self.dtype = torch.complex128 if operator.dtype == torch.float64 else torch.complex64
         self.batch_shape = operator.batch_shape
+
+    @property
+    def at_hand(self) -> bool:
+        return self.operator.at_hand
 
     def forward(self, x: Tensor) -> Tensor:
         return torch.complex(self.operator.forward(x.real), self.operator.forward(x.imag))

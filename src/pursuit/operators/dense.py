@@ -35,6 +35,10 @@ class Dense(Operator):
         self.dtype, self.device = matrix.dtype, matrix.device
         self.batch_shape = matrix.shape[:-2]
 
+    @property
+    def at_hand(self) -> bool:
+        return True
+
     def forward(self, x: Tensor) -> Tensor:
         return _rows_times(x, self._transpose)
 

@@ -213,7 +213,7 @@ class Problem:
 
         def watch(step: int, state: S, status: Tensor) -> None:
             if on_step is not None:
-                values = (self.scale * answer(state)[0], _norm(state), status)
+                values = (self.scale * answer(state)[0], _length(state.r), status)
                 on_step(Iterate(step, *map(self._out, values)))
 
         state, steps, status = loop.run(
@@ -221,7 +221,7 @@ class Problem:
         )
         x, atoms = answer(state)
         support = compact(atoms.supporting(x).indices)
-        return Solution(x, support, _norm(state), steps, status, torch.zeros_like(status, dtype=torch.bool))
+        return Solution(x, support, _length(state.r), steps, status, torch.zeros_like(status, dtype=torch.bool))
 
     def _kernel(self, name: str, start: Any) -> Any:
         """The kernel that takes this problem, if there is one."""
@@ -229,7 +229,7 @@ class Problem:
         if kernel is None or not isinstance(self.select, Hard) or not isinstance(self.loss, LeastSquares):
             return None
         items, (m, n) = self.batch.numel(), self.A.shape
-        if items == 0 or self.y.dtype not in kernel.DTYPES or not kernel.worth(items, m, n, self.most):
+        if items == 0 or self.y.dtype not in kernel.DTYPES or not kernel.worth(items, m, n, self.most, self.A.at_hand):
             return None
         return None if self._learning(start) and not kernel.REFITS else kernel
 
@@ -289,10 +289,6 @@ def _with_items(values: Tensor, items: Tensor, new: Tensor, batch: torch.Size) -
 
 def _length(r: Tensor) -> Tensor:
     return torch.linalg.vector_norm(r, dim=-1)
-
-
-def _norm(state: loop.State) -> Tensor:
-    return torch.linalg.vector_norm(state.r, dim=-1)
 
 
 @kernels.alone()
@@ -390,10 +386,9 @@ def _weights(weights: Any, n: int, batch: torch.Size, y: Tensor) -> Tensor:
     weights = as_tensor("weights", weights)
     if weights.is_complex():
         raise TypeError("weights are complex; needed are real numbers >= 0, one per column of A.")
+    per_item = f" or {(*batch, n)}" if batch else ""
     if weights.shape[-1:] != (n,) or not expands(weights.shape[:-1], batch):
-        raise ValueError(
-            f"weights have shape {tuple(weights.shape)}; needed is ({n},) or {(*batch, n)}: one per column of A."
-        )
+        raise ValueError(f"weights have shape {tuple(weights.shape)}; needed is ({n},){per_item}: one per column of A.")
     if not (finite("weights", weights) >= 0).all():
         raise ValueError(
             f"weights go down to {weights.min().item():.3g}; needed is >= 0 (they multiply the score of a column)."

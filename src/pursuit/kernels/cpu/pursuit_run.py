@@ -21,13 +21,14 @@ from .vectors import TILE, lanes
 REFITS = True
 DTYPES = (torch.float32, torch.float64, torch.complex64, torch.complex128)
 GRAM_BYTES = 2**30  # more are not formed
+FORMED, MOST_FORMED = 2**17, 2**22  # entries of an implicit A: as many as a signal is worth, and in all
 DECLINED = -1
 GRAM, COLUMNS = "gram", "columns"  # what is kept on the operator
 
 
-def worth(items: int, m: int, n: int, most: int) -> bool:
-    """Whether the kernel takes such a problem."""
-    return items > 0
+def worth(items: int, m: int, n: int, most: int, at_hand: bool) -> bool:
+    """Whether the matrix is there, or forming it costs less than it saves: the steps of an FFT are quick."""
+    return at_hand or m * n <= min(items * FORMED, MOST_FORMED)
 
 
 def run(d: Data, ols: bool) -> Found:

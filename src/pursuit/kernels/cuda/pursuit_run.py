@@ -14,6 +14,7 @@ from .pursuit_rows import pursue, refit
 
 REFITS = True
 DTYPES = (torch.float32, torch.float64, torch.complex64, torch.complex128)
+FORMED = 2**22  # entries of an implicit A up to which it is formed
 WIDEST = 8192  # columns whose correlations fit into the registers of a program
 ROWS = 2**24  # bytes of the rows of a program
 MEMORY = 2**29  # bytes of the rows of all programs, and of what the signals of a part have besides
@@ -32,12 +33,14 @@ class Plan(NamedTuple):
 PLAN = Plan()
 
 
-def worth(items: int, m: int, n: int, most: int) -> bool:
+def worth(items: int, m: int, n: int, most: int, at_hand: bool) -> bool:
     """Whether the Gram matrix pays, and there is the memory.
 
     The steps take most of a millisecond each, or a product of A with every signal; a GPU multiplies about `10**10`
     numbers in that time.
     """
+    if not at_hand and m * n > FORMED:
+        return False
     if n > WIDEST or 8 * most * n > ROWS or 8 * most * most > ROWS:
         return False
     return n * n * m <= most * (10**10 + 2 * items * m * n)
@@ -71,7 +74,8 @@ def _part(
     d: Data, found: Found, part: slice, G: Tensor, weights: Tensor, U: Tensor, programs: int, places: int, ols: bool
 ) -> None:  # fmt: skip
     """The signals of a part of the batch."""
-    norm, k, target, budget = found.norm[part], d.k[part], d.target[part], d.max_steps[part]  # type: ignore[index]
+    assert found.norm is not None and found.z is not None  # `run` has made room for both
+    norm, k, target, budget = found.norm[part], d.k[part], d.target[part], d.max_steps[part]
     items, width, m = len(k), G.shape[1], d.y.shape[1]
     scale = _scale(norm)
     y = d.y[part] * scale.unsqueeze(-1)
@@ -92,7 +96,7 @@ def _part(
         num_warps=_warps(N * planes, PLAN.columns_per_warp),
     )  # fmt: skip
     refit[(items,)](
-        _real(y), _real(columns), _real(R), _real(rho), found.support[part], _real(found.z[part]), count, code,  # type: ignore[index]
+        _real(y), _real(columns), _real(R), _real(rho), found.support[part], _real(found.z[part]), count, code,
         found.steps[part], energy, *limits, m, d.most, d.full,
         EPS=eps, PLANES=planes, M=M, K=K, num_warps=_warps(M * planes, PLAN.measurements_per_warp),
     )  # fmt: skip
