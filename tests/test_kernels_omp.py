@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
+import pursuit
 from helpers import DTYPES, REAL, generator, instance, normal, unit, unnormalised
 from pursuit import Status
 from pursuit.core import loop

@@ -74,7 +74,8 @@ def _part(
     d: Data, found: Found, part: slice, G: Tensor, weights: Tensor, U: Tensor, programs: int, places: int, ols: bool
 ) -> None:  # fmt: skip
     """The signals of a part of the batch."""
-    assert found.norm is not None and found.z is not None  # `run` has made room for both
+    assert found.norm is not None  # `run` has made room for both
+    assert found.z is not None
     norm, k, target, budget = found.norm[part], d.k[part], d.target[part], d.max_steps[part]
     items, width, m = len(k), G.shape[1], d.y.shape[1]
     scale = _scale(norm)
