@@ -152,12 +152,12 @@ def proximal(x: Tensor, c: Tensor, gamma: Tensor | float, theta: Tensor | float,
     """
     known = shrink is soft or isinstance(shrink, SupportSelection)
     given = [v for v in (x, c, gamma, theta) if isinstance(v, Tensor)]
-    if not known or x.is_complex() or x.shape != c.shape or x.ndim == 0 or not kernels.wanted(KERNELS, *given):
+    per_entry = isinstance(gamma, Tensor) and gamma.ndim > 0 and gamma.shape[-1] != 1
+    suits = known and not per_entry and not x.is_complex() and x.shape == c.shape and x.ndim > 0
+    if not suits or not kernels.wanted(KERNELS, *given):
         return shrink(x + gamma * c, theta)
     p, tested = (shrink.p, shrink.tested) if isinstance(shrink, SupportSelection) else (0, False)
     gamma, theta = (torch.as_tensor(v, dtype=x.dtype, device=x.device) for v in (gamma, theta))
-    if gamma.ndim and gamma.shape[-1] != 1:  # a step size for every entry
-        return shrink(x + gamma * c, theta)
     out: Tensor = _CompiledStep.apply(x, c, gamma, theta, p, tested)
     return out
 
