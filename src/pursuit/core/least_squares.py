@@ -169,8 +169,9 @@ def factor(B: Tensor, y: Tensor, count: Tensor) -> tuple[Tensor, Tensor]:
     tolerance = rank_tolerance(B.shape[-2], B.dtype)
     independent = (pivots > tolerance * torch.linalg.vector_norm(R, dim=-2)).all(dim=-1)
     R = torch.where(independent[..., None, None], R, eye)
-    F = torch.linalg.solve_triangular(R, eye.expand_as(R), upper=True) * used.unsqueeze(-2)
-    z = torch.linalg.solve_triangular(R, c * used.unsqueeze(-1), upper=True)  # F c would lose digits of the residual
+    # F c instead of a solve for z would lose digits of the residual.
+    both = torch.linalg.solve_triangular(R, torch.cat([eye.expand_as(R), c * used.unsqueeze(-1)], dim=-1), upper=True)
+    F, z = both[..., :k] * used.unsqueeze(-2), both[..., k:]
 
     # Indexing with a list that is mostly empty, not a branch: the SVD is taken of the dependent items alone.
     rest = (~independent).nonzero().squeeze(-1)

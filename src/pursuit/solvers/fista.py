@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ..core import loop
-from ..core.solution import Solution, Status
+from ..core.solution import Solution
 from ..operators import Operator
 from . import ista
 from .problem import Hook, Problem
@@ -41,12 +41,11 @@ def step(A: Operator, y: Tensor, s: State, *, gamma: Tensor, theta: Tensor) -> S
 
 
 def stop(old: State, new: State) -> Tensor:
-    """A fixed point of ISTA's step: x is where it was, and so is the extrapolated point that the step was made from.
+    """A fixed point of ISTA's step: it leaves the extrapolated point, from which it was made, where that was.
 
-    x alone may stand still for a step, at zero say, while the momentum still carries the extrapolated point.
+    That x stands still says nothing: it may do so for a step, at zero say, while the momentum still carries the point.
     """
-    x, ahead = loop.stationary(old, new), loop.stationary(old.ahead, new)
-    return torch.where(x == Status.STATIONARY, ahead, x)
+    return loop.stationary(old.ahead, new)
 
 
 def run(p: Problem, x: Tensor, on_step: Hook | None = None, *, theta: Tensor) -> Solution:
