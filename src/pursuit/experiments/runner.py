@@ -1,6 +1,6 @@
 """The papers' experiments, one command each: cells of work, finished ones kept, then tables and a picture.
 
-An experiment is a module of `pursuit.figures` with three functions:
+An experiment is a module of `pursuit.experiments` with three functions:
 
 - `cells(quick, seed)`: the independent pieces of work, each a dict that JSON can hold. With a parameter `full`, or
   `published_protocol`, the experiment has such a form; without, its default is the paper's protocol. Further parameters

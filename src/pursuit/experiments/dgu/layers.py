@@ -1,7 +1,7 @@
 """Do weights of each layer's own, or a learned step size or temperature, help? "Deep greedy unfolding" leaves it open.
 
 IHT-Net (15 layers, 20 Fourier samples) and OMP-Net (4 layers, 12 samples) are trained on the problem of
-`pursuit.figures.trained` in every combination of
+`pursuit.experiments.small_networks` in every combination of
 
 - weights: shared, or each layer its own,
 - step size (IHT-Net): fixed at 0.5, or learned, one per layer, from there,
