@@ -1,7 +1,8 @@
 """What becomes of a trained network on signals of another structure? "Deep greedy unfolding" leaves it open.
 
 OMP-Net (4 layers, 12 Fourier samples) and IHT-Net (15 layers, 20 samples) are trained on the problem of
-`pursuit.experiments.small_networks`, tau annealed from 1e-1 to 1e-3. They then meet signals of the same matrix and noise
+`pursuit.experiments.small_networks`, tau annealed from 1e-1 to 1e-3. They then meet signals of the same matrix and
+noise
 
 - of which a share p of the 4 non-zeros lies outside the admissible places (where p k is no whole number it is rounded
   up or down at random, so that the mean share is p),
