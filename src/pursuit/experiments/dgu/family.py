@@ -2,10 +2,10 @@
 
 OMP-Net, IHT-Net, CoSaMP-Net, SP-Net and HTP-Net with 4, 15, 4, 4 and 8 layers are trained alike on the problem of
 `pursuit.experiments.small_networks` with 14 Fourier samples: one vector of weights, all ones at first, tau annealed
-from 1e-1 to 1e-3 over the first half of the epochs, step size 0.5, RMSprop with learning rate 1e-2 that falls along a half
-cosine. Beside each are the untrained network and its solver with as many steps as the network has layers, with three sets of
-weights: ones, those that the network learned, and the oracle's (1 on admissible places, else 0). Answers are the real
-parts.
+from 1e-1 to 1e-3 over the first half of the epochs, step size 0.5, RMSprop with learning rate 1e-2 that falls along a
+half cosine. Beside each are the untrained network and its solver with as many steps as the network has layers, with
+three sets of weights: ones, those that the network learned, and the oracle's (1 on admissible places, else 0). Answers
+are the real parts.
 
 - `networks`: the training per network and seed, and the errors after it on 1024 (quick: 256) test signals.
 - `methods`: errors of all methods on the same test signals.
