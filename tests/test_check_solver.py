@@ -40,6 +40,17 @@ def as_torch(A, y, k, **options):
     return pursuit.omp(torch.as_tensor(A) if isinstance(A, np.ndarray) else A, torch.as_tensor(y), k, **options)
 
 
+def with_signal(sol, x):
+    return pursuit.Solution.of_signal(x, sol.support, sol.residual_norm, sol.steps, sol.status, sol.compiled)
+
+
+def with_support(sol, support):
+    """The signal stays what it was."""
+    other = replace(sol, support=support)
+    vars(other)["x"] = sol.x
+    return other
+
+
 def squeezing(A, y, k):
     sol = omp(A, y, k)
     return replace(sol, residual_norm=sol.residual_norm.squeeze())
@@ -53,7 +64,7 @@ def no_empty_batch(A, y, k):
 def in_double(A, y, k):
     """Real numbers come back in double precision."""
     sol = omp(A, y, k)
-    return sol if isinstance(y, np.ndarray) or y.is_complex() else replace(sol, x=sol.x.double())
+    return sol if isinstance(y, np.ndarray) or y.is_complex() else with_signal(sol, sol.x.double())
 
 
 def writing(A, y, k):
@@ -66,24 +77,24 @@ def repeating(A, y, k):
     sol = omp(A, y, k)
     support = sol.support.copy() if isinstance(y, np.ndarray) else sol.support.clone()
     support[..., -1] = support[..., 0]
-    return replace(sol, support=support)
+    return with_support(sol, support)
 
 
 def absent_first(A, y, k):
     sol = omp(A, y, k)
     support = sol.support.copy() if isinstance(y, np.ndarray) else sol.support.clone()
     support[..., 0] = -1
-    return replace(sol, support=support)
+    return with_support(sol, support)
 
 
 def beyond(A, y, k):
     sol = omp(A, y, k)
-    return replace(sol, support=sol.support + 40)
+    return with_support(sol, sol.support + 40)
 
 
 def leaking(A, y, k):
     sol = omp(A, y, k)
-    return replace(sol, x=sol.x + 1e-12)
+    return with_signal(sol, sol.x + 1e-12)
 
 
 def relative_residual(A, y, k):
@@ -94,7 +105,7 @@ def relative_residual(A, y, k):
 
 def real_parts(A, y, k):
     sol = omp(A, y, k)
-    return replace(sol, x=sol.x.real + 0j if y.dtype in (torch.complex64, torch.complex128) else sol.x)
+    return with_signal(sol, sol.x.real + 0j if y.dtype in (torch.complex64, torch.complex128) else sol.x)
 
 
 def still_running(A, y, k):

@@ -761,7 +761,8 @@ def test_on_step_sees_every_step_and_the_last_is_what_is_returned(name, as_numpy
     kind = np.ndarray if as_numpy else torch.Tensor
     assert [s.step for s in history] == list(range(1, int(sol.steps.max()) + 1))
     assert all(isinstance(part, kind) for s in history for part in s[1:])
-    assert all(isinstance(part, kind) for part in vars(sol).values())
+    assert all(isinstance(part, kind) for name, part in vars(sol).items() if name != "n")
+    assert isinstance(sol.x, kind)
     for part in ("x", "residual_norm", "status"):
         np.testing.assert_array_equal(getattr(history[-1], part), getattr(sol, part))
 
@@ -954,3 +955,18 @@ def test_solve_by_name_is_the_solver_itself(name):
 def test_solve_says_what_it_needs(method, options, error, message):
     with pytest.raises(error, match=message):
         pursuit.solve(gaussian(), normal(0, 36), method, **options)
+
+
+def test_the_signal_is_formed_when_it_is_asked_for():
+    A, y = normal(0, 20, 40), normal(1, 300, 20)
+    for form in (lambda v: v, torch.Tensor.numpy):
+        sol = pursuit.omp(form(A), form(y), 3)
+        assert "x" not in vars(sol)
+        x, found = torch.as_tensor(sol.x), torch.as_tensor(sol.support)
+        assert sol.x is sol.x
+        assert torch.equal(x.gather(-1, found), torch.as_tensor(sol.coefficients))
+        assert torch.equal(x.count_nonzero(-1), (found >= 0).sum(-1))
+    few = pursuit.omp(torch.eye(4, dtype=REAL), torch.tensor([0.0, 0.0, 7.0, 0.0], dtype=REAL), 3)
+    assert few.support.tolist() == [2, -1, -1]
+    assert few.coefficients.tolist() == [7, 0, 0]
+    assert few.x.tolist() == [0, 0, 7, 0]

@@ -101,7 +101,7 @@ def compare(
     return sorted(rows, key=lambda row: row.error_db)
 
 
-def solvers(chosen: Sequence[Method]) -> dict[Method, Callable[..., Solution]]:
+def solvers(chosen: Sequence[Method]) -> dict[Method, Callable[..., Solution[Any]]]:
     """The solvers of these methods.
 
     Raises
@@ -136,7 +136,7 @@ def _options(name: str, instance: Instance, lam: float) -> dict[str, Any]:
     return {"lam": lam * instance.A.adjoint(instance.y).abs().amax(-1)}
 
 
-def _row(name: str, instance: Instance, solution: Solution, seconds: float) -> Row:
+def _row(name: str, instance: Instance, solution: Solution[Any], seconds: float) -> Row:
     signals = instance.y.shape[:-1].numel()
     share = float(solution.residual_norm.norm() / instance.y.norm())
     known = instance.x is not None

@@ -48,11 +48,12 @@ def check_solver(solver: Method, *, skip: Collection[str] = (), **options: Any) 
 
     Examples
     --------
+    >>> from dataclasses import replace
     >>> import pursuit
     >>> pursuit.testing.check_solver(pursuit.omp)
     >>> def half(A, y, k):
     ...     sol = pursuit.omp(A, y, k)
-    ...     return pursuit.Solution(sol.x / 2, sol.support, sol.residual_norm, sol.steps, sol.status, sol.compiled)
+    ...     return replace(sol, coefficients=sol.coefficients / 2)
     >>> pursuit.testing.check_solver(half)
     Traceback (most recent call last):
     AssertionError: check "residual" of half: residual_norm is 0.464 where ||y - A x|| is 1.74; needed is that of x.
@@ -74,18 +75,18 @@ def check_solver(solver: Method, *, skip: Collection[str] = (), **options: Any) 
 class _Run:
     """The solver, with the options of every call; whatever it raises is a failure."""
 
-    solver: Callable[..., Solution]
+    solver: Callable[..., Solution[Any]]
     options: dict[str, Any]
 
     def takes(self, name: str) -> bool:
         """Whether the signature has a parameter of that name, and it is not given at every call."""
         return name in inspect.signature(self.solver).parameters and name not in self.options
 
-    def given(self, A: Any, y: Any, k: Any, **more: Any) -> Solution:
+    def given(self, A: Any, y: Any, k: Any, **more: Any) -> Solution[Any]:
         size = {"k": k} if self.takes("k") else {}
         return self.solver(A, y, **(size | self.options | more))
 
-    def __call__(self, A: Any, y: Any, k: Any = K, **more: Any) -> Solution:
+    def __call__(self, A: Any, y: Any, k: Any = K, **more: Any) -> Solution[Any]:
         try:
             found = self.given(A, y, k, **more)
         except Exception as error:
@@ -135,8 +136,8 @@ def _same(found: Tensor, wanted: Tensor, what: str, needed: str) -> None:
     _need(off <= NEAR[wanted.real.dtype] * size, f"{what} differs by {off:.3g}", needed)
 
 
-def _parts(sol: Solution) -> Iterator[tuple[str, Any]]:
-    return ((field.name, getattr(sol, field.name)) for field in fields(sol))
+def _parts(sol: Solution[Any]) -> Iterator[tuple[str, Any]]:
+    return ((name, getattr(sol, name)) for name in ("x", *(f.name for f in fields(sol) if f.name != "n")))
 
 
 def _arrays(run: _Run) -> None:
@@ -152,7 +153,8 @@ def _shapes(run: _Run) -> None:
         A, y = _easy(batch)
         sol = run(A, y)
         for name, value in _parts(sol):
-            wide = {"x": (N,), "support": (K,) if run.takes("k") else tuple(value.shape[-1:])}
+            size = (K,) if run.takes("k") else tuple(value.shape[-1:])
+            wide = {"x": (N,), "support": size, "coefficients": size}
             needed = (*batch, *wide.get(name, ()))
             found = f"{name} has shape {tuple(value.shape)} where y has shape {tuple(y.shape)} and k is {K}"
             _need(tuple(value.shape) == needed, found, f"{needed}")
@@ -165,8 +167,8 @@ def _dtypes(run: _Run) -> None:
     for dtype in DTYPES:
         A, y = _easy((2,), dtype)
         real = A.real.dtype
-        wanted = {"x": dtype, "support": torch.int64, "residual_norm": real, "steps": torch.int64}
-        wanted |= {"status": torch.int64, "compiled": torch.bool}
+        wanted = {"x": dtype, "coefficients": dtype, "residual_norm": real, "compiled": torch.bool}
+        wanted |= dict.fromkeys(("support", "steps", "status"), torch.int64)
         sol = run(A, y)
         for name, value in _parts(sol):
             _need(value.dtype == wanted[name], f"{name} is {value.dtype} where y is {dtype}", f"{wanted[name]}")

@@ -4,9 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Any
+from functools import cached_property
+from typing import Any, Generic
 
 import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from typing_extensions import TypeVar
+
+Arr = TypeVar("Arr", Tensor, NDArray[Any], default=NDArray[Any])
 
 
 class Status(IntEnum):
@@ -69,15 +76,18 @@ class RecoveryError(RuntimeError):
 
 
 @dataclass(frozen=True)
-class Solution:
+class Solution(Generic[Arr]):
     """A recovered signal, or a batch of them; NumPy arrays for NumPy input, else tensors.
+
+    It holds the coefficients on the support. The signal `x`, which may be thousands of times as large, is formed when
+    it is first asked for.
 
     Attributes
     ----------
-    x : (*batch, n)
-        The signal, zero off its support, in the caller's units.
     support : (*batch, k) int64
         Column numbers in order of selection, -1 where fewer were found.
+    coefficients : (*batch, k)
+        The entries of `x` on the support, in the caller's units; zero where the support is -1.
     residual_norm : (*batch,)
         `||y - A x||`; with another `loss` than least squares, the root of twice the loss.
     steps : (*batch,) int64
@@ -86,22 +96,59 @@ class Solution:
         Codes of `Status`.
     compiled : (*batch,) bool
         Whether a compiled kernel found it, not the solver's steps: see `pursuit.config`.
+    n : int
+        Length of the signal.
+    x : (*batch, n)
+        The signal, zero off its support.
 
     Examples
     --------
     >>> import numpy as np, pursuit
-    >>> pursuit.omp(2 * np.eye(3), np.array([[0.0, 4.0, 0.0]]), k=1).x
+    >>> sol = pursuit.omp(2 * np.eye(3), np.array([[0.0, 4.0, 0.0]]), k=1)
+    >>> sol.x
     array([[0., 2., 0.]])
+    >>> sol.support, sol.coefficients
+    (array([[1]]), array([[2.]]))
     """
 
-    x: Any
-    support: Any
-    residual_norm: Any
-    steps: Any
-    status: Any
-    compiled: Any
+    support: Arr
+    coefficients: Arr
+    residual_norm: Arr
+    steps: Arr
+    status: Arr
+    compiled: Arr
+    n: int
 
-    def check(self) -> Solution:
+    @classmethod
+    def of_signal(
+        cls, x: Arr, support: Arr, residual_norm: Arr, steps: Arr, status: Arr, compiled: Arr
+    ) -> Solution[Arr]:
+        """The solution whose signal `x (*batch, n)` is known in full; it may be non-zero off the support as well.
+
+        Examples
+        --------
+        >>> import numpy as np, pursuit
+        >>> sol = pursuit.omp(np.eye(3), np.array([0.0, 4.0, 0.0]), k=1)
+        >>> half = pursuit.Solution.of_signal(
+        ...     sol.x / 2, sol.support, sol.residual_norm, sol.steps, sol.status, sol.compiled
+        ... )
+        >>> half.coefficients
+        array([2.])
+        """
+        coefficients = _on_support(x, support)
+        solution = cls(support, coefficients, residual_norm, steps, status, compiled, x.shape[-1])
+        solution.__dict__["x"] = x  # which the property then need not form
+        return solution
+
+    @cached_property
+    def x(self) -> Arr:
+        """The signal, `(*batch, n)`."""
+        if isinstance(self.coefficients, Tensor):
+            return _embed(self.coefficients, self.support, self.n)
+        z, support = torch.from_numpy(self.coefficients), torch.from_numpy(self.support)
+        return _embed(z, support, self.n).numpy()
+
+    def check(self) -> Solution[Arr]:
         """Return the solution itself, or raise `RecoveryError` for the first item that is not as asked.
 
         Examples
@@ -118,3 +165,15 @@ class Solution:
         where = f"item {tuple(int(i) for i in first)}" if codes.ndim else "the signal"
         more = f" ({bad.size} of {codes.size} items ended badly)" if codes.ndim else ""
         raise RecoveryError(f"{where}: {Status(int(codes[first])).message}{more}.")
+
+
+def _embed(z: Tensor, support: Any, n: int) -> Tensor:
+    """The signal with coefficients `z (*batch, k)` on the support, `(*batch, n)`."""
+    return z.new_zeros(*z.shape[:-1], n).scatter_add(-1, support.clamp(min=0), torch.where(support >= 0, z, 0))
+
+
+def _on_support(x: Any, support: Any) -> Any:
+    """The entries of `x (*batch, n)` on the support, `(*batch, k)`; zero where it is -1."""
+    if isinstance(x, Tensor):
+        return torch.where(support >= 0, x.gather(-1, support.clamp(min=0)), 0)
+    return np.where(support >= 0, np.take_along_axis(x, support.clip(min=0), -1), np.zeros((), x.dtype))

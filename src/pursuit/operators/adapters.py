@@ -4,15 +4,35 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from ..checks import number, placed
 from .base import DTYPES, Operator, check_dtype
 from .dense import Dense
+
+Nested = Sequence[Any]  # numbers in lists or tuples
+
+
+class HasShape(Protocol):
+    """A matrix, or an operator, of another library."""
+
+    @property
+    def shape(self) -> Any: ...
+
+
+class HasAdjoint(Protocol):
+    """Linear physics of DeepInverse."""
+
+    def A(self, x: Any) -> Any: ...
+    def A_adjoint(self, y: Any) -> Any: ...
+
+
+OperatorLike = Operator | Tensor | NDArray[Any] | HasShape | HasAdjoint | Nested  # what `as_operator` takes
 
 
 class Callables(Operator):
@@ -174,7 +194,7 @@ def from_physics(
 
 
 def as_operator(
-    A: Any,
+    A: OperatorLike,
     *,
     dtype: torch.dtype | None = None,
     device: torch.device | str | None = None,
@@ -228,8 +248,9 @@ DeepInverse linear physics with an `img_size`, or a triple `(forward, adjoint, (
             raise ValueError(f"A is a torch tensor of layout {A.layout}; pass A.to_dense() or a SciPy sparse matrix.")
         return Dense(A)
     if hasattr(A, "tocsr"):
-        if len(A.shape) != 2:
-            raise ValueError(f"A has shape {A.shape}; a sparse matrix needs shape (m, n).")
+        matrix: Any = A
+        if len(matrix.shape) != 2:
+            raise ValueError(f"A has shape {matrix.shape}; a sparse matrix needs shape (m, n).")
         return Sparse(A, device=device)
     if isinstance(A, np.ndarray | list | tuple):
         return Dense(as_tensor("A", A).to(device))

@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 
 from ..core import loop
-from ..core.solution import Solution, Status
+from ..core.solution import Arr, Solution, Status
 from ..operators import Operator
+from ..operators.adapters import Nested, OperatorLike
 from ..shrinkage import bernoulli_gaussian, soft
 from . import ista
 from .problem import ALL, Hook, Problem, problem
@@ -99,7 +100,7 @@ def minimax(share: Tensor, *, cplx: bool) -> Tensor:
     return (low + high) / 2
 
 
-def run(p: Problem, x: Tensor, on_step: Hook | None = None, *, denoise: Denoiser, damping: Tensor) -> Solution:
+def run(p: Problem, x: Tensor, on_step: Hook | None = None, *, denoise: Denoiser, damping: Tensor) -> Solution[Tensor]:
     """All steps from `x`."""
     start = init(p.A, p.y, x)
     limit = ROOM * torch.linalg.vector_norm(torch.stack([p.y, start.r]), dim=-1).amax(0)
@@ -113,8 +114,8 @@ def run(p: Problem, x: Tensor, on_step: Hook | None = None, *, denoise: Denoiser
 
 
 def amp(
-    A: Any,
-    y: Any,
+    A: OperatorLike,
+    y: Arr | Nested,
     k: Any = None,
     *,
     denoiser: Any = "soft",
@@ -125,7 +126,7 @@ def amp(
     tol: Any = None,
     max_steps: Any = 1000,
     on_step: Hook | None = None,
-) -> Solution:
+) -> Solution[Arr]:
     """AMP: gradient steps whose residual is corrected, so that each sees the signal in white noise, then a denoiser.
 
     It is for matrices that are like random ones, as Gaussian or subsampled Fourier matrices: there it needs fewer steps

@@ -8,7 +8,8 @@ from collections.abc import Callable
 from importlib import import_module
 from typing import Any, cast
 
-from ..core.solution import Solution
+from ..core.solution import Arr, Solution
+from ..operators.adapters import Nested, OperatorLike
 from .amp import amp
 from .cosamp import cosamp
 from .els import els
@@ -26,8 +27,8 @@ from .sea_plus import sea_plus
 from .sp import sp
 
 NAMED = (omp, ols, iht, niht, htp, cosamp, sp, ompr, els, sea, sea_plus, greedy_lasso, ista, fista, amp)
-Method = str | Callable[..., Solution]  # a name, `module:function`, or the function itself
-SOLVERS: dict[str, Callable[..., Solution]] = {f.__name__.replace("_plus", "+"): f for f in NAMED}
+Method = str | Callable[..., Solution[Any]]  # a name, `module:function`, or the function itself
+SOLVERS: dict[str, Callable[..., Solution[Any]]] = {f.__name__.replace("_plus", "+"): f for f in NAMED}
 
 
 def methods() -> tuple[str, ...]:
@@ -42,7 +43,7 @@ def methods() -> tuple[str, ...]:
     return tuple(SOLVERS)
 
 
-def solver(method: Method) -> Callable[..., Solution]:
+def solver(method: Method) -> Callable[..., Solution[Any]]:
     """The solver of that name, of `module:function`, or that is given.
 
     Raises
@@ -63,7 +64,7 @@ def solver(method: Method) -> Callable[..., Solution]:
     )
 
 
-def solver_of_k(method: Method) -> Callable[..., Solution]:
+def solver_of_k(method: Method) -> Callable[..., Solution[Any]]:
     """The solver, if it can be called with A, y and k alone.
 
     Raises
@@ -106,7 +107,7 @@ def spelled(method: Method) -> str:
     return found
 
 
-def answer(method: Method, found: Any) -> Solution:
+def answer(method: Method, found: Any) -> Solution[Any]:
     """What a method returned, if it is a solution."""
     if isinstance(found, Solution):
         return found
@@ -123,7 +124,7 @@ def _known(method: Any) -> str | None:
     return next((name for name, call in SOLVERS.items() if call is method), None)
 
 
-def _imported(method: str) -> Callable[..., Solution]:
+def _imported(method: str) -> Callable[..., Solution[Any]]:
     """The function of a user's module."""
     module, _, function = method.partition(":")
     needed = "needed is module:function, as gomp:gomp for the function gomp in a gomp.py that Python can import"
@@ -135,10 +136,10 @@ def _imported(method: str) -> Callable[..., Solution]:
         raise ValueError(f"method is {method!r}: {reason}; {needed}.") from error
     if not callable(found):
         raise ValueError(f"method is {method!r}: the module {module!r} has no function {function!r}; {needed}.")
-    return cast("Callable[..., Solution]", found)
+    return cast("Callable[..., Solution[Any]]", found)
 
 
-def solve(A: Any, y: Any, method: Method = "omp", **options: Any) -> Solution:
+def solve(A: OperatorLike, y: Arr | Nested, method: Method = "omp", **options: Any) -> Solution[Arr]:
     """Recover `x` from `y = A x + e` by the solver of that name.
 
     Parameters

@@ -10,8 +10,9 @@ from torch import Tensor
 from ..core import loop
 from ..core.least_squares import fit
 from ..core.selection import Choice, Hard, Selection
-from ..core.solution import Solution
+from ..core.solution import Arr, Solution
 from ..operators import Operator
+from ..operators.adapters import Nested, OperatorLike
 from .iht import State, init
 from .problem import Hook, Problem, problem
 
@@ -26,14 +27,14 @@ def step(A: Operator, y: Tensor, s: State, *, choice: Choice) -> State:
     return State(x, A.residual(y, x), atoms)  # r = y - A x
 
 
-def run(p: Problem, x: Tensor, on_step: Hook | None = None) -> Solution:
+def run(p: Problem, x: Tensor, on_step: Hook | None = None) -> Solution[Tensor]:
     """All steps from `x`."""
     return p.iterate(partial(step, p.A, p.y, choice=p.choice), loop.no_decrease, init(p.A, p.y, x, p.choice), on_step)
 
 
 def cosamp(
-    A: Any,
-    y: Any,
+    A: OperatorLike,
+    y: Arr | Nested,
     k: Any,
     *,
     x0: Any = None,
@@ -42,7 +43,7 @@ def cosamp(
     weights: Any = None,
     select: Selection = Hard(),
     on_step: Hook | None = None,
-) -> Solution:
+) -> Solution[Arr]:
     """CoSaMP: fit on the 2k best correlating atoms joined with the current k, keep the k largest coefficients.
 
     The coefficients are those of the joint fit, as in the paper: not refitted on the final support. Where 3k exceeds m,

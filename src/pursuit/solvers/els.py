@@ -14,8 +14,9 @@ from ..core.least_squares import factor
 from ..core.losses import LeastSquares, Loss
 from ..core.numeric import energy, rank_tolerance
 from ..core.selection import Hard
-from ..core.solution import Solution, Status
+from ..core.solution import Arr, Solution, Status
 from ..operators import Operator
+from ..operators.adapters import Nested, OperatorLike
 from . import ompr, sp
 from .iht import State
 from .problem import Hook, Problem, problem
@@ -92,15 +93,15 @@ def stop(old: State, new: State) -> Tensor:
     return torch.where(after < (1 - LEAST_GAIN) * before, Status.RUNNING, Status.NO_DECREASE)
 
 
-def run(p: Problem, support: Tensor, on_step: Hook | None = None) -> Solution:
+def run(p: Problem, support: Tensor, on_step: Hook | None = None) -> Solution[Tensor]:
     """Swap by swap from `support (*batch, k)`, with -1 where there is no atom."""
     start = sp.refit(p.A, p.y, Atoms(support, p.A.shape[1]), p.loss)
     return p.iterate(partial(step, p.A, p.y, weights=p.weights, loss=p.loss), stop, start, on_step)
 
 
 def els(
-    A: Any,
-    y: Any,
+    A: OperatorLike,
+    y: Arr | Nested,
     k: Any,
     *,
     x0: Any = None,
@@ -109,7 +110,7 @@ def els(
     weights: Any = None,
     loss: Any = LeastSquares(),
     on_step: Hook | None = None,
-) -> Solution:
+) -> Solution[Arr]:
     """Exhaustive Local Search: from OMP's support, make the best of all k (n - k) swaps while the residual decreases.
 
     Swaps are scored by rank-one formulas that equal a full refit of each. With another loss than least squares they are

@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from ..core import loop
-from ..core.solution import Solution
+from ..core.solution import Arr, Solution
 from ..operators import Operator
+from ..operators.adapters import Nested, OperatorLike
 from . import ista
 from .problem import Hook, Problem
 
@@ -48,7 +49,7 @@ def stop(old: State, new: State) -> Tensor:
     return loop.stationary(old.ahead, new)
 
 
-def run(p: Problem, x: Tensor, on_step: Hook | None = None, *, theta: Tensor) -> Solution:
+def run(p: Problem, x: Tensor, on_step: Hook | None = None, *, theta: Tensor) -> Solution[Tensor]:
     """All steps from `x`."""
     return p.iterate(
         partial(step, p.A, p.y, gamma=p.eta, theta=theta),
@@ -60,15 +61,15 @@ def run(p: Problem, x: Tensor, on_step: Hook | None = None, *, theta: Tensor) ->
 
 
 def fista(
-    A: Any,
-    y: Any,
+    A: OperatorLike,
+    y: Arr | Nested,
     lam: Any,
     *,
     x0: Any = None,
     tol: Any = None,
     max_steps: Any = 1000,
     on_step: Hook | None = None,
-) -> Solution:
+) -> Solution[Arr]:
     """FISTA: ISTA with Nesterov's momentum, minimising `||y - A x||^2 / 2 + lam ||x||_1`.
 
     It returns the iterate itself, not the extrapolated point.

@@ -13,8 +13,9 @@ from torch import Tensor
 from ..core import loop
 from ..core.numeric import energy
 from ..core.selection import Choice, Hard, Selection
-from ..core.solution import Solution, Status
+from ..core.solution import Arr, Solution, Status
 from ..operators import Operator
+from ..operators.adapters import Nested, OperatorLike
 from . import omp
 from .omp import State
 from .problem import ALL, UNLIMITED, Hook, Problem, problem
@@ -89,7 +90,9 @@ def stop(old: State, new: State, *, k: Tensor, full: Status) -> Tensor:
     return torch.where(same, Status.STATIONARY, omp.stop(old, new, k=k, full=full))
 
 
-def run(p: Problem, start: None = None, on_step: Hook | None = None, *, delta: Callable[[State], Tensor]) -> Solution:
+def run(
+    p: Problem, start: None = None, on_step: Hook | None = None, *, delta: Callable[[State], Tensor]
+) -> Solution[Tensor]:
     """All steps, with the gains `delta` of a state."""
     choice = p.choice
     return p.iterate(
@@ -102,8 +105,8 @@ def run(p: Problem, start: None = None, on_step: Hook | None = None, *, delta: C
 
 
 def greedy_lasso(
-    A: Any,
-    y: Any,
+    A: OperatorLike,
+    y: Arr | Nested,
     k: Any = None,
     *,
     lam: Any,
@@ -114,7 +117,7 @@ def greedy_lasso(
     select: Selection = Hard(),
     legacy: bool = False,
     on_step: Hook | None = None,
-) -> Solution:
+) -> Solution[Arr]:
     """Greedy (square-root) LASSO: as OMP, but the atom that lowers a penalised objective most, while there is one.
 
     At `lam = 0` it is OMP. A larger `lam` ends the search earlier and lets the `weights` guide it. The penalty only

@@ -12,8 +12,9 @@ from ..core import loop
 from ..core.least_squares import independent
 from ..core.losses import LeastSquares, Loss
 from ..core.selection import Choice, Hard, Selection
-from ..core.solution import Solution, Status
+from ..core.solution import Arr, Solution, Status
 from ..operators import Operator
+from ..operators.adapters import Nested, OperatorLike
 from . import iht
 from .problem import Hook, Problem, problem
 
@@ -78,7 +79,7 @@ def init(A: Operator, y: Tensor, x: Tensor, choice: Choice, loss: Loss = LeastSq
     return State(*s, now=s._replace(atoms=none), seen=none, t=zero)
 
 
-def run(p: Problem, x: Tensor, on_step: Hook | None = None) -> Solution:
+def run(p: Problem, x: Tensor, on_step: Hook | None = None) -> Solution[Tensor]:
     """All cycles from `x`."""
     return p.iterate(
         partial(step, p.A, p.y, eta=p.eta, choice=p.choice, loss=p.loss),
@@ -89,8 +90,8 @@ def run(p: Problem, x: Tensor, on_step: Hook | None = None) -> Solution:
 
 
 def htp(
-    A: Any,
-    y: Any,
+    A: OperatorLike,
+    y: Arr | Nested,
     k: Any,
     *,
     eta: Any = None,
@@ -101,7 +102,7 @@ def htp(
     loss: Any = LeastSquares(),
     select: Selection = Hard(),
     on_step: Hook | None = None,
-) -> Solution:
+) -> Solution[Arr]:
     """Hard Thresholding Pursuit: IHT with a least-squares fit on every support it visits.
 
     It stops when a support repeats and returns the best residual seen.

@@ -10,8 +10,9 @@ from torch import Tensor
 from ..core import loop
 from ..core.losses import LeastSquares, Loss
 from ..core.selection import Choice, Hard, Selection
-from ..core.solution import Solution
+from ..core.solution import Arr, Solution
 from ..operators import Operator
+from ..operators.adapters import Nested, OperatorLike
 from .problem import Hook, Problem, problem
 
 
@@ -45,7 +46,7 @@ def step(A: Operator, y: Tensor, s: State, *, eta: Tensor, choice: Choice, loss:
     return State(x, loss.residual(A, y, x), atoms)
 
 
-def run(p: Problem, x: Tensor, on_step: Hook | None = None) -> Solution:
+def run(p: Problem, x: Tensor, on_step: Hook | None = None) -> Solution[Tensor]:
     """All steps from `x`."""
     return p.iterate(
         partial(step, p.A, p.y, eta=p.eta, choice=p.choice, loss=p.loss),
@@ -56,8 +57,8 @@ def run(p: Problem, x: Tensor, on_step: Hook | None = None) -> Solution:
 
 
 def iht(
-    A: Any,
-    y: Any,
+    A: OperatorLike,
+    y: Arr | Nested,
     k: Any,
     *,
     eta: Any = None,
@@ -68,7 +69,7 @@ def iht(
     loss: Any = LeastSquares(),
     select: Selection = Hard(),
     on_step: Hook | None = None,
-) -> Solution:
+) -> Solution[Arr]:
     """Iterative Hard Thresholding: gradient steps, each followed by keeping the k largest entries.
 
     It works on unit columns, `A D` with `D` the inverse column norms, and returns `x` in the caller's units.

@@ -11,8 +11,9 @@ from torch import Tensor
 from ..core import loop
 from ..core.atoms import Atoms
 from ..core.selection import Hard
-from ..core.solution import Solution
+from ..core.solution import Arr, Solution
 from ..operators import Operator
+from ..operators.adapters import Nested, OperatorLike
 from ..shrinkage import Shrink, proximal, soft
 from .problem import ALL, Hook, Problem, problem
 
@@ -58,7 +59,7 @@ def answer(s: Any) -> tuple[Tensor, Atoms]:
     return s.x, atoms._replace(indices=atoms.indices[..., :most])
 
 
-def run(p: Problem, x: Tensor, on_step: Hook | None = None, *, theta: Tensor) -> Solution:
+def run(p: Problem, x: Tensor, on_step: Hook | None = None, *, theta: Tensor) -> Solution[Tensor]:
     """All steps from `x`."""
     return p.iterate(
         partial(step, p.A, p.y, gamma=p.eta, theta=theta, back=p.A.adjoint),
@@ -70,15 +71,15 @@ def run(p: Problem, x: Tensor, on_step: Hook | None = None, *, theta: Tensor) ->
 
 
 def ista(
-    A: Any,
-    y: Any,
+    A: OperatorLike,
+    y: Arr | Nested,
     lam: Any,
     *,
     x0: Any = None,
     tol: Any = None,
     max_steps: Any = 1000,
     on_step: Hook | None = None,
-) -> Solution:
+) -> Solution[Arr]:
     """ISTA: minimises `||y - A x||^2 / 2 + lam ||x||_1` by proximal gradient steps.
 
     Parameters

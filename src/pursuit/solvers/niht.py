@@ -11,8 +11,9 @@ from torch import Tensor
 from ..core import loop
 from ..core.numeric import energy
 from ..core.selection import Choice, Hard, Selection
-from ..core.solution import Solution, Status
+from ..core.solution import Arr, Solution, Status
 from ..operators import Operator
+from ..operators.adapters import Nested, OperatorLike
 from .iht import State
 from .problem import Hook, Problem, problem
 
@@ -71,14 +72,14 @@ def ratio(a: Tensor, b: Tensor) -> Tensor:
     return torch.where(b > 0, a / torch.where(b > 0, b, 1), 0)
 
 
-def run(p: Problem, x: Tensor, on_step: Hook | None = None) -> Solution:
+def run(p: Problem, x: Tensor, on_step: Hook | None = None) -> Solution[Tensor]:
     """All steps from `x`."""
     return p.iterate(partial(step, p.A, p.y, choice=p.choice), stop, init(p.A, p.y, x, p.choice), on_step)
 
 
 def niht(
-    A: Any,
-    y: Any,
+    A: OperatorLike,
+    y: Arr | Nested,
     k: Any,
     *,
     x0: Any = None,
@@ -87,7 +88,7 @@ def niht(
     weights: Any = None,
     select: Selection = Hard(),
     on_step: Hook | None = None,
-) -> Solution:
+) -> Solution[Arr]:
     """Normalised Iterative Hard Thresholding: IHT that finds its own step size, so that the residual never grows.
 
     Parameters

@@ -11,8 +11,9 @@ from torch import Tensor
 
 from ..core.numeric import rank_tolerance
 from ..core.selection import Choice, Hard, Selection
-from ..core.solution import Solution, Status
+from ..core.solution import Arr, Solution, Status
 from ..operators import Operator
+from ..operators.adapters import Nested, OperatorLike
 from . import omp
 from .problem import ALL, UNLIMITED, Hook, Problem, problem
 
@@ -47,7 +48,7 @@ def step(A: Operator, s: State, *, choice: Choice) -> State:
     return State(r, qr, atoms, s.rest - (along.conj() * along).real)
 
 
-def run(p: Problem, start: None = None, on_step: Hook | None = None) -> Solution:
+def run(p: Problem, start: None = None, on_step: Hook | None = None) -> Solution[Tensor]:
     """All steps."""
     choice = p.choice
     return p.iterate(
@@ -60,8 +61,8 @@ def run(p: Problem, start: None = None, on_step: Hook | None = None) -> Solution
 
 
 def ols(
-    A: Any,
-    y: Any,
+    A: OperatorLike,
+    y: Arr | Nested,
     k: Any = None,
     *,
     tol: Any = None,
@@ -69,7 +70,7 @@ def ols(
     weights: Any = None,
     select: Selection = Hard(),
     on_step: Hook | None = None,
-) -> Solution:
+) -> Solution[Arr]:
     """Orthogonal Least Squares: one atom at a time, the one with which the least squares leaves the least residual.
 
     OMP compares the correlations with the residual; OLS divides them by what the chosen columns leave of each column.

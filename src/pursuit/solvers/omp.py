@@ -11,8 +11,9 @@ from torch import Tensor
 from ..core import loop
 from ..core.losses import LeastSquares, Loss
 from ..core.selection import Choice, Hard, Selection
-from ..core.solution import Solution, Status
+from ..core.solution import Arr, Solution, Status
 from ..operators import Operator
+from ..operators.adapters import Nested, OperatorLike
 from .problem import ALL, UNLIMITED, Hook, Problem, problem
 
 
@@ -57,7 +58,7 @@ def stop(old: Any, new: Any, *, k: Tensor, full: Status = Status.SPARSITY) -> Te
     return torch.where(loop.no_decrease(old, new) == Status.RUNNING, code, Status.EXHAUSTED)
 
 
-def run(p: Problem, start: None = None, on_step: Hook | None = None) -> Solution:
+def run(p: Problem, start: None = None, on_step: Hook | None = None) -> Solution[Tensor]:
     """All steps."""
     step, stop, state = steps(p)
     return p.iterate(step, stop, state, on_step, answer=lambda s: (estimate(s), s.atoms))
@@ -76,8 +77,8 @@ def steps(p: Problem) -> tuple[Any, Any, State]:
 
 
 def omp(
-    A: Any,
-    y: Any,
+    A: OperatorLike,
+    y: Arr | Nested,
     k: Any = None,
     *,
     tol: Any = None,
@@ -86,7 +87,7 @@ def omp(
     loss: Any = LeastSquares(),
     select: Selection = Hard(),
     on_step: Hook | None = None,
-) -> Solution:
+) -> Solution[Arr]:
     """Orthogonal Matching Pursuit: one atom at a time, the one that correlates best with the residual.
 
     Parameters

@@ -12,8 +12,9 @@ from torch import Tensor
 from ..core import loop
 from ..core.atoms import Atoms
 from ..core.selection import Choice, Hard, Selection
-from ..core.solution import Solution, Status
+from ..core.solution import Arr, Solution, Status
 from ..operators import Operator
+from ..operators.adapters import Nested, OperatorLike
 from . import omp, sp
 from .iht import State
 from .problem import Hook, Problem, problem
@@ -44,7 +45,7 @@ def stop(old: State, new: State) -> Tensor:
     return torch.where(same, Status.STATIONARY, loop.no_decrease(old, new))
 
 
-def run(p: Problem, atoms: Any, on_step: Hook | None = None) -> Solution:
+def run(p: Problem, atoms: Any, on_step: Hook | None = None) -> Solution[Tensor]:
     """Replacement after replacement, from these atoms."""
     return p.iterate(
         partial(step, p.A, p.y, eta=p.eta, choice=p.choice), stop, sp.refit(p.A, p.y, atoms, p.loss), on_step
@@ -52,8 +53,8 @@ def run(p: Problem, atoms: Any, on_step: Hook | None = None) -> Solution:
 
 
 def ompr(
-    A: Any,
-    y: Any,
+    A: OperatorLike,
+    y: Arr | Nested,
     k: Any,
     *,
     eta: Any = 1.0,
@@ -63,7 +64,7 @@ def ompr(
     weights: Any = None,
     select: Selection = Hard(),
     on_step: Hook | None = None,
-) -> Solution:
+) -> Solution[Arr]:
     """OMP with Replacement: from OMP's support, swap one atom at a time while the residual decreases.
 
     Parameters

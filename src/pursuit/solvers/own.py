@@ -24,7 +24,7 @@ def make_solver(
     stop: Callable[[Any, Any], Tensor] | None = None,
     *,
     name: str | None = None,
-) -> Callable[..., Solution]:
+) -> Callable[..., Solution[Any]]:
     """Make a solver of a start, a step and a stop rule: what the library's own solvers are made of.
 
     The solver checks its input before any work, divides columns by their norms, takes batches, operators, real and
@@ -81,7 +81,7 @@ def make_solver(
             raise TypeError(f"{role} is {given!r}; needed is a function, as make_solver's documentation has it.")
     warm = "x0" in inspect.signature(init).parameters
 
-    def run(p: Problem, x0: Any, on_step: Hook | None = None) -> Solution:
+    def run(p: Problem, x0: Any, on_step: Hook | None = None) -> Solution[Tensor]:
         """All steps."""
         choice = p.choice
         start = init(p.A, p.y, choice, x0) if warm else init(p.A, p.y, choice)
@@ -104,7 +104,7 @@ def make_solver(
         weights: Any = None,
         select: Selection = Hard(),
         on_step: Hook | None = None,
-    ) -> Solution:
+    ) -> Solution[Any]:
         p = problem(A, y, k, tol=tol, max_steps=max_steps, weights=weights, select=select)
         if x0 is not None and not warm:
             raise TypeError(f"{name} takes no x0: its init has no parameter of that name.")

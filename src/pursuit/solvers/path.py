@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from ..checks import plain, whole
-from ..core.atoms import Atoms, compact
+from ..core.atoms import Atoms, present_first
 from ..core.least_squares import fit, leading
-from ..core.solution import Solution, Status
-from ..operators.adapters import as_operator, as_tensor
+from ..core.solution import Arr, Solution, Status
+from ..operators.adapters import Nested, OperatorLike, as_operator, as_tensor
 from . import ols, omp
 from .by_name import Method, answer, solver_of_k
 from .problem import Problem, problem
@@ -22,7 +22,9 @@ NESTED: tuple[ModuleType, ...] = (omp, ols)  # their atoms for k are the first k
 NESTED_OPTIONS = {"tol", "max_steps", "weights"}  # with other options there is a run for each
 
 
-def path(A: Any, y: Any, ks: Sequence[int], *, method: Method = "omp", **options: Any) -> Solution:
+def path(
+    A: OperatorLike, y: Arr | Nested, ks: Sequence[int], *, method: Method = "omp", **options: Any
+) -> Solution[Arr]:
     """The solutions for several sparsities, as one `Solution` with a first axis for them.
 
     It gives what a run for every k gives. A path is a batch: `y` is repeated along a new first axis, with a k for each.
@@ -87,7 +89,7 @@ def _per_size(sizes: Tensor, p: Problem) -> Tensor:
     return sizes.view(-1, *(1 for _ in p.batch)).expand(-1, *p.batch)
 
 
-def _nested(name: str, module: Any, p: Problem, sizes: Tensor) -> Solution | None:
+def _nested(name: str, module: Any, p: Problem, sizes: Tensor) -> Solution[Any] | None:
     """From one run with the largest k; None where that does not tell in which order the atoms came."""
     with torch.no_grad():  # which atoms come is a constant
         longest = p.find(name, module.run)
@@ -104,14 +106,16 @@ def _nested(name: str, module: Any, p: Problem, sizes: Tensor) -> Solution | Non
         z, r = fit(p.A, p.y.expand(len(sizes), *p.y.shape), first)
     else:
         z, r = leading(atoms.columns(p.A), p.y, first.found.sum(-1))
-    x = first.embed(z)
+    support = first.indices.where(z != 0, -1)
+    order = present_first(support >= 0)
     return p.to_caller(
         Solution(
-            x,
-            compact(first.supporting(x).indices),
+            support.gather(-1, order),
+            z.gather(-1, order),
             torch.linalg.vector_norm(r, dim=-1),
             torch.where(reached, k, steps),
             torch.where(reached, int(Status.SPARSITY), status),
             longest.compiled.expand(k.shape),
+            p.A.shape[1],
         )
     )

@@ -13,14 +13,14 @@ from torch import Tensor
 from .. import kernels
 from ..checks import expands, finite, number, placed, plain, whole
 from ..core import loop
-from ..core.atoms import Atoms, compact
+from ..core.atoms import Atoms, compact, present_first
 from ..core.least_squares import fit
 from ..core.losses import LeastSquares, Loss, checked
 from ..core.numeric import rank_tolerance
 from ..core.selection import Choice, Hard, Selection
 from ..core.solution import Solution, Status
 from ..kernels import flat
-from ..operators import Dense, Operator
+from ..operators import Dense, Operator, gather_last
 from ..operators.adapters import as_operator, as_tensor
 
 S = TypeVar("S", bound=loop.State)
@@ -28,7 +28,7 @@ ALL: Any = object()  # given for k: as many atoms as there are measurements
 PER_ITEM = {"y": 1, "k": 0, "target": 0, "max_steps": 0, "eta": 1}  # and how many axes each has of its own
 UNLIMITED = 2**62  # given for max_steps: something else ends the loop
 Hook = Callable[["Iterate"], Any]
-Run = Callable[["Problem", Any, "Hook | None"], Solution]  # all steps of a solver, from its start
+Run = Callable[["Problem", Any, "Hook | None"], Solution[Tensor]]  # all steps of a solver, from its start
 
 
 class Iterate(NamedTuple):
@@ -163,16 +163,22 @@ class Problem:
         weights, scale = (v if v.ndim == 1 else self._flat(v, 1)[items] for v in (self.weights, self.scale))
         return replace(self, A=self.A.items(keep.view(self.batch)), weights=weights, scale=scale, **each)
 
-    def recover(self, name: str, run: Run, start: Any = None, on_step: Hook | None = None) -> Solution:
+    def recover(self, name: str, run: Run, start: Any = None, on_step: Hook | None = None) -> Solution[Any]:
         """The solution in the caller's units and form, by the solver's kernel or by its steps: see `find`."""
         return self.to_caller(self.find(name, run, start, on_step))
 
     @kernels.alone()
-    def to_caller(self, s: Solution) -> Solution:
+    def to_caller(self, s: Solution[Tensor]) -> Solution[Any]:
         """A solution in units of the unit columns, in the caller's units and form."""
-        return Solution(*map(self._out, (self.scale * s.x, s.support, s.residual_norm, s.steps, s.status, s.compiled)))
+        out = {
+            name: self._out(getattr(s, name)) for name in ("support", "residual_norm", "steps", "status", "compiled")
+        }
+        if "x" in vars(s):
+            return Solution.of_signal(self._out(self.scale * s.x), **out)
+        units = gather_last(self.scale, s.support.clamp(min=0))
+        return Solution(coefficients=self._out(units * s.coefficients), n=s.n, **out)
 
-    def find(self, name: str, run: Run, start: Any = None, on_step: Hook | None = None) -> Solution:
+    def find(self, name: str, run: Run, start: Any = None, on_step: Hook | None = None) -> Solution[Tensor]:
         """The solution in units of the unit columns: what the kernel `name` finds, and `run` of what it leaves.
 
         Parameters
@@ -196,8 +202,9 @@ class Problem:
             return found
         begin = None if start is None else self._flat(start, 1)[left]
         steps = run(self.only(left), begin, None)
-        merged = [_with_items(getattr(found, f.name), left, getattr(steps, f.name), self.batch) for f in fields(found)]
-        return Solution(*merged)
+        names = [f.name for f in fields(found) if f.name != "n"]
+        merged = {name: _with_items(getattr(found, name), left, getattr(steps, name), self.batch) for name in names}
+        return Solution(n=found.n, **merged)
 
     def iterate(
         self,
@@ -208,7 +215,7 @@ class Problem:
         *,
         at_budget: Status = Status.MAX_STEPS,
         answer: Callable[[Any], tuple[Tensor, Atoms]] = lambda state: (state.x, state.atoms),
-    ) -> Solution:
+    ) -> Solution[Tensor]:
         """Repeat a solver's step from its start; the solution is what `answer` reads off the last state."""
 
         def watch(step: int, state: S, status: Tensor) -> None:
@@ -221,7 +228,8 @@ class Problem:
         )
         x, atoms = answer(state)
         support = compact(atoms.supporting(x).indices)
-        return Solution(x, support, _length(state.r), steps, status, torch.zeros_like(status, dtype=torch.bool))
+        by_steps = torch.zeros_like(status, dtype=torch.bool)
+        return Solution.of_signal(x, support, _length(state.r), steps, status, by_steps)
 
     def _kernel(self, name: str, start: Any) -> Any:
         """The kernel that takes this problem, if there is one."""
@@ -249,21 +257,25 @@ class Problem:
             tolerance=rank_tolerance(A.shape[0], self.y.dtype), full=int(self.full),
         )  # fmt: skip
 
-    def _by_kernel(self, kernel: Any, start: Any) -> Solution:
+    def _by_kernel(self, kernel: Any, start: Any) -> Solution[Tensor]:
         A = self.A
         with torch.no_grad():  # what was chosen is a constant; derivatives pass through the fit on it
             found = kernel.run(self.data(), None if start is None else flat(self._flat(start, 1)))
-        atoms = Atoms(found.support.view(*self.batch, -1), A.shape[1])
+        support, n = found.support.view(*self.batch, -1), A.shape[1]
+        steps, status = found.steps.view(self.batch), found.status.view(self.batch)
+        compiled = status != Status.RUNNING
         if not kernel.REFITS:
             x = found.x.view(*self.batch, -1)
-            norm = _length(A.residual(self.y, x))
-        elif found.z is None or self._learning(start):
-            z, r = fit(A, self.y, atoms)
-            x, norm = atoms.embed(z), _length(r)
+            support = compact(Atoms(support, n).supporting(x).indices)
+            return Solution.of_signal(x, support, _length(A.residual(self.y, x)), steps, status, compiled)
+        if found.z is None or self._learning(start):
+            z, r = fit(A, self.y, Atoms(support, n))
+            norm = _length(r)
         else:
-            x, norm = atoms.embed(found.z.view(atoms.indices.shape)), found.norm.view(self.batch)
-        steps, status = found.steps.view(self.batch), found.status.view(self.batch)
-        return Solution(x, compact(atoms.supporting(x).indices), norm, steps, status, status != Status.RUNNING)
+            z, norm = found.z.view(support.shape), found.norm.view(self.batch)
+        support = support.where(z != 0, -1)
+        order = present_first(support >= 0)
+        return Solution(support.gather(-1, order), z.gather(-1, order), norm, steps, status, compiled, n)
 
     def _flat(self, v: Tensor, own: int) -> Tensor:
         """One per item of the batch, which is flat."""

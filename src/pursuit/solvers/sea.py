@@ -13,8 +13,9 @@ from ..core import loop
 from ..core.atoms import Atoms
 from ..core.losses import LeastSquares, Loss
 from ..core.selection import Choice
-from ..core.solution import Solution, Status
+from ..core.solution import Arr, Solution, Status
 from ..operators import Operator
+from ..operators.adapters import Nested, OperatorLike
 from .problem import Hook, Problem, problem
 
 Sparsify = Callable[[Operator, Tensor, Tensor, Choice], tuple[Atoms, Tensor]]
@@ -74,7 +75,7 @@ def step(
     )
 
 
-def run(p: Problem, X: Tensor, on_step: Hook | None = None) -> Solution:
+def run(p: Problem, X: Tensor, on_step: Hook | None = None) -> Solution[Tensor]:
     """All steps from the exploration variable `X`."""
     return p.iterate(
         partial(step, p.A, p.y, eta=p.eta, choice=p.choice, loss=p.loss, H=partial(sparsify, loss=p.loss)),
@@ -86,8 +87,8 @@ def run(p: Problem, X: Tensor, on_step: Hook | None = None) -> Solution:
 
 
 def sea(
-    A: Any,
-    y: Any,
+    A: OperatorLike,
+    y: Arr | Nested,
     k: Any,
     *,
     eta: Any = None,
@@ -97,7 +98,7 @@ def sea(
     weights: Any = None,
     loss: Any = LeastSquares(),
     on_step: Hook | None = None,
-) -> Solution:
+) -> Solution[Arr]:
     """Support Exploration Algorithm: a dense variable, moved by the residual, points to support after support.
 
     The best one is kept. Started from another solver's result it is never worse in residual than that result's support.

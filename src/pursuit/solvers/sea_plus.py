@@ -8,8 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..core.solution import Solution
+from ..core.solution import Arr, Solution
 from ..operators import Dense, Operator
+from ..operators.adapters import Nested, OperatorLike
 from . import els, fista, sea, sp
 from .problem import Hook, Problem, problem
 
@@ -62,8 +63,8 @@ def starts(p: Problem, x0: Any) -> Tensor:
 
 
 def sea_plus(
-    A: Any,
-    y: Any,
+    A: OperatorLike,
+    y: Arr | Nested,
     k: Any,
     *,
     eta: Any = None,
@@ -72,7 +73,7 @@ def sea_plus(
     max_steps: Any = 1000,
     weights: Any = None,
     on_step: Hook | None = None,
-) -> Solution:
+) -> Solution[Arr]:
     """SEA from zero, from a LASSO's solution and from `x0`, as one batch; then ELS from the best support found.
 
     Never worse in residual than SEA from zero, but for rounding. For columns that are nearly parallel, where SEA from

@@ -12,8 +12,9 @@ from ..core import loop
 from ..core.least_squares import fit
 from ..core.losses import LeastSquares, Loss
 from ..core.selection import Choice, Hard, Selection
-from ..core.solution import Solution
+from ..core.solution import Arr, Solution
 from ..operators import Operator
+from ..operators.adapters import Nested, OperatorLike
 from .iht import State
 from .problem import Hook, Problem, problem
 
@@ -39,7 +40,7 @@ def step(A: Operator, y: Tensor, s: State, *, choice: Choice) -> State:
     return refit(A, y, S)  # x = LS(S)
 
 
-def run(p: Problem, x: Tensor, on_step: Hook | None = None) -> Solution:
+def run(p: Problem, x: Tensor, on_step: Hook | None = None) -> Solution[Tensor]:
     """All steps from `x`."""
     return p.iterate(
         partial(step, p.A, p.y, choice=p.choice), loop.no_decrease, init(p.A, p.y, x, choice=p.choice), on_step
@@ -47,8 +48,8 @@ def run(p: Problem, x: Tensor, on_step: Hook | None = None) -> Solution:
 
 
 def sp(
-    A: Any,
-    y: Any,
+    A: OperatorLike,
+    y: Arr | Nested,
     k: Any,
     *,
     x0: Any = None,
@@ -57,7 +58,7 @@ def sp(
     weights: Any = None,
     select: Selection = Hard(),
     on_step: Hook | None = None,
-) -> Solution:
+) -> Solution[Arr]:
     """Subspace Pursuit: widen the support by k atoms, fit, prune to k and fit again while the residual decreases.
 
     Parameters

@@ -306,7 +306,7 @@ def _training(cell: Row, folder: Path) -> Tables:
 def _hard_loss(network: str, ensemble: Ensemble, weights: Tensor | None) -> float:
     """The loss of the hard algorithm with as many steps as the network has layers."""
     y, x = ensemble.draw(TESTED, torch.Generator().manual_seed(0))
-    solve: Callable[..., Solution] = omp if network == "OMPNet" else partial(iht, eta=NET_ETA)
+    solve: Callable[..., Solution[Any]] = omp if network == "OMPNet" else partial(iht, eta=NET_ETA)
     found = solve(ensemble.A, y, ensemble.k, max_steps=DEPTH[network], weights=weights).x
     error = (found.real if ensemble.real else found) - x
     return _rounded(error.abs().square().sum(-1).mean().item())

@@ -269,7 +269,7 @@ def _net(algorithm: str, ensemble: Ensemble, sort: Callable[..., Tensor]) -> tor
 def _hard_loss(algorithm: str, ensemble: Ensemble, weights: Tensor | None) -> float:
     """The loss of the hard algorithm with as many steps as the network has layers."""
     y, x = ensemble.draw(TESTED, torch.Generator().manual_seed(0))
-    solve: Callable[..., Solution] = omp if algorithm == "omp" else partial(iht, eta=NET_ETA)
+    solve: Callable[..., Solution[Any]] = omp if algorithm == "omp" else partial(iht, eta=NET_ETA)
     found = solve(ensemble.A, y, ensemble.k, max_steps=LAYERS[algorithm], weights=weights).x.real
     return _rounded((found - x).square().sum(-1).mean().item())
 
