@@ -350,12 +350,12 @@ def test_a_terminal_leaves_the_work_to_the_kernel(data, capfd, monkeypatch):
     class Declines:
         REFITS, DTYPES, asked = True, (torch.float64,), 0
 
-        def worth(self, items, m, n, most, at_hand):
+        def worth(self, items, m, n, max_k, at_hand):
             return True
 
         def run(self, d, start):
             self.asked += 1
-            return kernels.Found(torch.full((len(d.y), d.most), -1), torch.zeros_like(d.k), torch.zeros_like(d.k))
+            return kernels.Found(torch.full((len(d.y), d.max_k), -1), torch.zeros_like(d.k), torch.zeros_like(d.k))
 
     kernel = Declines()
     monkeypatch.setattr(kernels, "find", lambda name, v: kernel if name == "htp" else None)

@@ -13,7 +13,7 @@ import torch
 
 from pursuit.ensembles import fourier_levels, gaussian_levels
 from pursuit.training import fit
-from pursuit.training.processes import Alone, gathered
+from pursuit.training.processes import SingleProcess, process_context
 
 SMALL = {"n": 16, "m": 8, "k": 2, "admissible": 4}
 QUICK = {"epochs": 6, "batch": 13, "training": 40, "validation": 17, "test": 21, "checkpoint_every": 2, "lr": 1e-3}
@@ -281,8 +281,8 @@ def test_two_processes_go_on_after_a_kill(together):
 def test_one_process_needs_no_group(monkeypatch):
     monkeypatch.setenv("RANK", "0")
     monkeypatch.setenv("WORLD_SIZE", "1")
-    with gathered(torch.device("cpu")) as workers:
-        assert type(workers) is Alone
+    with process_context(torch.device("cpu")) as workers:
+        assert type(workers) is SingleProcess
     training = fit(Toy(given := gaussian_levels(**SMALL)), given, **QUICK)
     assert len(training.log) == 6
     assert not torch.distributed.is_initialized()

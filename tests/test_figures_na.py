@@ -65,7 +65,8 @@ def small(monkeypatch):
 
 def row_of(model, *, n=1000, layers=16, snr=40, db=-20.0, **more):
     theirs = alista.published(model, n, layers, snr)
-    return {"model": model, "n": n, "layers": layers, "snr": snr, "seed": 0, **alista.compared(db, theirs), **more}
+    cell = {"model": model, "n": n, "layers": layers, "snr": snr, "seed": 0}
+    return {**cell, **alista.with_published(db, theirs), **more}
 
 
 def assert_drawn(figure):

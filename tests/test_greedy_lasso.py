@@ -9,7 +9,7 @@ import pursuit
 import reference
 from helpers import COMPLEX, DTYPES, REAL, fourier, gaussian, instance, normal, unit, unnormalised
 from pursuit import Relaxed, Status
-from pursuit.core.selection import Choice, Hard
+from pursuit.core.selection import AtomSelector, Hard
 from pursuit.operators import Dense
 from pursuit.solvers import omp
 from pursuit.solvers.greedy_lasso import LOSSES, gains, greedy_lasso, l1_sr
@@ -72,12 +72,12 @@ def transcription(A, y, loss, lam, w, k):
 
 def on_support(A, y, S):
     """OMP's state with these atoms (*batch, s) chosen."""
-    choice = Choice(Hard(), S.shape[-1], torch.ones(A.shape[-1]))
+    choice = AtomSelector(Hard(), S.shape[-1], torch.ones(A.shape[-1]))
     state = omp.init(y, A.shape[-1], choice)
     for t in range(S.shape[-1]):
         atom = state.atoms._replace(indices=S[..., t : t + 1])
         qr, r = state.qr.append(atom.columns(Dense(A)).squeeze(-1), state.r)
-        state = omp.State(r, qr, state.atoms.put(t, atom))
+        state = omp.State(r, qr, state.atoms.with_atom_at(t, atom))
     return state
 
 

@@ -316,7 +316,7 @@ def test_residual_and_gradient_step(pair):
         close(op.residual(y, x), y - apply(A, x))
         each = torch.linspace(0.5, 1.5, x[..., 0].numel(), dtype=op.dtype.to_real()).reshape(*x.shape[:-1], 1)
         for eta in (0.3, torch.tensor(0.3, dtype=each.dtype), each):
-            close(op.descend(x, r, eta), x + eta * apply(A.mH, r))
+            close(op.gradient_step(x, r, eta), x + eta * apply(A.mH, r))
         one = y.reshape(-1, op.shape[0])[0]  # measurements that all signals share
         close(op.residual(one, x), one - apply(A, x))
 
@@ -326,8 +326,8 @@ def test_a_matrix_first_used_without_gradients_has_them_later(dtype):
     A = randn(dtype, M, N).requires_grad_()
     op, x, y = pursuit.Dense(A), randn(dtype, 3, N), randn(dtype, 3, M)
     with torch.no_grad():
-        op.adjoint(y), op.residual(y, x), op.descend(x, y, 0.5)
-    for product in (op.forward(x), op.adjoint(y), op.residual(y, x), op.descend(x, y, 0.5)):
+        op.adjoint(y), op.residual(y, x), op.gradient_step(x, y, 0.5)
+    for product in (op.forward(x), op.adjoint(y), op.residual(y, x), op.gradient_step(x, y, 0.5)):
         assert torch.autograd.grad(product.abs().sum(), A)[0].abs().sum() > 0
     with torch.no_grad():
         A.mul_(2)
@@ -394,12 +394,12 @@ def test_items(pair, kept):
 
 
 @cases(*ALL)
-def test_on_sets(pair):
+def test_with_inner_batch(pair):
     op, A = pair
     batch = signal_batch(op)
     x, y = randn(op.dtype, *batch, 4, op.shape[1]), randn(op.dtype, *batch, 4, op.shape[0])
-    close(op.on_sets().forward(x), x @ A.mT)
-    close(op.on_sets().adjoint(y), y @ A.conj())
+    close(op.with_inner_batch().forward(x), x @ A.mT)
+    close(op.with_inner_batch().adjoint(y), y @ A.conj())
 
 
 @cases(*ALL)

@@ -111,7 +111,7 @@ def pursue(A, y, s, *, choice):
     c = A.adjoint(s.r)
     best = choice.best_of(c, torch.ones_like(c.real), 1)
     x = s.x + best.keep(c)
-    return Plain(x, A.residual(y, x), s.atoms.union(best, choice.most))
+    return Plain(x, A.residual(y, x), s.atoms.union(best, choice.max_k))
 
 
 mp = pursuit.make_solver(nothing, pursue, name="mp")
@@ -124,7 +124,7 @@ def cut(A, y, choice, x0):
 
 def descend(A, y, s, *, choice):
     """Iterative hard thresholding."""
-    atoms, x = choice.threshold(A.descend(s.x, s.r, 0.4))
+    atoms, x = choice.threshold(A.gradient_step(s.x, s.r, 0.4))
     return Plain(x, A.residual(y, x), atoms)
 
 
@@ -240,7 +240,7 @@ def test_what_is_said_to_stay_is_there():
     owners = {
         "pursuit": pursuit,
         "pursuit.testing": pursuit.testing,
-        "pursuit.Choice": pursuit.Choice,
+        "pursuit.AtomSelector": pursuit.AtomSelector,
         "pursuit.Atoms": pursuit.Atoms(torch.tensor([1]), 2),
         "pursuit.Operator": pursuit.as_operator(torch.eye(2)),
     }

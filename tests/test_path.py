@@ -25,7 +25,7 @@ def runs(monkeypatch):
         run = one.run
 
         def counted(p, *rest, run=run):
-            seen.append(p.most)
+            seen.append(p.max_k)
             return run(p, *rest)
 
         monkeypatch.setattr(one, "run", counted)
@@ -36,12 +36,12 @@ def runs(monkeypatch):
 def assert_is_each_alone(A, y, ks, method="omp", atol=1e-10, **options):
     """To the step where k atoms are chosen one by one; the others end where rounding says so."""
     together = pursuit.path(A, y, ks, method=method, **options)
-    most = max(ks)
+    max_k = max(ks)
     for i, k in enumerate(ks):
         alone = pursuit.solve(A, y, method=method, k=k, **options)
         np.testing.assert_allclose(together.x[i], alone.x, rtol=0, atol=atol)
         np.testing.assert_allclose(together.residual_norm[i], alone.residual_norm, rtol=0, atol=atol)
-        assert together.support.shape == (len(ks), *alone.x.shape[:-1], most)
+        assert together.support.shape == (len(ks), *alone.x.shape[:-1], max_k)
         assert (together.support[i][..., k:] == -1).all()
         if method in (*NESTED, gomp.gomp):
             np.testing.assert_array_equal(together.support[i][..., :k], alone.support)

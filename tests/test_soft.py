@@ -7,7 +7,7 @@ import torch
 import pursuit
 from helpers import gaussian, instance, normal, unit
 from pursuit.core.atoms import SoftAtoms
-from pursuit.core.selection import Choice
+from pursuit.core.selection import AtomSelector
 from pursuit.relaxations import Relaxed
 
 SORTS = {sort.__name__: sort for sort in (pursuit.softsort, pursuit.neuralsort, pursuit.sinkhorn_sort)}
@@ -114,10 +114,10 @@ def test_soft_omp_and_soft_iht_are_those_of_the_paper(dtype, tau):
 
 def test_the_soft_mask_is_not_clipped():
     tie = torch.tensor([1.0, 1.0, 0.0], dtype=torch.float64)
-    mask = Choice(Relaxed(tau=0.5), 2, torch.ones(3)).best(tie).mask()
+    mask = AtomSelector(Relaxed(tau=0.5), 2, torch.ones(3)).best(tie).mask()
     assert mask.max() < 1
     between = torch.tensor([1.0, 0.95, 0.9], dtype=torch.float64)
-    mask = Choice(Relaxed(tau=0.05), 3, torch.ones(3)).best(between).mask()
+    mask = AtomSelector(Relaxed(tau=0.05), 3, torch.ones(3)).best(between).mask()
     assert mask.sum() == pytest.approx(3)
     assert mask.max() > 1
 
@@ -182,13 +182,13 @@ def test_soft_atoms_are_atoms_where_rows_are_one_hot():
     torch.testing.assert_close(soft.take(x), hard.take(x))
     torch.testing.assert_close(soft.keep(x), hard.keep(x))
     assert (soft.indices == hard.indices).all()
-    assert (soft.rest() == hard.rest()).all()
+    assert (soft.complement() == hard.complement()).all()
     count = torch.tensor([1, 2])
     assert (soft.first(count).indices == hard.first(count).indices).all()
     order = torch.tensor([[1, 0], [0, 1]])
-    assert (soft.pick(order).indices == hard.pick(order).indices).all()
-    assert (soft.union(soft, most=4).indices[..., :2] == hard.indices).all()
-    assert (soft.union(soft, most=4).indices[..., 2:] == -1).all()  # a repeated row is no new atom
+    assert (soft.reorder(order).indices == hard.reorder(order).indices).all()
+    assert (soft.union(soft, max_k=4).indices[..., :2] == hard.indices).all()
+    assert (soft.union(soft, max_k=4).indices[..., 2:] == -1).all()  # a repeated row is no new atom
 
 
 @pytest.mark.parametrize("tau", [0, -1.0, float("nan"), float("inf"), torch.tensor([1.0, 0.0])])

@@ -536,7 +536,7 @@ def test_the_whitened_lasso_is_that_of_a_tight_frame(dtype):
     A, _, y = many(dtype, count=4, m=12, n=32, k=3, noise=0.0)
     T = normal(3, 12, 12).to(A.dtype) + 5 * torch.eye(12, dtype=A.dtype)
     found = [
-        sea_plus.whitened(problem(B, z, 3, unit_columns=False), 1e-9)
+        sea_plus.whitened_lasso(problem(B, z, 3, unit_columns=False), 1e-9)
         for B, z in ((A, y), (T @ A, (T @ y.unsqueeze(-1)).squeeze(-1)))
     ]
     # The penalty is a share of the largest that matters, and so the same.
@@ -554,7 +554,7 @@ def test_sea_plus_tells_nearly_parallel_atoms_apart(monkeypatch):
     monkeypatch.setattr(sea_plus, "DENSE", 100)
     monkeypatch.setattr(sea_plus, "PLAIN_STEPS", 100)
     p = problem(case.A, case.y, 10)
-    start = sea_plus.rough(p)
+    start = sea_plus.rough_lasso(p)
     assert start.dtype == case.y.dtype
     plain = sea_plus.lasso(p, p.A, case.y, 100)
     assert torch.equal(start, plain)

@@ -8,7 +8,7 @@ import torch
 
 import pursuit
 from helpers import COMPLEX, REAL, gaussian, instance, normal, unnormalised
-from pursuit.core.selection import Choice, Hard
+from pursuit.core.selection import AtomSelector, Hard
 from pursuit.ensembles import fourier_levels, gaussian_levels
 from pursuit.nets import Annealed, Learned, SEANet
 from pursuit.solvers import sea
@@ -36,7 +36,7 @@ def test_gradient_descent_is_sea_step_by_step(case):
     weights, start = given.get("weights"), given.get("start", p.y.new_zeros(5, 40))
     seen = []
     pursuit.sea(matrix, p.y, k, eta=eta, x0=start, weights=weights, max_steps=steps, on_step=seen.append)
-    choice = Choice(Hard(), k, torch.ones(40, dtype=REAL) if weights is None else weights)
+    choice = AtomSelector(Hard(), k, torch.ones(40, dtype=REAL) if weights is None else weights)
     s, best = sea.init(p.y, start, k), torch.full((5,), torch.inf, dtype=REAL)
 
     X = start.clone().requires_grad_()

@@ -10,7 +10,7 @@ from torch import Tensor
 import pursuit
 from helpers import COMPLEX, REAL, generator, normal, sparse, unit
 from pursuit import theory
-from pursuit.core.selection import Choice, Hard
+from pursuit.core.selection import AtomSelector, Hard
 from pursuit.solvers import sea
 from pursuit.theory import matrices
 
@@ -35,7 +35,7 @@ def scaled(seed: int, vectors: Tensor, norm: Tensor) -> Tensor:
 def supports(A: Tensor, y: Tensor, k: int, eta: Tensor, x0: Tensor, count: int) -> list[Tensor]:
     """S^0, ..., S^(count - 1) of the solver's own step, as masks."""
     op = pursuit.as_operator(A)
-    choice = Choice(Hard(), k, y.real.new_ones(A.shape[-1]))
+    choice = AtomSelector(Hard(), k, y.real.new_ones(A.shape[-1]))
     state, seen = sea.init(y, x0, k), []
     for _ in range(count):
         seen.append(choice.best(state.X).mask())

@@ -22,7 +22,7 @@ from .core.loop import no_decrease as no_decrease
 from .core.loop import stationary as stationary
 from .core.losses import LeastSquares as LeastSquares
 from .core.losses import Logistic as Logistic
-from .core.selection import Choice as Choice
+from .core.selection import AtomSelector as AtomSelector
 from .core.selection import Hard as Hard
 from .core.solution import RecoveryError as RecoveryError
 from .core.solution import Solution as Solution

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 
-def number(name: str, value: Any, batch: torch.Size, like: Tensor) -> Tensor:
+def nonnegative_per_item(name: str, value: Any, batch: torch.Size, like: Tensor) -> Tensor:
     """Finite numbers >= 0, `(*batch,)`."""
-    value = plain(name, value, "a real number >= 0", like.device)
+    value = to_tensor(name, value, "a real number >= 0", like.device)
     if value.is_complex() or not expands(value.shape, batch):
         raise ValueError(
             f"{name} has shape {tuple(value.shape)} and dtype {value.dtype}; needed is a real number, or one per item "
@@ -24,7 +24,7 @@ def number(name: str, value: Any, batch: torch.Size, like: Tensor) -> Tensor:
 
 def whole(name: str, value: Any, low: int, high: int | None, batch: torch.Size, device: Any) -> Tensor:
     """Whole numbers `(*batch,)` between `low` and `high`."""
-    value = plain(name, value, "a whole number", device)
+    value = to_tensor(name, value, "a whole number", device)
     wanted = f">= {low}" if high is None else f"{low} <= {name} <= {high} (the smaller of m and n)"
     if value.is_floating_point() or value.is_complex() or value.dtype == torch.bool:
         raise TypeError(f"{name} is {show(value)}; needed is a whole number {wanted}.")
@@ -37,7 +37,7 @@ def whole(name: str, value: Any, low: int, high: int | None, batch: torch.Size, 
     return value.long().expand(batch)
 
 
-def plain(name: str, value: Any, needed: str, device: Any) -> Tensor:
+def to_tensor(name: str, value: Any, needed: str, device: Any) -> Tensor:
     """A number, or an array of them, read by NumPy: torch would round a Python float to single precision."""
     if isinstance(value, Tensor):
         return value.to(device)

@@ -26,7 +26,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from .checks import expands, finite, plain, show
+from .checks import expands, finite, show, to_tensor
 from .core import neuralsort as neural_rows
 from .core import sinkhorn as transport_rows
 from .core import softsort as soft_rows
@@ -283,7 +283,7 @@ def _scores(v: Tensor) -> Tensor:
 
 def _temperature(tau: Tensor | float, v: Tensor) -> Tensor:
     """Finite numbers > 0, one or one per item."""
-    value = plain("tau", tau, "a real number > 0", v.device)
+    value = to_tensor("tau", tau, "a real number > 0", v.device)
     batch = v.shape[:-1]
     if value.is_complex() or not expands(value.shape, batch):
         raise ValueError(
@@ -390,6 +390,6 @@ class Relaxed:
             return self.tau.to(like)[..., None, None]
         return like.new_full((1, 1), self.tau)  # not kept for later calls: one made while torch traces is no number
 
-    def none(self, y: Tensor, k: int, n: int) -> SoftAtoms:
+    def empty(self, y: Tensor, k: int, n: int) -> SoftAtoms:
         """Room for `k` rows, and none in it."""
         return SoftAtoms(*[partial(same, y.real.new_zeros(*y.shape[:-1], 1, n))] * k)

@@ -12,15 +12,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .checks import finite, number, placed, whole
+from .checks import finite, nonnegative_per_item, placed, whole
 from .operators import (
     PROBES,
     ColumnScaled,
+    Complexified,
     Compose,
     Convolution,
     Dense,
     Diagonal,
-    OnBothParts,
     Operator,
     SubsampledFourier,
     give,
@@ -148,7 +148,7 @@ def check_weights(W: Any, A: Any, *, tol: float = TOLERANCE) -> Operator:
     >>> check_weights(torch.eye(3) / 2, 2 * torch.eye(3))
     Dense(shape=(3, 3), dtype=torch.float32)
     """
-    tol = float(number("tol", tol, torch.Size(), torch.empty(0, dtype=torch.float64)))
+    tol = float(nonnegative_per_item("tol", tol, torch.Size(), torch.empty(0, dtype=torch.float64)))
     op = as_operator(A)
     weights = _like(_read_weights(W, op), op)
     _check_diagonal(weights, op, tol)
@@ -230,7 +230,7 @@ def projected_gradient_weights(
     """
     here = torch.empty(0, dtype=torch.float64)
     steps = int(whole("steps", steps, 1, None, torch.Size(), here.device))
-    size = float(number("eta", (0.01 if legacy else 0.1) if eta is None else eta, torch.Size(), here))
+    size = float(nonnegative_per_item("eta", (0.01 if legacy else 0.1) if eta is None else eta, torch.Size(), here))
     matrix = as_operator(A).to_dense()
     atoms = _wide(finite("A", matrix))
     gram, energy = atoms @ atoms.mH, atoms.abs().square().sum(-2, keepdim=True)
@@ -276,7 +276,7 @@ def _weights(A: Operator) -> Operator:
         return Dense(_of_matrix(A.matrix))
     if isinstance(A, ColumnScaled) and isinstance(A.operator, Dense):
         return Dense(_of_matrix(A.to_dense()))
-    if isinstance(A, OnBothParts):
+    if isinstance(A, Complexified):
         return _weights(A.operator).complexified()
     if isinstance(A, ColumnScaled) and _equal_sizes(A.scale):  # G is that of the operator but for a factor
         return ColumnScaled(_weights(A.operator), 1 / A.scale.conj())
@@ -347,7 +347,7 @@ def _filtered_fourier(A: Operator) -> tuple[Tensor, SubsampledFourier] | None:
             return None
         gains = gains * part.values
     for part in parts[at + 1 :]:
-        inner = part.operator if isinstance(part, OnBothParts) else part
+        inner = part.operator if isinstance(part, Complexified) else part
         if not isinstance(inner, Convolution) or inner.boundary != "circular":
             return None
         gains = gains * torch.fft.fft(_impulse(inner), dim=-1)[..., transform.rows]
@@ -476,7 +476,7 @@ def _coherence(W: Operator, A: Operator) -> Tensor:
     first = 0
     for index in _indices(larger, n):
         rows = W.columns(index).mT.expand(*batch, -1, -1)
-        products = A.on_sets().adjoint(rows).abs()
+        products = A.with_inner_batch().adjoint(rows).abs()
         products.diagonal(first, -2, -1).zero_()  # of every column with its own
         largest = torch.maximum(largest, products.amax((-2, -1)))
         first += len(index)

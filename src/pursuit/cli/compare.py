@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .console import find_own, progress, stated_errors
+from .console import find_own, one_line_errors, progress
 
 if TYPE_CHECKING:
     from ..comparison import Row
@@ -40,7 +40,7 @@ def compare(
     Examples: pursuit compare ecg; pursuit compare --A A.npy --y y.npy -k 10;
     pursuit compare gaussian --methods omp,mymodule:mysolver
     """
-    with stated_errors():
+    with one_line_errors():
         from .. import comparison, files
         from ..plots import comparison as picture
 

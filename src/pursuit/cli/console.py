@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 @contextlib.contextmanager
-def stated_errors() -> Iterator[None]:
+def one_line_errors() -> Iterator[None]:
     """Bad input ends with one line and status 2, not with a traceback."""
     try:
         yield

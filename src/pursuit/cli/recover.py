@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .console import find_own, spinner, stated_errors
+from .console import find_own, one_line_errors, spinner
 
 if TYPE_CHECKING:
     pass
@@ -31,7 +31,7 @@ def recover(
 
     Example: pursuit recover A.npy y.npy -k 10 --method sea -o x.npy
     """
-    with stated_errors():
+    with one_line_errors():
         import numpy as np
 
         from .. import files

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .console import progress, stated_errors
+from .console import one_line_errors, progress
 
 if TYPE_CHECKING:
     pass
@@ -37,7 +37,7 @@ def reproduce(
     Examples: pursuit reproduce dgu-fig2 --quick; pursuit reproduce na-fig6 --full --only n=1000,snr=40,layers=16;
     pursuit reproduce sea-fig2 --jobs 2 --set boundary=full
     """
-    with stated_errors():
+    with one_line_errors():
         from ..experiments import cells, runner
         from ..experiments.registry import EXPERIMENTS
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .console import find_own, stated_errors
+from .console import find_own, one_line_errors
 
 if TYPE_CHECKING:
     from ..sweeps import Difference, Progress, Sweep
@@ -152,7 +152,7 @@ def diff(
 @contextlib.contextmanager
 def _stated() -> Iterator[None]:
     """Lost workers end with one line too, and status 1: the input was right, and the command can be repeated."""
-    with stated_errors():
+    with one_line_errors():
         try:
             yield
         except RuntimeError as error:

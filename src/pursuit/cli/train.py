@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
-from .console import stated_errors
+from .console import one_line_errors
 
 if TYPE_CHECKING:
     from ..training import Epoch, Training
@@ -133,7 +133,7 @@ def train(
 
     Examples: pursuit train omp-net --m 20 -k 10 --epochs 1000; pursuit train na-alista --snr 20 -o runs/na-alista
     """
-    with stated_errors():
+    with one_line_errors():
         from .. import comparison, files
         from ..nets.storage import describe, save
         from ..plots import training as picture

@@ -61,11 +61,11 @@ class Atoms(NamedTuple):
         """Where the chosen atoms are, `(*batch, n)` bool."""
         return self.embed(self.found)
 
-    def rest(self) -> Tensor:
+    def complement(self) -> Tensor:
         """Where the other atoms are, `(*batch, n)`."""
         return ~self.mask()
 
-    def bar(self, score: Tensor) -> Tensor:
+    def exclude(self, score: Tensor) -> Tensor:
         """`score (*batch, n)` with no chance for the chosen atoms."""
         return torch.where(self.mask(), NEVER, score)
 
@@ -74,11 +74,11 @@ class Atoms(NamedTuple):
         rank = torch.arange(self.indices.shape[-1], device=self.indices.device)
         return self._replace(indices=self.indices.where(rank < count.unsqueeze(-1), -1))
 
-    def pick(self, order: Tensor) -> Atoms:
+    def reorder(self, order: Tensor) -> Atoms:
         """The atoms at the places `order (*batch, p)`."""
         return self._replace(indices=self.indices.gather(-1, order))
 
-    def put(self, place: int, atom: Atoms) -> Atoms:
+    def with_atom_at(self, place: int, atom: Atoms) -> Atoms:
         """With the one `atom` at this place."""
         here = torch.arange(self.indices.shape[-1], device=self.indices.device) == place
         return self._replace(indices=torch.where(here, atom.indices, self.indices))
@@ -87,11 +87,11 @@ class Atoms(NamedTuple):
         """Only those that `x (*batch, n)` uses."""
         return self._replace(indices=self.indices.where(self.take(x) != 0, -1))
 
-    def union(self, other: Atoms, most: int) -> Atoms:
-        """These atoms, then those of `other` that are new, `most` at most."""
+    def union(self, other: Atoms, max_k: int) -> Atoms:
+        """These atoms, then those of `other` that are new, `max_k` at most."""
         fresh = other.indices.where(~self.mask().gather(-1, other.indices.clamp(min=0)), -1)
         joint = compact(torch.cat([self.indices, fresh], dim=-1))
-        return self._replace(indices=joint[..., :most])
+        return self._replace(indices=joint[..., :max_k])
 
     def sorted(self) -> Atoms:
         """The same atoms by column number."""
@@ -153,7 +153,7 @@ class SoftAtoms:
 
     def columns(self, A: Operator) -> Tensor:
         """`A P^T`, `(*batch, m, k)`."""
-        return A.on_sets().forward(self.rows.to(A.dtype)).mT
+        return A.with_inner_batch().forward(self.rows.to(A.dtype)).mT
 
     def embed(self, z: Tensor) -> Tensor:
         """`P^T z`, `(*batch, n)`."""
@@ -174,11 +174,11 @@ class SoftAtoms:
         """The column sums of P, `(*batch, n)`; near ties they may exceed one."""
         return self.rows.sum(-2) if self._mask is None else self._mask()
 
-    def rest(self) -> Tensor:
+    def complement(self) -> Tensor:
         """What the mask leaves of the other columns, `(*batch, n)`."""
         return (1 - self.mask()).clamp(min=0)
 
-    def bar(self, score: Tensor) -> Tensor:
+    def exclude(self, score: Tensor) -> Tensor:
         """`score` as it is: the paper's soft algorithms may take a column again."""
         return score
 
@@ -187,11 +187,11 @@ class SoftAtoms:
         rank = torch.arange(self.rows.shape[-2], device=self.rows.device)
         return self._only((rank < count.unsqueeze(-1)).unsqueeze(-1))
 
-    def pick(self, order: Tensor) -> SoftAtoms:
+    def reorder(self, order: Tensor) -> SoftAtoms:
         """The rows at the places `order (*batch, p)`."""
         return SoftAtoms(lambda: self.rows.gather(-2, order.unsqueeze(-1).expand(*order.shape, self.rows.shape[-1])))
 
-    def put(self, place: int, atom: SoftAtoms) -> SoftAtoms:
+    def with_atom_at(self, place: int, atom: SoftAtoms) -> SoftAtoms:
         """With the one row of `atom` at this place, where every row is a part of its own."""
         return SoftAtoms(*self._parts[:place], lambda: atom.rows, *self._parts[place + 1 :])
 
@@ -199,10 +199,10 @@ class SoftAtoms:
         """None where `x (*batch, n)` is zero."""
         return self._only((x != 0).any(-1)[..., None, None])
 
-    def union(self, other: SoftAtoms, most: int) -> SoftAtoms:
-        """These rows, then those of `other` (which may repeat them), `most` at most."""
+    def union(self, other: SoftAtoms, max_k: int) -> SoftAtoms:
+        """These rows, then those of `other` (which may repeat them), `max_k` at most."""
         joint = SoftAtoms(lambda: self.rows, lambda: other.rows)
-        return joint if joint.rows.shape[-2] <= most else joint.pick(present_first(joint.found)[..., :most])
+        return joint if joint.rows.shape[-2] <= max_k else joint.reorder(present_first(joint.found)[..., :max_k])
 
     def choose(self, where: Tensor, old: SoftAtoms) -> SoftAtoms:
         """These where `where (*batch,)` holds, else the `old` ones."""

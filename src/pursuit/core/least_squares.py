@@ -69,7 +69,7 @@ def fit(A: Operator, y: Tensor, atoms: Any, minimise: Callable[[Tensor, Tensor, 
     """
     found = atoms.found
     order = present_first(found)[..., : A.shape[0]]
-    B = atoms.pick(order).columns(A)
+    B = atoms.reorder(order).columns(A)
     z, r = minimise(B, y, found.sum(-1).clamp(max=A.shape[0]))
     return Fit(z.new_zeros(found.shape).scatter(-1, order, z), r)
 
@@ -82,7 +82,7 @@ def independent(A: Operator, atoms: Any) -> Any:
     """
     if not isinstance(atoms, Atoms):
         return atoms
-    atoms = atoms.pick(present_first(atoms.found))
+    atoms = atoms.reorder(present_first(atoms.found))
     B, found = atoms.columns(A), atoms.found
     k, tolerance = found.shape[-1], rank_tolerance(A.shape[0], B.dtype)
     pivots = torch.geqrf(B)[0].diagonal(dim1=-2, dim2=-1).abs()

@@ -14,7 +14,7 @@ from typing import Any, ClassVar, NamedTuple, Protocol
 import torch
 from torch import Tensor
 
-from ..checks import number
+from ..checks import nonnegative_per_item
 from ..operators import Compose, Diagonal, Operator
 from .least_squares import Fit, fit, solve
 from .qr import QR, put
@@ -46,7 +46,7 @@ class Loss(Protocol):
         """As a share of the residual of `x = 0`, how little is no residual but rounding by `eps`."""
         ...
 
-    def unexplained(self, y: Tensor) -> Tensor:
+    def initial_residual(self, y: Tensor) -> Tensor:
         """What `x = 0` leaves of `y (*batch, m)`: its residual."""
         ...
 
@@ -54,7 +54,7 @@ class Loss(Protocol):
         """What `x (*batch, n)` leaves of `y (*batch, m)`: `||r||^2 / 2` is the loss."""
         ...
 
-    def pull(self, A: Operator, y: Tensor, x: Tensor, r: Tensor) -> Tensor:
+    def pseudo_residual(self, A: Operator, y: Tensor, x: Tensor, r: Tensor) -> Tensor:
         """`-l'(v)` at `v = A x`, given the residual `r` of `x`: the loss falls fastest along `A^H` of it."""
         ...
 
@@ -91,13 +91,13 @@ class LeastSquares:
     def rounding(self, eps: float) -> float:
         return ROUNDINGS * eps
 
-    def unexplained(self, y: Tensor) -> Tensor:
+    def initial_residual(self, y: Tensor) -> Tensor:
         return y
 
     def residual(self, A: Operator, y: Tensor, x: Tensor) -> Tensor:
         return A.residual(y, x)
 
-    def pull(self, A: Operator, y: Tensor, x: Tensor, r: Tensor) -> Tensor:
+    def pseudo_residual(self, A: Operator, y: Tensor, x: Tensor, r: Tensor) -> Tensor:
         return r
 
     def fit(self, A: Operator, y: Tensor, atoms: Any) -> Fit:
@@ -141,7 +141,7 @@ class Logistic:
 
 
 @dataclass(frozen=True)
-class Smooth:
+class SmoothLoss:
     """Any loss that autograd differentiates twice; its refits are some weighted least squares, one after the other.
 
     Attributes
@@ -161,31 +161,31 @@ class Smooth:
     def rounding(self, eps: float) -> float:
         return math.sqrt(ROUNDINGS * eps)  # it is the loss that is rounded
 
-    def unexplained(self, y: Tensor) -> Tensor:
-        return self.left(torch.zeros_like(y), y)
+    def initial_residual(self, y: Tensor) -> Tensor:
+        return self.deviance_residual(torch.zeros_like(y), y)
 
     def residual(self, A: Operator, y: Tensor, x: Tensor) -> Tensor:
-        return self.left(A.forward(x), y)
+        return self.deviance_residual(A.forward(x), y)
 
-    def pull(self, A: Operator, y: Tensor, x: Tensor, r: Tensor) -> Tensor:
-        return around(self.of, A.forward(x), y).pull
+    def pseudo_residual(self, A: Operator, y: Tensor, x: Tensor, r: Tensor) -> Tensor:
+        return second_order_model(self.of, A.forward(x), y).pseudo_residual
 
     def fit(self, A: Operator, y: Tensor, atoms: Any) -> Fit:
         return fit(A, y, atoms, self.minimise)
 
-    def empty(self, y: Tensor, capacity: int) -> Grown:
+    def empty(self, y: Tensor, capacity: int) -> ActiveSetFit:
         none = torch.zeros_like(y)
-        pull = around(self.of, none, y).pull
-        return Grown(self, y, (none,) * capacity, y.new_zeros(*y.shape[:-1], capacity), pull, 0)
+        pseudo_residual = second_order_model(self.of, none, y).pseudo_residual
+        return ActiveSetFit(self, y, (none,) * capacity, y.new_zeros(*y.shape[:-1], capacity), pseudo_residual, 0)
 
     def quadratic(self, A: Operator, y: Tensor, x: Tensor) -> tuple[Operator, Tensor]:
         v = A.forward(x)
-        here = around(self.of, v, y)
-        root, z = here.rooted()
+        here = second_order_model(self.of, v, y)
+        root, z = here.as_least_squares()
         return Compose(Diagonal(root), A), root * v + z
 
     @torch.no_grad()
-    def left(self, v: Tensor, y: Tensor) -> Tensor:
+    def deviance_residual(self, v: Tensor, y: Tensor) -> Tensor:
         """The residual of `v (*batch, m)`."""
         return (2 * self.of(v, y).clamp(min=0)).sqrt()
 
@@ -208,23 +208,23 @@ class Smooth:
             these = (values[going] for values in (flat, labels, counts, z, v, exact))
             z[going], v[going], further = newton(self.of, *these)
             going = going[further]
-        return Fit(z.view(*B.shape[:-2], k), self.left(v, labels).view(B.shape[:-1]))
+        return Fit(z.view(*B.shape[:-2], k), self.deviance_residual(v, labels).view(B.shape[:-1]))
 
 
-class Around(NamedTuple):
-    """A loss around `v (*batch, m)`: `loss`, `pull = -l'` and `weight`, the curvature that Newton's method takes."""
+class SecondOrderModel(NamedTuple):
+    """A loss around `v (*batch, m)`: `loss`, `pseudo_residual = -l'`, and `weight`, the curvature for Newton."""
 
     loss: Tensor
-    pull: Tensor
+    pseudo_residual: Tensor
     weight: Tensor
 
-    def rooted(self) -> tuple[Tensor, Tensor]:
+    def as_least_squares(self) -> tuple[Tensor, Tensor]:
         """`(w, z)`, with which `||w B d - z||^2 / 2` is the loss of a step `B d` to second order."""
         root = self.weight.sqrt()
-        return root, torch.where(root > 0, self.pull / torch.where(root > 0, root, 1), 0)
+        return root, torch.where(root > 0, self.pseudo_residual / torch.where(root > 0, root, 1), 0)
 
 
-def around(of: Callable[[Tensor, Tensor], Tensor], v: Tensor, y: Tensor) -> Around:
+def second_order_model(of: Callable[[Tensor, Tensor], Tensor], v: Tensor, y: Tensor) -> SecondOrderModel:
     """A loss to second order.
 
     A measurement that is flat there (Huber's outlier, a label that is far on the wrong side) keeps a little of the
@@ -239,18 +239,18 @@ def around(of: Callable[[Tensor, Tensor], Tensor], v: Tensor, y: Tensor) -> Arou
     loss, slope = loss.detach(), slope.detach()
     positive = loss > torch.finfo(loss.dtype).tiny
     linear = torch.where(positive, slope.square() / torch.where(positive, 2 * loss, 1), 0)
-    return Around(loss, -slope, torch.maximum(curvature, LEAST_WEIGHT * linear))
+    return SecondOrderModel(loss, -slope, torch.maximum(curvature, LEAST_WEIGHT * linear))
 
 
 def newton(
     of: Callable[[Tensor, Tensor], Tensor], B: Tensor, y: Tensor, count: Tensor, z: Tensor, v: Tensor, exact: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
     """One step of every item `B (items, m, k)`, halved until the loss falls: `z`, `v = B z`, and where to go on."""
-    here = around(of, v, y)
-    root, target = here.rooted()
+    here = second_order_model(of, v, y)
+    root, target = here.as_least_squares()
     d = solve(root.unsqueeze(-1) * B, target, count)
     move = (B @ d.unsqueeze(-1)).squeeze(-1)
-    before, promise = here.loss.sum(-1, keepdim=True), (here.pull * move).sum(-1, keepdim=True)
+    before, promise = here.loss.sum(-1, keepdim=True), (here.pseudo_residual * move).sum(-1, keepdim=True)
     rounding = torch.finfo(v.dtype).eps * before
     t = torch.ones_like(before)
     for _ in range(HALVINGS):
@@ -263,12 +263,12 @@ def newton(
     return z, v, (lower & (promise > rounding)).squeeze(-1) & (after.squeeze(-1) > exact)
 
 
-class Grown(NamedTuple):
+class ActiveSetFit(NamedTuple):
     """The fit on columns that are taken in one by one; for another loss what `QR` is for least squares.
 
     Attributes
     ----------
-    loss : Smooth
+    loss : SmoothLoss
     y : Tensor (*batch, m)
     B : tuple of k Tensors (*batch, m)
         The columns, zero where there is none.
@@ -280,24 +280,24 @@ class Grown(NamedTuple):
         How many columns are in.
     """
 
-    loss: Smooth
+    loss: SmoothLoss
     y: Tensor
     B: tuple[Tensor, ...]
     z: Tensor
     force: Tensor
     size: int
 
-    def append(self, a: Tensor, r: Tensor) -> tuple[Grown, Tensor]:
+    def append(self, a: Tensor, r: Tensor) -> tuple[ActiveSetFit, Tensor]:
         """Take in the column `a (*batch, m)`: the fit on all, and its residual."""
         t = self.size + 1
         columns = put(self.B, self.size, a)
         B = torch.stack(columns[:t], dim=-1)
         z, r = self.loss.minimise(B, self.y, torch.full(B.shape[:-2], t, device=B.device))
-        force = around(self.loss.of, (B @ z.unsqueeze(-1)).squeeze(-1), self.y).pull
+        force = second_order_model(self.loss.of, (B @ z.unsqueeze(-1)).squeeze(-1), self.y).pseudo_residual
         z = torch.nn.functional.pad(z, (0, self.z.shape[-1] - t))
         return self._replace(B=columns, z=z, force=force, size=t), r
 
-    def pull(self, r: Tensor) -> Tensor:
+    def pseudo_residual(self, r: Tensor) -> Tensor:
         """What the next column is to correlate with: `-l'`, at which those taken in have a right angle."""
         return self.force
 
@@ -330,7 +330,7 @@ def checked(loss: Any, y: Tensor) -> Loss:
     if hasattr(loss, "check"):
         loss.check(y)
     if getattr(loss, "curvature", None) is not None:
-        number("the loss's curvature", loss.curvature, torch.Size(), y)
+        nonnegative_per_item("the loss's curvature", loss.curvature, torch.Size(), y)
     with torch.no_grad():
         values = loss(torch.zeros_like(y), y)
     if not isinstance(values, Tensor) or values.shape != y.shape or values.dtype != y.dtype:
@@ -342,7 +342,7 @@ def checked(loss: Any, y: Tensor) -> Loss:
     if not ((values >= 0) & values.isfinite()).all():
         raise ValueError("the loss of v = 0 is negative or not finite for some y; needed is a loss >= 0.")
     try:
-        around(loss, torch.zeros_like(y), y)
+        second_order_model(loss, torch.zeros_like(y), y)
     except RuntimeError as problem:
         raise TypeError(f"the loss {loss!r} is not differentiable twice in v by torch: {problem}") from None
-    return Smooth(loss)
+    return SmoothLoss(loss)

@@ -52,7 +52,7 @@ class QR(NamedTuple):
         q, column, gamma, r = append.apply(Q, a, r)
         return type(self)(put(self.Q, t, q), put(self.R, t, column), put(self.g, t, gamma), t + 1), r
 
-    def pull(self, r: Tensor) -> Tensor:
+    def pseudo_residual(self, r: Tensor) -> Tensor:
         """What the next column is to correlate with: the residual `r` itself."""
         return r
 

@@ -35,7 +35,7 @@ class Selection(Protocol):
         """The `k` best atoms of the score `weights |u|`, and `u (*batch, n)` on them."""
         ...
 
-    def none(self, y: Tensor, k: int, n: int) -> Any:
+    def empty(self, y: Tensor, k: int, n: int) -> Any:
         """Room for `k` atoms, and none in it, for measurements `y (*batch, m)`."""
         ...
 
@@ -70,36 +70,36 @@ class Hard:
         atoms = self(self.score(u, weights), k)
         return atoms, atoms.keep(u)
 
-    def none(self, y: Tensor, k: int, n: int) -> Atoms:
+    def empty(self, y: Tensor, k: int, n: int) -> Atoms:
         """Room for `k` atoms, and none in it."""
         return Atoms(torch.full((*y.shape[:-1], k), -1, device=y.device), n)
 
 
 @dataclass(frozen=True)
-class Choice:
+class AtomSelector:
     """How a solver chooses: the best atoms by `w |c|`.
 
     Attributes
     ----------
     select : Selection
-    most : int
+    max_k : int
         How many atoms an item may have.
     weights : Tensor (n,) or (*batch, n)
     k : Tensor (*batch,) int64, optional
-        How many each item may have, where they differ; `most` is the largest.
+        How many each item may have, where they differ; `max_k` is the largest.
     barred : Tensor (n,) or (*batch, n) bool, optional
         Atoms that are never chosen.
 
     Examples
     --------
     >>> import torch, pursuit
-    >>> choice = pursuit.Choice(pursuit.Hard(), most=2, weights=torch.ones(4))
+    >>> choice = pursuit.AtomSelector(pursuit.Hard(), max_k=2, weights=torch.ones(4))
     >>> choice.best(torch.tensor([1.0, -3.0, 0.0, 2.0])).indices
     tensor([1, 3])
     """
 
     select: Selection
-    most: int
+    max_k: int
     weights: Tensor
     k: Tensor | None = None
     barred: Tensor | None = None
@@ -111,13 +111,13 @@ class Choice:
 
     def best(self, c: Tensor, *, times: int = 1) -> Any:
         """The `times` k best atoms by `c (*batch, n)`."""
-        best = self.select(self.score(c), min(times * self.most, c.shape[-1]))
+        best = self.select(self.score(c), min(times * self.max_k, c.shape[-1]))
         return best if self.k is None else best.first(times * self.k)
 
     def threshold(self, u: Tensor) -> tuple[Any, Tensor]:
         """The k best atoms of `u (*batch, n)`, and `H_k(u)`: `u` on those alone."""
         if self.k is None and self.barred is None:
-            return self.select.threshold(u, self.weights, self.most)
+            return self.select.threshold(u, self.weights, self.max_k)
         atoms = self.best(u)
         return atoms, atoms.keep(u)
 
@@ -126,19 +126,19 @@ class Choice:
         score = torch.where(among > 0, among * self.score(c), self.select.never)
         if count is not None:
             return self.select(score, count)
-        best = self.select(score, self.most)
+        best = self.select(score, self.max_k)
         return best if self.k is None else best.first(self.k)
 
     def next(self, c: Tensor, chosen: Any) -> Any:
         """The best atom for a residual that is orthogonal to those chosen."""
-        return self.select(chosen.bar(self.score(c)), 1)
+        return self.select(chosen.exclude(self.score(c)), 1)
 
     def extend(self, chosen: Any, c: Tensor, count: int) -> Any:
         """The atoms `chosen`, then the `count` best others by `c (*batch, n)`; k in all."""
-        new = self.select(chosen.bar(self.score(c)), count)
-        atoms = chosen.union(new, self.most)
+        new = self.select(chosen.exclude(self.score(c)), count)
+        atoms = chosen.union(new, self.max_k)
         return atoms if self.k is None else atoms.first(self.k)
 
     def empty(self, y: Tensor, n: int) -> Any:
         """Room for the atoms, and none in it."""
-        return self.select.none(y, self.most, n)
+        return self.select.empty(y, self.max_k, n)

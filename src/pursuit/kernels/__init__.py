@@ -38,7 +38,7 @@ class Data(NamedTuple):
     target: Tensor  # (items,) residual norm at which an item is done
     max_steps: Tensor  # (items,)
     eta: Tensor  # (items,) step size
-    most: int  # the largest k
+    max_k: int  # the largest k
     tolerance: float  # share of a column's length that counts as rounding
     full: int  # status of an item that has its k atoms
 
@@ -46,11 +46,11 @@ class Data(NamedTuple):
 class Found(NamedTuple):
     """What a kernel made of each item; the status RUNNING says that it declined it."""
 
-    support: Tensor  # (items, most) in order of selection, -1 at the end
+    support: Tensor  # (items, max_k) in order of selection, -1 at the end
     steps: Tensor  # (items,)
     status: Tensor  # (items,)
     x: Tensor | None = None  # (items, n), of solvers that iterate values
-    z: Tensor | None = None  # (items, most), the least squares on the support, and
+    z: Tensor | None = None  # (items, max_k), the least squares on the support, and
     norm: Tensor | None = None  # (items,) that of its residual; without them torch makes the fit
 
 
@@ -60,7 +60,7 @@ class Kernel(Protocol):
     REFITS: bool  # the solution is the least squares on its support: where a derivative is wanted torch makes the fit
     DTYPES: tuple[torch.dtype, ...]
 
-    def worth(self, items: int, m: int, n: int, most: int, at_hand: bool) -> bool:
+    def worth(self, items: int, m: int, n: int, max_k: int, at_hand: bool) -> bool:
         """Whether it is quicker than the steps, and its memory is there.
 
         `at_hand` says whether A is a matrix in memory; that of another operator is formed first, column by column.
@@ -68,7 +68,7 @@ class Kernel(Protocol):
         ...
 
     def run(self, d: Data, start: Tensor | None) -> Found:
-        """All signals, from the solver's start: `(items, n)` values, or `(items, most)` a support."""
+        """All signals, from the solver's start: `(items, n)` values, or `(items, max_k)` a support."""
         ...
 
 

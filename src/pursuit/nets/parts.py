@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from ..checks import finite, placed
-from ..core.selection import Choice, Hard
+from ..core.selection import AtomSelector, Hard
 from ..operators import ColumnScaled, Dense, Operator
 from ..operators.adapters import as_operator
 from ..operators.real_form import real_form, stack_parts
@@ -213,10 +213,12 @@ class Identify(nn.Module):
         self.layers, self.sort, self.relative = layers, sort, relative
         self.config = {"tau": tau, "sort": sort, "weights": weights, "relative": relative}
 
-    def forward(self, k: int) -> list[Choice]:
+    def forward(self, k: int) -> list[AtomSelector]:
         """How every layer chooses `k` atoms."""
         weights = by_layer(self.w, self.layers)
-        return [Choice(Relaxed(self.sort, self.tau(layer), self.relative), k, w) for layer, w in enumerate(weights)]
+        return [
+            AtomSelector(Relaxed(self.sort, self.tau(layer), self.relative), k, w) for layer, w in enumerate(weights)
+        ]
 
     @property
     def weights(self) -> Tensor:
@@ -233,9 +235,9 @@ class IdentifyHard(nn.Module):
         self.layers = layers
         self.config = {"weights": weights}
 
-    def forward(self, k: int) -> list[Choice]:
+    def forward(self, k: int) -> list[AtomSelector]:
         """How every layer chooses `k` atoms."""
-        return [Choice(Hard(), k, w) for w in by_layer(self.w, self.layers)]
+        return [AtomSelector(Hard(), k, w) for w in by_layer(self.w, self.layers)]
 
     @property
     def weights(self) -> Tensor:

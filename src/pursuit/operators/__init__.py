@@ -1,6 +1,6 @@
 """Linear maps known by what they do: `forward`, `adjoint`, `columns`. A dense matrix is one among others."""
 
-from .base import DTYPES, PROBES, ColumnScaled, OnBothParts, Operator, check_dtype, gather_last, give
+from .base import DTYPES, PROBES, ColumnScaled, Complexified, Operator, check_dtype, gather_last, give
 from .combined import Compose, Diagonal
 from .convolution import Convolution
 from .dense import Dense
@@ -11,11 +11,11 @@ __all__ = [
     "DTYPES",
     "PROBES",
     "ColumnScaled",
+    "Complexified",
     "Compose",
     "Convolution",
     "Dense",
     "Diagonal",
-    "OnBothParts",
     "Operator",
     "SubsampledFourier",
     "check_dtype",

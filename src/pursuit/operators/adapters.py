@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..checks import number, placed
+from ..checks import nonnegative_per_item, placed
 from .base import DTYPES, Operator, check_dtype
 from .dense import Dense
 
@@ -92,7 +92,9 @@ class Callables(Operator):
 
     def _known(self, norms: Any) -> Tensor:
         n = self.shape[1]
-        norms = number("column_norms", norms, torch.Size([n]), torch.empty(0, dtype=self.dtype, device=self.device))
+        norms = nonnegative_per_item(
+            "column_norms", norms, torch.Size([n]), torch.empty(0, dtype=self.dtype, device=self.device)
+        )
         return norms.clone()
 
 

@@ -81,7 +81,7 @@ class Operator:
         """What `x (*batch, n)` leaves of `y (*batch, m)`: `y - A x`."""
         return y - self.forward(x)
 
-    def descend(self, x: Tensor, r: Tensor, eta: Tensor | float) -> Tensor:
+    def gradient_step(self, x: Tensor, r: Tensor, eta: Tensor | float) -> Tensor:
         """A gradient step from `x (*batch, n)` with its residual `r (*batch, m)`: `x + eta A^H r`."""
         return x + self.adjoint(eta * r)
 
@@ -110,15 +110,15 @@ class Operator:
             raise NotImplementedError(f"{type(self).__name__} has a batch and must define items(keep)")
         return self
 
-    def on_sets(self) -> Operator:
+    def with_inner_batch(self) -> Operator:
         """The same map for a set of signals per item: it takes `(*batch, p, n)` where this one takes `(*batch, n)`."""
         if self.batch_shape:
-            raise NotImplementedError(f"{type(self).__name__} has a batch and must define on_sets()")
+            raise NotImplementedError(f"{type(self).__name__} has a batch and must define with_inner_batch()")
         return self
 
     def complexified(self) -> Operator:
         """The same map on complex signals; itself where it is complex already."""
-        return self if self.dtype.is_complex else self._sharing("complexified", OnBothParts(self))
+        return self if self.dtype.is_complex else self._sharing("complexified", Complexified(self))
 
     def normalised(self) -> ColumnScaled:
         """The operator with columns of norm one, where a column of zeros stays as it is.
@@ -241,12 +241,12 @@ class ColumnScaled(Operator):
         scale = kept_items(self.scale, keep, own=1) if self.scale.ndim > 1 else self.scale
         return ColumnScaled(self.operator.items(keep), scale)
 
-    def on_sets(self) -> Operator:
+    def with_inner_batch(self) -> Operator:
         scale = self.scale.unsqueeze(-2) if self.scale.ndim > 1 else self.scale
-        return ColumnScaled(self.operator.on_sets(), scale)
+        return ColumnScaled(self.operator.with_inner_batch(), scale)
 
 
-class OnBothParts(Operator):
+class Complexified(Operator):
     """A real operator on complex signals: real and imaginary part each by itself."""
 
     def __init__(self, operator: Operator):
@@ -272,10 +272,10 @@ class OnBothParts(Operator):
         return self.operator.column_norms()
 
     def items(self, keep: Tensor) -> Operator:
-        return OnBothParts(self.operator.items(keep))
+        return Complexified(self.operator.items(keep))
 
-    def on_sets(self) -> Operator:
-        return OnBothParts(self.operator.on_sets())
+    def with_inner_batch(self) -> Operator:
+        return Complexified(self.operator.with_inner_batch())
 
 
 def _tensors(thing: Any) -> list[Tensor]:

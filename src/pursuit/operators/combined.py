@@ -63,14 +63,14 @@ class Compose(Operator):
     def columns(self, index: Tensor) -> Tensor:
         atoms = self.operators[-1].columns(index)
         for op in reversed(self.operators[:-1]):
-            atoms = op.on_sets().forward(atoms.mT).mT
+            atoms = op.with_inner_batch().forward(atoms.mT).mT
         return atoms
 
     def items(self, keep: Tensor) -> Operator:
         return Compose(*(op.items(keep) for op in self.operators))
 
-    def on_sets(self) -> Operator:
-        return Compose(*(op.on_sets() for op in self.operators))
+    def with_inner_batch(self) -> Operator:
+        return Compose(*(op.with_inner_batch() for op in self.operators))
 
 
 class Diagonal(Operator):
@@ -118,5 +118,5 @@ class Diagonal(Operator):
     def items(self, keep: Tensor) -> Operator:
         return Diagonal(kept_items(self.values, keep, own=1)) if self.batch_shape else self
 
-    def on_sets(self) -> Operator:
+    def with_inner_batch(self) -> Operator:
         return Diagonal(self.values.unsqueeze(-2)) if self.batch_shape else self

@@ -91,7 +91,7 @@ class Convolution(Operator):
             return self
         return Convolution(kept_items(self.kernel, keep, own=1), self.shape[1], self.boundary)
 
-    def on_sets(self) -> Operator:
+    def with_inner_batch(self) -> Operator:
         return Convolution(self.kernel.unsqueeze(-2), self.shape[1], self.boundary) if self.batch_shape else self
 
     def _as_dtype(self, values: Tensor) -> Tensor:

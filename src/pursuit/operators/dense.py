@@ -45,9 +45,9 @@ class Dense(Operator):
     def adjoint(self, y: Tensor) -> Tensor:
         return _rows_times(y, self._adjoint)
 
-    def descend(self, x: Tensor, r: Tensor, eta: Tensor | float) -> Tensor:
+    def gradient_step(self, x: Tensor, r: Tensor, eta: Tensor | float) -> Tensor:
         if x.ndim != 2 or r.shape[:-1] != x.shape[:-1] or self.batch_shape:
-            return super().descend(x, r, eta)
+            return super().gradient_step(x, r, eta)
         # One pass over memory fewer than a product and a sum.
         if isinstance(eta, Tensor):
             return torch.addmm(x, eta * r, self._adjoint)
@@ -77,7 +77,7 @@ class Dense(Operator):
     def items(self, keep: Tensor) -> Operator:
         return Dense(kept_items(self.matrix, keep, own=2)) if self.batch_shape else self
 
-    def on_sets(self) -> Operator:
+    def with_inner_batch(self) -> Operator:
         return Dense(self.matrix.unsqueeze(-3)) if self.batch_shape else self
 
     def complexified(self) -> Operator:

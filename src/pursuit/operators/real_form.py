@@ -78,5 +78,5 @@ class _RealForm(Operator):
     def items(self, keep: Tensor) -> Operator:
         return _RealForm(self.operator.items(keep))
 
-    def on_sets(self) -> Operator:
-        return _RealForm(self.operator.on_sets())
+    def with_inner_batch(self) -> Operator:
+        return _RealForm(self.operator.with_inner_batch())

@@ -50,7 +50,7 @@ def step(
     """One step; LAMP learns the three factors, which are one here."""
     m, n = A.shape
     tau2 = inflation / m * s.v.abs().square().sum(-1, keepdim=True)  # tau^2 = ||v||^2 / m
-    z = A.descend(s.x, s.v, gamma)  # z = x + A^H v, which is the signal in white noise of variance tau^2
+    z = A.gradient_step(s.x, s.v, gamma)  # z = x + A^H v, which is the signal in white noise of variance tau^2
     x, slope = denoise(z, tau2)  # x = eta(z; tau^2)
     r = A.residual(y, x)
     return State(x, r, r + b * (n / m) * slope.mean(-1, keepdim=True) * s.v)  # v = y - A x + (n / m) <eta'> v

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ..core import loop
 from ..core.least_squares import fit
-from ..core.selection import Choice, Hard, Selection
+from ..core.selection import AtomSelector, Hard, Selection
 from ..core.solution import Arr, Solution
 from ..operators import Operator
 from ..operators.adapters import Nested, OperatorLike
@@ -17,11 +17,11 @@ from .iht import State, init
 from .problem import Hook, Problem, problem
 
 
-def step(A: Operator, y: Tensor, s: State, *, choice: Choice) -> State:
+def step(A: Operator, y: Tensor, s: State, *, choice: AtomSelector) -> State:
     """Widen the support by 2k atoms, fit, prune to k."""
     omega = choice.best(A.adjoint(s.r), times=2)  # Omega = largest_2k |A^H r|
     supp = s.atoms.supporting(s.x)  # empty for x = 0
-    T = supp.union(omega, most=A.shape[0])  # T = Omega with supp(x)
+    T = supp.union(omega, max_k=A.shape[0])  # T = Omega with supp(x)
     b = T.embed(fit(A, y, T).z)  # b = LS(T)
     atoms, x = choice.threshold(b)  # x = H_k(b)
     return State(x, A.residual(y, x), atoms)  # r = y - A x

@@ -47,8 +47,8 @@ def swap_gains(A: Operator, y: Tensor, atoms: Atoms) -> Tensor:
     U = (Q @ F.mH) * scale.unsqueeze(-2)  # u_i = B (B^H B)^-1 e_i, normalised
 
     lost = (U.mH @ y.unsqueeze(-1)).squeeze(-1)
-    D = A.on_sets().adjoint(U.mT)  # D_ij = a_j^H u_i
-    E = A.on_sets().adjoint(Q.mT)  # the part of a_j in the span of S
+    D = A.with_inner_batch().adjoint(U.mT)  # D_ij = a_j^H u_i
+    E = A.with_inner_batch().adjoint(Q.mT)  # the part of a_j in the span of S
     squared = A.column_norms().square()
     outside = squared - E.abs().square().sum(-2)
     left = outside.unsqueeze(-2) + D.abs().square()  # ||P a_j||^2, S without i

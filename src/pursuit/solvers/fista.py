@@ -17,11 +17,11 @@ from .problem import Hook, Problem
 
 
 class State(NamedTuple):
-    """Iterate `x` with its residual `r`, the extrapolated point `ahead`, and the momentum's `t`."""
+    """Iterate `x` with its residual `r`, the extrapolated point `extrapolated`, and the momentum's `t`."""
 
     x: Tensor
     r: Tensor
-    ahead: ista.State
+    extrapolated: ista.State
     t: Tensor
 
 
@@ -33,12 +33,12 @@ def init(A: Operator, y: Tensor, x: Tensor) -> State:
 
 def step(A: Operator, y: Tensor, s: State, *, gamma: Tensor, theta: Tensor) -> State:
     """ISTA's step from the extrapolated point, then extrapolate."""
-    z = ista.step(A, y, s.ahead, gamma=gamma, theta=theta, back=A.adjoint)  # z' = step(x)
+    z = ista.step(A, y, s.extrapolated, gamma=gamma, theta=theta, back=A.adjoint)  # z' = step(x)
     t = (1 + torch.sqrt(1 + 4 * s.t.square())) / 2  # t' = (1 + sqrt(1 + 4 t^2)) / 2
     beta = (s.t - 1) / t
-    ahead = z.x + beta * (z.x - s.x)  # x = z' + (t - 1) / t' (z' - z)
+    extrapolated = z.x + beta * (z.x - s.x)  # x = z' + (t - 1) / t' (z' - z)
     # A is linear: the residual of the extrapolated point needs no product of its own.
-    return State(z.x, z.r, ista.State(ahead, z.r + beta * (z.r - s.r)), t)
+    return State(z.x, z.r, ista.State(extrapolated, z.r + beta * (z.r - s.r)), t)
 
 
 def stop(old: State, new: State) -> Tensor:
@@ -46,7 +46,7 @@ def stop(old: State, new: State) -> Tensor:
 
     That x stands still says nothing: it may do so for a step, at zero say, while the momentum still carries the point.
     """
-    return loop.stationary(old.ahead, new)
+    return loop.stationary(old.extrapolated, new)
 
 
 def run(p: Problem, x: Tensor, on_step: Hook | None = None, *, theta: Tensor) -> Solution[Tensor]:
@@ -111,5 +111,5 @@ def fista(
     >>> pursuit.fista(torch.eye(3), torch.tensor([0.5, 4.0, 2.0]), lam=1.0).x.round(decimals=4)
     tensor([0., 3., 1.])
     """
-    p, theta = ista.penalised(A, y, lam, tol, max_steps)
+    p, theta = ista.lasso_problem(A, y, lam, tol, max_steps)
     return p.recover("fista", partial(run, theta=theta), p.start(x0), on_step)

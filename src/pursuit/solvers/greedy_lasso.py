@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ..core import loop
 from ..core.numeric import energy
-from ..core.selection import Choice, Hard, Selection
+from ..core.selection import AtomSelector, Hard, Selection
 from ..core.solution import Arr, Solution, Status
 from ..operators import Operator
 from ..operators.adapters import Nested, OperatorLike
@@ -75,7 +75,7 @@ def gains(A: Operator, s: State, *, rule: Rule, lam: Tensor, w: Tensor) -> Tenso
     return (1 - M) * into + M * out
 
 
-def step(A: Operator, s: State, *, choice: Choice, delta: Callable[[State], Tensor]) -> State:
+def step(A: Operator, s: State, *, choice: AtomSelector, delta: Callable[[State], Tensor]) -> State:
     """Take in the column of the largest gain and project, unless there is no gain or the column is in already."""
     score = choice.score(delta(s))
     best = choice.select(score, 1)  # identify: j = argmax_j Delta_j

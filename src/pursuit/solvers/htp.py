@@ -11,7 +11,7 @@ from torch import Tensor
 from ..core import loop
 from ..core.least_squares import independent
 from ..core.losses import LeastSquares, Loss
-from ..core.selection import Choice, Hard, Selection
+from ..core.selection import AtomSelector, Hard, Selection
 from ..core.solution import Arr, Solution, Status
 from ..operators import Operator
 from ..operators.adapters import Nested, OperatorLike
@@ -31,10 +31,10 @@ class State(NamedTuple):
 
 
 def cycle(
-    A: Operator, y: Tensor, s: iht.State, *, eta: Tensor, choice: Choice, loss: Loss = LeastSquares()
+    A: Operator, y: Tensor, s: iht.State, *, eta: Tensor, choice: AtomSelector, loss: Loss = LeastSquares()
 ) -> iht.State:
     """One cycle of the paper; its atoms in order of size."""
-    u = A.descend(s.x, loss.pull(A, y, s.x, s.r), eta)
+    u = A.gradient_step(s.x, loss.pseudo_residual(A, y, s.x, s.r), eta)
     ranked = choice.best(u)  # S = largest_k(x + eta A^H (y - A x))
     return refit(A, y, ranked, loss)  # x = LS(S)
 
@@ -50,7 +50,7 @@ def refit(A: Operator, y: Tensor, atoms: Any, loss: Loss = LeastSquares()) -> ih
     return iht.State(S.embed(z), r, atoms)
 
 
-def step(A: Operator, y: Tensor, s: State, *, eta: Tensor, choice: Choice, loss: Loss = LeastSquares()) -> State:
+def step(A: Operator, y: Tensor, s: State, *, eta: Tensor, choice: AtomSelector, loss: Loss = LeastSquares()) -> State:
     """One cycle; the best residual is kept, since at large eta the residual may grow.
 
     On the CPU `kernels/cpu/htp.py` takes the place of this step;
@@ -71,7 +71,7 @@ def stop(old: State, new: State) -> Tensor:
     return torch.where(fixed, Status.STATIONARY, code)
 
 
-def init(A: Operator, y: Tensor, x: Tensor, choice: Choice, loss: Loss = LeastSquares()) -> State:
+def init(A: Operator, y: Tensor, x: Tensor, choice: AtomSelector, loss: Loss = LeastSquares()) -> State:
     """The start, which need not be the fit on its own support: that one counts as not visited."""
     s = iht.init(A, y, x, choice, loss)
     zero = torch.zeros(y.shape[:-1], dtype=torch.int64, device=y.device)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ..core import loop
 from ..core.losses import LeastSquares, Loss
-from ..core.selection import Choice, Hard, Selection
+from ..core.selection import AtomSelector, Hard, Selection
 from ..core.solution import Arr, Solution
 from ..operators import Operator
 from ..operators.adapters import Nested, OperatorLike
@@ -24,24 +24,24 @@ class State(NamedTuple):
     atoms: Any
 
 
-def init(A: Operator, y: Tensor, x: Tensor, choice: Choice, loss: Loss = LeastSquares()) -> State:
+def init(A: Operator, y: Tensor, x: Tensor, choice: AtomSelector, loss: Loss = LeastSquares()) -> State:
     """The start, cut down to its k largest entries."""
     atoms, x = choice.threshold(x)
     return State(x, loss.residual(A, y, x), atoms)
 
 
-def begin(y: Tensor, n: int, choice: Choice) -> State:
+def begin(y: Tensor, n: int, choice: AtomSelector) -> State:
     """x = 0."""
     return State(y.new_zeros(*y.shape[:-1], n), y, choice.empty(y, n))
 
 
-def step(A: Operator, y: Tensor, s: State, *, eta: Tensor, choice: Choice, loss: Loss = LeastSquares()) -> State:
+def step(A: Operator, y: Tensor, s: State, *, eta: Tensor, choice: AtomSelector, loss: Loss = LeastSquares()) -> State:
     """Gradient step, then keep the k largest.
 
     On the CPU `kernels/cpu/iht.py` takes the place of this step;
     `pursuit.config.kernels = "off"`, or `on_step`, runs this text.
     """
-    u = A.descend(s.x, loss.pull(A, y, s.x, s.r), eta)  # u = x + eta A^H (y - A x)
+    u = A.gradient_step(s.x, loss.pseudo_residual(A, y, s.x, s.r), eta)  # u = x + eta A^H (y - A x)
     atoms, x = choice.threshold(u)  # x = H_k(u)
     return State(x, loss.residual(A, y, x), atoms)
 

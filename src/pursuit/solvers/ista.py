@@ -45,7 +45,7 @@ def step(
     return State(x, A.residual(y, x))
 
 
-def penalised(A: Any, y: Any, lam: Any, tol: Any, max_steps: Any) -> tuple[Problem, Tensor]:
+def lasso_problem(A: Any, y: Any, lam: Any, tol: Any, max_steps: Any) -> tuple[Problem, Tensor]:
     """The problem with the step size 1 / L, and the threshold `theta (*batch, 1)` of the penalty."""
     p = problem(A, y, ALL, tol=tol, max_steps=max_steps, unit_columns=False).with_step_size(None, 1.0)
     return p, p.eta * p.per_item("lam", lam).unsqueeze(-1)
@@ -55,8 +55,8 @@ def answer(s: Any) -> tuple[Tensor, Atoms]:
     """The iterate, and as its support whatever is not zero, largest first."""
     atoms = Hard()(s.x.detach().abs(), s.x.shape[-1])
     found = (s.x != 0).sum(-1)
-    most = int(found.max()) if found.numel() else 0
-    return s.x, atoms._replace(indices=atoms.indices[..., :most])
+    max_k = int(found.max()) if found.numel() else 0
+    return s.x, atoms._replace(indices=atoms.indices[..., :max_k])
 
 
 def run(p: Problem, x: Tensor, on_step: Hook | None = None, *, theta: Tensor) -> Solution[Tensor]:
@@ -118,5 +118,5 @@ def ista(
     >>> pursuit.ista(torch.eye(3), torch.tensor([0.5, 4.0, 2.0]), lam=1.0).x.round(decimals=4)
     tensor([0., 3., 1.])
     """
-    p, theta = penalised(A, y, lam, tol, max_steps)
+    p, theta = lasso_problem(A, y, lam, tol, max_steps)
     return p.recover("ista", partial(run, theta=theta), p.start(x0), on_step)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ..core import loop
 from ..core.numeric import energy
-from ..core.selection import Choice, Hard, Selection
+from ..core.selection import AtomSelector, Hard, Selection
 from ..core.solution import Arr, Solution, Status
 from ..operators import Operator
 from ..operators.adapters import Nested, OperatorLike
@@ -32,7 +32,7 @@ class Trial(NamedTuple):
     passed: Tensor
 
 
-def init(A: Operator, y: Tensor, x: Tensor, choice: Choice) -> State:
+def init(A: Operator, y: Tensor, x: Tensor, choice: AtomSelector) -> State:
     """S = supp H_k(A^H y), or the start's support where there is a start."""
     warm = (x != 0).any(-1, keepdim=True)
     atoms = choice.best(torch.where(warm, x, A.adjoint(y)))
@@ -40,7 +40,7 @@ def init(A: Operator, y: Tensor, x: Tensor, choice: Choice) -> State:
     return State(x, A.residual(y, x), atoms)
 
 
-def step(A: Operator, y: Tensor, s: State, *, choice: Choice) -> State:
+def step(A: Operator, y: Tensor, s: State, *, choice: AtomSelector) -> State:
     """The exact line search on the current support, shortened until the change of support is safe."""
     g = A.adjoint(s.r)
     g_S = s.atoms.keep(g)

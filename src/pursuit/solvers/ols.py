@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ..core.numeric import rank_tolerance
-from ..core.selection import Choice, Hard, Selection
+from ..core.selection import AtomSelector, Hard, Selection
 from ..core.solution import Arr, Solution, Status
 from ..operators import Operator
 from ..operators.adapters import Nested, OperatorLike
@@ -27,12 +27,12 @@ class State(NamedTuple):
     rest: Tensor
 
 
-def init(y: Tensor, n: int, choice: Choice) -> State:
+def init(y: Tensor, n: int, choice: AtomSelector) -> State:
     """Nothing chosen, room for k atoms, and n columns of norm one."""
     return State(*omp.init(y, n, choice), y.real.new_ones(*y.shape[:-1], n))
 
 
-def step(A: Operator, s: State, *, choice: Choice) -> State:
+def step(A: Operator, s: State, *, choice: AtomSelector) -> State:
     """Choose the atom with which the residual is least, and project.
 
     On the CPU `kernels/cpu/ols.py`, on NVIDIA GPUs `kernels/cuda/ols.py`, takes the place of this step;

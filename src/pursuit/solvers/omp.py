@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ..core import loop
 from ..core.losses import LeastSquares, Loss
-from ..core.selection import Choice, Hard, Selection
+from ..core.selection import AtomSelector, Hard, Selection
 from ..core.solution import Arr, Solution, Status
 from ..operators import Operator
 from ..operators.adapters import Nested, OperatorLike
@@ -25,24 +25,24 @@ class State(NamedTuple):
     atoms: Any
 
 
-def init(y: Tensor, n: int, choice: Choice, loss: Loss = LeastSquares()) -> State:
+def init(y: Tensor, n: int, choice: AtomSelector, loss: Loss = LeastSquares()) -> State:
     """Nothing chosen, and room for k atoms."""
-    return State(loss.unexplained(y), loss.empty(y, choice.most), choice.empty(y, n))
+    return State(loss.initial_residual(y), loss.empty(y, choice.max_k), choice.empty(y, n))
 
 
-def step(A: Operator, s: State, *, choice: Choice) -> State:
+def step(A: Operator, s: State, *, choice: AtomSelector) -> State:
     """Choose one more atom and project.
 
     On the CPU `kernels/cpu/omp.py`, on NVIDIA GPUs `kernels/cuda/omp.py`, takes the place of this step;
     `pursuit.config.kernels = "off"`, or `on_step`, runs this text.
     """
-    c = A.adjoint(s.qr.pull(s.r))  # correlate
+    c = A.adjoint(s.qr.pseudo_residual(s.r))  # correlate
     return take(A, s, choice.next(c, s.atoms))  # identify: j = argmax_i w_i |a_i^H r|
 
 
 def take(A: Operator, s: Any, best: Any) -> State:
     """Take in the one atom `best`, and project."""
-    atoms = s.atoms.put(s.qr.size, best)  # S <- S + {j}
+    atoms = s.atoms.with_atom_at(s.qr.size, best)  # S <- S + {j}
     qr, r = s.qr.append(best.columns(A).squeeze(-1), s.r)  # r = y - A LS(S)
     return State(r, qr, atoms)
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ..core import loop
 from ..core.atoms import Atoms
-from ..core.selection import Choice, Hard, Selection
+from ..core.selection import AtomSelector, Hard, Selection
 from ..core.solution import Arr, Solution, Status
 from ..operators import Operator
 from ..operators.adapters import Nested, OperatorLike
@@ -30,11 +30,11 @@ def start(p: Problem, x0: Any) -> Any:
     return Atoms(p.find("omp", omp.run).support, p.A.shape[1])
 
 
-def step(A: Operator, y: Tensor, s: State, *, eta: Tensor, choice: Choice) -> State:
+def step(A: Operator, y: Tensor, s: State, *, eta: Tensor, choice: AtomSelector) -> State:
     """Bring in the best atom outside, drop the worst of the k + 1."""
-    z = A.descend(s.x, s.r, eta)  # z = x + eta A^H (y - A x)
-    j = choice.best_of(z, among=s.atoms.rest(), count=1)  # j = argmax outside S of |z|
-    J = s.atoms.union(j, most=choice.most + 1).mask()  # J = S with j
+    z = A.gradient_step(s.x, s.r, eta)  # z = x + eta A^H (y - A x)
+    j = choice.best_of(z, among=s.atoms.complement(), count=1)  # j = argmax outside S of |z|
+    J = s.atoms.union(j, max_k=choice.max_k + 1).mask()  # J = S with j
     S = choice.best_of(z, among=J)  # drop the smallest |z| of J
     return sp.refit(A, y, S)  # x = LS(S)
 

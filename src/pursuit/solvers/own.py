@@ -38,7 +38,7 @@ def make_solver(
         `r = y - A x (*batch, m)`, the chosen `atoms`, and what else the step needs. With a fourth parameter `x0` the
         solver takes a warm start: `x0 (*batch, n)` is then that, or zero.
     step : callable (A, y, state, choice=...) -> State
-        The next state, out of place. `choice` is the `Choice` of atoms, which holds `k`, `weights` and `select`.
+        The next state, out of place. `choice` is the `AtomSelector` of atoms, which holds `k`, `weights` and `select`.
     stop : callable (old, new) -> Tensor (*batch,), optional
         Codes of `Status`, `RUNNING` to go on. By default `SPARSITY` where all k atoms are chosen, and `EXHAUSTED` where
         the residual did not shrink, with the state before; `stationary` and `no_decrease` are two others. The residual
@@ -71,7 +71,7 @@ def make_solver(
     ...     c = A.adjoint(s.r)
     ...     best = choice.best_of(c, torch.ones_like(c.real), 1)
     ...     x = s.x + best.keep(c)
-    ...     return State(x, A.residual(y, x), s.atoms.union(best, choice.most))
+    ...     return State(x, A.residual(y, x), s.atoms.union(best, choice.max_k))
     >>> mp = pursuit.make_solver(init, step, name="mp")
     >>> mp(2 * torch.eye(4), torch.tensor([0.0, 6.0, 0.0, -2.0]), k=2).x
     tensor([ 0.,  3.,  0., -1.])

@@ -61,15 +61,15 @@ def path(
     recover, measured = solver_of_k(method), as_tensor("y", y)
     op = as_operator(A, dtype=measured.dtype, device=measured.device)
     sizes = _sizes(ks, op.shape, measured.device)
-    most = int(sizes.max())
+    max_k = int(sizes.max())
     solution = None
     for module in NESTED:
         name = module.__name__.rpartition(".")[2]
         if recover is getattr(module, name) and options.keys() <= NESTED_OPTIONS:
-            solution = _nested(name, module, problem(op, y, most, **options), sizes)
+            solution = _nested(name, module, problem(op, y, max_k, **options), sizes)
     if solution is not None:
         return solution
-    p = problem(op, y, most)
+    p = problem(op, y, max_k)
     together, each = p.y.expand(len(sizes), *p.y.shape), _per_size(sizes, p)
     if p.as_numpy:
         return answer(method, recover(op, together.numpy(), k=each.numpy(), **options))
@@ -78,7 +78,7 @@ def path(
 
 def _sizes(ks: Any, shape: tuple[int, int], device: torch.device) -> Tensor:
     """`(count,)` whole numbers."""
-    sizes = plain("ks", ks, "a sequence of whole numbers", device)
+    sizes = to_tensor("ks", ks, "a sequence of whole numbers", device)
     if sizes.ndim != 1 or not len(sizes):
         raise ValueError(f"ks has shape {tuple(sizes.shape)}; needed is a sequence of numbers of atoms, as [1, 2, 5].")
     return whole("ks", sizes, 1, min(shape), sizes.shape, device)

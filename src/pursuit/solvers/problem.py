@@ -11,13 +11,13 @@ import torch
 from torch import Tensor
 
 from .. import kernels
-from ..checks import expands, finite, number, placed, plain, whole
+from ..checks import expands, finite, nonnegative_per_item, placed, to_tensor, whole
 from ..core import loop
 from ..core.atoms import Atoms, compact, present_first
 from ..core.least_squares import fit
 from ..core.losses import LeastSquares, Loss, checked
 from ..core.numeric import rank_tolerance
-from ..core.selection import Choice, Hard, Selection
+from ..core.selection import AtomSelector, Hard, Selection
 from ..core.solution import Solution, Status
 from ..kernels import flat
 from ..operators import Dense, Operator, gather_last
@@ -69,7 +69,7 @@ class Problem:
         With unit columns where `scale` undoes them.
     y : Tensor (*batch, m)
     k : Tensor (*batch,) int64
-        How many atoms each item may have; `most` is the largest.
+        How many atoms each item may have; `max_k` is the largest.
     target : Tensor (*batch,)
         Residual norm at which an item is done.
     max_steps : Tensor (*batch,) int64
@@ -90,7 +90,7 @@ class Problem:
     A: Operator
     y: Tensor
     k: Tensor
-    most: int
+    max_k: int
     target: Tensor
     max_steps: Tensor
     weights: Tensor
@@ -107,14 +107,14 @@ class Problem:
         return self.y.shape[:-1]
 
     @property
-    def choice(self) -> Choice:
+    def choice(self) -> AtomSelector:
         """How the solver chooses its atoms."""
         zero = self.weights == 0
-        return Choice(
+        return AtomSelector(
             self.select,
-            self.most,
+            self.max_k,
             self.weights,
-            k=None if (self.k == self.most).all() else self.k,
+            k=None if (self.k == self.max_k).all() else self.k,
             barred=zero if zero.any() else None,
         )
 
@@ -147,7 +147,7 @@ class Problem:
 
     def per_item(self, name: str, value: Any) -> Tensor:
         """A finite number >= 0 per item, `(*batch,)`, from one number or one per item."""
-        return number(name, value, self.batch, self.y)
+        return nonnegative_per_item(name, value, self.batch, self.y)
 
     def repeated(self, count: int) -> Problem:
         """The same `count` times, along a new first axis of the batch."""
@@ -237,7 +237,7 @@ class Problem:
         if kernel is None or not isinstance(self.select, Hard) or not isinstance(self.loss, LeastSquares):
             return None
         items, (m, n) = self.batch.numel(), self.A.shape
-        if items == 0 or self.y.dtype not in kernel.DTYPES or not kernel.worth(items, m, n, self.most, self.A.at_hand):
+        if items == 0 or self.y.dtype not in kernel.DTYPES or not kernel.worth(items, m, n, self.max_k, self.A.at_hand):
             return None
         return None if self._learning(start) and not kernel.REFITS else kernel
 
@@ -253,7 +253,7 @@ class Problem:
         return kernels.Data(
             A=matrix, kept=A.kept, keeps=A.keeps, y=flat(self.y),
             weights=self._rows(self.weights, 1), k=flat(self.k, 0), target=flat(self.target, 0),
-            max_steps=flat(self.max_steps, 0), eta=flat(self.eta.squeeze(-1), 0), most=self.most,
+            max_steps=flat(self.max_steps, 0), eta=flat(self.eta.squeeze(-1), 0), max_k=self.max_k,
             tolerance=rank_tolerance(A.shape[0], self.y.dtype), full=int(self.full),
         )  # fmt: skip
 
@@ -340,17 +340,17 @@ def problem(
     nonzero = normalised.scale > 0
     if k is None:
         raise ValueError("k was not given; pass k, how many atoms each signal may have.")
-    k = plain("k", min(m, n) if k is ALL else k, "a whole number", y.device)
+    k = to_tensor("k", min(m, n) if k is ALL else k, "a whole number", y.device)
     model = checked(loss, y)
-    y_norm = torch.linalg.vector_norm(model.unexplained(y).detach(), dim=-1)
+    y_norm = torch.linalg.vector_norm(model.initial_residual(y).detach(), dim=-1)
     # What rounding leaves of an exact fit is not a residual to be explained by further atoms.
     floor = model.rounding(torch.finfo(y_norm.dtype).eps)
-    relative = number("tol", 0.0 if tol is None else tol, batch, y).clamp(min=floor)
+    relative = nonnegative_per_item("tol", 0.0 if tol is None else tol, batch, y).clamp(min=floor)
     return Problem(
         A=normalised if unit_columns else op,
         y=y,
         k=whole("k", k, 1, min(m, n), batch, y.device),
-        most=int(k.max()) if k.numel() else 1,  # of k as given: an empty batch has no largest of its own
+        max_k=int(k.max()) if k.numel() else 1,  # of k as given: an empty batch has no largest of its own
         target=relative * y_norm,
         max_steps=whole("max_steps", max_steps, 0, None, batch, y.device),
         weights=_weights(weights, n, batch, y) * nonzero,

@@ -12,13 +12,13 @@ from torch import Tensor
 from ..core import loop
 from ..core.atoms import Atoms
 from ..core.losses import LeastSquares, Loss
-from ..core.selection import Choice
+from ..core.selection import AtomSelector
 from ..core.solution import Arr, Solution, Status
 from ..operators import Operator
 from ..operators.adapters import Nested, OperatorLike
 from .problem import Hook, Problem, problem
 
-Sparsify = Callable[[Operator, Tensor, Tensor, Choice], tuple[Atoms, Tensor]]
+Sparsify = Callable[[Operator, Tensor, Tensor, AtomSelector], tuple[Atoms, Tensor]]
 
 
 class State(NamedTuple):
@@ -30,13 +30,15 @@ class State(NamedTuple):
     atoms: Atoms
 
 
-def init(y: Tensor, X: Tensor, most: int, loss: Loss = LeastSquares()) -> State:
+def init(y: Tensor, X: Tensor, max_k: int, loss: Loss = LeastSquares()) -> State:
     """X^0, and nothing seen yet."""
-    none = torch.full((*y.shape[:-1], most), -1, device=y.device)
-    return State(X, torch.zeros_like(X), loss.unexplained(y), Atoms(none, X.shape[-1]))
+    none = torch.full((*y.shape[:-1], max_k), -1, device=y.device)
+    return State(X, torch.zeros_like(X), loss.initial_residual(y), Atoms(none, X.shape[-1]))
 
 
-def sparsify(A: Operator, y: Tensor, X: Tensor, choice: Choice, loss: Loss = LeastSquares()) -> tuple[Atoms, Tensor]:
+def sparsify(
+    A: Operator, y: Tensor, X: Tensor, choice: AtomSelector, loss: Loss = LeastSquares()
+) -> tuple[Atoms, Tensor]:
     """H(X): the support that X points to, and the best x on it.
 
     Fitted in order of columns, so that a support that comes back gives the same bits, and is no better than before.
@@ -52,7 +54,7 @@ def step(
     s: State,
     *,
     eta: Tensor,
-    choice: Choice,
+    choice: AtomSelector,
     loss: Loss = LeastSquares(),
     H: Sparsify = sparsify,
 ) -> State:
@@ -64,7 +66,7 @@ def step(
     S, x = H(A, y, s.X, choice)
     r = loss.residual(A, y, x)
     # The gradient vanishes on S^t; without the exact zero its rounding error would move X there.
-    g = torch.where(S.mask(), 0, A.adjoint(loss.pull(A, y, x, r)))
+    g = torch.where(S.mask(), 0, A.adjoint(loss.pseudo_residual(A, y, x, r)))
     X = s.X + eta * g  # X^{t+1} = X^t - eta A^H (A x^t - y)
     better = loop.lower(r, s.r)  # t_BEST: the first minimiser
     return State(
@@ -80,7 +82,7 @@ def run(p: Problem, X: Tensor, on_step: Hook | None = None) -> Solution[Tensor]:
     return p.iterate(
         partial(step, p.A, p.y, eta=p.eta, choice=p.choice, loss=p.loss, H=partial(sparsify, loss=p.loss)),
         loop.never,
-        init(p.y, X, p.most, p.loss),
+        init(p.y, X, p.max_k, p.loss),
         on_step,
         at_budget=Status.EXPLORED,
     )

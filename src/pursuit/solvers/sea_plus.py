@@ -28,7 +28,7 @@ def lasso(p: Problem, A: Operator, y: Tensor, max_steps: int) -> Tensor:
     return fista.run(p, y.new_zeros(*p.batch, A.shape[1]), theta=theta).x
 
 
-def whitened(p: Problem, level: float) -> Tensor:
+def whitened_lasso(p: Problem, level: float) -> Tensor:
     """The LASSO's solution with `A` and `y` times `(A A^H + level L)^(-1/2)`: nearly parallel atoms are then less so.
 
     In single precision, as it only is a start.
@@ -44,20 +44,20 @@ def whitened(p: Problem, level: float) -> Tensor:
     return lasso(p, B, z, LASSO_STEPS).to(p.y) * size.to(p.y)
 
 
-def rough(p: Problem) -> Tensor:
+def rough_lasso(p: Problem) -> Tensor:
     """The LASSO's solution, `(*batch, n)`; of those at several levels the one whose k largest entries fit best."""
     m, n = p.A.shape
     if n * max(m, n) > DENSE:
         return lasso(p, p.A, p.y.detach(), PLAIN_STEPS)
-    x = [whitened(p, level) for level in LEVELS]
+    x = [whitened_lasso(p, level) for level in LEVELS]
     left = [sp.refit(p.A, p.y.detach(), p.choice.best(each)).r.norm(dim=-1) for each in x]
     best = torch.stack(left).argmin(0)
     return torch.stack(x).gather(0, best[None, ..., None].expand(1, *x[0].shape)).squeeze(0)
 
 
-def starts(p: Problem, x0: Any) -> Tensor:
+def start_points(p: Problem, x0: Any) -> Tensor:
     """Where SEA begins, `(2 or 3, *batch, n)`: nowhere, at the LASSO's solution, and where the caller says."""
-    found = rough(p)
+    found = rough_lasso(p)
     given = () if x0 is None else (p.start(x0),)
     return torch.stack([torch.zeros_like(found), found, *given])
 
@@ -122,7 +122,7 @@ def sea_plus(
     tensor([0., 4., 0.])
     """
     p = problem(A, y, k, tol=tol, max_steps=max_steps, weights=weights).with_step_size(eta, 1.8)
-    X = starts(p, x0)
+    X = start_points(p, x0)
     ways = p.repeated(len(X)).find("sea", sea.run, X)
     best = ways.residual_norm.argmin(0)  # the first of equals
     support = ways.support.gather(0, best[None, ..., None].expand(1, *ways.support.shape[1:])).squeeze(0)

@@ -11,7 +11,7 @@ from torch import Tensor
 from ..core import loop
 from ..core.least_squares import fit
 from ..core.losses import LeastSquares, Loss
-from ..core.selection import Choice, Hard, Selection
+from ..core.selection import AtomSelector, Hard, Selection
 from ..core.solution import Arr, Solution
 from ..operators import Operator
 from ..operators.adapters import Nested, OperatorLike
@@ -19,7 +19,7 @@ from .iht import State
 from .problem import Hook, Problem, problem
 
 
-def init(A: Operator, y: Tensor, x: Tensor, *, choice: Choice) -> State:
+def init(A: Operator, y: Tensor, x: Tensor, *, choice: AtomSelector) -> State:
     """S = largest_k |A^H y|, or the start's support where there is a start; x = LS(S)."""
     warm = (x != 0).any(-1, keepdim=True)
     return refit(A, y, choice.best(torch.where(warm, x, A.adjoint(y))))
@@ -31,10 +31,10 @@ def refit(A: Operator, y: Tensor, atoms: Any, loss: Loss = LeastSquares()) -> St
     return State(atoms.embed(z), r, atoms)
 
 
-def step(A: Operator, y: Tensor, s: State, *, choice: Choice) -> State:
+def step(A: Operator, y: Tensor, s: State, *, choice: AtomSelector) -> State:
     """Widen the support by k atoms, fit, prune to k, fit again."""
     new = choice.best(A.adjoint(s.r))
-    T = s.atoms.union(new, most=A.shape[0])  # T = S with largest_k |A^H r|
+    T = s.atoms.union(new, max_k=A.shape[0])  # T = S with largest_k |A^H r|
     b = T.embed(fit(A, y, T).z)  # b = LS(T)
     S = choice.best(b)  # S = largest_k |b|
     return refit(A, y, S)  # x = LS(S)

@@ -21,8 +21,8 @@ def grid_cells(n: int, grid: tuple[int, int], rho: float) -> dict[int, tuple[int
     found: dict[int, tuple[int, ...]] = {}
     for row in range(1, rows + 1):
         m = round(n * row / (rows + 1))
-        most = int(rho * m + 1e-9)
-        ks = {min(round(rho * m * column / columns), most) for column in range(1, columns + 1)}
+        max_k = int(rho * m + 1e-9)
+        ks = {min(round(rho * m * column / columns), max_k) for column in range(1, columns + 1)}
         if m >= 1 and ks - {0}:
             found[m] = tuple(sorted({*found.get(m, ()), *(ks - {0})}))
     return found

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from ..checks import expands, finite, number, plain, whole
+from ..checks import expands, finite, nonnegative_per_item, to_tensor, whole
 from ..operators import Operator, give
 from ..operators.adapters import as_operator, as_tensor
 from ..solvers import ista
@@ -319,7 +319,7 @@ def _layers(layers: int | None, *values: Any) -> int:
 
 def _per_layer(name: str, value: Any, layers: int, batch: torch.Size, like: Tensor) -> Tensor:
     """Numbers >= 0, `(layers, *batch)`, of one for all, one per layer or one per layer and signal."""
-    value = plain(name, value, "a real number >= 0 per layer", like.device)
+    value = to_tensor(name, value, "a real number >= 0 per layer", like.device)
     if value.ndim == 1:
         value = value.reshape(-1, *(1 for _ in batch))
     if value.ndim not in (0, 1 + len(batch)) or not expands(value.shape, torch.Size([layers, *batch])):
@@ -327,7 +327,7 @@ def _per_layer(name: str, value: Any, layers: int, batch: torch.Size, like: Tens
             f"{name} has shape {tuple(value.shape)}; needed is a number, one per layer, ({layers},), or one per layer "
             f"and signal, {(layers, *batch)}."
         )
-    return number(name, value, torch.Size([layers, *batch]), like)
+    return nonnegative_per_item(name, value, torch.Size([layers, *batch]), like)
 
 
 def _together(mu: Any, s: Any, gamma: Any) -> tuple[Tensor, Tensor, Tensor, Any]:
@@ -336,16 +336,16 @@ def _together(mu: Any, s: Any, gamma: Any) -> tuple[Tensor, Tensor, Tensor, Any]
     given = next((value for value in values if getattr(value, "ndim", 0)), 0.0)
     given = next((value for value in values if isinstance(value, Tensor)), given)
     here = given.device if isinstance(given, Tensor) else "cpu"
-    shapes = [plain(name, v, "a number", here).shape for name, v in zip(("mu", "s", "gamma"), values, strict=True)]
+    shapes = [to_tensor(name, v, "a number", here).shape for name, v in zip(("mu", "s", "gamma"), values, strict=True)]
     try:
         batch = torch.broadcast_shapes(*shapes)
     except RuntimeError:
         raise ValueError(f"mu, s and gamma have shapes {[tuple(shape) for shape in shapes]}; they must fit.") from None
     like = torch.empty(0, dtype=torch.float64, device=here)
     return (
-        number("mu", mu, batch, like),
+        nonnegative_per_item("mu", mu, batch, like),
         whole("s", s, 1, None, batch, here),
-        number("gamma", gamma, batch, like),
+        nonnegative_per_item("gamma", gamma, batch, like),
         given,
     )
 

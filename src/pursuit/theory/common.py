@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..checks import number, placed, show, whole
+from ..checks import nonnegative_per_item, placed, show, whole
 from ..operators import Operator
 
 
@@ -21,7 +21,7 @@ def rows(k: Any, n: int, batch: torch.Size, device: torch.device) -> Tensor:
 
 def positive(name: str, value: Any, batch: torch.Size, device: torch.device) -> Tensor:
     """Finite numbers > 0 in double precision, `(*batch,)`."""
-    value = number(name, value, batch, torch.empty(0, dtype=torch.float64, device=device)).detach()
+    value = nonnegative_per_item(name, value, batch, torch.empty(0, dtype=torch.float64, device=device)).detach()
     if not (value > 0).all():
         raise ValueError(f"{name} is {show(value)}; needed is a finite number > 0.")
     return value

@@ -149,7 +149,7 @@ def soft_iht_bound(
     s = iht.init(p.A, p.y, p.start(None), choice)
     gaps, sizes = [], []
     for _ in range(count):
-        u = p.A.descend(s.x, s.r, eta)  # of which the step keeps the k largest
+        u = p.A.gradient_step(s.x, s.r, eta)  # of which the step keeps the k largest
         gaps.append(_score_gap(p, u, p.k))
         sizes.append(_norm(u))
         s = iht.step(p.A, p.y, s, eta=eta, choice=choice)
@@ -210,7 +210,7 @@ def soft_omp_bound(A: Any, y: Any, k: Any, *, tau: Any, weights: Any = None, acc
     """
     p = _problem(A, y, k, weights)
     choice = p.choice
-    gap = p.y.real.new_zeros(*p.batch, p.most, dtype=torch.float64)
+    gap = p.y.real.new_zeros(*p.batch, p.max_k, dtype=torch.float64)
 
     def watched(s: omp.State) -> omp.State:
         gap[..., s.qr.size] = _score_gap(p, p.A.adjoint(s.r), p.k.new_ones(p.batch))
@@ -219,7 +219,7 @@ def soft_omp_bound(A: Any, y: Any, k: Any, *, tau: Any, weights: Any = None, acc
     start = omp.init(p.y, p.A.shape[1], choice)
     state = loop.run(watched, partial(omp.stop, k=p.k), start, target=p.target, max_steps=p.k).state
     taken = state.atoms.found.sum(-1)
-    gap = torch.where(torch.arange(p.most, device=gap.device) < taken.unsqueeze(-1), gap, 0)
+    gap = torch.where(torch.arange(p.max_k, device=gap.device) < taken.unsqueeze(-1), gap, 0)
     log_errors = partial(
         _omp_log_errors,
         gap=gap,

@@ -17,7 +17,7 @@ from ..ensembles import Ensemble
 from .checkpoint import State, Store, settings_of
 from .learner import Learner, as_decibel, not_finite
 from .options import Epoch, Options, Training, TrainingError, check_whole
-from .processes import NUMERICAL, gathered
+from .processes import NUMERICAL, process_context
 from .signals import PREPARATION, PREPARING, TEST, Signals, signal_energy
 
 
@@ -128,7 +128,7 @@ def fit(
     check_whole("checkpoint_every", checkpoint_every)
     _check_layers(net, options)
     was_training = net.training
-    with gathered(ensemble.A.device) as workers:
+    with process_context(ensemble.A.device) as workers:
         learner = Learner(net, options, workers)
         try:
             signals = Signals(ensemble, training_ensemble or ensemble, options)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from .options import OPTIMIZERS, Options, TrainingError
-from .processes import NUMERICAL, Alone
+from .processes import NUMERICAL, SingleProcess
 from .signals import AT_ONCE
 
 
@@ -18,7 +18,7 @@ class Learner:
 
     net: Any  # a Module, and what only some of them have
 
-    def __init__(self, net: nn.Module, options: Options, workers: Alone):
+    def __init__(self, net: nn.Module, options: Options, workers: SingleProcess):
         named = {name: p for name, p in net.named_parameters() if p.requires_grad}
         if not named:
             raise ValueError(f"{type(net).__name__} has no parameters to train.")

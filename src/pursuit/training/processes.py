@@ -1,6 +1,7 @@
 """One training on several processes, as `torchrun` starts them: each takes its share of every batch.
 
-`Alone` and `Team` have the same methods, so that training is written once. Alone, none of them does anything.
+`SingleProcess` and `ProcessGroup` have the same methods, so that training is written once. In a single process none of
+them does anything.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ NUMERICAL = (torch.linalg.LinAlgError, ValueError, ArithmeticError)
 _meetings = itertools.count()
 
 
-class Alone:
+class SingleProcess:
     """The only process of a training.
 
     Attributes
@@ -35,7 +36,7 @@ class Alone:
     Examples
     --------
     >>> import torch
-    >>> Alone().share(torch.arange(3))
+    >>> SingleProcess().share(torch.arange(3))
     tensor([0, 1, 2])
     """
 
@@ -64,7 +65,7 @@ class Alone:
         """Raise ValueError if whole numbers differ between processes, or others by more than rounding; also waits."""
 
 
-class Team(Alone):
+class ProcessGroup(SingleProcess):
     """One of several processes, in the default group of `torch.distributed`.
 
     Parameters
@@ -137,7 +138,7 @@ class Team(Alone):
 
 
 @contextlib.contextmanager
-def gathered(device: torch.device) -> Iterator[Alone]:
+def process_context(device: torch.device) -> Iterator[SingleProcess]:
     """The processes that train together: those of the process group, else those that `torchrun` started.
 
     A process group that is made here (gloo on the CPU, nccl on CUDA) is gone afterwards; one that was there stays.
@@ -149,8 +150,8 @@ def gathered(device: torch.device) -> Iterator[Alone]:
 
     Yields
     ------
-    Alone or Team
-        `Alone` in a group of one, and where there is no group and `RANK` and `WORLD_SIZE` are not set.
+    SingleProcess or ProcessGroup
+        `SingleProcess` in a group of one, and where there is no group and `RANK` and `WORLD_SIZE` are not set.
 
     Raises
     ------
@@ -160,15 +161,15 @@ def gathered(device: torch.device) -> Iterator[Alone]:
     Examples
     --------
     >>> import torch
-    >>> with gathered(torch.device("cpu")) as workers:
+    >>> with process_context(torch.device("cpu")) as workers:
     ...     workers.first
     True
     """
     if dist.is_available() and dist.is_initialized():
-        yield Team(device) if dist.get_world_size() > 1 else Alone()
+        yield ProcessGroup(device) if dist.get_world_size() > 1 else SingleProcess()
         return
     if "RANK" not in os.environ or os.environ.get("WORLD_SIZE", "1") == "1":
-        yield Alone()
+        yield SingleProcess()
         return
     if not dist.is_available():
         raise ValueError(
@@ -181,7 +182,7 @@ def gathered(device: torch.device) -> Iterator[Alone]:
     backend = "nccl" if device.type == "cuda" else "gloo"
     dist.init_process_group(backend, store=part, rank=rank, world_size=size)
     try:
-        yield Team(device)
+        yield ProcessGroup(device)
     finally:
         dist.destroy_process_group()
 

@@ -124,12 +124,13 @@ def swap(
     At: Array, GT: Array, y: Array, back: Array, weights: Array, target: Array, max_steps: Array, tolerance: Any,
     least_gain: Any, support: Array, steps: Array, status: Array,
 ) -> None:  # fmt: skip
-    """Improve `support (batch, most)`, with -1 only at the end, as long as a swap takes the share `least_gain` off the
+    """Improve `support (batch, max_k)`, with -1 only at the end, as long as a swap takes the share `least_gain` off the
     energy of the residual; `steps (batch,)` are those made, with the last, which is no gain; `status` as in `whole`."""
-    m, n, most = y.shape[1], back.shape[1], support.shape[1]
-    L, D, c, outside = np.empty((most, most), y.dtype), np.empty((most, n), y.dtype), np.empty(n, y.dtype), np.empty(n)
-    z, dz, r, inverse = np.empty(most, y.dtype), np.empty(most, y.dtype), np.empty(m, y.dtype), np.empty(most)
-    order, inside = np.empty(most, np.int64), np.empty(n, np.bool_)
+    m, n, max_k = y.shape[1], back.shape[1], support.shape[1]
+    L, D = np.empty((max_k, max_k), y.dtype), np.empty((max_k, n), y.dtype)
+    c, outside = np.empty(n, y.dtype), np.empty(n)
+    z, dz, r, inverse = np.empty(max_k, y.dtype), np.empty(max_k, y.dtype), np.empty(m, y.dtype), np.empty(max_k)
+    order, inside = np.empty(max_k, np.int64), np.empty(n, np.bool_)
     for b in range(y.shape[0]):
         if status[b] != RUNNING:
             continue
@@ -137,7 +138,7 @@ def swap(
         w, size = weights[min(b, weights.shape[0] - 1)], 0
         for j in range(n):
             inside[j] = False
-        for i in range(most):
+        for i in range(max_k):
             order[i] = support[b, i]
             if order[i] >= 0:
                 inside[order[i]] = True

@@ -32,7 +32,7 @@ STATIONARY, CYCLE, MAX_STEPS, DECLINED = 3, 5, 8, -1  # of Status, and none
 
 def run(d: Data, x: Tensor) -> Found:
     """From the signals `x (items, n)`, of which the k largest entries are taken."""
-    best, steps = d.k.new_full((len(d.y), d.most), -1), torch.zeros_like(d.k)
+    best, steps = d.k.new_full((len(d.y), d.max_k), -1), torch.zeros_like(d.k)
     reach = (whole.TELLING + d.eta.double()) * (2 * d.A.shape[-1] * x.abs().amax(-1).double() + 2 * whole.length(d.y))
     status = torch.where(whole.fits_range(d, reach), RUNNING, DECLINED)
     given = d.k, d.eta.double(), d.target.double(), d.max_steps, x.to(whole.wide(x))
@@ -45,17 +45,17 @@ def pursue(
     At: Array, GT: Array, y: Array, back: Array, weights: Array, k: Array, eta: Array, target: Array, max_steps: Array,
     x: Array, tolerance: Any, best: Array, steps: Array, status: Array,
 ) -> None:  # fmt: skip
-    """From the k largest entries of `x (batch, n)`, the supports of least residual, `best (batch, most)`.
+    """From the k largest entries of `x (batch, n)`, the supports of least residual, `best (batch, max_k)`.
 
     `steps (batch,)` are those taken until the norm of the residual was at most `target (batch,)`, or a support came
     back. Supports have their best atom first and -1 where there is none.
     """
-    m, n, most = y.shape[1], x.shape[1], best.shape[1]
-    L, least = np.empty((most, most), x.dtype), max(PIVOT, tolerance)
+    m, n, max_k = y.shape[1], x.shape[1], best.shape[1]
+    L, least = np.empty((max_k, max_k), x.dtype), max(PIVOT, tolerance)
     g, u, s, r = np.empty(n, x.dtype), np.empty(n, x.dtype), np.empty(n, weights.dtype), np.empty(m, x.dtype)
-    z, dz, inside = np.empty(most, x.dtype), np.empty(most, x.dtype), np.empty(n, np.bool_)
-    rank, order, fitted = np.empty(most, np.int64), np.empty(most, np.int64), np.empty(n, np.bool_)
-    now, seen = np.empty(most, np.int64), np.empty(most, np.int64)
+    z, dz, inside = np.empty(max_k, x.dtype), np.empty(max_k, x.dtype), np.empty(n, np.bool_)
+    rank, order, fitted = np.empty(max_k, np.int64), np.empty(max_k, np.int64), np.empty(n, np.bool_)
+    now, seen = np.empty(max_k, np.int64), np.empty(max_k, np.int64)
     for b in range(y.shape[0]):
         if status[b] != RUNNING:
             continue
@@ -87,7 +87,7 @@ def pursue(
             if left == np.inf:
                 status[b] = DECLINED
                 break
-            for i in range(most):
+            for i in range(max_k):
                 now[i] = rank[i] if i < count else -1
             t += 1
             if np.sqrt(left) < norm:

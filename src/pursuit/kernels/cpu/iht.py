@@ -32,7 +32,7 @@ STILL = 10  # roundings of x that count as no step
 
 def run(d: Data, x: Tensor) -> Found:
     """From the signals `x (items, n)`, of which the k largest entries are taken."""
-    moved, support = x.to(whole.wide(x), copy=True), d.k.new_full((len(d.y), d.most), -1)
+    moved, support = x.to(whole.wide(x), copy=True), d.k.new_full((len(d.y), d.max_k), -1)
     steps, status = torch.zeros_like(d.k), torch.full_like(d.k, RUNNING)
     room = whole.limit(d) / d.weights.double().amax(-1).clamp(min=1).expand(len(d.y)) ** 2
     given = d.k, d.eta.double(), d.target.double(), d.max_steps, room.contiguous()
@@ -82,15 +82,15 @@ def iterate(
     At: Array, GT: Array, y: Array, back: Array, weights: Array, k: Array, eta: Array, target: Array, max_steps: Array,
     room: Array, still: Any, x: Array, support: Array, steps: Array, status: Array,
 ) -> None:  # fmt: skip
-    """From the signals `x (batch, n)`, which move, the last iterates; `support (batch, most)` are their atoms.
+    """From the signals `x (batch, n)`, which move, the last iterates; `support (batch, max_k)` are their atoms.
 
     `steps (batch,)` are those taken until the norm of the residual was at most `target (batch,)`, or x moved by less
     than the share `still` of its norm. A signal is declined where the energy of the residual, or of a step along it,
     might exceed `room (batch,)`.
     """
-    m, n, most = y.shape[1], x.shape[1], support.shape[1]
+    m, n, max_k = y.shape[1], x.shape[1], support.shape[1]
     g, u, s, r = np.empty(n, x.dtype), np.empty(n, x.dtype), np.empty(n, weights.dtype), np.empty(m, x.dtype)
-    z, rank, order = np.empty(most, x.dtype), np.empty(most, np.int64), np.empty(most, np.int64)
+    z, rank, order = np.empty(max_k, x.dtype), np.empty(max_k, np.int64), np.empty(max_k, np.int64)
     inside = np.empty(n, np.bool_)
     for b in range(y.shape[0]):
         A, G = At[min(b, At.shape[0] - 1)], GT[min(b, GT.shape[0] - 1)]
@@ -144,5 +144,5 @@ def iterate(
                 status[b] = STATIONARY
             elif steps[b] >= max_steps[b]:
                 status[b] = MAX_STEPS
-        for i in range(most):
+        for i in range(max_k):
             support[b, i] = order[i] if i < size else -1

@@ -26,7 +26,7 @@ DECLINED = -1
 GRAM, COLUMNS = "gram", "columns"  # what is kept on the operator
 
 
-def worth(items: int, m: int, n: int, most: int, at_hand: bool) -> bool:
+def worth(items: int, m: int, n: int, max_k: int, at_hand: bool) -> bool:
     """Whether the matrix is there, or forming it costs less than it saves: the steps of an FFT are quick."""
     return at_hand or m * n <= min(items * FORMED, MOST_FORMED)
 
@@ -34,7 +34,7 @@ def worth(items: int, m: int, n: int, most: int, at_hand: bool) -> bool:
 def run(d: Data, ols: bool) -> Found:
     """Supports, steps and status of every signal, the least squares on the supports, and the norms of the residuals."""
     items, m = d.y.shape
-    n, most = d.A.shape[-1], d.most
+    n, max_k = d.A.shape[-1], d.max_k
     y = _numpy(d.y)
     kind = y.real.dtype
     x = _numbers(d, ols, kind.type)
@@ -42,21 +42,21 @@ def run(d: Data, ols: bool) -> Found:
     square, taken = _squares(_numpy(d.weights), N)
     S = Signals(y, square, *map(_numpy, (d.k, d.target, d.max_steps)))
     status = np.broadcast_to(np.where(taken, RUNNING, DECLINED), (items,)).astype(np.int64)
-    f = Results(np.full((items, most), -1), np.zeros(items, np.int64), status, np.zeros((items, most), y.dtype),
+    f = Results(np.full((items, max_k), -1), np.zeros(items, np.int64), status, np.zeros((items, max_k), y.dtype),
                 np.zeros(items, kind))  # fmt: skip
     none = np.empty(0, kind)
     if len(d.A) > 1:
-        share(lambda a, b: _each(d.A, S, f, x, none, a, b), items, x.planes**2 * most * m * n)
+        share(lambda a, b: _each(d.A, S, f, x, none, a, b), items, x.planes**2 * max_k * m * n)
         return _found(f)
     columns = None
     if items * x.planes > 8 or d.keeps(COLUMNS):
         columns = _numpy(d.kept(COLUMNS, lambda: d.A[0].mT.contiguous()))
     M = _matrix(_numpy(d.A[0]), N, x, none, columns)
     if _gram_pays(d):
-        G, cost = _numpy(d.kept(GRAM, lambda: gram(d.A[0]))), x.planes**2 * n * (m + most**2)
+        G, cost = _numpy(d.kept(GRAM, lambda: gram(d.A[0]))), x.planes**2 * n * (m + max_k**2)
         share(lambda a, b: tiles.by_gram(M, G, _real(G), S, f, x, none, a, b), items, cost, SIGNALS)
     if not _gram_pays(d) or (f.status == RUNNING).any():
-        share(lambda a, b: _in_groups(M, S, f, x, none, a, b), items, x.planes**2 * n * m * most, ROWS)
+        share(lambda a, b: _in_groups(M, S, f, x, none, a, b), items, x.planes**2 * n * m * max_k, ROWS)
     return _found(f)
 
 
@@ -103,7 +103,7 @@ def _each(A: Tensor, S: Signals, f: Results, x: Numbers, none: Any, first: int, 
 
 def _gram_pays(d: Data) -> bool:
     items, n = len(d.y), d.A.shape[-1]
-    return n * n * d.y.element_size() <= GRAM_BYTES and (d.keeps(GRAM) or items * d.most > n)
+    return n * n * d.y.element_size() <= GRAM_BYTES and (d.keeps(GRAM) or items * d.max_k > n)
 
 
 def _matrix(A: Any, N: int, x: Numbers, none: Any, columns: Any = None) -> Matrix:

@@ -37,7 +37,7 @@ def run(d: Data, X: Tensor) -> Found:
     moved, norm = X.to(whole.wide(X), copy=True), whole.length(d.y)
     reach = moved.abs().amax(-1) + d.max_steps * d.eta.double() * norm
     status, steps = whole.begin(d, norm, reach), torch.zeros_like(d.k)
-    best = d.k.new_full((len(d.y), d.most), -1)
+    best = d.k.new_full((len(d.y), d.max_k), -1)
     given = d.k, d.eta.double(), d.target.double(), d.max_steps
     whole.run(d, explore, given, (d.tolerance**2,), (moved, best, norm, steps, status))
     return Found(best, steps, status.clamp(min=RUNNING))
@@ -143,14 +143,14 @@ def explore(
     """From the exploration variables `X (batch, n)`, which move, the supports of least residual.
 
     `back (batch, n)` is `A^H y`; `weights (1 or batch, n)` multiply scores, and where they are zero nothing is chosen.
-    Out come `best (batch, most)`, best atom first, -1 at the end; `norm (batch,)` of its residual, which is that of y
+    Out come `best (batch, max_k)`, best atom first, -1 at the end; `norm (batch,)` of its residual, which is that of y
     at the start; `steps (batch,)` taken until the norm was at most `target (batch,)`; and the `status`, by which only
     what is running begins, and which is so again where the signal is declined.
     """
-    m, n, most = y.shape[1], X.shape[1], best.shape[1]
-    L, Q = np.empty((most, most), X.dtype), np.empty((min(m, most), m), X.dtype)
-    z, dz, g, r = np.empty(most, X.dtype), np.empty(most, X.dtype), np.empty(n, X.dtype), np.empty(m, X.dtype)
-    s, rank, order = np.empty(n, weights.dtype), np.empty(most, np.int64), np.empty(most, np.int64)
+    m, n, max_k = y.shape[1], X.shape[1], best.shape[1]
+    L, Q = np.empty((max_k, max_k), X.dtype), np.empty((min(m, max_k), m), X.dtype)
+    z, dz, g, r = np.empty(max_k, X.dtype), np.empty(max_k, X.dtype), np.empty(n, X.dtype), np.empty(m, X.dtype)
+    s, rank, order = np.empty(n, weights.dtype), np.empty(max_k, np.int64), np.empty(max_k, np.int64)
     inside, fitted = np.empty(n, np.bool_), np.empty(n, np.bool_)
     for b in range(y.shape[0]):
         if status[b] != RUNNING:
@@ -189,7 +189,7 @@ def explore(
                     length = np.sqrt(energy(r))
                     if length < norm[b]:  # t_BEST: the first minimiser
                         norm[b] = length
-                        for i in range(most):
+                        for i in range(max_k):
                             best[b, i] = rank[i] if i < count else -1
                         if length <= target[b]:
                             status[b] = TOLERANCE

@@ -24,12 +24,12 @@ TELLING = 1e4  # times the norm of y: largest coefficient of columns that the Gr
 RUNNING, TOLERANCE = 0, 1  # of Status
 
 
-def forms(items: int, m: int, n: int, most: int, at_hand: bool) -> bool:
+def forms(items: int, m: int, n: int, max_k: int, at_hand: bool) -> bool:
     """Whether matrix and Gram matrix are of a size to be formed."""
     return n * max(m, n) <= ENTRIES
 
 
-def small(items: int, m: int, n: int, most: int, at_hand: bool) -> bool:
+def small(items: int, m: int, n: int, max_k: int, at_hand: bool) -> bool:
     """Whether the Gram matrix is the quicker way also for a few steps."""
     return n * max(m, n) <= SMALL
 

@@ -33,7 +33,7 @@ class Plan(NamedTuple):
 PLAN = Plan()
 
 
-def worth(items: int, m: int, n: int, most: int, at_hand: bool) -> bool:
+def worth(items: int, m: int, n: int, max_k: int, at_hand: bool) -> bool:
     """Whether the Gram matrix pays, and there is the memory.
 
     The steps take most of a millisecond each, or a product of A with every signal; a GPU multiplies about `10**10`
@@ -41,15 +41,15 @@ def worth(items: int, m: int, n: int, most: int, at_hand: bool) -> bool:
     """
     if not at_hand and m * n > FORMED:
         return False
-    if n > WIDEST or 8 * most * n > ROWS or 8 * most * most > ROWS:
+    if n > WIDEST or 8 * max_k * n > ROWS or 8 * max_k * max_k > ROWS:
         return False
-    return n * n * m <= most * (10**10 + 2 * items * m * n)
+    return n * n * m <= max_k * (10**10 + 2 * items * m * n)
 
 
 def run(d: Data, ols: bool) -> Found:
     """Supports, steps and status of every signal, the least squares on the supports, and the norms of the residuals."""
     items, size = len(d.y), d.y.element_size()
-    support = torch.full((items, d.most), -1, device=d.y.device)
+    support = torch.full((items, d.max_k), -1, device=d.y.device)
     found = Found(
         support, steps=torch.zeros_like(d.k), status=torch.zeros_like(d.k), z=d.y.new_zeros(support.shape),
         norm=torch.linalg.vector_norm(d.y, dim=-1),
@@ -60,10 +60,10 @@ def run(d: Data, ols: bool) -> Found:
     width = -(-n // ALIGNED) * ALIGNED
     G = _wide(d.kept("gram", lambda: (d.A[0].mT @ d.A[0].conj()).resolve_conj()), width)
     weights = _wide(d.weights * _scale(d.weights.amax(-1, keepdim=True)), width)
-    places = -(-d.most // 4) * 4
+    places = -(-d.max_k // 4) * 4
     programs = min(items, PLAN.per_processor * _processors(d.y.device), max(1, MEMORY // (places * width * size)))
     U = _real(d.y.new_zeros(programs * places * width + _block(width)))
-    part = max(1, MEMORY // (size * (width + d.most**2)))
+    part = max(1, MEMORY // (size * (width + d.max_k**2)))
     with _on(d.y.device):
         for first in range(0, items, part):
             _part(d, found, slice(first, first + part), G, weights, U, programs, places, ols)
@@ -82,23 +82,23 @@ def _part(
     y = d.y[part] * scale.unsqueeze(-1)
     columns = d.kept("columns", lambda: d.A[0].mT.contiguous())
     P = _wide(y @ columns.mH, width)
-    R, rho, energy = y.new_empty(items, d.most, d.most), y.new_empty(items, d.most), torch.empty_like(norm)
+    R, rho, energy = y.new_empty(items, d.max_k, d.max_k), y.new_empty(items, d.max_k), torch.empty_like(norm)
     count = torch.empty_like(k, dtype=torch.int32)
     code = torch.empty_like(count)
     own = weights[part] if len(weights) > 1 else weights
     limits: tuple[Any, ...] = (norm, scale, target, k, budget)
     eps = torch.finfo(y.dtype).eps
     planes = 2 if y.is_complex() else 1
-    N, K, M = _block(width), _block(d.most), min(_block(m), PLAN.tile)
+    N, K, M = _block(width), _block(d.max_k), min(_block(m), PLAN.tile)
     pursue[(min(items, programs),)](
         _real(P), _real(G), own, U, _real(R), _real(rho), found.support[part], count, code, energy, *limits,
-        items, width, width if len(weights) > 1 else 0, d.most, places, d.full, d.tolerance,
+        items, width, width if len(weights) > 1 else 0, d.max_k, places, d.full, d.tolerance,
         EPS=eps, LEAST=eps ** (1 / 3), OLS=ols, PLANES=planes, N=N, K=K,
         num_warps=_warps(N * planes, PLAN.columns_per_warp),
     )  # fmt: skip
     refit[(items,)](
         _real(y), _real(columns), _real(R), _real(rho), found.support[part], _real(found.z[part]), count, code,
-        found.steps[part], energy, *limits, m, d.most, d.full,
+        found.steps[part], energy, *limits, m, d.max_k, d.full,
         EPS=eps, PLANES=planes, M=M, K=K, num_warps=_warps(M * planes, PLAN.measurements_per_warp),
     )  # fmt: skip
     found.status[part] = code
