@@ -101,7 +101,7 @@ def run(p: Problem, support: Tensor, on_step: Hook | None = None) -> Solution:
 def els(
     A: Any,
     y: Any,
-    k: Any,
+    k: Any = None,
     *,
     x0: Any = None,
     tol: Any = None,

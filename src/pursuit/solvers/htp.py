@@ -91,7 +91,7 @@ def run(p: Problem, x: Tensor, on_step: Hook | None = None) -> Solution:
 def htp(
     A: Any,
     y: Any,
-    k: Any,
+    k: Any = None,
     *,
     eta: Any = None,
     x0: Any = None,

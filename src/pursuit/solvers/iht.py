@@ -58,7 +58,7 @@ def run(p: Problem, x: Tensor, on_step: Hook | None = None) -> Solution:
 def iht(
     A: Any,
     y: Any,
-    k: Any,
+    k: Any = None,
     *,
     eta: Any = None,
     x0: Any = None,

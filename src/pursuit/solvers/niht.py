@@ -79,7 +79,7 @@ def run(p: Problem, x: Tensor, on_step: Hook | None = None) -> Solution:
 def niht(
     A: Any,
     y: Any,
-    k: Any,
+    k: Any = None,
     *,
     x0: Any = None,
     tol: Any = None,

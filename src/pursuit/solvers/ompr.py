@@ -54,7 +54,7 @@ def run(p: Problem, atoms: Any, on_step: Hook | None = None) -> Solution:
 def ompr(
     A: Any,
     y: Any,
-    k: Any,
+    k: Any = None,
     *,
     eta: Any = 1.0,
     x0: Any = None,

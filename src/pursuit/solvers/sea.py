@@ -88,7 +88,7 @@ def run(p: Problem, X: Tensor, on_step: Hook | None = None) -> Solution:
 def sea(
     A: Any,
     y: Any,
-    k: Any,
+    k: Any = None,
     *,
     eta: Any = None,
     x0: Any = None,

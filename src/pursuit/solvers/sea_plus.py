@@ -64,7 +64,7 @@ def starts(p: Problem, x0: Any) -> Tensor:
 def sea_plus(
     A: Any,
     y: Any,
-    k: Any,
+    k: Any = None,
     *,
     eta: Any = None,
     x0: Any = None,

@@ -49,7 +49,7 @@ def run(p: Problem, x: Tensor, on_step: Hook | None = None) -> Solution:
 def sp(
     A: Any,
     y: Any,
-    k: Any,
+    k: Any = None,
     *,
     x0: Any = None,
     tol: Any = None,
