@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import fields
 from typing import Any, NamedTuple
 
 import torch
@@ -13,6 +14,7 @@ import pursuit
 
 REAL, COMPLEX = torch.float64, torch.complex128
 DTYPES = (torch.float32, torch.float64, torch.complex64, torch.complex128)
+PARTS = ("x", *(field.name for field in fields(pursuit.Solution) if field.name != "n"))  # arrays of a solution
 DEVICES = ("cpu", "cuda") if torch.cuda.is_available() else ("cpu",)
 
 # AMP is not here but in test_amp.py: it counts rows and columns, and complex numbers have noise in two dimensions.

@@ -1,6 +1,5 @@
 """The front door: bad input is named, good input of every form works, and out comes what went in."""
 
-from dataclasses import fields
 from types import SimpleNamespace
 
 import numpy as np
@@ -12,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import pursuit
-from helpers import NEEDS
+from helpers import NEEDS, PARTS
 from pursuit import Status
 
 pytestmark = pytest.mark.usefixtures("rough_lasso")
@@ -82,7 +81,7 @@ ERRORS = {
     "k a string": (omp(k="two"), TypeError, "k is|two|whole number"),
     "k for another batch": (omp(y=Y, k=[1, 2, 3]), ValueError, "k has shape (3,)|(4,)"),
     "k for no batch": (omp(k=[1, 2]), ValueError, "k has shape (2,)|()"),
-    "k missing": (lambda: pursuit.iht(A, y, None), ValueError, "k was not given|pass k"),
+    "k missing": (lambda: pursuit.iht(A, y), ValueError, "k was not given|1 <= k <= 5|pass k"),
     "neither k nor tol": (omp(k=None), ValueError, "neither k nor tol"),
     "y with nan": (omp(y=bad(y, np.nan)), ValueError, "y has 1 entries|NaN or infinite|(2,)"),
     "y with inf": (omp(y=bad(Y, np.inf)), ValueError, "y has 1 entries|NaN or infinite|(0, 2)"),
@@ -141,7 +140,7 @@ ERRORS = {
     "max_steps for another batch": (omp(y=Y, max_steps=[1, 2]), ValueError, "max_steps has shape (2,)|(4,)"),
     "no such method": (call("lasso"), ValueError, "method is 'lasso'|omp|fista"),
     "option of another method": (call("ista", k=3), TypeError, "'ista'|k|lam"),
-    "option lacking": (call("iht"), TypeError, "'iht'|'k'"),
+    "option lacking": (call("ista"), TypeError, "'ista'|'lam'"),
     "option misspelt": (call("omp", k=2, weight=1), TypeError, "'omp'|'weight'|weights"),
     "forward of a wrong size": (omp(A=misshapen(lambda x: x)), ValueError, "forward|8)|5)|last axis"),
     "adjoint of a wrong size": (
@@ -171,6 +170,15 @@ def test_bad_input_is_named(name):
     assert [word for word in words.split("|") if word not in str(raised.value)] == [], str(raised.value)
 
 
+@pytest.mark.parametrize("method", [name for name in pursuit.methods() if name not in (*PENALISED, *NEEDS, "amp")])
+def test_a_solver_called_without_k_says_to_pass_it(method):
+    """By its name or by `solve`, not with Python's list of the arguments that are missing."""
+    solver = getattr(pursuit, method.replace("+", "_plus"))
+    for solve in (lambda: solver(A, y), lambda: pursuit.solve(A, y, method=method)):
+        with pytest.raises(ValueError, match=r"\bk\b.*; pass k"):
+            solve()
+
+
 @pytest.mark.parametrize(
     ("make", "words"),
     [
@@ -195,8 +203,6 @@ def test_operators_name_what_is_wrong(make, words):
 
 
 # Forms of input.
-
-PARTS = ("x", *(field.name for field in fields(pursuit.Solution) if field.name != "n"))
 
 
 def budget(method):

@@ -9,7 +9,20 @@ from sklearn.linear_model import LogisticRegression
 from torch.testing import assert_close
 
 import pursuit
-from helpers import COMPLEX, LOSSY, PROXIMAL, REAL, REFITTING, gaussian, generator, instance, normal, recover, subsets
+from helpers import (
+    COMPLEX,
+    LOSSY,
+    PARTS,
+    PROXIMAL,
+    REAL,
+    REFITTING,
+    gaussian,
+    generator,
+    instance,
+    normal,
+    recover,
+    subsets,
+)
 from pursuit import LeastSquares, Logistic, Status
 from pursuit.core import losses
 from pursuit.core.atoms import Atoms
@@ -69,7 +82,7 @@ def test_least_squares_is_the_default_bit_for_bit(name, dtype):
     p = instance(gaussian(dtype), 4, batch=(3,), noise=0.1)
     for option in ({}, {"on_step": lambda step: None}):  # by kernels, and step by step
         given, default = (recover(name, p.A, p.y, 4, **option, **loss) for loss in ({"loss": LeastSquares()}, {}))
-        assert all(torch.equal(a, b) for a, b in zip(vars(given).values(), vars(default).values(), strict=True))
+        assert all(torch.equal(getattr(given, name), getattr(default, name)) for name in PARTS)
 
 
 @pytest.mark.parametrize("form", ["matrix", "matrices", "operator"])

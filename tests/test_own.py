@@ -192,6 +192,8 @@ def test_its_signature_and_documentation_are_its_own():
     for made in (iht, mp):
         for name in inspect.signature(made).parameters:
             assert f"{name} :" in text or name in ("A", "y")
+    with pytest.raises(ValueError, match=r"k was not given; needed is .*; pass k"):
+        mp(gaussian(), normal(0, 36))
     with pytest.raises(TypeError, match="mp takes no x0"):
         mp(gaussian(), normal(0, 36), 2, x0=normal(0, 48))
 

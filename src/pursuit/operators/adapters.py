@@ -16,6 +16,7 @@ from .base import DTYPES, Operator, check_dtype
 from .dense import Dense
 
 Nested = Sequence[Any]  # numbers in lists or tuples
+PerItem = float | np.number[Any] | Tensor | NDArray[Any] | Nested  # one number, or one per signal
 
 
 class HasShape(Protocol):

@@ -13,7 +13,7 @@ from torch import Tensor
 from ..core import loop
 from ..core.solution import Arr, Solution, Status
 from ..operators import Operator
-from ..operators.adapters import Nested, OperatorLike
+from ..operators.adapters import Nested, OperatorLike, PerItem
 from ..shrinkage import bernoulli_gaussian, soft
 from . import ista
 from .problem import ALL, Hook, Problem, problem
@@ -116,15 +116,15 @@ def run(p: Problem, x: Tensor, on_step: Hook | None = None, *, denoise: Denoiser
 def amp(
     A: OperatorLike,
     y: Arr | Nested,
-    k: Any = None,
+    k: PerItem | None = None,
     *,
     denoiser: Any = "soft",
     alpha: Any = None,
     variance: Any = None,
     damping: Any = 1.0,
     x0: Any = None,
-    tol: Any = None,
-    max_steps: Any = 1000,
+    tol: PerItem | None = None,
+    max_steps: PerItem = 1000,
     on_step: Hook | None = None,
 ) -> Solution[Arr]:
     """AMP: gradient steps whose residual is corrected, so that each sees the signal in white noise, then a denoiser.

@@ -12,7 +12,7 @@ from ..core.least_squares import fit
 from ..core.selection import AtomSelector, Hard, Selection
 from ..core.solution import Arr, Solution
 from ..operators import Operator
-from ..operators.adapters import Nested, OperatorLike
+from ..operators.adapters import Nested, OperatorLike, PerItem
 from .iht import State, init
 from .problem import Hook, Problem, problem
 
@@ -35,11 +35,11 @@ def run(p: Problem, x: Tensor, on_step: Hook | None = None) -> Solution[Tensor]:
 def cosamp(
     A: OperatorLike,
     y: Arr | Nested,
-    k: Any,
+    k: PerItem | None = None,
     *,
     x0: Any = None,
-    tol: Any = None,
-    max_steps: Any = 100,
+    tol: PerItem | None = None,
+    max_steps: PerItem = 100,
     weights: Any = None,
     select: Selection = Hard(),
     on_step: Hook | None = None,

@@ -16,7 +16,7 @@ from ..core.numeric import energy, rank_tolerance
 from ..core.selection import Hard
 from ..core.solution import Arr, Solution, Status
 from ..operators import Operator
-from ..operators.adapters import Nested, OperatorLike
+from ..operators.adapters import Nested, OperatorLike, PerItem
 from . import ompr, sp
 from .iht import State
 from .problem import Hook, Problem, problem
@@ -102,11 +102,11 @@ def run(p: Problem, support: Tensor, on_step: Hook | None = None) -> Solution[Te
 def els(
     A: OperatorLike,
     y: Arr | Nested,
-    k: Any,
+    k: PerItem | None = None,
     *,
     x0: Any = None,
-    tol: Any = None,
-    max_steps: Any = 1000,
+    tol: PerItem | None = None,
+    max_steps: PerItem = 1000,
     weights: Any = None,
     loss: Any = LeastSquares(),
     on_step: Hook | None = None,

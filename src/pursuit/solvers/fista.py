@@ -11,7 +11,7 @@ from torch import Tensor
 from ..core import loop
 from ..core.solution import Arr, Solution
 from ..operators import Operator
-from ..operators.adapters import Nested, OperatorLike
+from ..operators.adapters import Nested, OperatorLike, PerItem
 from . import ista
 from .problem import Hook, Problem
 
@@ -63,11 +63,11 @@ def run(p: Problem, x: Tensor, on_step: Hook | None = None, *, theta: Tensor) ->
 def fista(
     A: OperatorLike,
     y: Arr | Nested,
-    lam: Any,
+    lam: PerItem,
     *,
     x0: Any = None,
-    tol: Any = None,
-    max_steps: Any = 1000,
+    tol: PerItem | None = None,
+    max_steps: PerItem = 1000,
     on_step: Hook | None = None,
 ) -> Solution[Arr]:
     """FISTA: ISTA with Nesterov's momentum, minimising `||y - A x||^2 / 2 + lam ||x||_1`.

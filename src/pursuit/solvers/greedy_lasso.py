@@ -15,7 +15,7 @@ from ..core.numeric import energy
 from ..core.selection import AtomSelector, Hard, Selection
 from ..core.solution import Arr, Solution, Status
 from ..operators import Operator
-from ..operators.adapters import Nested, OperatorLike
+from ..operators.adapters import Nested, OperatorLike, PerItem
 from . import omp
 from .omp import State
 from .problem import ALL, UNLIMITED, Hook, Problem, problem
@@ -107,12 +107,12 @@ def run(
 def greedy_lasso(
     A: OperatorLike,
     y: Arr | Nested,
-    k: Any = None,
+    k: PerItem | None = None,
     *,
-    lam: Any,
+    lam: PerItem,
     loss: str = "l1-sr",
-    tol: Any = None,
-    max_steps: Any = None,
+    tol: PerItem | None = None,
+    max_steps: PerItem | None = None,
     weights: Any = None,
     select: Selection = Hard(),
     legacy: bool = False,

@@ -13,7 +13,7 @@ from ..core.atoms import Atoms
 from ..core.selection import Hard
 from ..core.solution import Arr, Solution
 from ..operators import Operator
-from ..operators.adapters import Nested, OperatorLike
+from ..operators.adapters import Nested, OperatorLike, PerItem
 from ..shrinkage import Shrink, proximal, soft
 from .problem import ALL, Hook, Problem, problem
 
@@ -73,11 +73,11 @@ def run(p: Problem, x: Tensor, on_step: Hook | None = None, *, theta: Tensor) ->
 def ista(
     A: OperatorLike,
     y: Arr | Nested,
-    lam: Any,
+    lam: PerItem,
     *,
     x0: Any = None,
-    tol: Any = None,
-    max_steps: Any = 1000,
+    tol: PerItem | None = None,
+    max_steps: PerItem = 1000,
     on_step: Hook | None = None,
 ) -> Solution[Arr]:
     """ISTA: minimises `||y - A x||^2 / 2 + lam ||x||_1` by proximal gradient steps.

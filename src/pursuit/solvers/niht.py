@@ -13,7 +13,7 @@ from ..core.numeric import energy
 from ..core.selection import AtomSelector, Hard, Selection
 from ..core.solution import Arr, Solution, Status
 from ..operators import Operator
-from ..operators.adapters import Nested, OperatorLike
+from ..operators.adapters import Nested, OperatorLike, PerItem
 from .iht import State
 from .problem import Hook, Problem, problem
 
@@ -80,11 +80,11 @@ def run(p: Problem, x: Tensor, on_step: Hook | None = None) -> Solution[Tensor]:
 def niht(
     A: OperatorLike,
     y: Arr | Nested,
-    k: Any,
+    k: PerItem | None = None,
     *,
     x0: Any = None,
-    tol: Any = None,
-    max_steps: Any = 1000,
+    tol: PerItem | None = None,
+    max_steps: PerItem = 1000,
     weights: Any = None,
     select: Selection = Hard(),
     on_step: Hook | None = None,

@@ -13,7 +13,7 @@ from ..core.numeric import rank_tolerance
 from ..core.selection import AtomSelector, Hard, Selection
 from ..core.solution import Arr, Solution, Status
 from ..operators import Operator
-from ..operators.adapters import Nested, OperatorLike
+from ..operators.adapters import Nested, OperatorLike, PerItem
 from . import omp
 from .problem import ALL, UNLIMITED, Hook, Problem, problem
 
@@ -63,10 +63,10 @@ def run(p: Problem, start: None = None, on_step: Hook | None = None) -> Solution
 def ols(
     A: OperatorLike,
     y: Arr | Nested,
-    k: Any = None,
+    k: PerItem | None = None,
     *,
-    tol: Any = None,
-    max_steps: Any = None,
+    tol: PerItem | None = None,
+    max_steps: PerItem | None = None,
     weights: Any = None,
     select: Selection = Hard(),
     on_step: Hook | None = None,

@@ -13,7 +13,7 @@ from ..core.losses import LeastSquares, Loss
 from ..core.selection import AtomSelector, Hard, Selection
 from ..core.solution import Arr, Solution, Status
 from ..operators import Operator
-from ..operators.adapters import Nested, OperatorLike
+from ..operators.adapters import Nested, OperatorLike, PerItem
 from .problem import ALL, UNLIMITED, Hook, Problem, problem
 
 
@@ -79,10 +79,10 @@ def steps(p: Problem) -> tuple[Any, Any, State]:
 def omp(
     A: OperatorLike,
     y: Arr | Nested,
-    k: Any = None,
+    k: PerItem | None = None,
     *,
-    tol: Any = None,
-    max_steps: Any = None,
+    tol: PerItem | None = None,
+    max_steps: PerItem | None = None,
     weights: Any = None,
     loss: Any = LeastSquares(),
     select: Selection = Hard(),

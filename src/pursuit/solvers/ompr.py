@@ -14,7 +14,7 @@ from ..core.atoms import Atoms
 from ..core.selection import AtomSelector, Hard, Selection
 from ..core.solution import Arr, Solution, Status
 from ..operators import Operator
-from ..operators.adapters import Nested, OperatorLike
+from ..operators.adapters import Nested, OperatorLike, PerItem
 from . import omp, sp
 from .iht import State
 from .problem import Hook, Problem, problem
@@ -55,12 +55,12 @@ def run(p: Problem, atoms: Any, on_step: Hook | None = None) -> Solution[Tensor]
 def ompr(
     A: OperatorLike,
     y: Arr | Nested,
-    k: Any,
+    k: PerItem | None = None,
     *,
-    eta: Any = 1.0,
+    eta: PerItem = 1.0,
     x0: Any = None,
-    tol: Any = None,
-    max_steps: Any = 1000,
+    tol: PerItem | None = None,
+    max_steps: PerItem = 1000,
     weights: Any = None,
     select: Selection = Hard(),
     on_step: Hook | None = None,

@@ -48,7 +48,7 @@ def make_solver(
 
     Returns
     -------
-    callable (A, y, k, *, x0=None, tol=None, max_steps=1000, weights=None, select=Hard(), on_step=None) -> Solution
+    callable (A, y, k=None, *, x0=None, tol=None, max_steps=1000, weights=None, select=Hard(), on_step=None) -> Solution
         `x0` only where `init` takes it. `pursuit.solve`, `compare`, `path` and sweeps take it like a method's name.
 
     Raises
@@ -96,7 +96,7 @@ def make_solver(
     def solver(
         A: Any,
         y: Any,
-        k: Any,
+        k: Any = None,
         *,
         x0: Any = None,
         tol: Any = None,

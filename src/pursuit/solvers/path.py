@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..checks import plain, whole
+from ..checks import to_tensor, whole
 from ..core.atoms import Atoms, present_first
 from ..core.least_squares import fit, leading
 from ..core.solution import Arr, Solution, Status

@@ -339,7 +339,10 @@ def problem(
         normalised = op.normalised()
     nonzero = normalised.scale > 0
     if k is None:
-        raise ValueError("k was not given; pass k, how many atoms each signal may have.")
+        raise ValueError(
+            f"k was not given; needed is how many atoms a signal may have, 1 <= k <= {min(m, n)}; pass k, one number "
+            "or one per signal."
+        )
     k = to_tensor("k", min(m, n) if k is ALL else k, "a whole number", y.device)
     model = checked(loss, y)
     y_norm = torch.linalg.vector_norm(model.initial_residual(y).detach(), dim=-1)

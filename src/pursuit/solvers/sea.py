@@ -15,7 +15,7 @@ from ..core.losses import LeastSquares, Loss
 from ..core.selection import AtomSelector
 from ..core.solution import Arr, Solution, Status
 from ..operators import Operator
-from ..operators.adapters import Nested, OperatorLike
+from ..operators.adapters import Nested, OperatorLike, PerItem
 from .problem import Hook, Problem, problem
 
 Sparsify = Callable[[Operator, Tensor, Tensor, AtomSelector], tuple[Atoms, Tensor]]
@@ -91,12 +91,12 @@ def run(p: Problem, X: Tensor, on_step: Hook | None = None) -> Solution[Tensor]:
 def sea(
     A: OperatorLike,
     y: Arr | Nested,
-    k: Any,
+    k: PerItem | None = None,
     *,
-    eta: Any = None,
+    eta: PerItem | None = None,
     x0: Any = None,
-    tol: Any = None,
-    max_steps: Any = 1000,
+    tol: PerItem | None = None,
+    max_steps: PerItem = 1000,
     weights: Any = None,
     loss: Any = LeastSquares(),
     on_step: Hook | None = None,

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ..core.solution import Arr, Solution
 from ..operators import Dense, Operator
-from ..operators.adapters import Nested, OperatorLike
+from ..operators.adapters import Nested, OperatorLike, PerItem
 from . import els, fista, sea, sp
 from .problem import Hook, Problem, problem
 
@@ -65,12 +65,12 @@ def start_points(p: Problem, x0: Any) -> Tensor:
 def sea_plus(
     A: OperatorLike,
     y: Arr | Nested,
-    k: Any,
+    k: PerItem | None = None,
     *,
-    eta: Any = None,
+    eta: PerItem | None = None,
     x0: Any = None,
-    tol: Any = None,
-    max_steps: Any = 1000,
+    tol: PerItem | None = None,
+    max_steps: PerItem = 1000,
     weights: Any = None,
     on_step: Hook | None = None,
 ) -> Solution[Arr]:

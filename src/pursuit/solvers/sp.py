@@ -14,7 +14,7 @@ from ..core.losses import LeastSquares, Loss
 from ..core.selection import AtomSelector, Hard, Selection
 from ..core.solution import Arr, Solution
 from ..operators import Operator
-from ..operators.adapters import Nested, OperatorLike
+from ..operators.adapters import Nested, OperatorLike, PerItem
 from .iht import State
 from .problem import Hook, Problem, problem
 
@@ -50,11 +50,11 @@ def run(p: Problem, x: Tensor, on_step: Hook | None = None) -> Solution[Tensor]:
 def sp(
     A: OperatorLike,
     y: Arr | Nested,
-    k: Any,
+    k: PerItem | None = None,
     *,
     x0: Any = None,
-    tol: Any = None,
-    max_steps: Any = 100,
+    tol: PerItem | None = None,
+    max_steps: PerItem = 100,
     weights: Any = None,
     select: Selection = Hard(),
     on_step: Hook | None = None,
