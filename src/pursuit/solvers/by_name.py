@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import Any, cast
 
 from ..core.solution import Solution
+from ..names import in_new_names, method_name
 from .amp import amp
 from .cosamp import cosamp
 from .els import els
@@ -27,7 +28,7 @@ from .sp import sp
 
 NAMED = (omp, ols, iht, niht, htp, cosamp, sp, ompr, els, sea, sea_plus, greedy_lasso, ista, fista, amp)
 Method = str | Callable[..., Solution]  # a name, `module:function`, or the function itself
-SOLVERS: dict[str, Callable[..., Solution]] = {f.__name__.replace("_plus", "+"): f for f in NAMED}
+SOLVERS: dict[str, Callable[..., Solution]] = {f.__name__: f for f in NAMED}
 
 
 def methods() -> tuple[str, ...]:
@@ -54,8 +55,8 @@ def solver(method: Method) -> Callable[..., Solution]:
         if callable(method):
             return method
         raise TypeError(f"method is {method!r}; needed is a name, module:function, or a function (A, y, k, ...).")
-    if method in SOLVERS:
-        return SOLVERS[method]
+    if method_name(method) in SOLVERS:
+        return SOLVERS[method_name(method)]
     if ":" in method:
         return _imported(method)
     raise ValueError(
@@ -80,9 +81,9 @@ def solver_of_k(method: Method) -> Callable[..., Solution]:
 
 
 def name_of(method: Method) -> str:
-    """What tables call a method: its name as the user wrote it, or that of the function given."""
+    """What tables call a method: its name, or that of the function given."""
     if isinstance(method, str):
-        return method
+        return method_name(method)
     return _known(method) or str(getattr(method, "__name__", type(method).__name__))
 
 
@@ -97,7 +98,7 @@ def spelled(method: Method) -> str:
     if isinstance(method, str):
         if method.startswith("__main__:"):
             raise ValueError(f"method is {method!r}; {_IMPORTABLE}")
-        return method
+        return method_name(method)
     module = getattr(method, "__module__", None)
     places = {} if module == "__main__" else vars(sys.modules.get(module or "", object))
     found = _known(method) or next((f"{module}:{name}" for name, value in places.items() if value is method), None)
@@ -174,6 +175,7 @@ def solve(A: Any, y: Any, method: Method = "omp", **options: Any) -> Solution:
     tensor([0., 4., 0.])
     """
     call = solver(method)
+    options = in_new_names(call, options)
     try:
         inspect.signature(call).bind(A, y, **options)
     except TypeError as problem:
