@@ -70,14 +70,14 @@ def main() -> None:
         for name, value in {
             "plain SEA": plain * STEPS / PLAIN_STEPS,
             "sea": ours / SIGNALS,
-            "sea+": plus / SIGNALS,
+            "sea_plus": plus / SIGNALS,
             "plain ELS": some / PLAIN_SWAPS * pairs * rounds,
             "els": els / SIGNALS,
         }.items():
             seconds.setdefault(name, []).append(value)
     check = plain_sea(matrix, y[0], case.k, eta, STEPS)
     assert abs(check - float(sol.residual_norm[0])) < 1e-6 * check + 1e-12, "these are two algorithms"
-    base = {"sea": "plain SEA", "sea+": "plain SEA", "els": "plain ELS"}
+    base = {"sea": "plain SEA", "sea_plus": "plain SEA", "els": "plain ELS"}
     rows = [
         {
             "method": name, "ms_per_signal": round(1e3 * median(values), 3),

@@ -31,7 +31,7 @@ SOLVERS: dict[str, dict[str, Any]] = {
     "ompr": {},
     "els": {},
     "sea": {"max_steps": 60},
-    "sea+": {"max_steps": 60},
+    "sea_plus": {"max_steps": 60},
     "greedy_lasso": {"lam": 0.0},
     "ista": {"share": 0.3},
     "fista": {"share": 0.3},
@@ -49,7 +49,7 @@ REFITTING = (
     "ompr",
     "els",
     "sea",
-    "sea+",
+    "sea_plus",
 )  # those whose x is the least squares on its support
 LOSSY = ("omp", "iht", "htp", "els", "sea")  # those that take a loss
 

@@ -36,7 +36,7 @@ def test_a_training_of_before_goes_on(tmp_path):
     net = pursuit.nets.OMPNet(ensemble.A, layers=2, tau=0.1)
     begun = []
     log = pursuit.training.fit(
-        net, ensemble, epochs=8, batch=8, training=32, validation=16, test=16, checkpoint_every=1,
+        net, ensemble, epochs=8, batch_size=8, n_train=32, n_validation=16, n_test=16, checkpoint_every=1,
         folder=tmp_path / "training", on_epoch=begun.append,
     ).log  # fmt: skip
     assert [epoch.epoch for epoch in begun] == [5, 6, 7, 8]

@@ -15,9 +15,9 @@ from test_own import gomp, iht, mp
 
 pytestmark = pytest.mark.usefixtures("rough_lasso")
 OPTIONS = {
-    "greedy_lasso": {"lam": 0.0, "skip": ("weights",)},  # its weights are of the penalty, not of the score
+    "greedy_lasso": {"lam": 0.0},
     "sea": {"max_steps": 60},
-    "sea+": {"max_steps": 60},
+    "sea_plus": {"max_steps": 60},
 }
 
 

@@ -376,7 +376,7 @@ def test_a_terminal_leaves_the_work_to_the_kernel(data, capfd, monkeypatch):
 SMALL = ("--n", 24, "--m", 12, "-k", 3, "--layers", 2, "--epochs", 5)
 TRAINED = [
     *((name, ()) for name in ("lista", "lista-cp", "lista-cpss", "ti-lista", "glista", "alista", "alista-at", "lamp")),
-    ("aglista", ("--layerwise", 2, "--snr", 20, "--fixed")),
+    ("aglista", ("--layerwise-epochs", 2, "--snr", 20, "--fixed")),
     ("na-alista", ("--hidden", 4, "--inputs", "u", "--optimizer", "rmsprop", "--schedule", "constant")),
     ("na-alista", ("--problem", "fourier-levels", "--admissible", 6, "--double", "--noise", 0.1)),
     ("lamp", ("--problem", "gaussian-levels", "--schedule", "halve", "--halve-every", 2)),
@@ -418,7 +418,9 @@ def test_train_networks_of_the_ista_family(network, options, tmp_path, capsys):
 
 
 def test_what_training_is_like_by_default(tmp_path, capsys, monkeypatch):
-    few = partial(training.fit, training=256, validation=64, test=64)  # the command leaves the numbers of signals alone
+    few = partial(
+        training.fit, n_train=256, n_validation=64, n_test=64
+    )  # the command leaves the numbers of signals alone
     monkeypatch.setattr(training, "fit", few)
     found = {}
     for network in ("na-alista", "lista", "omp-net"):
@@ -426,8 +428,15 @@ def test_what_training_is_like_by_default(tmp_path, capsys, monkeypatch):
         assert pursuit(capsys, "train", network, "--epochs", 1, *layers, "-o", tmp_path / network)[0] == 0
         found[network] = json.loads((tmp_path / network / "settings.json").read_text())
     ista, greedy = (
-        {"batch": 128, "optimizer": "adam", "lr": 3e-3, "schedule": "cosine", "fresh": True},
-        {"batch": 64, "optimizer": "rmsprop", "lr": 1e-2, "schedule": "halve", "fresh": False, "halve_every": 500},
+        {"batch_size": 128, "optimizer": "adam", "lr": 3e-3, "schedule": "cosine", "resample": True},
+        {
+            "batch_size": 64,
+            "optimizer": "rmsprop",
+            "lr": 1e-2,
+            "schedule": "halve",
+            "resample": False,
+            "halve_every": 500,
+        },
     )
     assert found["na-alista"]["training"].items() >= ista.items()
     assert found["omp-net"]["training"].items() >= greedy.items()
@@ -461,8 +470,8 @@ def test_what_training_is_like_by_default(tmp_path, capsys, monkeypatch):
         (("alista", "--halve-every", 3), "--halve-every: the schedule is cosine"),
         (("alista", "--schedule", "magic"), "--schedule is 'magic'; choose one of halve"),
         (("alista", "--schedule", "halve", "--halve-every", 0), "halve_every is 0"),
-        (("iht-net", "--layerwise", 2), "--layerwise: iht-net is trained as a whole"),
-        (("alista", "--layerwise", 5), "needed are more than 10 epochs"),
+        (("iht-net", "--layerwise-epochs", 2), "--layerwise-epochs: iht-net is trained as a whole"),
+        (("alista", "--layerwise-epochs", 5), "needed are more than 10 epochs"),
         (("alista", "--snr", "nan"), "snr is nan"),
     ],
 )

@@ -278,7 +278,7 @@ def test_another_default_device(name):
 
 def functions(device):
     A = gaussian().to(device)
-    return pursuit.Callables(lambda x: x @ A.mT, lambda y: y @ A, A.shape, device=device)
+    return pursuit.FunctionOperator(lambda x: x @ A.mT, lambda y: y @ A, A.shape, device=device)
 
 
 OPERATORS = {
@@ -427,7 +427,7 @@ def learner(name):
 
 @pytest.mark.parametrize("name", ["OMPNet", "NAALISTA"])
 def test_training_goes_on_where_it_was(name, tmp_path):
-    options = {"batch": 16, "training": 64, "validation": 32, "test": 32, "optimizer": "adam", "lr": 1e-2}
+    options = {"batch_size": 16, "n_train": 64, "n_validation": 32, "n_test": 32, "optimizer": "adam", "lr": 1e-2}
     whole, ensemble = learner(name)
     done = fit(whole, ensemble, epochs=4, **options)
     assert done.log[-1].train_loss < done.log[0].train_loss

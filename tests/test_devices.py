@@ -61,7 +61,7 @@ class Doubling(pursuit.Operator):
 
 def test_a_device_has_more_names_than_one():
     """As "cuda" is "cuda:0" to its tensors, "meta:0" is "meta"."""
-    given = pursuit.Callables(lambda x: x, lambda y: y, (30, 30), device="meta:0")
+    given = pursuit.FunctionOperator(lambda x: x, lambda y: y, (30, 30), device="meta:0")
     assert given.device == torch.empty(0, device="meta:0").device
     y, x = torch.empty(20, dtype=REAL, device="meta"), torch.empty(30, dtype=REAL, device="meta")
     fits(Doubling(), x)

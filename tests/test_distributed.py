@@ -16,13 +16,21 @@ from pursuit.training import fit
 from pursuit.training.processes import SingleProcess, process_context
 
 SMALL = {"n": 16, "m": 8, "k": 2, "admissible": 4}
-QUICK = {"epochs": 6, "batch": 13, "training": 40, "validation": 17, "test": 21, "checkpoint_every": 2, "lr": 1e-3}
+QUICK = {
+    "epochs": 6,
+    "batch_size": 13,
+    "n_train": 40,
+    "n_validation": 17,
+    "n_test": 21,
+    "checkpoint_every": 2,
+    "lr": 1e-3,
+}
 # The last batch has one signal: the second process has none of it.
 CASES = {
     "float32": {"dtype": "float32", "options": {}},
-    "float64": {"dtype": "float64", "options": {"optimizer": "adam", "fresh": True}},
+    "float64": {"dtype": "float64", "options": {"optimizer": "adam", "resample": True}},
     "complex": {"dtype": "complex128", "options": {"clip": None, "validate_every": 4}},
-    "layers": {"dtype": "float64", "options": {"layerwise": 1, "optimizer": "adam"}},
+    "layers": {"dtype": "float64", "options": {"layerwise_epochs": 1, "optimizer": "adam"}},
     "resumed": {"dtype": "float64", "options": {"schedule": "cosine"}},
 }
 # What processes and tests both have.

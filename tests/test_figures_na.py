@@ -117,7 +117,7 @@ def test_the_full_form_is_the_protocol_of_the_paper():
     numbers = alista.recipe("full", "NA_ALISTA_UR_128", 1000, 16)
     assert numbers["epochs"] == 420
     options = alista.fit_options(numbers)
-    assert (options["training"], options["batch"], options["lr"], options["fresh"]) == (49664, 512, 2e-4, True)
+    assert (options["n_train"], options["batch_size"], options["lr"], options["resample"]) == (49664, 512, 2e-4, True)
     assert (options["schedule"], options["halve_every"], options["clip"]) == ("halve", None, 1000)
     radio = planned("na-communication", published_protocol=True)
     trained = next(cell for cell in radio if cell["model"] == "ALISTA")
@@ -206,7 +206,7 @@ def test_networks_are_those_of_the_authors():
 def test_our_trainings_go_layer_by_layer_first():
     numbers = alista.recipe("ours", "NA_ALISTA_UR_128", 1000, 16)
     assert numbers["epochs"] == alista.RECIPES["ours"]["NA_ALISTA"]["epochs"] + 16
-    assert alista.fit_options(numbers)["layerwise"] == 1
+    assert alista.fit_options(numbers)["layerwise_epochs"] == 1
     net = alista.built(alista.trained_cell("ALISTA", size="ours", seed=0, n=300), torch.randn(250, 300),
                        selection=pursuit.nets.Counts(50))  # fmt: skip
     theta = net.theta.detach()

@@ -30,7 +30,7 @@ from pursuit.experiments.sea import (
 
 FEW = {"snrs": ("inf", 20), "sparsities": (3, 5), "runs": 3, "steps": 10}
 OURS = {
-    *("sea", "sea+", "iht", "htp", "omp", "ompr", "els"),
+    *("sea", "sea_plus", "iht", "htp", "omp", "ompr", "els"),
     *(f"{method}@{start}" for method in ("sea", "iht", "htp") for start in ("omp", "els")),
 }
 
@@ -173,7 +173,7 @@ def test_support_distance():
     x = np.array([[0.0, 1.0, 1.0, 0.0], [5.0, 1.0, 0.0, 0.0]])
     distance = metrics.support_distance(x, truth, 2)
     np.testing.assert_array_equal(distance, [0.5, 0])
-    assert metrics.support_recovered(x, truth, 2) == 1 - distance.mean()
+    assert metrics.support_recall(x, truth, 2) == 1 - distance.mean()
     np.testing.assert_array_equal(metrics.support_distance(x[0], truth[0], 2), 0.5)
 
 
@@ -192,7 +192,7 @@ def test_fig2_tables_and_picture(few, tmp_path):
             assert by["sklearn-omp", snr, k]["support_distance"] == by["omp", snr, k]["support_distance"]
             for start in ("omp", "els"):  # never worse than where it started
                 assert by[f"sea@{start}", snr, k]["residual"] <= by[start, snr, k]["residual"] * (1 + 1e-9) + 1e-14
-            assert by["sea+", snr, k]["residual"] <= by["sea", snr, k]["residual"] * (1 + 1e-9) + 1e-14
+            assert by["sea_plus", snr, k]["residual"] <= by["sea", snr, k]["residual"] * (1 + 1e-9) + 1e-14
     record = json.loads((tmp_path / "settings.json").read_text())
     assert record["settings"] == "n=80"
     assert (tmp_path / "figure.png").stat().st_size > 10_000
@@ -258,7 +258,7 @@ def test_phase_transitions_are_those_of_the_sweep(few, monkeypatch, tmp_path):
     assert {(m, k) for method, m, k in by if method == "sea"} == {(8, k) for k in (1, 2, 3)} | {
         (16, k) for k in range(1, 7)
     }
-    assert max(k for method, _, k in by if method == "sea+") == 9
+    assert max(k for method, _, k in by if method == "sea_plus") == 9
     # scikit-learn's OMP is ours, on the same trials.
     shared = [key[1:] for key in by if key[0] == "sklearn-omp"]
     assert [by["sklearn-omp", *key] for key in shared] == [by["omp", *key] for key in shared]

@@ -26,7 +26,7 @@ OPTIONS = {
     "ompr": {"eta": 0.7, "max_steps": 2},
     "els": {"max_steps": 2},
     "sea": {"eta": 0.4, "max_steps": 5},
-    "sea+": {"eta": 0.4, "max_steps": 5},
+    "sea_plus": {"eta": 0.4, "max_steps": 5},
     "greedy_lasso": {"lam": 0.0},
     "ista": {"max_steps": 4},
     "fista": {"max_steps": 4},

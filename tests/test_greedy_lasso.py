@@ -12,10 +12,10 @@ from pursuit import Relaxed, Status
 from pursuit.core.selection import AtomSelector, Hard
 from pursuit.operators import Dense
 from pursuit.solvers import omp
-from pursuit.solvers.greedy_lasso import LOSSES, gains, greedy_lasso, l1_sr
+from pursuit.solvers.greedy_lasso import OBJECTIVES, gains, greedy_lasso, l1_sr
 
 FIELDS = [pytest.param(REAL, id="real"), pytest.param(COMPLEX, id="complex")]
-every_loss = pytest.mark.parametrize("loss", LOSSES)
+every_objective = pytest.mark.parametrize("objective", OBJECTIVES)
 
 # Penalties at which the instances below take some atoms and then stop.
 LAM = {"l0": 0.05, "l0-sr": 0.05, "l1": 0.3, "l1-sr": 0.3}
@@ -24,27 +24,27 @@ LAM = {"l0": 0.05, "l0-sr": 0.05, "l1": 0.3, "l1-sr": 0.3}
 # ---- by brute force ------------------------------------------------------------------------------------------------
 
 
-def objective(loss, square, size, lam, w, others):
-    """What the loss is where `||r||^2 = square` and `|x_j| = size`, given the penalty of the other coefficients."""
-    fit = np.sqrt(square.clip(0)) if loss.endswith("sr") else square
-    return fit + lam * ((w**2 * (size > 0) if loss.startswith("l0") else w * size) + others)
+def value_of(objective, square, size, lam, w, others):
+    """The objective where `||r||^2 = square` and `|x_j| = size`, given the penalty of the other coefficients."""
+    fit = np.sqrt(square.clip(0)) if objective.endswith("sr") else square
+    return fit + lam * ((w**2 * (size > 0) if objective.startswith("l0") else w * size) + others)
 
 
-def brute_gains(A, y, x, loss, lam, w):
+def brute_gains(A, y, x, objective, lam, w):
     """By how much the objective can fall if `x_j` alone changes, for every j: a search over the line or the plane."""
     r = y - A @ x
     rho2, c = np.linalg.norm(r) ** 2, A.conj().T @ r
-    each = w**2 * (x != 0) if loss.startswith("l0") else w * np.abs(x)
+    each = w**2 * (x != 0) if objective.startswith("l0") else w * np.abs(x)
     others = each.sum() - each
 
     def value(z):
         t = z - x
-        return objective(loss, rho2 - 2 * (t.conj() * c).real + np.abs(t) ** 2, np.abs(z), lam, w, others)
+        return value_of(objective, rho2 - 2 * (t.conj() * c).real + np.abs(t) ** 2, np.abs(z), lam, w, others)
 
     now = value(x)
     z = x + c  # the least squares: what pays if the penalty does not depend on the size
     best = np.minimum(np.minimum(now, value(np.zeros_like(x))), value(z))
-    if loss.startswith("l1"):
+    if objective.startswith("l1"):
         width = 1.01 * np.abs(z)  # it lies between there and zero
         line = np.linspace(-1, 1, 13)
         grid = line if not np.iscomplexobj(x) else (line[:, None] + 1j * line).ravel()
@@ -57,11 +57,11 @@ def brute_gains(A, y, x, loss, lam, w):
     return now - best
 
 
-def transcription(A, y, loss, lam, w, k):
+def transcription(A, y, objective, lam, w, k):
     """The algorithm by the brute-force gains: the order of the atoms, and whether it stopped of itself."""
     S, x = [], np.zeros(A.shape[1], dtype=np.result_type(A, y))
     while len(S) < k:
-        delta = brute_gains(A, y, x, loss, lam, w)
+        delta = brute_gains(A, y, x, objective, lam, w)
         j = int(delta.argmax())
         if delta[j] < 1e-9 or j in S:
             return S, x, True
@@ -92,13 +92,13 @@ def random_states(dtype, count, *, m=8, n=12, s=3, seed=0):
 
 
 @pytest.mark.parametrize(("dtype", "count"), [(REAL, 1000), (COMPLEX, 300)], ids=["real", "complex"])
-@every_loss
-def test_gains_are_those_of_a_brute_force_search(loss, dtype, count):
+@every_objective
+def test_gains_are_those_of_a_brute_force_search(objective, dtype, count):
     A, y, lam, w, state = random_states(dtype, count)
-    delta = gains(Dense(A), state, rule=LOSSES[loss], lam=lam, w=w)
+    delta = gains(Dense(A), state, rule=OBJECTIVES[objective], lam=lam, w=w)
     x, chosen = omp.estimate(state), state.atoms.mask()
     for i in range(count):
-        want = brute_gains(*(v[i].numpy() for v in (A, y, x)), loss, lam[i].item(), w[i].numpy())
+        want = brute_gains(*(v[i].numpy() for v in (A, y, x)), objective, lam[i].item(), w[i].numpy())
         np.testing.assert_allclose(delta[i].numpy(), want, rtol=0, atol=1e-8)
     for case in (delta[chosen], delta[~chosen]):  # it did test something
         assert (case > 0.01).to(REAL).mean() > 0.1
@@ -123,16 +123,16 @@ def test_the_square_root_l1_gains_are_those_printed():
 
 
 @pytest.mark.parametrize("dtype", FIELDS)
-@every_loss
-def test_the_loop_is_that_of_a_plain_transcription(loss, dtype):
+@every_objective
+def test_the_loop_is_that_of_a_plain_transcription(objective, dtype):
     count, k = 12, 6
     A, y = unit(normal(0, count, 10, 14, dtype=dtype)), normal(1, count, 10, dtype=dtype) / 2
     w = 0.5 + normal(2, count, 14).abs()
     stopped = 0
     for factor in (0.3, 1.0):
-        sol = greedy_lasso(A, y, k, lam=factor * LAM[loss], loss=loss, weights=w)
+        sol = greedy_lasso(A, y, k, lam=factor * LAM[objective], objective=objective, penalty_weights=w)
         for i in range(count):
-            S, x, ended = transcription(A[i].numpy(), y[i].numpy(), loss, factor * LAM[loss], w[i].numpy(), k)
+            S, x, ended = transcription(A[i].numpy(), y[i].numpy(), objective, factor * LAM[objective], w[i].numpy(), k)
             assert sol.support[i].tolist() == S + [-1] * (k - len(S))
             assert sol.status[i] == (Status.STATIONARY if ended else Status.SPARSITY)
             assert sol.steps[i] == len(S) + ended
@@ -146,27 +146,29 @@ def test_the_loop_is_that_of_a_plain_transcription(loss, dtype):
 
 @pytest.mark.parametrize("dtype", FIELDS)
 @pytest.mark.parametrize("lam", [0.0, 1e-12])
-@every_loss
-def test_without_a_penalty_it_is_omp(loss, lam, dtype):
+@every_objective
+def test_without_a_penalty_it_is_omp(objective, lam, dtype):
     A = unit(normal(0, 40, 20, 50, dtype=dtype))
     y = normal(1, 40, 20, dtype=dtype)
-    want = pursuit.omp(A, y, 8)
-    sol = greedy_lasso(A, y, 8, lam=lam, loss=loss, weights=1 + normal(2, 50).abs())  # which then matter not
+    want, w = pursuit.omp(A, y, 8), 1 + normal(2, 50).abs()  # weights of no penalty change nothing
+    sol = greedy_lasso(A, y, 8, lam=lam, objective=objective, penalty_weights=w)
     assert torch.equal(sol.support, want.support)
     assert_close(sol.x, want.x)
     assert torch.equal(sol.status, want.status)
 
 
 @pytest.mark.parametrize("dtype", FIELDS)
-@every_loss
-def test_the_cold_limit_is_the_hard_solver(loss, dtype):
+@every_objective
+def test_the_cold_limit_is_the_hard_solver(objective, dtype):
     p = instance(gaussian(dtype, m=30, n=50), 4, batch=(8,), noise=0.1)
     w = 0.5 + normal(2, 50).abs()
-    for lam in (0.01, LAM[loss]):
-        hard = greedy_lasso(p.A, p.y, 6, lam=lam, loss=loss, weights=w)
+    for lam in (0.01, LAM[objective]):
+        hard = greedy_lasso(p.A, p.y, 6, lam=lam, objective=objective, penalty_weights=w)
         gaps = []
         for tau in (1e-1, 1e-3, 1e-9):
-            soft = greedy_lasso(p.A, p.y, 6, lam=lam, loss=loss, weights=w, select=Relaxed(pursuit.softsort, tau))
+            soft = greedy_lasso(
+                p.A, p.y, 6, lam=lam, objective=objective, penalty_weights=w, select=Relaxed(pursuit.softsort, tau)
+            )
             gaps.append((soft.x - hard.x).norm(dim=-1).mean())
         assert gaps[0] > gaps[1] > gaps[2]
         assert gaps[2] < 1e-9
@@ -179,16 +181,16 @@ def test_the_cold_limit_is_the_hard_solver(loss, dtype):
 
 
 @pytest.mark.parametrize("dtype", FIELDS)
-@every_loss
-def test_gradients_pass_through_the_choice(loss, dtype):
+@every_objective
+def test_gradients_pass_through_the_choice(objective, dtype):
     A, y = gaussian(dtype, m=8, n=12), normal(3, 2, 8, dtype=dtype)
     w = 0.5 + torch.rand(12, generator=torch.Generator().manual_seed(0), dtype=REAL)
-    lam, tau = (torch.tensor(v, dtype=REAL) for v in (LAM[loss] / 2, 0.1))
+    lam, tau = (torch.tensor(v, dtype=REAL) for v in (LAM[objective] / 2, 0.1))
     inputs = [value.clone().requires_grad_() for value in (A, y, lam, w, tau)]
 
     def f(A, y, lam, w, tau):
         select = Relaxed(pursuit.softsort, tau)
-        return greedy_lasso(A, y, 3, lam=lam, loss=loss, weights=w, select=select).x
+        return greedy_lasso(A, y, 3, lam=lam, objective=objective, penalty_weights=w, select=select).x
 
     assert torch.autograd.gradcheck(f, inputs, fast_mode=True, rtol=1e-3)
     f(*inputs).abs().sum().backward()
@@ -207,15 +209,15 @@ ODD = {
 
 @pytest.mark.parametrize("odd", ODD)
 @pytest.mark.parametrize("dtype", FIELDS)
-@every_loss
-def test_results_and_gradients_are_finite_in_the_corners(loss, dtype, odd):
+@every_objective
+def test_results_and_gradients_are_finite_in_the_corners(objective, dtype, odd):
     A, y = ODD[odd](gaussian(dtype, m=8, n=12), normal(3, 2, 8, dtype=dtype))
     lam, y = torch.broadcast_tensors(torch.tensor([[[0.0]], [[0.3]], [[1.0]], [[2.0]]], dtype=REAL), y)
     for select in (Hard(), Relaxed(pursuit.softsort, 1e-2), Relaxed(pursuit.softsort, 1e-8)):
-        for legacy in (False, True) if loss == "l1-sr" else (False,):  # it is of that loss alone
+        for legacy in (False, True) if objective == "l1-sr" else (False,):  # it is of that objective alone
             inputs = [v.clone().requires_grad_() for v in (A, y, lam[..., 0])]  # every penalty, on both signals
             sol = greedy_lasso(
-                *inputs[:2], 6, lam=inputs[2], loss=loss, weights=y.real.new_ones(A.shape[-1]),
+                *inputs[:2], 6, lam=inputs[2], objective=objective, penalty_weights=y.real.new_ones(A.shape[-1]),
                 select=select, legacy=legacy,
             )  # fmt: skip
             assert sol.x.shape == (4, 2, A.shape[-1])
@@ -239,41 +241,41 @@ def test_results_and_gradients_are_finite_in_the_corners(loss, dtype, odd):
         ({"lam": 1e3}, Status.STATIONARY),
     ],
 )
-@every_loss
-def test_the_status_says_why_it_stopped(loss, options, status, select):
+@every_objective
+def test_the_status_says_why_it_stopped(objective, options, status, select):
     p = instance(gaussian(), 3, batch=(2,), noise=0.03)
-    lam = LAM[loss] if options["lam"] == "middling" else options["lam"]
-    sol = greedy_lasso(p.A, p.y, loss=loss, select=select, **(options | {"lam": lam}))
+    lam = LAM[objective] if options["lam"] == "middling" else options["lam"]
+    sol = greedy_lasso(p.A, p.y, objective=objective, select=select, **(options | {"lam": lam}))
     assert sol.status.tolist() == [status] * 2
     if lam == 1e3:
         assert not sol.x.any()
         assert sol.steps.tolist() == [1, 1]
-    if lam == LAM[loss]:  # the penalty alone finds how many there are
+    if lam == LAM[objective]:  # the penalty alone finds how many there are
         assert torch.equal(sol.support[:, :3].sort(-1).values, p.x.nonzero()[:, 1].reshape(2, 3))
         assert (sol.support[:, 3:] == -1).all()
 
 
 def test_every_atom_in_is_the_end_too():
-    sol = greedy_lasso(torch.eye(4, 2), torch.ones(4), lam=0.0, loss="l0")
+    sol = greedy_lasso(torch.eye(4, 2), torch.ones(4), lam=0.0, objective="l0")
     assert (sol.support.tolist(), sol.status) == ([0, 1], Status.SPARSITY)
-    sol = greedy_lasso(torch.eye(4, 2), torch.ones(4), lam=0.0, loss="l0", tol=1e-3)  # asked for and not met
+    sol = greedy_lasso(torch.eye(4, 2), torch.ones(4), lam=0.0, objective="l0", tol=1e-3)  # asked for and not met
     assert (sol.support.tolist(), sol.status) == ([0, 1], Status.MAX_STEPS)
 
 
 def test_it_stops_where_the_best_gain_belongs_to_an_atom_that_is_in():
     A, y = torch.eye(3, dtype=REAL), torch.tensor([2.0, 1.9, 0.0], dtype=REAL)
     # With x_0 in, it gains lam^2 / 4 = 0.56; x_1 gains (1.9 - lam w_1 / 2)^2: 1.3 for w_1 = 1, 0.49 for 1.6.
-    both = greedy_lasso(A, y, lam=1.5, loss="l1")
+    both = greedy_lasso(A, y, lam=1.5, objective="l1")
     assert both.support.tolist() == [0, 1, -1]
-    one = greedy_lasso(A, y, lam=1.5, loss="l1", weights=torch.tensor([1.0, 1.6, 1.0], dtype=REAL))
+    one = greedy_lasso(A, y, lam=1.5, objective="l1", penalty_weights=torch.tensor([1.0, 1.6, 1.0], dtype=REAL))
     assert one.support.tolist() == [0, -1, -1]
     assert one.x.tolist() == [2, 0, 0]
     assert (one.status, one.steps) == (Status.STATIONARY, 2)
 
 
 def test_repeated_columns_are_taken_once():
-    for loss in LOSSES:
-        sol = greedy_lasso(gaussian(m=20, n=5).repeat(1, 2), normal(1, 20), 8, lam=0.0, loss=loss)
+    for objective in OBJECTIVES:
+        sol = greedy_lasso(gaussian(m=20, n=5).repeat(1, 2), normal(1, 20), 8, lam=0.0, objective=objective)
         assert sol.status in (Status.EXHAUSTED, Status.STATIONARY)
         assert len(set((sol.support[sol.support >= 0] % 5).tolist())) == (sol.support >= 0).sum() == 5
 
@@ -288,48 +290,48 @@ def test_legacy_gives_spurious_gains(dtype):
     new, old = (greedy_lasso(A, y, 1, lam=lam, legacy=legacy).support for legacy in (False, True))
     assert 0.2 < (new != old).to(REAL).mean() < 0.95
     assert new[0] == old[0]
-    for loss in ("l0", "l0-sr", "l1"):
-        plain, legacy = (greedy_lasso(A, y, 5, lam=0.1, loss=loss, legacy=legacy).x for legacy in (False, True))
-        assert torch.equal(plain, legacy)
+    for objective in ("l0", "l0-sr", "l1"):
+        new, old = (greedy_lasso(A, y, 5, lam=0.1, objective=objective, legacy=legacy).x for legacy in (False, True))
+        assert torch.equal(new, old)
 
 
-@every_loss
-def test_a_small_weight_favours_an_atom(loss):
+@every_objective
+def test_a_small_weight_favours_an_atom(objective):
     p = instance(gaussian(m=20, n=60), 5, batch=(20,), noise=0.3)
     w = torch.where(p.x != 0, 0.1, 1.0)
-    lam = {"l0": 1.0, "l0-sr": 0.3, "l1": 1.0, "l1-sr": 0.3}[loss]
-    told = greedy_lasso(p.A, p.y, 5, lam=lam, loss=loss, weights=w)
+    lam = {"l0": 1.0, "l0-sr": 0.3, "l1": 1.0, "l1-sr": 0.3}[objective]
+    told = greedy_lasso(p.A, p.y, 5, lam=lam, objective=objective, penalty_weights=w)
     hits = [((x != 0) & (p.x != 0)).sum() for x in (pursuit.omp(p.A, p.y, 5).x, told.x)]
     assert hits[1] > hits[0] + 10
-    free = greedy_lasso(p.A, p.y, 5, lam=1e3, loss=loss, weights=(p.x == 0).to(REAL))
+    free = greedy_lasso(p.A, p.y, 5, lam=1e3, objective=objective, penalty_weights=(p.x == 0).to(REAL))
     assert torch.equal(free.x != 0, p.x != 0)
 
 
-@every_loss
-def test_column_norms_do_not_matter_and_units_are_as_said(loss):
-    A, lam = unnormalised(m=16, n=32), LAM[loss]
+@every_objective
+def test_column_norms_do_not_matter_and_units_are_as_said(objective):
+    A, lam = unnormalised(m=16, n=32), LAM[objective]
     norms = A.norm(dim=0)
     p = instance(A, 4, batch=(4,), noise=0.2)
-    plain = greedy_lasso(A / norms, p.y, 6, lam=lam, loss=loss)
-    assert_close(greedy_lasso(A, p.y, 6, lam=lam, loss=loss).x, plain.x / norms)
+    plain = greedy_lasso(A / norms, p.y, 6, lam=lam, objective=objective)
+    assert_close(greedy_lasso(A, p.y, 6, lam=lam, objective=objective).x, plain.x / norms)
     units = {"l0": 1e6, "l0-sr": 1e3, "l1": 1e3, "l1-sr": 1.0}
-    scaled = greedy_lasso(A / norms, 1e3 * p.y, 6, lam=units[loss] * lam, loss=loss)
+    scaled = greedy_lasso(A / norms, 1e3 * p.y, 6, lam=units[objective] * lam, objective=objective)
     assert_close(scaled.x, 1e3 * plain.x)
 
 
-@pytest.mark.parametrize("option", ["lam", "weights", "k", "tol", "max_steps"])
-@every_loss
-def test_options_per_item_equal_each_item_alone(loss, option):
+@pytest.mark.parametrize("option", ["lam", "penalty_weights", "k", "tol", "max_steps"])
+@every_objective
+def test_options_per_item_equal_each_item_alone(objective, option):
     p = instance(unnormalised(m=16, n=32), 4, batch=(4,), noise=0.2)
     values = {
         "lam": torch.tensor([0.0, 0.1, 0.2, 2.0]),
-        "weights": normal(3, 4, 32).abs(),
+        "penalty_weights": normal(3, 4, 32).abs(),
         "k": torch.tensor([1, 2, 3, 5]),
         "tol": torch.tensor([0.0, 0.3, 0.8, 1.0]),
         "max_steps": torch.tensor([0, 1, 2, 5]),
     }[option]
     for select, near in ((Hard(), 1e-12), (Relaxed(pursuit.softsort, 1e-2), 1e-7)):
-        options = {"k": 4, "lam": LAM[loss] / 4, "loss": loss, "select": select}
+        options = {"k": 4, "lam": LAM[objective] / 4, "objective": objective, "select": select}
         together = greedy_lasso(p.A, p.y, **(options | {option: values}))
         for i in range(4):
             alone = greedy_lasso(p.A, p.y[i], **(options | {option: values[i]}))
@@ -338,15 +340,15 @@ def test_options_per_item_equal_each_item_alone(loss, option):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@every_loss
-def test_every_precision_and_implicit_operators(loss, dtype):
+@every_objective
+def test_every_precision_and_implicit_operators(objective, dtype):
     A = fourier(dtype) if dtype.is_complex else gaussian(dtype)
     p = instance(A, 3, batch=(2, 3), noise=0.01)
     for select in (Hard(), Relaxed(pursuit.softsort, 1e-6)):
-        sol = greedy_lasso(p.A, p.y, 3, lam=1e-3, loss=loss, select=select)
+        sol = greedy_lasso(p.A, p.y, 3, lam=1e-3, objective=objective, select=select)
         assert (sol.x.shape, sol.x.dtype, sol.support.shape) == (p.x.shape, dtype, (2, 3, 3))
         assert torch.equal(sol.support.sort(-1).values, p.x.nonzero()[:, -1].reshape(2, 3, 3))
-        dense = greedy_lasso(p.dense, p.y, 3, lam=1e-3, loss=loss, select=select)
+        dense = greedy_lasso(p.dense, p.y, 3, lam=1e-3, objective=objective, select=select)
         assert_close(sol.x, dense.x, rtol=1e-3, atol=1e-3 if dtype.to_real() == torch.float32 else 1e-6)
 
 
@@ -367,9 +369,9 @@ def test_numpy_comes_back_as_numpy_and_on_step_sees_all():
         ({"lam": torch.ones(3)}, ValueError, r"lam has shape \(3,\)"),
         ({"lam": "large"}, TypeError, "lam is 'large'"),
         ({}, TypeError, "lam"),
-        ({"lam": 0.1, "loss": "lad"}, ValueError, "loss is 'lad'; choose one of l0, l0-sr, l1, l1-sr"),
-        ({"lam": 0.1, "weights": -torch.ones(48)}, ValueError, "weights go down to -1"),
-        ({"lam": 0.1, "weights": torch.ones(5)}, ValueError, "weights have shape"),
+        ({"lam": 0.1, "objective": "lad"}, ValueError, "objective is 'lad'; choose one of l0, l0-sr, l1, l1-sr"),
+        ({"lam": 0.1, "penalty_weights": -torch.ones(48)}, ValueError, "penalty_weights go down to -1"),
+        ({"lam": 0.1, "penalty_weights": torch.ones(5)}, ValueError, "penalty_weights have shape"),
         ({"lam": 0.1, "k": 0}, ValueError, "k is 0"),
         ({"lam": 0.1, "tol": -1.0}, ValueError, "tol is -1"),
     ],

@@ -158,7 +158,7 @@ ERRORS = {
         ValueError,
         "clinear is False|complex-linear|real=False",
     ),
-    "physics without a shape": (omp(A=nameless_physics), ValueError, "physics|shape|from_physics"),
+    "physics without a shape": (omp(A=nameless_physics), ValueError, "physics|shape|from_deepinv"),
 }
 
 
@@ -356,7 +356,8 @@ def test_complex_A_takes_real_y(method):
 def test_inputs_stay_as_they_were(method, array):
     given = {"A": array(A), "y": array(Y)} | ({} if method in ("omp", "ols", "greedy_lasso") else {"x0": array(X0)})
     if method not in (*PENALISED, "amp"):
-        given["weights"] = array(np.linspace(0, 1, N))
+        weights = "penalty_weights" if method == "greedy_lasso" else "weights"
+        given[weights] = array(np.linspace(0, 1, N))
     before = {name: np.asarray(values).copy() for name, values in given.items()}
     sol = pursuit.solve(**given, method=method, tol=array([0.1, 0.2, 0.3, 0.0]), **budget(method))
     sol.x[...] = 7  # nor does the answer share their memory

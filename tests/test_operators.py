@@ -182,7 +182,7 @@ def physics(dtype):
 def sized_physics(dtype):
     A = randn(dtype, M, N)
     unsized = SimpleNamespace(A=Physics(A).A, A_adjoint=Physics(A).A_adjoint)
-    return pursuit.from_physics(unsized, (1, 3, 3), dtype=dtype), A
+    return pursuit.from_deepinv(unsized, (1, 3, 3), dtype=dtype), A
 
 
 def triple(dtype):
@@ -194,6 +194,14 @@ def complexified(make):
     def made(dtype):
         op, A = make(torch.float64 if dtype == torch.complex128 else torch.float32)
         return op.complexified(), A.to(dtype)
+
+    return made
+
+
+def adjoint(make):
+    def made(dtype):
+        op, A = make(dtype)
+        return op.H, A.mH
 
     return made
 
@@ -244,6 +252,10 @@ TABLE = {
     "physics": (physics, ALL),
     "physics-sized": (sized_physics, TWO),
     "triple": (triple, ALL),
+    "adjoint-dense": (adjoint(dense()), TWO),
+    "adjoint-batch": (adjoint(dense(2, 3)), ALL),
+    "adjoint-convolution": (adjoint(convolution("same", 4, 2)), TWO),
+    "adjoint-triple": (adjoint(triple), TWO),
     "complexified-dense": (complexified(dense(2)), COMPLEX),
     "complexified-convolution": (complexified(convolution("same", 4, 2)), COMPLEX),
     "complexified-scaled": (complexified(scaled((2, 1), (3,))), COMPLEX),
@@ -297,6 +309,7 @@ def test_forward(pair):
     op, A = pair
     for x in (signals(op), randn(op.dtype, op.shape[1])):
         close(op.forward(x), apply(A, x))
+        assert torch.equal(op @ x, op.forward(x))
 
 
 @cases(*ALL)
@@ -304,6 +317,28 @@ def test_adjoint(pair):
     op, A = pair
     for y in (measurements(op), randn(op.dtype, op.shape[0])):
         close(op.adjoint(y), apply(A.mH, y))
+        assert torch.equal(op.H @ y, op.adjoint(y))
+    assert op.H.shape == op.shape[::-1]
+
+
+def test_a_product_takes_what_numpy_reads_and_gives_numpy():
+    A = randn(torch.complex128, M, N)
+    op, x = pursuit.Dense(A), randn(torch.complex128, 2, N)
+    product = op @ x.numpy()
+    assert isinstance(product, np.ndarray)
+    np.testing.assert_allclose(product, x.numpy() @ A.numpy().T)
+    assert (pursuit.Dense(torch.eye(3, dtype=torch.float64)) @ [1.0, 2.0, 3.0]).tolist() == [1, 2, 3]
+
+
+@pytest.mark.parametrize("x", [torch.zeros(N, 2), torch.zeros(()), np.zeros((N, 2))])
+def test_a_product_says_that_signals_are_rows(x):
+    with pytest.raises(ValueError, match=rf"A \({M}, {N}\); needed is x of shape \(\*batch, {N}\): signals are rows"):
+        pursuit.Dense(torch.eye(N)[:M]) @ x
+
+
+def test_the_adjoint_of_the_adjoint_is_the_operator_itself():
+    op = pursuit.Dense(randn(torch.float64, M, N))
+    assert op.H.H is op
 
 
 @cases(*ALL)
@@ -570,7 +605,7 @@ FORMS = {
     "pylops-blocks": lambda A: pylops.VStack([pylops.MatrixMult(a.numpy(), dtype=a.numpy().dtype) for a in A.split(8)]),
     "physics": WidePhysics,
     "triple": dense_functions,
-    "callables": lambda A: pursuit.Callables(*dense_functions(A), dtype=A.dtype),
+    "callables": lambda A: pursuit.FunctionOperator(*dense_functions(A), dtype=A.dtype),
     "composed": lambda A: pursuit.Compose(pursuit.Dense(torch.eye(24, dtype=A.dtype)), pursuit.Dense(A)),
     "scaled": lambda A: pursuit.ColumnScaled(pursuit.Dense(A / 3), torch.full((40,), 3, dtype=A.dtype)),
 }
@@ -669,7 +704,7 @@ def test_atoms_of_a_long_operator_are_found_in_parts(monkeypatch):
         sizes.append(x.numel())
         return x @ matrix.T
 
-    op = pursuit.Callables(forward, lambda y: y @ matrix, (5, 12))
+    op = pursuit.FunctionOperator(forward, lambda y: y @ matrix, (5, 12))
     monkeypatch.setattr("pursuit.operators.base.PROBES", 30)
     index = torch.arange(12).reshape(2, 2, 3)
     torch.testing.assert_close(op.columns(index), matrix[:, index].permute(1, 2, 0, 3))

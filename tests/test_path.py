@@ -120,7 +120,7 @@ def test_where_a_coefficient_comes_out_zero_there_is_a_run_for_each(runs):
 @pytest.mark.parametrize("name", SELECTING)
 def test_of_every_solver(name):
     p = instance(unnormalised(), 4, batch=(2,), noise=0.2)
-    options = {"greedy_lasso": {"lam": 0.0}, "sea": {"max_steps": 30}, "sea+": {"max_steps": 30}}.get(name, {})
+    options = {"greedy_lasso": {"lam": 0.0}, "sea": {"max_steps": 30}, "sea_plus": {"max_steps": 30}}.get(name, {})
     if name == "greedy_lasso":  # it cannot be called with k alone
         with pytest.raises(TypeError, match=r"'greedy_lasso' cannot be called with A, y and k: .*'lam'"):
             pursuit.path(p.A, p.y, KS, method=name, **options)

@@ -87,8 +87,8 @@ def test_nmse_is_a_ratio_of_sums():
 def test_support_recovered_counts_the_largest_true_entries():
     truth = np.array([[5.0, -4.0, 1.0, 0.0], [0.0, 0.0, 2.0, -3j]])
     x = np.array([[1.0, 0.0, 9.0, 9.0], [0.0, 0.0, 1.0, 1.0]])
-    assert metrics.support_recovered(x, truth, 2) == 0.75
-    assert metrics.support_recovered(x, truth, [1, 2]) == 1.0
+    assert metrics.support_recall(x, truth, 2) == 0.75
+    assert metrics.support_recall(x, truth, [1, 2]) == 1.0
 
 
 def test_no_method_beats_the_oracle_where_it_is_hard():

@@ -698,7 +698,9 @@ def test_a_warm_start_at_the_truth_returns_at_once(name):
     assert sol.steps.tolist() == [int(name == "sea")] * 4  # SEA sees the start's support in its first step
 
 
-@pytest.mark.parametrize("name", [name for name in ITERATIVE if name != "sea+"])  # that one has other starts besides
+@pytest.mark.parametrize(
+    "name", [name for name in ITERATIVE if name != "sea_plus"]
+)  # that one has other starts besides
 def test_the_run_begins_at_the_warm_start(name):
     p = instance(unnormalised(m=16, n=32), 4, noise=0.3)
     x0 = refit(p.A, p.y, sparse(7, 32, 4))  # a fit on some support: the start that every solver keeps as it is
@@ -937,9 +939,7 @@ def test_every_status_has_its_own_message(status):
 def test_solve_by_name_is_the_solver_itself(name):
     p = instance(gaussian(), 3, noise=0.1)
     options = {"max_steps": 3} | ({"lam": 0.1} if name in PROXIMAL else {"k": 3} | NEEDS.get(name, {}))
-    assert torch.equal(
-        pursuit.solve(p.A, p.y, name, **options).x, getattr(pursuit, name.replace("+", "_plus"))(p.A, p.y, **options).x
-    )
+    assert torch.equal(pursuit.solve(p.A, p.y, name, **options).x, getattr(pursuit, name)(p.A, p.y, **options).x)
     assert pursuit.methods() == (*SOLVERS, "amp")
 
 

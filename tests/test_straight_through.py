@@ -112,7 +112,7 @@ def test_training_finds_the_places(make, m):
         return float(10 * (found - x).square().sum().div(x.square().sum()).log10())
 
     before = decibel(net(y).detach())
-    fit(net, ensemble, epochs=5, training=384, validation=128, test=64, schedule="cosine")
+    fit(net, ensemble, epochs=5, n_train=384, n_validation=128, n_test=64, schedule="cosine")
     places = ensemble.admissible.bool()
     assert decibel(net(y).detach()) < before - 6
     assert net.weights[places].mean() > 1.25 * net.weights[~places].mean()

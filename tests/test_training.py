@@ -17,7 +17,7 @@ from pursuit.training import Epoch, TrainingError, fit
 from pursuit.training import checkpoint as module
 
 SMALL = {"n": 16, "m": 8, "k": 2, "admissible": 4}
-QUICK = {"epochs": 7, "batch": 12, "training": 40, "validation": 16, "test": 20, "checkpoint_every": 2}
+QUICK = {"epochs": 7, "batch_size": 12, "n_train": 40, "n_validation": 16, "n_test": 20, "checkpoint_every": 2}
 ENSEMBLES = {
     "fourier": fourier_levels(**SMALL),
     "fourier of complex signals": fourier_levels(**SMALL, complex_signals=True, dtype=torch.complex128),
@@ -212,13 +212,13 @@ def test_learning_rate_schedules(options, shares):
 
 @pytest.mark.parametrize(("optimizer", "first_move"), [("rmsprop", 10.0), ("adam", 1.0)])
 @pytest.mark.parametrize(
-    ("rates", "expected"), [({}, (1, 1)), ({"part": 0.5}, (1, 0.5)), ({"p": 3, "part.l": 2}, (1, 2))]
+    ("factors", "expected"), [({}, (1, 1)), ({"part": 0.5}, (1, 0.5)), ({"p": 3, "part.l": 2}, (1, 2))]
 )
-def test_rates_multiply_the_learning_rate_by_name(optimizer, first_move, rates, expected):
+def test_factors_multiply_the_learning_rate_by_name(optimizer, first_move, factors, expected):
     net = Matched(ENSEMBLES["gaussian"])
     before = learned(net)
-    one_step = QUICK | {"epochs": 1, "batch": 40, "lr": 1e-3, "clip": None}
-    fit(net, ENSEMBLES["gaussian"], optimizer=optimizer, rates=rates, **one_step)
+    one_step = QUICK | {"epochs": 1, "batch_size": 40, "lr": 1e-3, "clip": None}
+    fit(net, ENSEMBLES["gaussian"], optimizer=optimizer, lr_factors=factors, **one_step)
     moved = {name: float((value - before[name]).abs().max()) / 1e-3 for name, value in learned(net).items()}
     assert [moved["weights"], moved["part.log"]] == pytest.approx([first_move * share for share in expected], rel=1e-2)
 
@@ -239,7 +239,7 @@ def test_validation_can_be_rarer_and_ends_the_training():
 
 def test_one_seed_one_result_and_fresh_signals_differ_from_fixed_ones():
     ensemble = ENSEMBLES["fourier"]
-    runs = [fit(Matched(ensemble), ensemble, **QUICK, **more) for more in ({}, {}, {"seed": 1}, {"fresh": True})]
+    runs = [fit(Matched(ensemble), ensemble, **QUICK, **more) for more in ({}, {}, {"seed": 1}, {"resample": True})]
     assert numbers(runs[0]) == numbers(runs[1])
     first, _, other, fresh = ([record.train_loss for record in run.log] for run in runs)
     assert first[0] != other[0]
@@ -294,7 +294,7 @@ def test_decibels_of_zero_signals_are_none(truth, decibel, monkeypatch, tmp_path
     )
     ensemble = Ensemble("one", Dense(torch.eye(4)), k=1, real=True, noise=0.0, settings={})
     for _ in range(2):  # the second is read from the folder
-        training = fit(Constant(), ensemble, epochs=2, training=8, folder=tmp_path)
+        training = fit(Constant(), ensemble, epochs=2, n_train=8, folder=tmp_path)
         assert (training.validation_db, training.test_db) == (decibel, decibel)
         assert training.log[0].validation_db == decibel
 
@@ -305,7 +305,7 @@ def test_signals_that_are_met_are_minus_infinity_in_decibels(monkeypatch, tmp_pa
     net = nn.Linear(4, 4)
     nn.init.ones_(net.bias)
     for _ in range(2):
-        assert fit(net, ensemble, epochs=1, training=8, folder=tmp_path).test_db == -math.inf
+        assert fit(net, ensemble, epochs=1, n_train=8, folder=tmp_path).test_db == -math.inf
 
 
 # Layer by layer
@@ -335,7 +335,7 @@ class Cut(nn.Module):
 @pytest.mark.parametrize("optimizer", ["rmsprop", "adam"])
 def test_layers_are_trained_one_after_another_then_the_whole(optimizer):
     net, maps = Cut(), []
-    options = QUICK | {"epochs": 8, "layerwise": 2, "optimizer": optimizer, "lr": 1e-3}
+    options = QUICK | {"epochs": 8, "layerwise_epochs": 2, "optimizer": optimizer, "lr": 1e-3}
     training = fit(
         net,
         ENSEMBLES["gaussian"],
@@ -359,7 +359,7 @@ def test_losses_of_a_cut_network_do_not_choose_what_is_kept():
         def forward(self, y):
             return super().forward(y) + (self.depth in (None, 3))  # cut, it is much better
 
-    training = fit(Worse(), ENSEMBLES["gaussian"], **QUICK | {"epochs": 8}, layerwise=2)
+    training = fit(Worse(), ENSEMBLES["gaussian"], **QUICK | {"epochs": 8}, layerwise_epochs=2)
     losses = [record.validation_loss for record in training.log]
     assert max(losses[:4]) < min(losses[4:]) == training.validation_loss
     assert training.best_epoch == 5 + losses[4:].index(min(losses[4:]))
@@ -367,14 +367,14 @@ def test_losses_of_a_cut_network_do_not_choose_what_is_kept():
 
 def test_first_layers_can_be_without_parameters():
     net = Cut(free=1)
-    fit(net, ENSEMBLES["gaussian"], **QUICK, layerwise=1)
+    fit(net, ENSEMBLES["gaussian"], **QUICK, layerwise_epochs=1)
     assert (net.maps[0] == 0.02).all()
     assert not (net.maps[1] == 0.02).any()
 
 
 @pytest.mark.parametrize("last", range(1, 8))
 def test_layer_wise_training_goes_on_where_it_was(last, tmp_path):
-    options = QUICK | {"layerwise": 2, "optimizer": "adam", "checkpoint_every": 1}
+    options = QUICK | {"layerwise_epochs": 2, "optimizer": "adam", "checkpoint_every": 1}
     whole, net = Cut(), Cut()
     expected = fit(whole, ENSEMBLES["gaussian"], **options)
 
@@ -401,7 +401,7 @@ def test_a_layer_wise_training_that_fails_keeps_the_last_good_parameters(bad, ke
     states.append(learned(net))
     with pytest.raises(TrainingError, match=rf"\(epoch {bad}\)"):
         fit(
-            net, ENSEMBLES["gaussian"], **QUICK | {"lr": 1e-3}, layerwise=2,
+            net, ENSEMBLES["gaussian"], **QUICK | {"lr": 1e-3}, layerwise_epochs=2,
             on_epoch=lambda record: states.append(learned(net)),
         )  # fmt: skip
     assert net.depth is None
@@ -409,10 +409,14 @@ def test_a_layer_wise_training_that_fails_keeps_the_last_good_parameters(bad, ke
 
 
 LAYERLESS = [
-    (Cut, {"epochs": 6, "layerwise": 2}, "needed are more than 6 epochs: so many per layer for 3 layers"),
-    (Cut, {"layerwise": 0}, "layerwise is 0; needed is a whole number >= 1"),
-    (lambda: nn.Linear(8, 16).double(), {"layerwise": 1}, "layerwise is 1 and Linear cannot be cut; needed are its"),
-    (lambda: Matched(ENSEMBLES["gaussian"], layers=2), {"layerwise": 1}, "Matched cannot be cut"),
+    (Cut, {"epochs": 6, "layerwise_epochs": 2}, "needed are more than 6 epochs: so many per layer for 3 layers"),
+    (Cut, {"layerwise_epochs": 0}, "layerwise_epochs is 0; needed is a whole number >= 1"),
+    (
+        lambda: nn.Linear(8, 16).double(),
+        {"layerwise_epochs": 1},
+        "layerwise_epochs is 1 and Linear cannot be cut; needed are its",
+    ),
+    (lambda: Matched(ENSEMBLES["gaussian"], layers=2), {"layerwise_epochs": 1}, "Matched cannot be cut"),
 ]
 
 
@@ -508,7 +512,7 @@ def test_a_network_that_stays_unprepared_or_does_not_fit_is_refused():
 RESUMED = [
     ("fourier", {}, {}),
     ("fourier", {"optimizer": "adam", "schedule": "cosine"}, {}),
-    ("fourier", {"fresh": True, "halve_every": 3, "rates": {"part": 0.1}}, {}),
+    ("fourier", {"resample": True, "halve_every": 3, "lr_factors": {"part": 0.1}}, {}),
     ("fourier of complex signals", {"validate_every": 3}, {"complex_weights": True}),
     ("gaussian", {"halve_every": None, "clip": None, "optimizer": "adam"}, {}),
 ]
@@ -551,7 +555,7 @@ OTHER_RUNS = [
     ({"lr": 0.5}, {}, {}, "lr is 0.01 there and 0.5 here"),
     ({"seed": 4}, {}, {}, "seed is 0 there and 4 here"),
     ({"clip": None}, {}, {}, "clip is 1.0 there and None here"),
-    ({"rates": {"part": 2.0}}, {}, {}, "rates is {} there and {'part': 2.0} here"),
+    ({"lr_factors": {"part": 2.0}}, {}, {}, "lr_factors is {} there and {'part': 2.0} here"),
     ({}, {"layers": 2}, {}, "the network's layers is 1 there and 2 here"),
     (
         {},
@@ -698,8 +702,8 @@ def test_other_errors_of_the_network_are_not_hidden():
 
 BAD_OPTIONS = [
     ({"epochs": 0}, "epochs is 0; needed is a whole number >= 1"),
-    ({"batch": 1.5}, "batch is 1.5"),
-    ({"test": True}, "test is True"),
+    ({"batch_size": 1.5}, "batch_size is 1.5"),
+    ({"n_test": True}, "n_test is True"),
     ({"seed": -1}, "seed is -1; needed is a whole number >= 0"),
     ({"checkpoint_every": 0}, "checkpoint_every is 0"),
     ({"validate_every": 0}, "validate_every is 0"),
@@ -708,8 +712,8 @@ BAD_OPTIONS = [
     ({"schedule": "steps"}, "schedule is 'steps'; choose one of halve, cosine"),
     ({"lr": math.nan}, "lr is nan; needed is a finite number > 0"),
     ({"clip": -1}, "clip is -1"),
-    ({"rates": {"weights": 0}}, "rates['weights'] is 0"),
-    ({"rates": {"eta": 2.0}}, "rates names 'eta', as no parameter begins; there are weights, part.log"),
+    ({"lr_factors": {"weights": 0}}, "lr_factors['weights'] is 0"),
+    ({"lr_factors": {"eta": 2.0}}, "lr_factors names 'eta', as no parameter begins; there are weights, part.log"),
     ({"folder": "/dev/null/x"}, "cannot be written to"),
 ]
 
@@ -776,7 +780,7 @@ NETWORKS = [
     ("omp-net", SOFT),
     ("omp-net", (*SOFT, "--anneal-from", 1, "--relaxation", "neuralsort", "--double", "--schedule", "constant")),
     ("iht-net", (*SOFT, "--learn-eta", "--learn-tau", "--weights", "per-layer", "--problem", "gaussian-levels")),
-    ("htp-net", (*SOFT, "--eta", 0.3, "--relative", "--fresh")),
+    ("htp-net", (*SOFT, "--eta", 0.3, "--relative", "--resample")),
     ("cosamp-net", (*SOFT, "--relaxation", "sinkhorn-sort", "--optimizer", "adam")),
     ("sp-net", (*SOFT, "--problem", "gaussian-levels", "--double", "--schedule", "cosine")),
     ("sea-net", ()),

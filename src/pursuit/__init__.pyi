@@ -34,10 +34,10 @@ from .operators import Dense as Dense
 from .operators import Diagonal as Diagonal
 from .operators import Operator as Operator
 from .operators import SubsampledFourier as SubsampledFourier
-from .operators.adapters import Callables as Callables
+from .operators.adapters import FunctionOperator as FunctionOperator
 from .operators.adapters import adjoint_gap as adjoint_gap
 from .operators.adapters import as_operator as as_operator
-from .operators.adapters import from_physics as from_physics
+from .operators.adapters import from_deepinv as from_deepinv
 from .operators.real_form import on_real_signals as on_real_signals
 from .relaxations import Relaxed as Relaxed
 from .relaxations import neuralsort as neuralsort

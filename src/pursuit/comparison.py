@@ -145,7 +145,7 @@ def _row(name: str, instance: Instance, solution: Solution[Any], seconds: float)
         error_db=metrics.nmse_db(solution.x, instance.x)
         if known
         else metrics.nmse_db(instance.A.forward(solution.x), instance.y),
-        support_recovered=metrics.support_recovered(solution.x, instance.x, instance.k) if known else None,
+        support_recovered=metrics.support_recall(solution.x, instance.x, instance.k) if known else None,
         residual=share,
         nonzeros=float((solution.x != 0).sum(-1).double().mean()),
         ms_per_signal=1e3 * seconds / signals,

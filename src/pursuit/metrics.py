@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from .names import old_name
+
 
 def nmse_db(x: Any, truth: Any) -> float:
     """Normalised mean square error in dB: `10 log10(sum ||x - truth||^2 / sum ||truth||^2)`, sums over all signals.
@@ -33,7 +35,7 @@ def nmse_db(x: Any, truth: Any) -> float:
         return round(float(10 * np.log10(error / energy)), 10)
 
 
-def support_recovered(x: Any, truth: Any, k: Any) -> float:
+def support_recall(x: Any, truth: Any, k: Any) -> float:
     """Share of the k largest true entries that `x` has non-zero, averaged over the signals, in [0, 1].
 
     Parameters
@@ -43,7 +45,7 @@ def support_recovered(x: Any, truth: Any, k: Any) -> float:
 
     Examples
     --------
-    >>> support_recovered([0.0, 1.0, 5.0], [3.0, 2.0, 0.0], k=2)
+    >>> support_recall([0.0, 1.0, 5.0], [3.0, 2.0, 0.0], k=2)
     0.5
     """
     hits, k = _hits(x, truth, k)
@@ -69,6 +71,10 @@ def support_distance(x: Any, truth: Any, k: Any) -> np.ndarray:
     """
     hits, k = _hits(x, truth, k)
     return np.asarray((k - hits) / k)
+
+
+def __getattr__(name: str) -> Any:
+    return old_name(__name__, name, {"support_recovered": "support_recall"})
 
 
 def _hits(x: Any, truth: Any, k: Any) -> tuple[np.ndarray, np.ndarray]:

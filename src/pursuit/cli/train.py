@@ -36,8 +36,8 @@ class Problem(NamedTuple):
     complex: bool
 
 
-GREEDY = {"batch": 64, "optimizer": "rmsprop", "lr": 1e-2, "schedule": "halve", "fresh": False}
-PROXIMAL = {"batch": 128, "optimizer": "adam", "lr": 3e-3, "schedule": "cosine", "fresh": True}
+GREEDY = {"batch_size": 64, "optimizer": "rmsprop", "lr": 1e-2, "schedule": "halve", "resample": False}
+PROXIMAL = {"batch_size": 128, "optimizer": "adam", "lr": 3e-3, "schedule": "cosine", "resample": True}
 NETWORKS = {
     "omp-net": Network("OMPNet", None, "fourier-levels", GREEDY),
     "iht-net": Network("IHTNet", 30, "fourier-levels", GREEDY),
@@ -106,7 +106,9 @@ def train(
     learn_tau: Annotated[bool, typer.Option("--learn-tau", help="Train tau, one per layer.")] = False,
     anneal_from: Annotated[float | None, typer.Option(help="Let tau fall from here to --tau.")] = None,
     epochs: Annotated[int, typer.Option(help="Passes over the training signals.")] = 1000,
-    batch: Annotated[int | None, typer.Option(help="Signals per step; by default 64, ISTA's networks 128.")] = None,
+    batch_size: Annotated[
+        int | None, typer.Option(help="Signals per step; by default 64, ISTA's networks 128.")
+    ] = None,
     optimizer: Annotated[
         str | None, typer.Option(help="rmsprop or adam; by default rmsprop, ISTA's networks adam.")
     ] = None,
@@ -116,18 +118,22 @@ def train(
         typer.Option(help="The learning rate: halve, cosine or constant; by default halve, ISTA's networks cosine."),
     ] = None,
     halve_every: Annotated[int | None, typer.Option(help="Epochs until it is halved; by default 500.")] = None,
-    layerwise: Annotated[
+    layerwise_epochs: Annotated[
         int | None, typer.Option(help="ISTA's networks: first train layer by layer, for so many epochs each.")
     ] = None,
     clip: Annotated[float, typer.Option(help="Largest norm of the gradient.")] = 1.0,
-    fresh: Annotated[
+    resample: Annotated[
         bool | None,
-        typer.Option("--fresh/--fixed", help="New training signals in every epoch; by default for ISTA's networks."),
+        typer.Option("--resample/--fixed", help="New training signals in every epoch; by default for ISTA's networks."),
     ] = None,
     double: Annotated[bool, typer.Option("--double", help="Double precision.")] = False,
     device: Annotated[str, typer.Option(help="cpu, cuda, ...")] = "cpu",
     seed: Annotated[int, typer.Option(help="Of the problem and of the training.")] = 0,
     output: Annotated[Path | None, typer.Option("-o", "--output", help="Folder to write to.")] = None,
+    # The spellings of earlier versions.
+    batch: Annotated[int | None, typer.Option(hidden=True)] = None,
+    layerwise: Annotated[int | None, typer.Option(hidden=True)] = None,
+    fresh: Annotated[bool, typer.Option("--fresh", hidden=True)] = False,
 ) -> None:
     """Train a network, or go on with the training that is in the output folder.
 
@@ -141,13 +147,16 @@ def train(
 
         _check_choice("network", network, NETWORKS)
         device = _own_device(device)
-        if layerwise is not None and NETWORKS[network].training is GREEDY:
-            raise ValueError(f"--layerwise: {network} is trained as a whole; leave it out.")
+        batch_size = batch if batch_size is None else batch_size
+        layerwise_epochs = layerwise if layerwise_epochs is None else layerwise_epochs
+        resample = True if fresh else resample
+        if layerwise_epochs is not None and NETWORKS[network].training is GREEDY:
+            raise ValueError(f"--layerwise-epochs: {network} is trained as a whole; leave it out.")
         chosen = NETWORKS[network]
         sizes = {"n": n, "m": m, "k": k, "admissible": admissible, "noise": noise, "snr": snr}
         training_options = _training(
-            chosen, schedule=schedule, halve_every=halve_every, epochs=epochs, batch=batch, optimizer=optimizer, lr=lr,
-            clip=clip, fresh=fresh, layerwise=layerwise, seed=seed,
+            chosen, schedule=schedule, halve_every=halve_every, epochs=epochs, batch_size=batch_size,
+            optimizer=optimizer, lr=lr, clip=clip, resample=resample, layerwise_epochs=layerwise_epochs, seed=seed,
         )  # fmt: skip
         ensemble = _ensemble(problem or chosen.problem, sizes, seed=seed, double=double, device=device)
         net = _network(

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from ..names import takes_old_names
 from ..operators import Operator
 
 NEVER = -1.0  # the score of an atom that must not be chosen
@@ -87,6 +88,7 @@ class Atoms(NamedTuple):
         """Only those that `x (*batch, n)` uses."""
         return self._replace(indices=self.indices.where(self.take(x) != 0, -1))
 
+    @takes_old_names(most="max_k")
     def union(self, other: Atoms, max_k: int) -> Atoms:
         """These atoms, then those of `other` that are new, `max_k` at most."""
         fresh = other.indices.where(~self.mask().gather(-1, other.indices.clamp(min=0)), -1)
@@ -199,6 +201,7 @@ class SoftAtoms:
         """None where `x (*batch, n)` is zero."""
         return self._only((x != 0).any(-1)[..., None, None])
 
+    @takes_old_names(most="max_k")
     def union(self, other: SoftAtoms, max_k: int) -> SoftAtoms:
         """These rows, then those of `other` (which may repeat them), `max_k` at most."""
         joint = SoftAtoms(lambda: self.rows, lambda: other.rows)

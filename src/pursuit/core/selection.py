@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Protocol
 import torch
 from torch import Tensor
 
+from ..names import warn
 from .atoms import NEVER, Atoms
 
 
@@ -103,6 +104,12 @@ class AtomSelector:
     weights: Tensor
     k: Tensor | None = None
     barred: Tensor | None = None
+
+    @property
+    def most(self) -> int:
+        """`max_k`, by its old name."""
+        warn("AtomSelector.most", "AtomSelector.max_k", stacklevel=3)
+        return self.max_k
 
     def score(self, c: Tensor) -> Tensor:
         """`w |c|`, except where an atom is barred."""

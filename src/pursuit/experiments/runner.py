@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from ..files import environment, output_folder, write_csv, write_whole
+from ..names import method_name
 from .cells import Row, Tables, _columns, _label, adopt_begun, adopt_finished, path_of, planned, selected
 from .registry import module
 
@@ -155,7 +156,12 @@ def _joined(results: Sequence[Row], sort_key: Callable[[Row], Any] | None) -> Ta
 
 def _tables(result: Row) -> Tables:
     tables: Tables = result.get("tables", result)  # cells once held nothing else
-    return tables
+    return {table: [_spelled(row) for row in rows] for table, rows in tables.items()}
+
+
+def _spelled(row: Row) -> Row:
+    """A row with its method as it is spelled now."""
+    return row | {"method": method_name(row["method"])} if "method" in row else row
 
 
 def _seconds(result: Row) -> float:

@@ -36,10 +36,10 @@ TAU = 1e-3
 ANNEALED = Annealed(1e-1, TAU)
 # Half of the paper's signals. The test is on `fresh_signals`, which the solvers meet too, and not on those of `fit`.
 TRAINING: dict[str, Any] = {
-    "training": 512,
-    "validation": 256,
-    "test": 1,
-    "batch": 64,
+    "n_train": 512,
+    "n_validation": 256,
+    "n_test": 1,
+    "batch_size": 64,
     "lr": 1e-2,
     "schedule": "cosine",
 }

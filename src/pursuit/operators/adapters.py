@@ -36,7 +36,7 @@ class HasAdjoint(Protocol):
 OperatorLike = Operator | Tensor | NDArray[Any] | HasShape | HasAdjoint | Nested  # what `as_operator` takes
 
 
-class Callables(Operator):
+class FunctionOperator(Operator):
     """An operator from two functions on tensors.
 
     Parameters
@@ -57,7 +57,7 @@ class Callables(Operator):
     Examples
     --------
     >>> import torch, pursuit
-    >>> flip = pursuit.Callables(lambda x: x.flip(-1), lambda y: y.flip(-1), (3, 3), dtype=torch.float32)
+    >>> flip = pursuit.FunctionOperator(lambda x: x.flip(-1), lambda y: y.flip(-1), (3, 3), dtype=torch.float32)
     >>> pursuit.omp(flip, torch.tensor([0.0, 0.0, 7.0]), k=1).x
     tensor([7., 0., 0.])
     """
@@ -99,7 +99,7 @@ class Callables(Operator):
         return norms.clone()
 
 
-class Sparse(Callables):
+class Sparse(FunctionOperator):
     """A SciPy sparse matrix, which knows its columns.
 
     Parameters
@@ -146,7 +146,7 @@ class _Outside(torch.autograd.Function):
         return _Outside.apply(grad[0], back, apply), None, None
 
 
-def from_physics(
+def from_deepinv(
     physics: Any,
     signal_shape: Sequence[int],
     *,
@@ -178,8 +178,8 @@ def from_physics(
     ...         return x[..., ::2]
     ...     def A_adjoint(self, y):
     ...         return torch.stack([y, 0 * y], dim=-1).flatten(-2)
-    >>> pursuit.from_physics(Mask(), signal_shape=(1, 2, 4))
-    Callables(shape=(4, 8), dtype=torch.float32)
+    >>> pursuit.from_deepinv(Mask(), signal_shape=(1, 2, 4))
+    FunctionOperator(shape=(4, 8), dtype=torch.float32)
     """
     device = torch.device(device or "cpu")
     signal = tuple(int(s) for s in signal_shape)
@@ -193,7 +193,7 @@ def from_physics(
         return physics.A_adjoint(y.reshape(-1, *measured)).reshape(*y.shape[:-1], math.prod(signal))
 
     shape = (math.prod(measured), math.prod(signal))
-    return Callables(forward, adjoint, shape, dtype=dtype, device=device, column_norms=column_norms)
+    return FunctionOperator(forward, adjoint, shape, dtype=dtype, device=device, column_norms=column_norms)
 
 
 def as_operator(
@@ -236,10 +236,10 @@ DeepInverse linear physics with an `img_size`, or a triple `(forward, adjoint, (
     True
     """
     if isinstance(A, tuple) and len(A) == 3 and callable(A[0]):
-        return Callables(*A, dtype=dtype or torch.float64, device=device, column_norms=column_norms)
+        return FunctionOperator(*A, dtype=dtype or torch.float64, device=device, column_norms=column_norms)
     if hasattr(A, "A_adjoint") and hasattr(A, "A"):
         shape = _signal_shape(A)
-        return from_physics(A, shape, dtype=dtype or torch.float32, device=device, column_norms=column_norms)
+        return from_deepinv(A, shape, dtype=dtype or torch.float32, device=device, column_norms=column_norms)
     if hasattr(A, "rmatmat"):  # SciPy's LinearOperator, and PyLops', which is one
         return _linear_operator(A, device, column_norms)
     if column_norms is not None:
@@ -268,7 +268,7 @@ def _signal_shape(physics: Any) -> Sequence[int]:
     shape = next((shape for shape in (getattr(physics, name, None) for name in names) if shape is not None), None)
     if shape is None:
         raise ValueError(
-            "this physics does not say its signal's shape; use pursuit.from_physics(physics, signal_shape=...)."
+            "this physics does not say its signal's shape; use pursuit.from_deepinv(physics, signal_shape=...)."
         )
     return shape
 
@@ -280,7 +280,7 @@ def _linear_operator(A: Any, device: torch.device | str | None, column_norms: An
             f"A is a {type(A).__name__} that is linear for real factors only (its clinear is False), so A (i x) is "
             "not i A x; needed is a complex-linear one, for example pylops' FFT with real=False."
         )
-    return Callables(
+    return FunctionOperator(
         lambda x: _Outside.apply(x, A.matmat, A.rmatmat),
         lambda y: _Outside.apply(y, A.rmatmat, A.matmat),
         A.shape,

@@ -9,9 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from ..names import warn
 from .spectral import spectral_norm_squared
 
 DTYPES = (torch.float32, torch.float64, torch.complex64, torch.complex128)
@@ -60,8 +62,12 @@ class Operator:
     ...         return x[..., 1:] - x[..., :-1]
     ...     def adjoint(self, y):
     ...         return torch.nn.functional.pad(y, (1, 0)) - torch.nn.functional.pad(y, (0, 1))
-    >>> pursuit.adjoint_gap(Difference()) < 1e-12
+    >>> A = Difference()
+    >>> pursuit.adjoint_gap(A) < 1e-12
     True
+    >>> x = torch.tensor([1.0, 2.0, 4.0, 7.0], dtype=torch.float64)
+    >>> A @ x, A.H @ (A @ x)
+    (tensor([1., 2., 3.], dtype=torch.float64), tensor([-1., -1., -1.,  3.], dtype=torch.float64))
     """
 
     shape: tuple[int, int]
@@ -77,6 +83,21 @@ class Operator:
         """Back-project: `A^H y`, `(*batch, m) -> (*batch, n)`."""
         raise NotImplementedError(f"{type(self).__name__} must define adjoint(y)")
 
+    def __matmul__(self, x: Any) -> Any:
+        """`A @ x`: `forward(x)`, of a tensor or of what NumPy reads, `(*batch, n) -> (*batch, m)`; NumPy for NumPy."""
+        if not isinstance(x, Tensor):
+            signals = torch.from_numpy(np.array(x)).to(self.device)
+            return (self @ signals).cpu().resolve_conj().numpy()
+        if x.ndim == 0 or x.shape[-1] != self.shape[1]:
+            needed = f"(*batch, {self.shape[1]}): signals are rows"
+            raise ValueError(f"x has shape {tuple(x.shape)} and A {self.shape}; needed is x of shape {needed}.")
+        return self.forward(x)
+
+    @property
+    def H(self) -> Operator:
+        """The adjoint as an operator: `A.H @ y` is `adjoint(y)`."""
+        return Adjoint(self)
+
     def residual(self, y: Tensor, x: Tensor) -> Tensor:
         """What `x (*batch, n)` leaves of `y (*batch, m)`: `y - A x`."""
         return y - self.forward(x)
@@ -84,6 +105,11 @@ class Operator:
     def gradient_step(self, x: Tensor, r: Tensor, eta: Tensor | float) -> Tensor:
         """A gradient step from `x (*batch, n)` with its residual `r (*batch, m)`: `x + eta A^H r`."""
         return x + self.adjoint(eta * r)
+
+    def descend(self, x: Tensor, r: Tensor, eta: Tensor | float) -> Tensor:
+        """`gradient_step`, by its old name."""
+        warn("Operator.descend", "Operator.gradient_step", stacklevel=3)
+        return self.gradient_step(x, r, eta)
 
     def columns(self, index: Tensor) -> Tensor:
         """The atoms `A[:, index]`: `(*batch, p) -> (*batch, m, p)`."""
@@ -244,6 +270,45 @@ class ColumnScaled(Operator):
     def with_inner_batch(self) -> Operator:
         scale = self.scale.unsqueeze(-2) if self.scale.ndim > 1 else self.scale
         return ColumnScaled(self.operator.with_inner_batch(), scale)
+
+
+class Adjoint(Operator):
+    """`A^H` as an operator.
+
+    Parameters
+    ----------
+    operator : Operator
+    """
+
+    def __init__(self, operator: Operator):
+        self.operator = operator
+        self.shape, self.dtype, self.device = operator.shape[::-1], operator.dtype, operator.device
+        self.batch_shape = operator.batch_shape
+
+    @property
+    def H(self) -> Operator:
+        return self.operator
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.operator.adjoint(x)
+
+    def adjoint(self, y: Tensor) -> Tensor:
+        return self.operator.forward(y)
+
+    def columns(self, index: Tensor) -> Tensor:
+        if not self.batch_shape:
+            return super().columns(index)
+        rows = torch.nn.functional.one_hot(index, self.shape[1]).to(self.dtype)
+        return self.operator.with_inner_batch().adjoint(rows).mT
+
+    def to_dense(self) -> Tensor:
+        return self.operator.to_dense().mH
+
+    def items(self, keep: Tensor) -> Operator:
+        return Adjoint(self.operator.items(keep))
+
+    def with_inner_batch(self) -> Operator:
+        return Adjoint(self.operator.with_inner_batch())
 
 
 class Complexified(Operator):

@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import Any, cast
 
 from ..core.solution import Arr, Solution
+from ..names import in_new_names, method_name
 from ..operators.adapters import Nested, OperatorLike
 from .amp import amp
 from .cosamp import cosamp
@@ -28,7 +29,7 @@ from .sp import sp
 
 NAMED = (omp, ols, iht, niht, htp, cosamp, sp, ompr, els, sea, sea_plus, greedy_lasso, ista, fista, amp)
 Method = str | Callable[..., Solution[Any]]  # a name, `module:function`, or the function itself
-SOLVERS: dict[str, Callable[..., Solution[Any]]] = {f.__name__.replace("_plus", "+"): f for f in NAMED}
+SOLVERS: dict[str, Callable[..., Solution[Any]]] = {f.__name__: f for f in NAMED}
 
 
 def methods() -> tuple[str, ...]:
@@ -55,8 +56,8 @@ def solver(method: Method) -> Callable[..., Solution[Any]]:
         if callable(method):
             return method
         raise TypeError(f"method is {method!r}; needed is a name, module:function, or a function (A, y, k, ...).")
-    if method in SOLVERS:
-        return SOLVERS[method]
+    if method_name(method) in SOLVERS:
+        return SOLVERS[method_name(method)]
     if ":" in method:
         return _imported(method)
     raise ValueError(
@@ -81,9 +82,9 @@ def solver_of_k(method: Method) -> Callable[..., Solution[Any]]:
 
 
 def name_of(method: Method) -> str:
-    """What tables call a method: its name as the user wrote it, or that of the function given."""
+    """What tables call a method: its name, or that of the function given."""
     if isinstance(method, str):
-        return method
+        return method_name(method)
     return _known(method) or str(getattr(method, "__name__", type(method).__name__))
 
 
@@ -98,7 +99,7 @@ def spelled(method: Method) -> str:
     if isinstance(method, str):
         if method.startswith("__main__:"):
             raise ValueError(f"method is {method!r}; {_IMPORTABLE}")
-        return method
+        return method_name(method)
     module = getattr(method, "__module__", None)
     places = {} if module == "__main__" else vars(sys.modules.get(module or "", object))
     found = _known(method) or next((f"{module}:{name}" for name, value in places.items() if value is method), None)
@@ -175,6 +176,7 @@ def solve(A: OperatorLike, y: Arr | Nested, method: Method = "omp", **options: A
     tensor([0., 4., 0.])
     """
     call = solver(method)
+    options = in_new_names(call, options)
     try:
         inspect.signature(call).bind(A, y, **options)
     except TypeError as problem:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -14,6 +13,7 @@ from ..core import loop
 from ..core.numeric import energy
 from ..core.selection import AtomSelector, Hard, Selection
 from ..core.solution import Arr, Solution, Status
+from ..names import takes_old_names
 from ..operators import Operator
 from ..operators.adapters import Nested, OperatorLike, PerItem
 from . import omp
@@ -64,7 +64,7 @@ def l1_sr(g: Tensor, x: Tensor, rho: Tensor, lam: Tensor, w: Tensor, *, legacy: 
     return into, (p * u - _rise(u, rho)).clamp(min=0)
 
 
-LOSSES: dict[str, Rule] = {"l0": l0, "l0-sr": l0_sr, "l1": l1, "l1-sr": l1_sr}
+OBJECTIVES: dict[str, Rule] = {"l0": l0, "l0-sr": l0_sr, "l1": l1, "l1-sr": l1_sr}
 
 
 def gains(A: Operator, s: State, *, rule: Rule, lam: Tensor, w: Tensor) -> Tensor:
@@ -104,27 +104,28 @@ def run(
     )
 
 
+@takes_old_names(loss="objective", weights="penalty_weights")
 def greedy_lasso(
     A: OperatorLike,
     y: Arr | Nested,
     k: PerItem | None = None,
     *,
     lam: PerItem,
-    loss: str = "l1-sr",
+    objective: str = "l1-sr",
     tol: PerItem | None = None,
     max_steps: PerItem | None = None,
-    weights: Any = None,
+    penalty_weights: Any = None,
     select: Selection = Hard(),
     legacy: bool = False,
     on_step: Hook | None = None,
 ) -> Solution[Arr]:
     """Greedy (square-root) LASSO: as OMP, but the atom that lowers a penalised objective most, while there is one.
 
-    At `lam = 0` it is OMP. A larger `lam` ends the search earlier and lets the `weights` guide it. The penalty only
-    orders the atoms and stops: the coefficients are the least squares on those chosen, not shrunk.
+    At `lam = 0` it is OMP. A larger `lam` ends the search earlier and lets the `penalty_weights`, `w_j`, guide it. The
+    penalty only orders the atoms and stops: the coefficients are the least squares on those chosen, not shrunk.
 
     ========= ================================================
-    loss      objective
+    objective what is lowered
     ========= ================================================
     `"l0"`    `||y - A x||^2 + lam sum_{x_j != 0} w_j^2`
     `"l0-sr"` `||y - A x|| + lam sum_{x_j != 0} w_j^2`
@@ -145,15 +146,14 @@ def greedy_lasso(
         aside.
     lam : float or array (*batch,)
         Weight of the penalty.
-    loss : {"l1-sr", "l1", "l0-sr", "l0"}
-        The objective.
+    objective : {"l1-sr", "l1", "l0-sr", "l0"}
     tol : float or array (*batch,), optional
         Stop when `||r|| <= tol ||y||`; by default only where the fit is exact to rounding.
     max_steps : int or int array (*batch,), optional
         Stop after so many atoms, also below `k`.
-    weights : array (n,) or (*batch, n), optional
-        `w_j >= 0` of the penalty: a small one favours the atom, and one of weight 0 enters free. The other solvers'
-        `weights` multiply the score and work the other way round.
+    penalty_weights : array (n,) or (*batch, n), optional
+        `w_j >= 0`: a small one favours the atom, and one of weight 0 enters free. The `weights` of other solvers
+        multiply the score: there a large one favours the atom.
     select : selection, default Hard()
         How an atom is identified. A relaxed one ranks the gains, which are in the units of the objective; so is `tau`.
     legacy : bool, default False
@@ -181,21 +181,20 @@ def greedy_lasso(
     --------
     >>> import torch, pursuit
     >>> y = torch.tensor([0.5, 4.0, 1.0])
-    >>> pursuit.greedy_lasso(torch.eye(3), y, lam=0.7, loss="l0").x  # an atom pays where its square exceeds lam
+    >>> pursuit.greedy_lasso(torch.eye(3), y, lam=0.7, objective="l0").x  # an atom pays where its square exceeds lam
     tensor([0., 4., 1.])
-    >>> pursuit.greedy_lasso(torch.eye(3), y, lam=0.7, loss="l0", weights=torch.tensor([0.5, 1.0, 2.0])).x
+    >>> pursuit.greedy_lasso(torch.eye(3), y, lam=0.7, objective="l0", penalty_weights=torch.tensor([0.5, 1.0, 2.0])).x
     tensor([0.5000, 4.0000, 0.0000])
     """
-    if loss not in LOSSES:
-        raise ValueError(f"loss is {loss!r}; choose one of {', '.join(LOSSES)}.")
+    if objective not in OBJECTIVES:
+        raise ValueError(f"objective is {objective!r}; choose one of {', '.join(OBJECTIVES)}.")
     steps = UNLIMITED if max_steps is None else max_steps  # k or the penalty ends it
     full = Status.MAX_STEPS if k is None and tol is not None else Status.SPARSITY
     k = ALL if k is None else k
-    p = problem(A, y, k, tol=tol, max_steps=steps, weights=weights, select=select, full=full)
-    rule = partial(l1_sr, legacy=True) if legacy and loss == "l1-sr" else LOSSES[loss]
-    delta = partial(gains, p.A, rule=rule, lam=p.per_item("lam", lam).unsqueeze(-1), w=p.weights)
-    # The weights are the penalty's, not the score's, which only leaves out columns of zeros.
-    p = replace(p, weights=(p.scale > 0).to(p.weights))
+    p = problem(A, y, k, tol=tol, max_steps=steps, select=select, full=full)
+    rule = partial(l1_sr, legacy=True) if legacy and objective == "l1-sr" else OBJECTIVES[objective]
+    w = p.per_column("penalty_weights", penalty_weights)
+    delta = partial(gains, p.A, rule=rule, lam=p.per_item("lam", lam).unsqueeze(-1), w=w)
     return p.recover("greedy_lasso", partial(run, delta=delta), on_step=on_step)
 
 

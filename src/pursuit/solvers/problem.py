@@ -149,6 +149,10 @@ class Problem:
         """A finite number >= 0 per item, `(*batch,)`, from one number or one per item."""
         return nonnegative_per_item(name, value, self.batch, self.y)
 
+    def per_column(self, name: str, value: Any) -> Tensor:
+        """Finite numbers >= 0, one per column of `A`, `(n,)` or `(*batch, n)`; ones for None."""
+        return _weights(name, value, self.A.shape[1], self.batch, self.y)
+
     def repeated(self, count: int) -> Problem:
         """The same `count` times, along a new first axis of the batch."""
         each: dict[str, Any] = {name: getattr(self, name) for name in PER_ITEM}
@@ -356,7 +360,7 @@ def problem(
         max_k=int(k.max()) if k.numel() else 1,  # of k as given: an empty batch has no largest of its own
         target=relative * y_norm,
         max_steps=whole("max_steps", max_steps, 0, None, batch, y.device),
-        weights=_weights(weights, n, batch, y) * nonzero,
+        weights=_weights("weights", weights, n, batch, y) * nonzero,
         scale=normalised.scale if unit_columns else torch.ones_like(normalised.scale),
         as_numpy=as_numpy,
         loss=model,
@@ -395,19 +399,18 @@ def _measured(A: Any, y: Tensor) -> tuple[Operator, Tensor]:
     return op, y.expand(*_common_batch(op.batch_shape, y.shape[:-1]), m)
 
 
-def _weights(weights: Any, n: int, batch: torch.Size, y: Tensor) -> Tensor:
+def _weights(name: str, weights: Any, n: int, batch: torch.Size, y: Tensor) -> Tensor:
+    """Real numbers >= 0, one per column, `(n,)` or `(*batch, n)`."""
     if weights is None:
         return y.real.new_ones(n)
-    weights = as_tensor("weights", weights)
+    weights = as_tensor(name, weights)
     if weights.is_complex():
-        raise TypeError("weights are complex; needed are real numbers >= 0, one per column of A.")
+        raise TypeError(f"{name} are complex; needed are real numbers >= 0, one per column of A.")
     per_item = f" or {(*batch, n)}" if batch else ""
     if weights.shape[-1:] != (n,) or not expands(weights.shape[:-1], batch):
-        raise ValueError(f"weights have shape {tuple(weights.shape)}; needed is ({n},){per_item}: one per column of A.")
-    if not (finite("weights", weights) >= 0).all():
-        raise ValueError(
-            f"weights go down to {weights.min().item():.3g}; needed is >= 0 (they multiply the score of a column)."
-        )
+        raise ValueError(f"{name} have shape {tuple(weights.shape)}; needed is ({n},){per_item}: one per column of A.")
+    if not (finite(name, weights) >= 0).all():
+        raise ValueError(f"{name} go down to {weights.min().item():.3g}; needed is >= 0.")
     return weights.to(y.device, y.real.dtype)
 
 

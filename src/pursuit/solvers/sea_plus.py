@@ -79,7 +79,7 @@ def sea_plus(
     Never worse in residual than SEA from zero, but for rounding. For columns that are nearly parallel, where SEA from
     zero gathers atoms around each spike and the LASSO tells spikes apart: it is that of `A` and `y` whitened, times
     `(A A^H + level L)^(-1/2)` with `L` the largest eigenvalue of `A A^H`, at the one of three levels at which the k
-    largest entries fit best. Where `A` is too large to be formed it is the plain one. By name: `method="sea+"`.
+    largest entries fit best. Where `A` is too large to be formed it is the plain one. By name: `method="sea_plus"`.
 
     Parameters
     ----------

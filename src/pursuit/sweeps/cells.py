@@ -25,6 +25,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..names import method_name
+
 EXACT_DB = -80.0  # NMSE of a trial below which it counts as recovered exactly: an error of 1e-4 of the signal's norm
 CHUNK = 2**23  # numbers in the matrices that are solved together: 64 MiB
 
@@ -207,7 +209,7 @@ def check_methods(methods: Sequence[str]) -> None:
     able = [name for name in takes if "k" in takes[name] and not {"lam", "denoiser"} & takes[name].keys()]
     if not methods:
         raise ValueError(f"no method was given; needed is at least one of {', '.join(able)}.")
-    for method in methods:
+    for method in map(method_name, methods):
         name, start = parts(method)
         for part in (name, start):
             if part is not None and is_own(part):
@@ -258,7 +260,7 @@ def software() -> dict[str, str]:
 
 # Folders and files of the package whose code decides what a solver finds.
 SOLVING = (
-    "operators", "core", "kernels", "solvers", "checks.py", "peers.py", "relaxations.py", "shrinkage.py",
+    "operators", "core", "kernels", "solvers", "checks.py", "names.py", "peers.py", "relaxations.py", "shrinkage.py",
     "sweeps/cells.py",
 )  # fmt: skip
 

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..names import method_name
 from . import adaptive as allocation
 from .cells import Cell, Settings, Task, check_methods, own_code, solve
 from .engines import Engine, engine
@@ -204,7 +205,7 @@ def _finish(store: Store, settings: Settings, plan: Plan, keys: Sequence[Key], r
 def _spelled(methods: Sequence[str | Callable[..., Any]]) -> tuple[str, ...]:
     """The methods by names that any process understands, each once. Names alone need no solvers loaded."""
     if all(isinstance(method, str) for method in methods):
-        return tuple(dict.fromkeys(map(str, methods)))
+        return tuple(dict.fromkeys(method_name(str(method)) for method in methods))
     from ..solvers.by_name import spelled
 
     return tuple(dict.fromkeys(map(spelled, methods)))

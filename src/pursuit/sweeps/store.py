@@ -13,6 +13,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from ..names import method_name
 from .cells import Cell, Settings
 from .plan import Key, Plan
 
@@ -117,7 +118,8 @@ class Store:
     def plan(self) -> Plan:
         """What the run is to have."""
         read = self._one("plan")
-        return Plan(**{**read, "methods": tuple(read["methods"]), "grid": tuple(read["grid"])})
+        methods = tuple(map(method_name, read["methods"]))
+        return Plan(**{**read, "methods": methods, "grid": tuple(read["grid"])})
 
     def add(self, cells: Sequence[Cell]) -> None:
         """Keep finished cells, all or none. One that is there already stays."""
@@ -134,17 +136,18 @@ class Store:
     def done(self) -> dict[Key, tuple[int, int, int]]:
         """Trials, found and exact of every finished cell."""
         query = "SELECT method, m, k, block, trials, found, exact FROM cells"
-        return {(row[0], row[1], row[2], row[3]): (row[4], row[5], row[6]) for row in self._db.execute(query)}
+        rows = self._db.execute(query)
+        return {(method_name(row[0]), row[1], row[2], row[3]): (row[4], row[5], row[6]) for row in rows}
 
     def cells(self) -> Iterable[Cell]:
         """Every finished cell, in order."""
         query = "SELECT cells.*, seconds FROM cells JOIN times USING (method, m, k, block) ORDER BY method, m, k, block"
-        return (Cell(*row) for row in self._db.execute(query))
+        return (Cell(method_name(row[0]), *row[1:]) for row in self._db.execute(query))
 
     def seconds(self) -> dict[tuple[str, int, int], float]:
         """Time spent per method, m and k."""
         query = "SELECT method, m, k, sum(seconds) FROM times GROUP BY method, m, k"
-        return {(row[0], row[1], row[2]): row[3] for row in self._db.execute(query)}
+        return {(method_name(row[0]), row[1], row[2]): row[3] for row in self._db.execute(query)}
 
     def _one(self, table: str) -> dict[str, Any]:
         read: dict[str, Any] = json.loads(self._db.execute(f"SELECT json FROM {table}").fetchone()[0])

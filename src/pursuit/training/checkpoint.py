@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from ..files import output_folder, write_whole
-from .options import Epoch, Options, Training
+from .options import OLD_NAMES, Epoch, Options, Training
 from .signals import Signals
 
 CHECKPOINT, LOG = "checkpoint.safetensors", "log.csv"
@@ -130,11 +130,12 @@ class Store:
             return None
         header, tensors = read(self.file)
         self._check_version(header["settings"].get("version"))
+        settings = {OLD_NAMES.get(name, name): value for name, value in header["settings"].items()}
         parts: dict[str, Any] = {"net": {}, "optimizer": {}, "best": {}, "example": {}}
         for name, value in tensors.items():
             part, _, rest = name.partition(".")
             parts[part][rest] = value
-        self._check_same(header["settings"], parts.pop("example"))
+        self._check_same(settings, parts.pop("example"))
         scalars = {name: header[name] for name in ("best_epoch", "best_loss", "test_loss", "test_db")}
         return State(log=[Epoch(*record) for record in header["log"]], **parts, **scalars)
 

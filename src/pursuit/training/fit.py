@@ -14,30 +14,32 @@ from typing import Any
 from torch import nn
 
 from ..ensembles import Ensemble
+from ..names import takes_old_names
 from .checkpoint import State, Store, settings_of
 from .learner import Learner, as_decibel, not_finite
-from .options import Epoch, Options, Training, TrainingError, check_whole
+from .options import OLD_NAMES, Epoch, Options, Training, TrainingError, check_whole
 from .processes import NUMERICAL, process_context
 from .signals import PREPARATION, PREPARING, TEST, Signals, signal_energy
 
 
+@takes_old_names(**OLD_NAMES)
 def fit(
     net: nn.Module,
     ensemble: Ensemble,
     *,
     epochs: int = 1000,
-    batch: int = 64,
-    training: int = 1024,
-    validation: int = 512,
-    test: int = 512,
+    batch_size: int = 64,
+    n_train: int = 1024,
+    n_validation: int = 512,
+    n_test: int = 512,
     optimizer: str = "rmsprop",
     lr: float = 1e-2,
     schedule: str = "halve",
     halve_every: int | None = 500,
-    rates: dict[str, float] | None = None,
+    lr_factors: dict[str, float] | None = None,
     clip: float | None = 1.0,
-    fresh: bool = False,
-    layerwise: int | None = None,
+    resample: bool = False,
+    layerwise_epochs: int | None = None,
     training_ensemble: Ensemble | None = None,
     seed: int = 0,
     folder: str | Path | None = None,
@@ -63,9 +65,9 @@ def fit(
         before the first epoch: `net.prepare(y)` with measurements of 16384 signals drawn for that, of which it is to
         keep what it needs in buffers, and make `prepared` true. The checkpoint has the buffers.
     ensemble : Ensemble
-    epochs, batch : int
+    epochs, batch_size : int
         Passes over the training signals, and signals per step.
-    training, validation, test : int
+    n_train, n_validation, n_test : int
         How many signals of each kind.
     optimizer : {"rmsprop", "adam"}
     lr : float
@@ -74,13 +76,13 @@ def fit(
         How the learning rate falls: by half every `halve_every` epochs, or to zero along a half cosine.
     halve_every : int, optional
         None keeps the learning rate.
-    rates : dict of str to float, optional
+    lr_factors : dict of str to float, optional
         Factors on the learning rate of the parameters whose names begin so; the longest beginning counts.
     clip : float, optional
         Largest norm of the gradient; None for no bound.
-    fresh : bool, default False
+    resample : bool, default False
         New training signals in every epoch.
-    layerwise : int, optional
+    layerwise_epochs : int, optional
         Train layer by layer first: for so many epochs the network is cut after its first layer, for so many after its
         second, and so on; then it is trained whole. All parameters reached are trained. The network has `layers`, their
         number, and `depth`, which is set to how many are to be used, None for all. Losses of a cut network do not
@@ -116,13 +118,13 @@ def fit(
     >>> from pursuit.ensembles import gaussian_levels
     >>> ensemble = gaussian_levels(n=16, m=8, k=2, admissible=4)
     >>> net = torch.nn.Linear(8, 16, bias=False)
-    >>> training = fit(net, ensemble, epochs=3, training=64, validation=16, test=16)
+    >>> training = fit(net, ensemble, epochs=3, n_train=64, n_validation=16, n_test=16)
     >>> training.log[2].train_loss < training.log[0].train_loss
     True
     """
     options = Options(
-        epochs, batch, training, validation, test, optimizer, lr, schedule, halve_every, rates or {}, clip, fresh, seed,
-        validate_every, layerwise,
+        epochs, batch_size, n_train, n_validation, n_test, optimizer, lr, schedule, halve_every, lr_factors or {},
+        clip, resample, seed, validate_every, layerwise_epochs,
     )  # fmt: skip
     options.check()
     check_whole("checkpoint_every", checkpoint_every)
@@ -162,7 +164,7 @@ def _train(
         learner.cut(None)
         learner.restore(state.best)
         if state.test_loss is None:
-            y, x = signals.draw(options.test, TEST)
+            y, x = signals.draw(options.n_test, TEST)
             loss = learner.loss(y, x)
             state = state._replace(test_loss=loss, test_db=as_decibel(loss, signal_energy(x)))
             store.save(state)
@@ -217,16 +219,17 @@ def _next(state: State, learner: Learner, signals: Signals, options: Options) ->
 
 
 def _check_layers(net: nn.Module, options: Options) -> None:
-    if options.layerwise is None:
+    if options.layerwise_epochs is None:
         return
     layers = getattr(net, "layers", None)
     if not hasattr(net, "depth") or not isinstance(layers, int):
         raise ValueError(
-            f"layerwise is {options.layerwise} and {type(net).__name__} cannot be cut; needed are its attributes "
-            "layers, a whole number, and depth, how many of them to use or None; or leave layerwise out."
+            f"layerwise_epochs is {options.layerwise_epochs} and {type(net).__name__} cannot be cut; needed are its "
+            "attributes layers, a whole number, and depth, how many of them to use or None; or leave the option out."
         )
-    if options.epochs <= options.layerwise * layers:
+    before = options.layerwise_epochs * layers
+    if options.epochs <= before:
         raise ValueError(
-            f"epochs is {options.epochs} and layerwise is {options.layerwise}; needed are more than "
-            f"{options.layerwise * layers} epochs: so many per layer for {layers} layers, then at least one end to end."
+            f"epochs is {options.epochs} and layerwise_epochs is {options.layerwise_epochs}; needed are more than "
+            f"{before} epochs: so many per layer for {layers} layers, then at least one end to end."
         )

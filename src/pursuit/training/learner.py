@@ -23,7 +23,7 @@ class Learner:
         if not named:
             raise ValueError(f"{type(net).__name__} has no parameters to train.")
         groups: dict[float, list[str]] = {}
-        for name, rate in _rate_of_each(list(named), options.rates).items():
+        for name, rate in _rate_of_each(list(named), options.lr_factors).items():
             groups.setdefault(rate, []).append(name)
         self.net, self.options, self.workers, self.whole = net, options, workers, True
         self.clip = math.inf if options.clip is None else options.clip
@@ -73,7 +73,7 @@ class Learner:
 
     def cut(self, done: int | None) -> bool:
         """Cut the network as it is to be after `done` epochs, None for not at all; whether all of it is left."""
-        if self.options.layerwise is not None:
+        if self.options.layerwise_epochs is not None:
             self.net.depth = None if done is None else self.options.depth(done, self.net.layers)
             self.whole = self.net.depth in (None, self.net.layers)
         return self.whole
@@ -200,9 +200,9 @@ def not_finite(what: str, epoch: int, step: int, cause: Exception | None = None)
     )
 
 
-def _rate_of_each(names: list[str], rates: dict[str, float]) -> dict[str, float]:
-    for prefix in rates:
+def _rate_of_each(names: list[str], factors: dict[str, float]) -> dict[str, float]:
+    for prefix in factors:
         if not any(name.startswith(prefix) for name in names):
-            raise ValueError(f"rates names {prefix!r}, as no parameter begins; there are {', '.join(names)}.")
-    longest_first = sorted(rates, key=len, reverse=True)
-    return {name: next((rates[p] for p in longest_first if name.startswith(p)), 1.0) for name in names}
+            raise ValueError(f"lr_factors names {prefix!r}, as no parameter begins; there are {', '.join(names)}.")
+    longest_first = sorted(factors, key=len, reverse=True)
+    return {name: next((factors[p] for p in longest_first if name.startswith(p)), 1.0) for name in names}

@@ -21,6 +21,12 @@ SCHEDULES: dict[str, Callable[[int, int, int | None], float]] = {
     "cosine": lambda epoch, epochs, every: (1 + math.cos(math.pi * epoch / epochs)) / 2,
 }
 
+# What options were called before, in calls and in checkpoints.
+OLD_NAMES = {
+    "batch": "batch_size", "training": "n_train", "validation": "n_validation", "test": "n_test",
+    "rates": "lr_factors", "fresh": "resample", "layerwise": "layerwise_epochs",
+}  # fmt: skip
+
 
 class Epoch(NamedTuple):
     """What is known after an epoch.
@@ -110,26 +116,26 @@ class Options:
     """All options that the numbers depend on."""
 
     epochs: int
-    batch: int
-    training: int
-    validation: int
-    test: int
+    batch_size: int
+    n_train: int
+    n_validation: int
+    n_test: int
     optimizer: str
     lr: float
     schedule: str
     halve_every: int | None
-    rates: dict[str, float]
+    lr_factors: dict[str, float]
     clip: float | None
-    fresh: bool
+    resample: bool
     seed: int
     validate_every: int
-    layerwise: int | None
+    layerwise_epochs: int | None
 
     def check(self) -> None:
-        for name in ("epochs", "batch", "training", "validation", "test", "validate_every"):
+        for name in ("epochs", "batch_size", "n_train", "n_validation", "n_test", "validate_every"):
             check_whole(name, getattr(self, name))
         check_whole("seed", self.seed, low=0)
-        for name in ("halve_every", "layerwise"):
+        for name in ("halve_every", "layerwise_epochs"):
             if getattr(self, name) is not None:
                 check_whole(name, getattr(self, name))
         check_choice("optimizer", self.optimizer, OPTIMIZERS)
@@ -137,8 +143,8 @@ class Options:
         check_positive("lr", self.lr)
         if self.clip is not None:
             check_positive("clip", self.clip)
-        for name, rate in self.rates.items():
-            check_positive(f"rates[{name!r}]", rate)
+        for name, factor in self.lr_factors.items():
+            check_positive(f"lr_factors[{name!r}]", factor)
 
     def rate(self, done: int) -> float:
         """The learning rate after `done` epochs."""
@@ -146,7 +152,7 @@ class Options:
 
     def depth(self, done: int, layers: int) -> int | None:
         """How many layers are trained after `done` epochs; None where the network is whole for good."""
-        reached = math.inf if self.layerwise is None else done // self.layerwise + 1
+        reached = math.inf if self.layerwise_epochs is None else done // self.layerwise_epochs + 1
         return int(reached) if reached <= layers else None
 
 

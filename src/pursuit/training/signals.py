@@ -23,9 +23,9 @@ class Signals:
 
     def __init__(self, ensemble: Ensemble, trained_on: Ensemble, options: Options):
         self.ensemble, self.trained_on, self.options = ensemble, trained_on, options
-        self.held_out = self.draw(options.validation, VALIDATION)
+        self.held_out = self.draw(options.n_validation, VALIDATION)
         self.energy = signal_energy(self.held_out[1])
-        self.fixed = None if options.fresh else self.draw(options.training, TRAINING)
+        self.fixed = None if options.resample else self.draw(options.n_train, TRAINING)
 
     def draw(self, count: int, stream: int, epoch: int = 0) -> tuple[Tensor, Tensor]:
         source = self.trained_on if stream == TRAINING else self.ensemble
@@ -33,10 +33,10 @@ class Signals:
 
     def epoch(self, done: int) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, ...]]:
         """The training signals after `done` epochs, and the numbers of those in each batch."""
-        data = self.draw(self.options.training, TRAINING, done) if self.fixed is None else self.fixed
+        data = self.draw(self.options.n_train, TRAINING, done) if self.fixed is None else self.fixed
         rng = self._generator(ORDER, done)
-        order = torch.randperm(self.options.training, generator=rng, device=rng.device)
-        return data, order.split(self.options.batch)
+        order = torch.randperm(self.options.n_train, generator=rng, device=rng.device)
+        return data, order.split(self.options.batch_size)
 
     def _generator(self, stream: int, epoch: int) -> torch.Generator:
         # Each epoch has a generator of its own: a resumed run needs no generator's state.

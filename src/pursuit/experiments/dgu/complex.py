@@ -279,7 +279,7 @@ def _training(cell: Row, folder: Path) -> Tables:
     options: dict[str, Any] = {} if network == "OMPNet" else {"k": ensemble.k, "eta": NET_ETA}
     trained = fit(
         NETS[network](ensemble.A, layers=DEPTH[network], signals=kind, **options), ensemble, epochs=cell["epochs"],
-        batch=32, training=128, fresh=True, lr=2e-2, halve_every=max(1, cell["epochs"] // 2),
+        batch_size=32, n_train=128, resample=True, lr=2e-2, halve_every=max(1, cell["epochs"] // 2),
         validate_every=VALIDATE_EVERY, seed=cell["seed"], folder=folder,
     )  # fmt: skip
     names = {"network": network, "signals": signals, "seed": cell["seed"]}

@@ -83,8 +83,8 @@ def frequencies(ensemble: Ensemble, seed: int) -> Tensor:
 
 TRAINING: dict[str, dict[str, Any]] = {
     "paper": {},
-    "warm": {"optimizer": "adam", "lr": 5e-3, "schedule": "cosine", "fresh": True},
-    "options": {"schedule": "cosine", "fresh": True},
+    "warm": {"optimizer": "adam", "lr": 5e-3, "schedule": "cosine", "resample": True},
+    "options": {"schedule": "cosine", "resample": True},
 }
 
 
@@ -96,11 +96,11 @@ def run(cell: Row, folder: Path) -> Tables:
     trained = fit(net, ensemble, epochs=cell["epochs"], seed=seed, folder=folder, **TRAINING[variant])
     y, x = ensemble.draw(512, torch.Generator().manual_seed(1_000_003 + seed))
     errors = {name: _errors(found, x) for name, found in _answers(network, net, ensemble, y, x).items()}
-    who = {"network": network, "variant": variant, "seed": seed}
+    row = {"network": network, "variant": variant, "seed": seed}
     best = net.weights.argsort(descending=True)[:PLACES]
     admissible = _admissible(ensemble)
     summary = {
-        **who,
+        **row,
         "epochs": cell["epochs"],
         "best_epoch": trained.best_epoch,
         "validation_loss": trained.validation_loss,
@@ -113,16 +113,16 @@ def run(cell: Row, folder: Path) -> Tables:
     }
     return {
         "loss": [
-            {**who, "epoch": e.epoch, "train_loss": _short(e.train_loss), "validation_loss": _short(e.validation_loss)}
+            {**row, "epoch": e.epoch, "train_loss": _short(e.train_loss), "validation_loss": _short(e.validation_loss)}
             for e in trained.log
         ],
         "summary": [summary],
         "weights": [
-            {**who, "index": i, "weight": _short(w), "admissible": int(a)}
+            {**row, "index": i, "weight": _short(w), "admissible": int(a)}
             for i, (w, a) in enumerate(zip(net.weights.tolist(), admissible.tolist(), strict=True))
         ],
         "errors": [
-            {**who, "method": name, "signal": i, "relative_error": _short(e)}
+            {**row, "method": name, "signal": i, "relative_error": _short(e)}
             for name, values in errors.items()
             for i, e in enumerate(values.tolist())
         ],

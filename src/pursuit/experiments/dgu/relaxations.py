@@ -240,9 +240,9 @@ def _training(cell: Row, folder: Path) -> Row:
     algorithm = cell["algorithm"]
     ensemble = fourier_levels(**PLACES, m=SAMPLES[algorithm], seed=cell["seed"])
     trained = fit(
-        _net(algorithm, ensemble, SORTS[cell["sort"]]), ensemble, epochs=cell["epochs"], batch=32, training=128,
-        fresh=True, lr=2e-2, halve_every=max(1, cell["epochs"] // 2), validate_every=VALIDATE_EVERY, seed=cell["seed"],
-        folder=folder,
+        _net(algorithm, ensemble, SORTS[cell["sort"]]), ensemble, epochs=cell["epochs"], batch_size=32,
+        n_train=128, resample=True, lr=2e-2, halve_every=max(1, cell["epochs"] // 2), validate_every=VALIDATE_EVERY,
+        seed=cell["seed"], folder=folder,
     )  # fmt: skip
     epochs = [record.seconds for record in trained.log if record.validation_loss is None]
     return {

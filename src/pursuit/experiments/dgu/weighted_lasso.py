@@ -21,7 +21,7 @@ from ...core.selection import Hard, Selection
 from ...plots.style import BLACK, BLUE, GREEN, RED
 from ...problems import on_random_support
 from ...relaxations import Relaxed, softsort
-from ...solvers.greedy_lasso import LOSSES, greedy_lasso
+from ...solvers.greedy_lasso import OBJECTIVES, greedy_lasso
 from ..cells import Row, Tables
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def cells(quick: bool, seed: int) -> list[Row]:
             "soft_every": 8 if quick else 4,
             "seed": seed,
         }
-        for loss in LOSSES
+        for loss in OBJECTIVES
         for legacy in ((False, True) if loss == "l1-sr" else (False,))
         for noise in NOISE
     ]
@@ -78,7 +78,7 @@ def run(cell: Row, folder: Path) -> Tables:
         runs += [(Relaxed(softsort, tau=TAU), 10**e) for e in EXPONENTS[:: cell["soft_every"]]]
     rows = []
     for select, lam in runs:
-        sol = greedy_lasso(A, y, STEPS, lam=lam, loss=cell["loss"], legacy=cell["legacy"], select=select)
+        sol = greedy_lasso(A, y, STEPS, lam=lam, objective=cell["loss"], legacy=cell["legacy"], select=select)
         logs = (torch.linalg.vector_norm(sol.x - x, dim=-1) / torch.linalg.vector_norm(x, dim=-1)).log10()
         rows.append(
             {
@@ -103,7 +103,7 @@ def draw(tables: Tables, quick: bool) -> Figure:
 
     figure = Figure(figsize=(11, 7.6), dpi=120, layout="constrained")
     axes = figure.subplots(2, 2, sharex=True, sharey=True)
-    for ax, loss in zip(axes.flat, LOSSES, strict=True):
+    for ax, loss in zip(axes.flat, OBJECTIVES, strict=True):
         _panel(ax, [row for row in tables["summary"] if row["loss"] == loss], loss)
     for ax in axes[:, 0]:
         ax.set_ylabel(r"relative error $\|\hat{x} - x\|\,/\,\|x\|$ (no unit)", fontsize=9)

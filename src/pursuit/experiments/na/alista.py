@@ -336,18 +336,18 @@ def fit_options(numbers: Row) -> Row:
     constant = numbers["schedule"] == "constant"
     return {
         "epochs": numbers["epochs"],
-        "batch": numbers["batch"],
-        "training": numbers["steps"] * numbers["batch"],
-        "validation": numbers["validation"],
-        "test": numbers["test"],
+        "batch_size": numbers["batch"],
+        "n_train": numbers["steps"] * numbers["batch"],
+        "n_validation": numbers["validation"],
+        "n_test": numbers["test"],
         "optimizer": "adam",
         "lr": numbers["lr"],
         "schedule": "halve" if constant else numbers["schedule"],
         "halve_every": None,
-        "rates": numbers.get("rates"),
+        "lr_factors": numbers.get("rates"),
         "clip": numbers["clip"],
-        "fresh": numbers.get("fresh", True),
-        "layerwise": numbers.get("layerwise"),
+        "resample": numbers.get("fresh", True),
+        "layerwise_epochs": numbers.get("layerwise"),
         "checkpoint_every": 1,  # epochs are long, checkpoints some megabytes
     }
 

@@ -5,8 +5,9 @@ unit norm. The poster says that the filter is Gaussian, sigma = 3, coherence 0.9
 and k = 20 for the example. It does not say the length of the signal, the boundary, the step size, the budget or the
 noise; n = 500, circular, 1.8 / L and 1000 iterations are recalled from the paper, not read. All are settings.
 
-SEA, IHT and HTP share step size and budget; `sea@omp` is SEA started from the solution of OMP; `sea+` is ours. OMPR has
-its own step size, 1, and starts from OMP, as ELS does. Where packages with other solvers are installed they take part.
+SEA, IHT and HTP share step size and budget; `sea@omp` is SEA started from the solution of OMP; `sea_plus` is ours. OMPR
+has its own step size, 1, and starts from OMP, as ELS does. Where packages with other solvers are installed they take
+part.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from ..cells import Row
 N, SIGMA, BOUNDARY, ETA, STEPS = 500, 3.0, "circular", 1.8, 1000
 EXPLORING = ("sea", "iht", "htp")  # those that take a start, a step size and a budget
 FAMILIES = ("zero", "omp", "els")  # what they start from
-TUNED = (*EXPLORING, "sea+")  # those with a step size and a budget; `sea+` brings its own starts
+TUNED = (*EXPLORING, "sea_plus")  # those with a step size and a budget; `sea_plus` brings its own starts
 BATCH = 50  # signals at a time: swaps of ELS need k (n - k) numbers for each
 PURPLE, GREY, OLIVE, VIOLET = (
     "#CC79A7",
@@ -41,10 +42,10 @@ PURPLE, GREY, OLIVE, VIOLET = (
     "#4B2E83",
 )  # with Okabe and Ito's, for the methods of others
 COLOURS = {
-    "sea": BLUE, "sea+": VIOLET, "iht": ORANGE, "htp": GREEN, "omp": BLACK, "ompr": SKY, "els": RED,
+    "sea": BLUE, "sea_plus": VIOLET, "iht": ORANGE, "htp": GREEN, "omp": BLACK, "ompr": SKY, "els": RED,
     "sklearn-omp": GREY, "abess": PURPLE, "skscope": OLIVE,
 }  # fmt: skip
-NAMES = {"sklearn-omp": "scikit-learn OMP", "abess": "abess", "skscope": "skscope"}
+NAMES = {"sea_plus": "SEA+", "sklearn-omp": "scikit-learn OMP", "abess": "abess", "skscope": "skscope"}
 
 
 def families() -> tuple[str, ...]:

@@ -6,7 +6,7 @@ The poster does not say n, the step size or the budget: n = 64, 1.8 / L and 1000
 may have used 256 k steps. All are settings.
 
 The trials are those of `pursuit sweep phase` with the same n, seed and block. Next to the poster's twelve methods are
-`sea+` and the solvers of other packages, where they are installed, on the first block of trials.
+`sea_plus` and the solvers of other packages, where they are installed, on the first block of trials.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ N, RHO, TRIALS, BLOCK, ETA, STEPS = 64, 0.35, 1000, 250, 1.8, 1000
 SPACING = 2  # of the values of m
 QUICK: Row = {"trials": 50, "steps": 200, "spacing": 16}
 LEVEL = 0.95
-BEYOND, FURTHER = "sea+", 1.5  # which needs a grid with so much larger rho
+BEYOND, FURTHER = "sea_plus", 1.5  # which needs a grid with so much larger rho
 # The panels, and what is in them beside the solvers of other packages, which are in the first.
 PANELS = {
-    "from zero": ("sea+", "sea", "iht", "htp"),
+    "from zero": ("sea_plus", "sea", "iht", "htp"),
     "from OMP": ("omp", "ompr", "iht@omp", "htp@omp", "sea@omp"),
     "from ELS": ("els", "iht@els", "htp@els", "sea@els"),
 }
