@@ -105,8 +105,11 @@ def test_exact_fits_end_with_the_tolerance(name, dtype):
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_the_gram_matrix_by_half_the_work(dtype):
     for m, n in ((3, 5), (40, 64), (600, 150)):
-        A = normal(0, m, n, dtype=dtype)
-        assert_close(pursuit_run.gram(A), (A.mT @ A.conj()).resolve_conj(), rtol=0, atol=NEAR[dtype] * m)
+        op = pursuit.as_operator(normal(0, m, n, dtype=dtype))
+        pursuit.omp(op, normal(1, n, m, dtype=dtype), 2)
+        G = op.normalised().kept(pursuit_run.GRAM, lambda: pytest.fail("no Gram matrix was made"))
+        A = op.normalised().to_dense()
+        assert_close(G, (A.mT @ A.conj()).resolve_conj(), rtol=0, atol=NEAR[dtype])
 
 
 @pytest.mark.parametrize("name", SOLVERS)

@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from typing_extensions import TypeVar
 
+from .. import kernels
+
 Arr = TypeVar("Arr", Tensor, NDArray[Any], default=NDArray[Any])
 
 
@@ -167,6 +169,7 @@ class Solution(Generic[Arr]):
         raise RecoveryError(f"{where}: {Status(int(codes[first])).message}{more}.")
 
 
+@kernels.alone()
 def _embed(z: Tensor, support: Any, n: int) -> Tensor:
     """The signal with coefficients `z (*batch, k)` on the support, `(*batch, n)`."""
     return z.new_zeros(*z.shape[:-1], n).scatter_add(-1, support.clamp(min=0), torch.where(support >= 0, z, 0))

@@ -277,9 +277,10 @@ class Problem:
             norm = _length(r)
         else:
             z, norm = found.z.view(support.shape), found.norm.view(self.batch)
-        support = support.where(z != 0, -1)
-        order = present_first(support >= 0)
-        return Solution(support.gather(-1, order), z.gather(-1, order), norm, steps, status, compiled, n)
+        if not (present := (support >= 0) & (z != 0)).all():
+            order = present_first(present)
+            support, z = support.where(present, -1).gather(-1, order), z.where(present, 0).gather(-1, order)
+        return Solution(support, z, norm, steps, status, compiled, n)
 
     def _flat(self, v: Tensor, own: int) -> Tensor:
         """One per item of the batch, which is flat."""
@@ -336,7 +337,7 @@ def problem(
         Saying what was given, what is needed and what to do.
     """
     as_numpy = not isinstance(y, Tensor)
-    op, y = _measured(A, as_tensor("y", y))
+    op, y, y_norm = _measured(A, as_tensor("y", y))
     m, n = op.shape
     batch = y.shape[:-1]
     with nullcontext() if isinstance(op, Dense) else kernels.together():  # others may need a product for every column
@@ -349,7 +350,9 @@ def problem(
         )
     k = to_tensor("k", min(m, n) if k is ALL else k, "a whole number", y.device)
     model = checked(loss, y)
-    y_norm = torch.linalg.vector_norm(model.initial_residual(y).detach(), dim=-1)
+    r = model.initial_residual(y)
+    if r is not y:
+        y_norm = torch.linalg.vector_norm(r.detach(), dim=-1)
     # What rounding leaves of an exact fit is not a residual to be explained by further atoms.
     floor = model.rounding(torch.finfo(y_norm.dtype).eps)
     relative = nonnegative_per_item("tol", 0.0 if tol is None else tol, batch, y).clamp(min=floor)
@@ -370,8 +373,8 @@ def problem(
     )
 
 
-def _measured(A: Any, y: Tensor) -> tuple[Operator, Tensor]:
-    """The operator and the measurements, agreeing in shape, device and dtype, and of one batch."""
+def _measured(A: Any, y: Tensor) -> tuple[Operator, Tensor, Tensor]:
+    """The operator and the measurements, agreeing in shape, device and dtype, and of one batch; and their norms."""
     op = as_operator(A, dtype=y.dtype, device=y.device)
     m = op.shape[0]
     if y.ndim == 0 or y.shape[-1] != m:
@@ -390,13 +393,14 @@ def _measured(A: Any, y: Tensor) -> tuple[Operator, Tensor]:
     if y.is_complex() or op.dtype.is_complex:
         op = op.complexified()
         y = y.to(op.dtype)
-    y_norm = torch.linalg.vector_norm(finite("y", y).detach(), dim=-1)
-    if not (y_norm.isfinite() & ((y_norm > 0) | (y == 0).all(-1))).all():
+    y_norm = torch.linalg.vector_norm(y.detach(), dim=-1)
+    plain = y_norm.isfinite() & (y_norm > 0)
+    if not plain.all() and not (plain | (finite("y", y) == 0).all(-1)).all():
         raise ValueError(
             f"y goes up to {y.detach().abs().max().item():.3g}, and the square of its norm leaves the range of "
             f"{y.dtype}; scale y, or use double precision."
         )
-    return op, y.expand(*_common_batch(op.batch_shape, y.shape[:-1]), m)
+    return op, y.expand(*_common_batch(op.batch_shape, y.shape[:-1]), m), y_norm
 
 
 def _weights(name: str, weights: Any, n: int, batch: torch.Size, y: Tensor) -> Tensor:

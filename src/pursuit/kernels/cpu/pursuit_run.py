@@ -14,7 +14,7 @@ from torch import Tensor
 
 from .. import Data, Found
 from . import pursuit_tiles as tiles
-from .pursuit_tiles import LOST, NEAR, ROWS, RUNNING, SIGNALS, Matrix, Numbers, Results, Signals
+from .pursuit_tiles import LOST, NEAR, ROWS, RUNNING, SIDE, SIGNALS, Matrix, Numbers, Results, Signals
 from .threads import share
 from .vectors import TILE, lanes
 
@@ -48,29 +48,27 @@ def run(d: Data, ols: bool) -> Found:
     if len(d.A) > 1:
         share(lambda a, b: _each(d.A, S, f, x, none, a, b), items, x.planes**2 * max_k * m * n)
         return _found(f)
-    columns = None
-    if items * x.planes > 8 or d.keeps(COLUMNS):
-        columns = _numpy(d.kept(COLUMNS, lambda: d.A[0].mT.contiguous()))
-    M = _matrix(_numpy(d.A[0]), N, x, none, columns)
-    if _gram_pays(d):
-        G, cost = _numpy(d.kept(GRAM, lambda: gram(d.A[0]))), x.planes**2 * n * (m + max_k**2)
+    A, by_gram, columns = _numpy(d.A[0]), _gram_pays(d), None
+    if by_gram or items * x.planes > 8 or d.keeps(COLUMNS):
+        columns = _numpy(d.kept(COLUMNS, lambda: torch.from_numpy(_transpose(A, x.planes))))
+    M = _matrix(A, N, x, none, columns)
+    if by_gram:
+        G = _numpy(d.kept(GRAM, lambda: torch.from_numpy(_gram(A, M, x, columns))))
+        cost = x.planes**2 * n * (m + max_k**2)
         share(lambda a, b: tiles.by_gram(M, G, _real(G), S, f, x, none, a, b), items, cost, SIGNALS)
-    if not _gram_pays(d) or (f.status == RUNNING).any():
+    if not by_gram or (f.status == RUNNING).any():
         share(lambda a, b: _in_groups(M, S, f, x, none, a, b), items, x.planes**2 * n * m * max_k, ROWS)
     return _found(f)
 
 
-def gram(A: Tensor) -> Tensor:
-    """Of a matrix `(m, n)`, row i is `A^H a_i`; by half the multiplications, and without the threads of torch."""
-    v = _numpy(A)
-    m, n = v.shape
-    planes, kind = 1 + np.iscomplexobj(v), v.real.dtype
-    T = TILE * lanes(kind)
-    N, none = -(-n // T) * T, np.empty(0, kind)
-    packed, columns, G = _pack(v, N, T, planes, none), _transpose(v, planes, none), np.empty((n, n), v.dtype)
+def _gram(A: Any, M: Matrix, x: Numbers, columns: Any) -> Any:
+    """Row i is `A^H a_i`; by half the multiplications, and without the threads of torch."""
+    (m, n), T = A.shape, x.T
+    G, flat_columns, N = np.empty((n, n), A.dtype), _real(columns), -(-n // T) * T
     flat = _real(G)
-    share(lambda a, b: tiles.gram(columns, packed, m, n, N, T, planes, a, b, flat), N // T, planes**2 * T * m * n // 2)
-    return torch.from_numpy(G)
+    share(lambda a, b: tiles.gram(flat_columns, M, m, n, N, T, x.planes, a, b, flat), N // T,
+          x.planes**2 * T * m * n // 2)  # fmt: skip
+    return G
 
 
 def _found(f: Results) -> Found:
@@ -122,10 +120,12 @@ def _pack(A: Any, N: int, T: int, planes: int, none: Any) -> Any:
     return packed
 
 
-def _transpose(A: Any, planes: int, none: Any) -> Any:
+def _transpose(A: Any, planes: int) -> Any:
+    """`(n, m)`, the columns in one piece each."""
     (m, n), flat = A.shape, _real(A)
-    columns = np.empty(m * n * planes, none.dtype)
-    share(lambda a, b: tiles.transpose(flat, m, n, planes, a, b, columns), -(-n // ROWS), 4 * m * ROWS)
+    columns = np.empty((n, m), A.dtype)
+    out = _real(columns)
+    share(lambda a, b: tiles.transpose(flat, m, n, planes, a, b, out), -(-n // SIDE), 4 * m * SIDE)
     return columns
 
 

@@ -39,6 +39,7 @@ from .vectors import (
 
 RUNNING, TOLERANCE, EXHAUSTED, MAX_STEPS = 0, 1, 7, 8  # of Status
 SECOND = TILE + 1
+SIDE = 32  # of the blocks by which a matrix is transposed
 DEPTH = 512  # rows of A that a product takes at a time, so that they stay in the cache
 SIGNALS = 48  # whose correlations are formed together
 LOST = 64  # roundings of the energy of y, below which a difference of energies says nothing
@@ -120,8 +121,12 @@ def pack(A: Array, m: int, n: int, planes: int, T: int, begin: int, end: int, ou
             for plane in range(planes):
                 to, at = ((t * m + i) * planes + plane) * T, (i * n + t * T) * planes + plane
                 here = min(T, n - t * T)
-                for u in range(here):
-                    out[to + u] = A[at + u * planes]
+                if planes == 1:  # numbers in one piece, which are copied many at a time
+                    for u in range(here):
+                        out[to + u] = A[at + u]
+                else:
+                    for u in range(here):
+                        out[to + u] = A[at + u * planes]
                 for u in range(here, T):
                     out[to + u] = 0
 
@@ -604,21 +609,22 @@ def column_step(
 
 @jit
 def transpose(A: Array, m: int, n: int, planes: int, first: int, last: int, out: Array) -> None:
-    """The columns of A in one piece each, for groups `first` to `last` of ROWS columns; both flat."""
+    """The columns of A in one piece each, for groups `first` to `last` of SIDE columns; both flat."""
     for group in range(first, last):
-        for i in range(m):
-            for j in range(group * ROWS, min(n, (group + 1) * ROWS)):
-                for plane in range(planes):
-                    out[(j * m + i) * planes + plane] = A[(i * n + j) * planes + plane]
+        for block in range(0, m, SIDE):  # whose lines stay in the cache until all columns have read them
+            for j in range(group * SIDE, min(n, (group + 1) * SIDE)):
+                for i in range(block, min(m, block + SIDE)):
+                    for plane in range(planes):
+                        out[(j * m + i) * planes + plane] = A[(i * n + j) * planes + plane]
 
 
 @jit
 def gram(
-    columns: Array, tiles: Array, m: int, n: int, N: int, T: int, planes: int, first: int, last: int, G: Array
+    columns: Array, M: Matrix, m: int, n: int, N: int, T: int, planes: int, first: int, last: int, G: Array
 ) -> None:
     """G, whose row i is `A^H a_i`, flat: the rows in tiles `first` to `last` from the diagonal on, and their mirror.
 
-    `columns` are those of A in one piece each; `tiles` are as of `pack`.
+    `columns` are those of A in one piece each.
     """
     rows = -(-T * planes // ROWS) * ROWS
     V, C = np.zeros(rows * m * planes, G.dtype), np.empty(rows * N, G.dtype)
@@ -632,7 +638,7 @@ def gram(
                 b += 2 * m
                 for i in range(m):
                     V[b + 2 * i], V[b + 2 * i + 1] = columns[a + 2 * i + 1], -columns[a + 2 * i]
-        correlate(tiles, T, m * planes * T, tile, N, T, V, m * planes, here * planes, C)
+        correlate(M.tiles, M.step, M.jump, tile, N, T, V, m * planes, here * planes, C)
         for j in range(tile * T, n):  # C[s] is A^H a_s, so G[s, j], and the conjugate of G[j, s]
             for s in range(here):
                 i = tile * T + s
