@@ -76,7 +76,14 @@ def test_another_run_of_before_is_not_gone_on_with(tmp_path):
     ensemble = draw()
     with pytest.raises(ValueError, match=r"is of another run \(the network's gain is exp there and None here\)"):
         pursuit.training.fit(
-            build(ensemble.A), ensemble, epochs=8, batch_size=8, n_train=32, n_validation=16, n_test=16, folder=file.parent
+            build(ensemble.A),
+            ensemble,
+            epochs=8,
+            batch_size=8,
+            n_train=32,
+            n_validation=16,
+            n_test=16,
+            folder=file.parent,
         )
 
 
@@ -112,21 +119,23 @@ PROJECTING = [name for name, tensors in TENSORS.items() if "weights.matrix" in t
 @pytest.mark.parametrize("name", PROJECTING)
 def test_an_attribute_of_before_warns(name):
     net = getattr(pursuit.nets, name)(torch.eye(3), layers=2)
-    with pytest.warns(DeprecationWarning, match=rf"{name}\.weights is now back_projection"):
+    with pytest.warns(DeprecationWarning, match=rf"{name}\.weights is now {name}\.back_projection") as given:
         assert net.weights is net.back_projection
+    assert given[0].filename == __file__
 
 
 def test_other_names_of_before_warn():
-    with pytest.warns(DeprecationWarning, match=r"pursuit\.nets\.Counts is now CountSchedule"):
-        assert pursuit.nets.Counts is pursuit.nets.CountSchedule
-    with pytest.warns(DeprecationWarning, match=r"pursuit\.nets\.Percent is now PercentSchedule"):
-        assert pursuit.nets.Percent is pursuit.nets.PercentSchedule
-    with pytest.raises(AttributeError, match="has no attribute 'Sixteen'"):
-        _ = pursuit.nets.Sixteen
-    with pytest.warns(DeprecationWarning, match=r"LAMP\(polish=\.\.\.\) is now retry_steps"):
+    for old, new in (("Counts", "CountSchedule"), ("Percent", "PercentSchedule")):
+        with pytest.warns(DeprecationWarning, match=rf"pursuit\.nets\.{old} is now pursuit\.nets\.{new}") as given:
+            assert getattr(pursuit.nets, old) is getattr(pursuit.nets, new)
+        assert given[0].filename == __file__
+    with pytest.raises(AttributeError, match="has no attribute 'Count'"):
+        _ = pursuit.nets.Count
+    with pytest.warns(DeprecationWarning, match=r"LAMP\(polish=...\) is now LAMP\(retry_steps=...\)") as given:
         net = pursuit.nets.LAMP(torch.eye(3), sparsity=1, polish=7)
+    assert given[0].filename == __file__
     assert net.config == pursuit.nets.LAMP(torch.eye(3), sparsity=1, retry_steps=7).config
-    with pytest.warns(DeprecationWarning, match=r"LAMP\.usual is now typical_residual"):
+    with pytest.warns(DeprecationWarning, match=r"LAMP\.usual is now LAMP\.typical_residual"):
         assert net.usual is net.typical_residual
 
 

@@ -1,9 +1,9 @@
 """Networks unrolled from the solvers: each layer is a solver's step with learned values."""
 
-import warnings
 from typing import Any
 
 from ..aliases import OBJECTS
+from ..names import old_name
 from .alista import AGLISTA, ALISTA, ALISTAAT
 from .glista import GLISTA
 from .greedy import CoSaMPNet, HTPNet, IHTNet, OMPNet, SPNet
@@ -45,10 +45,4 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Former names."""
-    if name not in OBJECTS:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    now = OBJECTS[name]
-    message = f"pursuit.nets.{name} is now {now}; the former name will go with the next release."
-    warnings.warn(message, DeprecationWarning, stacklevel=2)
-    return globals()[now]
+    return old_name(__name__, name, OBJECTS)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ..shrinkage import proximal
 from ..solvers import ista
-from .layers import Network, Sensing, former, positive, recorded, whole
+from .layers import Network, Sensing, old_attribute, positive, recorded, whole
 from .unroll import (
     PENALTY,
     BackProjection,
@@ -70,7 +70,7 @@ class ALISTA(Network):
     tensor([[ 0.0000,  3.5000, -0.5000]])
     """
 
-    weights = former("weights", "back_projection")
+    weights = old_attribute("weights", "back_projection")
 
     def __init__(
         self,
@@ -142,7 +142,7 @@ class ALISTAAT(Network):
     tensor([[ 0.0000,  3.9900, -0.9200]])
     """
 
-    weights = former("weights", "back_projection")
+    weights = old_attribute("weights", "back_projection")
 
     def __init__(
         self,
@@ -219,7 +219,7 @@ class AGLISTA(Network):
     tensor([[ 0.0000,  3.5100, -0.5100]])
     """
 
-    weights = former("weights", "back_projection")
+    weights = old_attribute("weights", "back_projection")
 
     def __init__(
         self,

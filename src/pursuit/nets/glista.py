@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ..shrinkage import proximal
-from .layers import Network, Sensing, former, recorded, whole
+from .layers import Network, Sensing, old_attribute, recorded, whole
 from .unroll import (
     PENALTY,
     LearnedBackProjection,
@@ -74,7 +74,7 @@ class GLISTA(Network):
     tensor([[ 0.0000,  3.6000, -0.6000]])
     """
 
-    weights = former("weights", "back_projection")
+    weights = old_attribute("weights", "back_projection")
 
     def __init__(
         self,

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from ..operators import PROBES, Operator
 from ..shrinkage import soft
-from .layers import Network, Sensing, former, positive, recorded, whole
+from .layers import Network, Sensing, old_attribute, positive, recorded, whole
 from .unroll import BackProjection, active
 
 
@@ -59,7 +59,7 @@ class HyperLISTA(Network):
     """
 
     leverage: Tensor
-    weights = former("weights", "back_projection")
+    weights = old_attribute("weights", "back_projection")
 
     def __init__(
         self,

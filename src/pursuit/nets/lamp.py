@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import math
-import warnings
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from ..names import takes_old_names
 from ..operators import Operator
 from ..shrinkage import bernoulli_gaussian
 from ..solvers import amp
-from .layers import Network, Sensing, former, positive, recorded, whole
+from .layers import Network, Sensing, old_attribute, positive, recorded, whole
 from .unroll import active, per_layer
 
 # Second and later tries: factors on the odds of an entry to be non-zero, and on the variance.
@@ -49,8 +49,6 @@ class LAMP(Network):
         finds out what that is.
     signals : {"complex", "real part", "real"}
         What is known of the signals where `A` is complex.
-    polish : int, optional
-        Former name of `retry_steps`.
 
     Attributes
     ----------
@@ -83,8 +81,9 @@ class LAMP(Network):
 
     typical_residual: Tensor
     prepared: Tensor
-    usual = former("usual", "typical_residual")
+    usual = old_attribute("usual", "typical_residual")
 
+    @takes_old_names(polish="retry_steps")
     def __init__(
         self,
         A: Any,
@@ -95,15 +94,9 @@ class LAMP(Network):
         retry_steps: int = 60,
         level: float = 1.6,
         signals: str = "complex",
-        polish: int | None = None,
     ):
         super().__init__()
-        if polish is not None:
-            message = "LAMP(polish=...) is now retry_steps=...; the former name will go with the next release."
-            warnings.warn(message, DeprecationWarning, stacklevel=2)
-            retry_steps = polish
         self.config = recorded(LAMP, locals())
-        del self.config["polish"]
         self.sensing = Sensing(A, signals)
         n = self.sensing.shape[1]
         self.layers, self.depth = whole("layers", layers, 10**6), None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import math
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -15,6 +14,7 @@ from torch import Tensor, nn
 from ..aliases import tensor_name
 from ..checks import finite, placed
 from ..core.selection import AtomSelector, Hard
+from ..names import warn
 from ..operators import ColumnScaled, Dense, Operator
 from ..operators.adapters import as_operator
 from ..operators.real_form import real_form, stack_parts
@@ -59,12 +59,12 @@ def recorded(network: type[Network], arguments: dict[str, Any]) -> dict[str, Any
     return {name: arguments[name] for name in inspect.signature(network).parameters if name not in NOT_OPTIONS}
 
 
-def former(old: str, new: str) -> property:
-    """A property that gives the attribute `new` by its former name, and warns."""
+def old_attribute(old: str, new: str) -> property:
+    """A property that gives the attribute `new` by its old name, and warns."""
 
     def get(net: nn.Module) -> Any:
-        message = f"{type(net).__name__}.{old} is now {new}; the former name will go with the next release."
-        warnings.warn(message, DeprecationWarning, stacklevel=2)
+        kind = type(net).__name__
+        warn(f"{kind}.{old}", f"{kind}.{new}", stacklevel=3)
         return getattr(net, new)
 
     return property(get)

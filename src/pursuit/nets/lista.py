@@ -10,7 +10,7 @@ from torch import Tensor
 from ..operators import Dense
 from ..shrinkage import proximal
 from ..solvers import ista
-from .layers import Network, Sensing, former, recorded, whole
+from .layers import Network, Sensing, old_attribute, recorded, whole
 from .unroll import (
     PENALTY,
     Back,
@@ -149,7 +149,7 @@ class LISTACP(Network):
     tensor([[ 0.0000,  3.6000, -0.6000]])
     """
 
-    weights = former("weights", "back_projection")
+    weights = old_attribute("weights", "back_projection")
 
     def __init__(
         self,
@@ -248,7 +248,7 @@ class TiLISTA(Network):
     tensor([[ 0.0000,  3.6000, -0.6000]])
     """
 
-    weights = former("weights", "back_projection")
+    weights = old_attribute("weights", "back_projection")
 
     def __init__(
         self,

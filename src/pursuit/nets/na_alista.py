@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ..shrinkage import proximal
-from .layers import Network, Sensing, former, positive, recorded, whole
+from .layers import Network, Sensing, old_attribute, positive, recorded, whole
 from .unroll import BackProjection, PercentSchedule, Schedule, active, shrinking
 
 INPUTS = ("r", "u", "ru")
@@ -109,7 +109,7 @@ class NAALISTA(Network):
     mean: Tensor
     std: Tensor
     prepared: Tensor
-    weights = former("weights", "back_projection")
+    weights = old_attribute("weights", "back_projection")
 
     def __init__(
         self,
