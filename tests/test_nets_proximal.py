@@ -281,12 +281,28 @@ FORMS = [
 @pytest.mark.parametrize(("name", "options"), FORMS, ids=[f"{name} {options}" for name, options in FORMS])
 def test_networks_are_the_formulas(name, options, dtype):
     p = signals(A=unnormalised(dtype, m=M, n=N), batch=(3,))
-    net = moved(name, p.A, **options)
+    check_formulas(moved(name, p.A, **options), p, options.get("selection"))
+
+
+@pytest.mark.parametrize("dtype", [REAL, COMPLEX], ids=["real", "complex"])
+@pytest.mark.parametrize("selection", [None, CountSchedule(5), PercentSchedule(9.0, 30.0)])
+def test_gates_of_glista_that_are_open(selection, dtype):
+    """They start nearly closed: most steps would be the same without them."""
+    p = signals(A=unnormalised(dtype, m=M, n=N), batch=(3,))
+    net = moved("GLISTA", p.A, selection=selection)
+    with torch.no_grad():
+        net.a.mul_(50), net.b.mul_(50)
+        net.D[:, ::2] *= -3  # the sign has no meaning
+    check_formulas(net, p, selection)
+
+
+def check_formulas(net, p, selection):
+    """The network gives what the loops over one signal give."""
     lengths = torch.linalg.vector_norm(p.A, dim=0)
     A = (p.A / lengths).numpy()
-    wanted = np.stack([plain(net, A, y.numpy(), options.get("selection")) for y in p.y]) / lengths.numpy()
+    wanted = np.stack([plain(net, A, y.numpy(), selection) for y in p.y]) / lengths.numpy()
     assert np.count_nonzero(wanted) >= K
-    assert net(p.y).dtype == dtype
+    assert net(p.y).dtype == p.A.dtype
     np.testing.assert_allclose(net(p.y).detach().numpy(), wanted, rtol=1e-9, atol=1e-10)
 
 

@@ -91,7 +91,8 @@ class NAALISTA(Network):
     Raises
     ------
     ValueError, TypeError
-        On values that make no network; when called, on a `y` that does not fit, or before `prepare`.
+        On values that make no network; when called, on a `y` that does not fit, or before `prepare`; one that
+        `torch.export` made gives NaN then.
 
     References
     ----------
