@@ -35,7 +35,7 @@ class Plain(nn.Module):
 
     def __init__(self, net: nets.NAALISTA):
         super().__init__()
-        self.A, self.W = net.sensing.matrix, net.weights.matrix
+        self.A, self.W = net.sensing.matrix, net.back_projection.matrix
         self.mean, self.std = net.mean, net.std
         self.cell, self.head = nn.LSTMCell(2, HIDDEN), nn.Sequential(
             nn.Linear(HIDDEN, HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, 2)
@@ -65,7 +65,7 @@ class Products(nn.Module):
 
     def __init__(self, net: nets.NAALISTA):
         super().__init__()
-        self.A, self.W = net.sensing.matrix, net.weights.matrix
+        self.A, self.W = net.sensing.matrix, net.back_projection.matrix
         self.cell = nn.Parameter(torch.randn(HIDDEN, 4 * HIDDEN) / HIDDEN)
         self.head = nn.Parameter(torch.randn(4 * HIDDEN, HIDDEN) / HIDDEN)
 

@@ -69,7 +69,7 @@ def test_bernoulli_gaussian_follows_a_plain_loop(dtype):
 def test_bernoulli_gaussian_is_the_untrained_network(dtype):
     """One text: LAMP's layers are its steps."""
     A, _, y = random_signals(dtype, m=40, n=80, k=8, noise=0.1)
-    net = nets.LAMP(A, layers=7, sparsity=8, polish=0).double()
+    net = nets.LAMP(A, layers=7, sparsity=8, retry_steps=0).double()
     sol = pursuit.amp(A, y, 8, denoiser="bernoulli-gaussian", variance=1.0, max_steps=7)
     assert_close(sol.x, net(y).detach(), rtol=1e-6, atol=1e-6)  # the network's numbers were single
 

@@ -9,7 +9,7 @@ from torch import nn
 import pursuit
 from helpers import REAL, gaussian, instance
 from pursuit import config, kernels
-from pursuit.nets import ALISTA, HTPNet, IHTNet, OMPNet, SEANet
+from pursuit.nets import ALISTA, LAMP, NAALISTA, HTPNet, IHTNet, OMPNet, SEANet
 
 TAU = 0.05
 NETS = {
@@ -18,6 +18,8 @@ NETS = {
     "OMPNet": (OMPNet, {"layers": 2, "tau": TAU}),  # columns appended
     "ALISTA": (ALISTA, {"layers": 3}),  # the proximal step
     "SEANet": (SEANet, {"k": 2, "layers": 3}),  # straight through
+    "NAALISTA": (NAALISTA, {"layers": 3, "hidden": 4}),  # statistics that it must have
+    "LAMP": (LAMP, {"layers": 3, "sparsity": 2}),  # AMP's step; no retries
 }
 
 
@@ -30,7 +32,10 @@ def with_and_without_kernels(request, monkeypatch):
 def network(name):
     p = instance(gaussian(m=8, n=12), 2, batch=(3,), noise=0.1)
     make, options = NETS[name]
-    return make(p.A, **options).to(REAL), p.y
+    net = make(p.A, **options).to(REAL)
+    if hasattr(net, "prepare"):
+        net.prepare(p.y)
+    return net, p.y
 
 
 @pytest.mark.parametrize("name", NETS)
@@ -40,6 +45,26 @@ def test_an_exported_network_computes_the_same(name):
     exported = torch.export.export(net, (y,)).module()
     torch.testing.assert_close(exported(y), before, rtol=1e-10, atol=1e-12)
     torch.testing.assert_close(exported(2 * y), net(2 * y), rtol=1e-10, atol=1e-12)
+
+
+def test_networks_that_wait_for_statistics_give_nan_once_exported():
+    """A graph cannot raise, as the network does."""
+    net, y = NAALISTA(gaussian(m=8, n=12), layers=2, hidden=4).to(REAL), torch.ones(3, 8, dtype=REAL)
+    exported = torch.export.export(net, (y,)).module()
+    assert exported(y).isnan().all()
+    with pytest.raises(ValueError, match="no statistics of r and u yet"):
+        net(y)
+
+
+def test_retries_of_lamp_are_not_exported():
+    net, y = network("LAMP")
+    net.eval()
+    net.level = 1e-9  # every signal is tried again
+    layers_only = net(y).detach()
+    with torch.no_grad():
+        exported = torch.export.export(net, (y,)).module()
+        torch.testing.assert_close(exported(y), layers_only, rtol=1e-10, atol=1e-12)
+        assert (net(y) - layers_only).abs().max() > 1e-6
 
 
 class Branches(nn.Module):

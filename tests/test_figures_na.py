@@ -183,7 +183,7 @@ def test_the_iterate_of_fista_is_the_one_that_the_library_returns():
 
 def test_networks_are_those_of_the_authors():
     A = pursuit.ensembles.bernoulli_gaussian(n=60, m=30, k=5).A
-    build = partial(alista.built, A=A, selection=nets.Counts(5))
+    build = partial(alista.built, A=A, selection=nets.CountSchedule(5))
     shapes = {
         "ALISTA": 2 * 4, "ALISTA_AT": 2 * 4, "AGLISTA": 5 * 4 + 1, "LAMP": 5 * 4,
         "NA_ALISTA_U_16": None, "NA_ALISTA_R_16": None, "NA_ALISTA_UR_16": None,
@@ -195,7 +195,7 @@ def test_networks_are_those_of_the_authors():
         if model != "LAMP" and count is not None:
             assert net.gamma.tolist() == net.theta.tolist() == [0.5] * 4
         if model != "LAMP":
-            assert net.shrink == nets.Counts(5).layers(4, 60)
+            assert net.shrink == nets.CountSchedule(5).layers(4, 60)
     assert build({"model": "NA_ALISTA_U_16", "layers": 4, "seed": 0}).inputs == "u"
     assert build({"model": "NA_ALISTA_UR_16", "layers": 4, "seed": 0}).cell.hidden_size == 16
     same, other = (build({"model": "NA_ALISTA_UR_16", "layers": 4, "seed": s}).h0 for s in (0, 1))
@@ -208,7 +208,7 @@ def test_our_trainings_go_layer_by_layer_first():
     assert numbers["epochs"] == alista.RECIPES["ours"]["NA_ALISTA"]["epochs"] + 16
     assert alista.fit_options(numbers)["layerwise_epochs"] == 1
     net = alista.built(alista.trained_cell("ALISTA", size="ours", seed=0, n=300), torch.randn(250, 300),
-                       selection=pursuit.nets.Counts(50))  # fmt: skip
+                       selection=pursuit.nets.CountSchedule(50))  # fmt: skip
     theta = net.theta.detach()
     assert torch.allclose(theta[[0, -1]], torch.tensor([0.5, 0.05]))
     assert torch.allclose(theta[1:] / theta[:-1], theta[1] / theta[0])

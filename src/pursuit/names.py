@@ -66,7 +66,8 @@ def in_new_names(function: Callable[..., Any], given: dict[str, Any]) -> dict[st
     TypeError
         If one is given by both its names.
     """
-    name, names = getattr(function, "__name__", ""), getattr(function, "old_names", {})
+    name = getattr(function, "__qualname__", "").removesuffix(".__init__").rpartition(".")[-1]  # a class by its own
+    names = getattr(function, "old_names", {})
     for old in [old for old in given if old in names]:
         new = names[old]
         if new in given:

@@ -1,24 +1,20 @@
 """Networks unrolled from the solvers: each layer is a solver's step with learned values."""
 
-from .aglista import AGLISTA
-from .alista import ALISTA
-from .alista_at import ALISTAAT
-from .cosamp_net import CoSaMPNet
+from typing import Any
+
+from ..aliases import OBJECTS
+from ..names import old_name
+from .alista import AGLISTA, ALISTA, ALISTAAT
 from .glista import GLISTA
-from .htp_net import HTPNet
+from .greedy import CoSaMPNet, HTPNet, IHTNet, OMPNet, SPNet
 from .hyper_lista import HyperLISTA
-from .iht_net import IHTNet
 from .lamp import LAMP
-from .lista import LISTA
-from .lista_cp import LISTACP, LISTACPSS
+from .layers import Annealed, Learned
+from .lista import LISTA, LISTACP, LISTACPSS, TiLISTA
 from .na_alista import NAALISTA
-from .omp_net import OMPNet
-from .parts import Annealed, Learned
-from .proximal import Counts, Percent
-from .sea_net import SEANet
-from .sp_net import SPNet
+from .sea import SEANet
 from .storage import load, read_weights, save
-from .ti_lista import TiLISTA
+from .unroll import CountSchedule, PercentSchedule
 
 __all__ = [
     "AGLISTA",
@@ -32,13 +28,13 @@ __all__ = [
     "NAALISTA",
     "Annealed",
     "CoSaMPNet",
-    "Counts",
+    "CountSchedule",
     "HTPNet",
     "HyperLISTA",
     "IHTNet",
     "Learned",
     "OMPNet",
-    "Percent",
+    "PercentSchedule",
     "SEANet",
     "SPNet",
     "TiLISTA",
@@ -46,3 +42,7 @@ __all__ = [
     "read_weights",
     "save",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    return old_name(__name__, name, OBJECTS)

@@ -12,11 +12,11 @@ from torch import Tensor, nn
 
 from ..operators import PROBES, Operator
 from ..shrinkage import soft
-from .parts import Sensing, positive, whole
-from .proximal import Weights, active
+from .layers import Network, Sensing, old_attribute, positive, recorded, whole
+from .unroll import BackProjection, active
 
 
-class HyperLISTA(nn.Module):
+class HyperLISTA(Network):
     """HyperLISTA, `net(y) -> x`: an ultra-light network of three numbers, found by a grid search on one batch.
 
     With `e = ||A^+ (A x - y)||_1`: `theta = c_theta gamma e`, momentum `beta = c_beta #{|x_i| > ratio max |x|}`, and
@@ -59,6 +59,7 @@ class HyperLISTA(nn.Module):
     """
 
     leverage: Tensor
+    weights = old_attribute("weights", "back_projection")
 
     def __init__(
         self,
@@ -73,8 +74,9 @@ class HyperLISTA(nn.Module):
         signals: str = "complex",
     ):
         super().__init__()
+        self.config = recorded(HyperLISTA, locals())
         self.sensing = Sensing(A, signals)
-        self.weights = Weights(self.sensing, A, None)
+        self.back_projection = BackProjection(self.sensing, A, None)
         self.layers, self.depth = whole("layers", layers, 10**6), None
         self.gamma, self.ratio = positive("gamma", gamma), ratio
         if not 0 <= ratio < 1:
@@ -83,31 +85,28 @@ class HyperLISTA(nn.Module):
             if not isinstance(value, int | float) or not math.isfinite(value):
                 raise ValueError(f"{name} is {value!r}; needed is a finite number.")
         self.c = nn.Parameter(torch.tensor([c_theta, c_beta, c_ss]))
-        self.register_buffer("leverage", _leverage(self.sensing.A, self.weights))
-        self.config = {
-            "layers": layers, "c_theta": c_theta, "c_beta": c_beta, "c_ss": c_ss, "gamma": gamma, "ratio": ratio,
-            "signals": signals,
-        }  # fmt: skip
+        self.register_buffer("leverage", _leverage(self.sensing.A, self.back_projection))
 
     def forward(self, y: Tensor) -> Tensor:
-        A, y = self.sensing.take(y)
-        back, (c_theta, c_beta, c_ss) = self.weights.back(A), self.c
+        A, y = self.sensing.prepare(y)
+        back, (c_theta, c_beta, c_ss) = self.back_projection.adjoint(A), self.c
         x = last = y.new_zeros(*y.shape[:-1], A.shape[1])
         c = back(y)
         first = e = self._pseudo_inverse_l1(c)
         for k in active(self):
             if k:
-                c = back(A.residual(y, x))
-                e = self._pseudo_inverse_l1(c)
+                c = back(A.residual(y, x))  # W^H (y - A x)
+                e = self._pseudo_inverse_l1(c)  # ||A^+ (y - A x)||_1
             size = x.abs()
             large = (size > self.ratio * size.amax(-1, keepdim=True)).sum(-1, keepdim=True)
-            beta, theta = c_beta * large, c_theta * self.gamma * e
+            beta, theta = c_beta * large, c_theta * self.gamma * e  # beta = c_beta #{|x_i| > ratio max |x|}
             tiny = torch.finfo(e.dtype).tiny  # a signal that is met exactly has e = 0
             p = (c_ss * torch.log(first.clamp(min=tiny) / e.clamp(min=tiny))).clamp(0, 1)
-            z = x + self.gamma * c + beta * (x - last)
+            z = x + self.gamma * c + beta * (x - last)  # z = x + gamma W^H (y - A x) + beta (x - x_previous)
             size = z.detach().abs()
+            # x = eta_theta(z), but the share p of the entries passes
             last, x = x, soft(z, theta, (size >= _quantile(size, 1 - p.detach())) & (size >= theta))
-        return self.sensing.give(x)
+        return self.sensing.to_caller_units(x)
 
     def tune(
         self,
@@ -149,11 +148,11 @@ class HyperLISTA(nn.Module):
         return (self.leverage * c.abs()).sum(-1, keepdim=True)
 
 
-def _leverage(A: Operator, weights: Weights) -> Tensor:
+def _leverage(A: Operator, back_projection: BackProjection) -> Tensor:
     """`a_i^H (A A^H)^+ a_i`, which `A^+ = diag(.) W^H` has: the inverse of `||A^H w_i||^2`."""
     n = A.shape[1]
     parts = torch.arange(n, device=A.device).split(max(1, PROBES // n))
-    energies = [A.adjoint(weights.columns(part).mT).abs().square().sum(-1) for part in parts]
+    energies = [A.adjoint(back_projection.columns(part).mT).abs().square().sum(-1) for part in parts]
     return 1 / torch.cat(energies)
 
 

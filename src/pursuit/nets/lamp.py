@@ -6,19 +6,20 @@ import math
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from ..names import takes_old_names
 from ..operators import Operator
 from ..shrinkage import bernoulli_gaussian
 from ..solvers import amp
-from .parts import Sensing, positive, whole
-from .proximal import active, per_layer
+from .layers import Network, Sensing, old_attribute, positive, recorded, whole
+from .unroll import active, per_layer
 
 # Second and later tries: factors on the odds of an entry to be non-zero, and on the variance.
 TRIES = ((2.0, 1.0), (1.5, 0.9), (1.0, 0.8))
 
 
-class LAMP(nn.Module):
+class LAMP(Network):
     """Learned approximate message passing, `net(y) -> x`: near the oracle where the entries of `A` are like random.
 
     ISTA's residual plus Onsager's term is, for such matrices, white Gaussian noise of known variance in every entry, so
@@ -28,9 +29,9 @@ class LAMP(nn.Module):
     Untrained it is Bernoulli-Gaussian AMP; training moves five numbers per layer. For matrices far from random (say,
     neighbouring columns alike) its theory fails and AMP can diverge: try NA-ALISTA there.
 
-    The few signals that are not found after the last layer, by their residual, are polished: tried again, for longer,
-    with priors of more non-zeros and less noise, and the answer of least residual is kept. That is for recovery alone:
-    while training, and where gradients are taken, there is none.
+    The few signals that are not found after the last layer, by their residual, are tried again, for longer, with priors
+    of more non-zeros and less noise, and the answer of least residual is kept. That is for recovery alone: there is no
+    retry while training, where gradients are taken, and in a network that `torch.export` or `torch.compile` made.
 
     Parameters
     ----------
@@ -41,11 +42,11 @@ class LAMP(nn.Module):
         Expected number of non-zeros.
     variance : float, default 1.0
         Expected variance of the non-zeros, for unit columns.
-    polish : int, default 60
-        Steps of each further try; 0 for none.
+    retry_steps : int, default 60
+        Steps of each retry; 0 for no retry.
     level : float, default 1.6
-        Signals are polished whose residual is this many times as large, measured by y, as that of most: `prepare` finds
-        out what that is.
+        Signals are tried again whose residual is this many times as large, measured by y, as that of most: `prepare`
+        finds out what that is.
     signals : {"complex", "real part", "real"}
         What is known of the signals where `A` is complex.
 
@@ -55,8 +56,8 @@ class LAMP(nn.Module):
         Step sizes, factors on the variance, and factors on Onsager's term, from 1; alpha as its logarithm.
     logit, variance : Parameter (layers,)
         The prior: log odds of an entry to be non-zero, and the logarithm of its variance.
-    usual : Tensor ()
-        The median of `||y - A x|| / ||y||`: a buffer, saved with the network. Without it nothing is polished.
+    typical_residual : Tensor ()
+        The median of `||y - A x|| / ||y||`: a buffer, saved with the network. Without it there is no retry.
 
     Raises
     ------
@@ -78,9 +79,11 @@ class LAMP(nn.Module):
     True
     """
 
-    usual: Tensor
+    typical_residual: Tensor
     prepared: Tensor
+    usual = old_attribute("usual", "typical_residual")
 
+    @takes_old_names(polish="retry_steps")
     def __init__(
         self,
         A: Any,
@@ -88,50 +91,49 @@ class LAMP(nn.Module):
         layers: int = 16,
         sparsity: int,
         variance: float = 1.0,
-        polish: int = 60,
+        retry_steps: int = 60,
         level: float = 1.6,
         signals: str = "complex",
     ):
         super().__init__()
+        self.config = recorded(LAMP, locals())
         self.sensing = Sensing(A, signals)
         n = self.sensing.shape[1]
         self.layers, self.depth = whole("layers", layers, 10**6), None
         self.share = whole("sparsity", sparsity, n - 1) / n
-        self.polish, self.level = polish if polish == 0 else whole("polish", polish, 10**6), positive("level", level)
+        self.retry_steps = retry_steps if retry_steps == 0 else whole("retry_steps", retry_steps, 10**6)
+        self.level = positive("level", level)
         self.gamma, self.b, self.alpha = per_layer(1.0, layers), per_layer(1.0, layers), per_layer(0.0, layers)
         self.logit = per_layer(math.log(self.share / (1 - self.share)), layers)
         self.variance = per_layer(math.log(positive("variance", variance)), layers)
-        self.register_buffer("usual", torch.tensor(0.0))
+        self.register_buffer("typical_residual", torch.tensor(0.0))
         self.register_buffer("prepared", torch.tensor(False))
-        self.config = {
-            "layers": layers, "sparsity": sparsity, "variance": variance, "polish": polish, "level": level,
-            "signals": signals,
-        }  # fmt: skip
 
     def forward(self, y: Tensor) -> Tensor:
-        A, y = self.sensing.take(y)
+        A, y = self.sensing.prepare(y)
         s = self._layers(A, y)
-        if self.polish and self.prepared and not self.training and not torch.is_grad_enabled():
-            return self.sensing.give(self._polished(A, y, s.x))
-        return self.sensing.give(s.x)
+        recovering = not (self.training or torch.is_grad_enabled() or torch.compiler.is_compiling())
+        x = self._retried(A, y, s.x) if self.retry_steps and recovering and self.prepared else s.x
+        return self.sensing.to_caller_units(x)
 
     def prepare(self, y: Tensor) -> None:
         """Find out how large a residual usually is, from measurements `y (signals, m)`."""
-        A, y = self.sensing.take(y)
+        A, y = self.sensing.prepare(y)
         with torch.no_grad():
-            self.usual.copy_(self._miss(A, y, self._layers(A, y).x).median())
+            self.typical_residual.copy_(self._miss(A, y, self._layers(A, y).x).median())
             self.prepared.fill_(True)
 
     def _layers(self, A: Operator, y: Tensor) -> amp.State:
         s = start(A, y)
         for k in active(self):
+            # tau^2 = alpha ||r||^2 / m, x = E[x | x + gamma A^H r; tau^2], r = y - A x + b (n / m) <slope> r
             denoise = posterior_mean(self.logit[k], self.variance[k].exp())
             s = amp.step(A, y, s, denoise=denoise, gamma=self.gamma[k], inflation=self.alpha[k].exp(), b=self.b[k])
         return s
 
-    def _polished(self, A: Operator, y: Tensor, x: Tensor) -> Tensor:
+    def _retried(self, A: Operator, y: Tensor, x: Tensor) -> Tensor:
         """The answers, those of too large a residual replaced where another try leaves less."""
-        batch, limit = x.shape[:-1], self.level * self.usual
+        batch, limit = x.shape[:-1], self.level * self.typical_residual
         x, y = x.reshape(-1, x.shape[-1]), y.reshape(-1, y.shape[-1])
         for odds, alpha in TRIES:
             miss = self._miss(A, y, x)
@@ -140,7 +142,7 @@ class LAMP(nn.Module):
                 break
             logit = math.log(odds * self.share / (1 - self.share))
             s, denoise = start(A, y[bad]), posterior_mean(logit, self.variance[-1].exp())
-            for _ in range(self.polish):
+            for _ in range(self.retry_steps):
                 s = amp.step(A, y[bad], s, denoise=denoise, inflation=alpha)
             better = self._miss(A, y[bad], s.x) < miss[bad]
             x = x.index_copy(0, bad[better], s.x[better])

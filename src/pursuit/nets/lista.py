@@ -1,29 +1,33 @@
-"""LISTA: ISTA whose matrices are learned, as Gregor and LeCun first unrolled it."""
+"""LISTA, whose matrices are learned; LISTA-CP, with one learned matrix per layer; LISTA-CPSS and TiLISTA, its kin."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..operators import Dense
 from ..shrinkage import proximal
-from .parts import Sensing, whole
-from .proximal import (
+from ..solvers import ista
+from .layers import Network, Sensing, old_attribute, recorded, whole
+from .unroll import (
     PENALTY,
-    Selecting,
+    Back,
+    LearnedBackProjection,
+    PercentSchedule,
+    Schedule,
     active,
-    as_complex,
-    as_parts,
-    chosen,
     lipschitz,
+    of_every_layer,
     per_layer,
-    selections,
+    shrinking,
+    stacked,
+    start,
 )
 
 
-class LISTA(nn.Module):
+class LISTA(Network):
     """Learned ISTA, `net(y) -> x`: `x = eta(W1 y + W2 x, theta_k)`, from x = 0.
 
     Parameters
@@ -34,8 +38,8 @@ class LISTA(nn.Module):
     tied : bool, default True
         One pair of matrices for all layers; else one each.
     sparsity : int, optional
-        Expected number of non-zeros: support selection as in NA-ALISTA's experiments, `Counts(sparsity)`.
-    selection : Counts, Percent or None, default None
+        Expected number of non-zeros: support selection as in NA-ALISTA's experiments, `CountSchedule(sparsity)`.
+    selection : CountSchedule, PercentSchedule or None, default None
         Support selection, where no sparsity was given.
     signals : {"complex", "real part", "real"}
         What is known of the signals where `A` is complex.
@@ -72,30 +76,203 @@ class LISTA(nn.Module):
         layers: int = 16,
         tied: bool = True,
         sparsity: int | None = None,
-        selection: Selecting | None = None,
+        selection: Schedule | None = None,
         signals: str = "complex",
     ):
         super().__init__()
+        self.config = recorded(LISTA, locals())
         self.sensing = Sensing(A, signals)
-        self.layers, self.depth, count = whole("layers", layers, 10**6), None, 1 if tied else layers
+        self.layers, self.depth = whole("layers", layers, 10**6), None
         L, matrix = lipschitz(self.sensing.A), self.sensing.A.to_dense()
         first, n = matrix.mH / L, matrix.shape[1]
         second = torch.eye(n, dtype=matrix.dtype, device=matrix.device) - first @ matrix
-        self.W1, self.W2 = (nn.Parameter(as_parts(torch.stack([W] * count))) for W in (first, second))
-        self.shrink = selections(chosen(sparsity, selection), layers, self.sensing.shape[1])
+        self.W1, self.W2 = stacked(first, layers, tied), stacked(second, layers, tied)
+        self.shrink = shrinking(layers, n, sparsity, selection)
         self.theta = per_layer(PENALTY / L, layers)
-        self.config = {
-            "layers": layers, "tied": tied, "sparsity": sparsity, "selection": selection, "signals": signals,
-        }  # fmt: skip
 
     def forward(self, y: Tensor) -> Tensor:
-        A, y = self.sensing.take(y)
-        first, second = (
-            [Dense(W.to(A.dtype)).forward for W in as_complex(W, self.sensing.A.dtype.is_complex).unbind()]
-            for W in (self.W1, self.W2)
-        )
+        A, y = self.sensing.prepare(y)
+        W1, W2 = self._products(self.W1, A.dtype), self._products(self.W2, A.dtype)
         x = y.new_zeros(*y.shape[:-1], A.shape[1])
         for k in active(self):
-            # A proximal step from W1 y along W2 x.
-            x = proximal(first[k % len(first)](y), second[k % len(second)](x), 1.0, self.theta[k], self.shrink[k])
-        return self.sensing.give(x)
+            # x = eta_theta(W1 y + W2 x): the proximal step from W1 y along W2 x
+            x = proximal(W1[k](y), W2[k](x), 1.0, self.theta[k], self.shrink[k])
+        return self.sensing.to_caller_units(x)
+
+    def _products(self, W: Tensor, dtype: torch.dtype) -> list[Back]:
+        """The product by the matrix of every layer."""
+
+        def product(matrix: Tensor) -> Back:
+            return Dense(matrix.to(dtype)).forward
+
+        return of_every_layer(product, W, self.sensing.A.dtype.is_complex, self.layers)
+
+
+class LISTACP(Network):
+    """LISTA with coupled weights, `net(y) -> x`: the residual is projected back with a learned matrix.
+
+    `x = eta(x + W_k^H (y - A x), theta_k)`, from x = 0.
+
+    Parameters
+    ----------
+    A : array (m, n), or anything `as_operator` takes
+        Columns of any norm. A dense matrix becomes part of the network and of what is saved; weights start from its
+        columns.
+    layers : int, default 16
+    tied : bool, default True
+        One matrix for all layers; else one each.
+    sparsity, selection, signals
+        As those of `LISTA`.
+
+    Attributes
+    ----------
+    back_projection.matrix : Parameter (1 or layers, m, n)
+        `W` (published code holds `W^T`), from `A / L`; a complex one as real and imaginary parts, in a last axis of 2.
+    theta : Parameter (layers,)
+        Thresholds for coefficients of unit columns, from `0.4 / L`; L is the largest eigenvalue of `A^H A`.
+
+    Raises
+    ------
+    ValueError, TypeError
+        On values that make no network; when called, on a `y` that does not fit.
+
+    References
+    ----------
+    Chen, Liu, Wang, Yin, "Theoretical linear convergence of unfolded ISTA and its practical weights and thresholds",
+    NeurIPS 2018.
+
+    Examples
+    --------
+    >>> import torch, pursuit
+    >>> net = pursuit.nets.LISTACP(torch.eye(3), layers=20)
+    >>> net(torch.tensor([[0.2, 4.0, -1.0]])).detach().round(decimals=2)
+    tensor([[ 0.0000,  3.6000, -0.6000]])
+    """
+
+    weights = old_attribute("weights", "back_projection")
+
+    def __init__(
+        self,
+        A: Any,
+        *,
+        layers: int = 16,
+        tied: bool = True,
+        sparsity: int | None = None,
+        selection: Schedule | None = None,
+        signals: str = "complex",
+    ):
+        super().__init__()
+        self.config = recorded(LISTACP, locals())
+        self.sensing = Sensing(A, signals)
+        self.layers, self.depth = whole("layers", layers, 10**6), None
+        self.shrink = shrinking(layers, self.sensing.shape[1], sparsity, selection)
+        L = lipschitz(self.sensing.A)
+        self.back_projection = LearnedBackProjection(self.sensing, layers, L, tied=tied)
+        self.theta = per_layer(PENALTY / L, layers)
+
+    def forward(self, y: Tensor) -> Tensor:
+        A, y = self.sensing.prepare(y)
+        back, s = self.back_projection.adjoints(A), start(A, y)
+        for k in active(self):
+            # x = eta_theta(x + W_k^H (y - A x))
+            s = ista.step(A, y, s, gamma=1.0, theta=self.theta[k], back=back[k], shrink=self.shrink[k])
+        return self.sensing.to_caller_units(s.x)
+
+
+def LISTACPSS(
+    A: Any,
+    *,
+    layers: int = 16,
+    tied: bool = True,
+    sparsity: int | None = None,
+    selection: Schedule | None = PercentSchedule(),
+    signals: str = "complex",
+) -> LISTACP:
+    """LISTA-CP with support selection, as its authors do it by default: a `LISTACP` whose largest entries pass.
+
+    Parameters
+    ----------
+    A, layers, tied, sparsity, selection, signals
+        As those of `LISTACP`, but that `selection` is `PercentSchedule()` unless told otherwise.
+
+    Returns
+    -------
+    LISTACP
+
+    Examples
+    --------
+    >>> import torch, pursuit
+    >>> pursuit.nets.LISTACPSS(torch.eye(3), layers=1).shrink
+    [SupportSelection(p=1, tested=True)]
+    """
+    return LISTACP(A, layers=layers, tied=tied, sparsity=sparsity, selection=selection, signals=signals)
+
+
+class TiLISTA(Network):
+    """Tied LISTA, `net(y) -> x`: one learned matrix, and a step size and a threshold for every layer.
+
+    `x = eta(x + gamma_k W^H (y - A x), theta_k)`, from x = 0, with support selection.
+
+    Parameters
+    ----------
+    A : array (m, n), or anything `as_operator` takes
+        Columns of any norm. A dense matrix becomes part of the network and of what is saved; weights start from its
+        columns.
+    layers : int, default 16
+    sparsity, selection, signals
+        As those of `LISTA`, but that `selection` is `PercentSchedule()` unless told otherwise.
+
+    Attributes
+    ----------
+    back_projection.matrix : Parameter (1, m, n)
+        `W` (published code holds `W^T`), from `A / L`; a complex one as real and imaginary parts, in a last axis of 2.
+    gamma : Parameter (layers,)
+        Step sizes, from 1.
+    theta : Parameter (layers,)
+        Thresholds for coefficients of unit columns, from `0.4 / L`; L is the largest eigenvalue of `A^H A`.
+
+    Raises
+    ------
+    ValueError, TypeError
+        On values that make no network; when called, on a `y` that does not fit.
+
+    References
+    ----------
+    Liu, Chen, Wang, Yin, "ALISTA: Analytic weights are as good as learned weights in LISTA", ICLR 2019.
+
+    Examples
+    --------
+    >>> import torch, pursuit
+    >>> net = pursuit.nets.TiLISTA(torch.eye(3), layers=20, selection=None)
+    >>> net(torch.tensor([[0.2, 4.0, -1.0]])).detach().round(decimals=2)
+    tensor([[ 0.0000,  3.6000, -0.6000]])
+    """
+
+    weights = old_attribute("weights", "back_projection")
+
+    def __init__(
+        self,
+        A: Any,
+        *,
+        layers: int = 16,
+        sparsity: int | None = None,
+        selection: Schedule | None = PercentSchedule(),
+        signals: str = "complex",
+    ):
+        super().__init__()
+        self.config = recorded(TiLISTA, locals())
+        self.sensing = Sensing(A, signals)
+        self.layers, self.depth = whole("layers", layers, 10**6), None
+        self.shrink = shrinking(layers, self.sensing.shape[1], sparsity, selection)
+        L = lipschitz(self.sensing.A)
+        self.back_projection = LearnedBackProjection(self.sensing, layers, L, tied=True)
+        self.gamma = per_layer(1.0, layers)
+        self.theta = per_layer(PENALTY / L, layers)
+
+    def forward(self, y: Tensor) -> Tensor:
+        A, y = self.sensing.prepare(y)
+        back, s = self.back_projection.adjoints(A), start(A, y)
+        for k in active(self):
+            # x = eta_theta(x + gamma W^H (y - A x))
+            s = ista.step(A, y, s, gamma=self.gamma[k], theta=self.theta[k], back=back[k], shrink=self.shrink[k])
+        return self.sensing.to_caller_units(s.x)

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from ..shrinkage import proximal
-from .parts import Sensing, positive, whole
-from .proximal import Percent, Selecting, Weights, active, chosen, selections
+from .layers import Network, Sensing, old_attribute, positive, recorded, whole
+from .unroll import BackProjection, PercentSchedule, Schedule, active, shrinking
 
 INPUTS = ("r", "u", "ru")
 
@@ -44,7 +44,7 @@ class Adapted(NamedTuple):
     u: Tensor
 
 
-class NAALISTA(nn.Module):
+class NAALISTA(Network):
     """Neurally augmented ALISTA, `net(y) -> x`: step size and threshold are predicted for every signal and layer.
 
     In every layer `b = y - A x`, `c = W^H b`, `r = ||b||_1`, `u = ||c||_1`; an LSTM cell takes the standardised
@@ -57,13 +57,13 @@ class NAALISTA(nn.Module):
         Columns of any norm. A dense matrix becomes part of the network and of what is saved.
     layers : int, default 16
     sparsity : int, optional
-        Expected number of non-zeros: support selection as in the paper's experiments, `Counts(sparsity)`.
-    selection : Counts, Percent or None, default Percent()
+        Expected number of non-zeros: support selection as in the paper's experiments, `CountSchedule(sparsity)`.
+    selection : CountSchedule, PercentSchedule or None, default PercentSchedule()
         Support selection, where no sparsity was given; None for none.
     hidden : int, default 128
         Size of the LSTM.
     inputs : {"ru", "r", "u"}
-        What the LSTM is told.
+        LSTM inputs.
     faithful_paper : bool, default False
         The network as it is printed: r and u as they are, one matrix `U (2, hidden)` without bias. It is hard to train:
         r and u are in the tens and hundreds. The default is the network of the authors' code.
@@ -91,7 +91,8 @@ class NAALISTA(nn.Module):
     Raises
     ------
     ValueError, TypeError
-        On values that make no network; when called, on a `y` that does not fit, or before `prepare`.
+        On values that make no network; when called, on a `y` that does not fit, or before `prepare`; one that
+        `torch.export` made gives NaN then.
 
     References
     ----------
@@ -109,6 +110,7 @@ class NAALISTA(nn.Module):
     mean: Tensor
     std: Tensor
     prepared: Tensor
+    weights = old_attribute("weights", "back_projection")
 
     def __init__(
         self,
@@ -116,7 +118,7 @@ class NAALISTA(nn.Module):
         *,
         layers: int = 16,
         sparsity: int | None = None,
-        selection: Selecting | None = Percent(),
+        selection: Schedule | None = PercentSchedule(),
         hidden: int = 128,
         inputs: str = "ru",
         faithful_paper: bool = False,
@@ -127,12 +129,13 @@ class NAALISTA(nn.Module):
         signals: str = "complex",
     ):
         super().__init__()
+        self.config = recorded(NAALISTA, locals())
         if inputs not in INPUTS:
             raise ValueError(f"inputs is {inputs!r}; choose {', '.join(map(repr, INPUTS))}.")
         self.sensing = Sensing(A, signals)
-        self.weights = Weights(self.sensing, A, W)
+        self.back_projection = BackProjection(self.sensing, A, W)
         self.layers, self.depth, self.inputs = whole("layers", layers, 10**6), None, inputs
-        self.shrink = selections(chosen(sparsity, selection), layers, self.sensing.shape[1])
+        self.shrink = shrinking(layers, self.sensing.shape[1], sparsity, selection)
         whole("hidden", hidden, 10**6)
         with torch.random.fork_rng(devices=()):
             torch.manual_seed(seed)
@@ -147,11 +150,6 @@ class NAALISTA(nn.Module):
         self.register_buffer("prepared", torch.tensor(faithful_paper))
         self.scales = positive("scale_gamma", scale_gamma), positive("scale_theta", scale_theta)
         self.to(self.sensing.scale)
-        self.config = {
-            "layers": layers, "sparsity": sparsity, "selection": selection, "hidden": hidden, "inputs": inputs,
-            "faithful_paper": faithful_paper, "scale_gamma": scale_gamma, "scale_theta": scale_theta, "seed": seed,
-            "signals": signals,
-        }  # fmt: skip
 
     def prepare(self, y: Tensor) -> None:
         """Take mean and standard deviation of r and u in the first layer from measurements.
@@ -163,12 +161,11 @@ class NAALISTA(nn.Module):
         """
         if self.prepared:
             return
-        A, y = self.sensing.take(y)
+        A, y = self.sensing.prepare(y)
         if y.ndim != 2 or len(y) < 2:
             raise ValueError(f"prepare was given y of shape {tuple(y.shape)}; needed are (signals, m), two at least.")
         with torch.no_grad():
-            told = self._told(y, self.weights.back(A)(y))
-            std, mean = torch.std_mean(told, dim=0)
+            std, mean = torch.std_mean(self._lstm_inputs(y, self.back_projection.adjoint(A)(y)), dim=0)
             self.mean.copy_(mean)
             self.std.copy_(std)
             self.prepared.fill_(True)
@@ -176,26 +173,28 @@ class NAALISTA(nn.Module):
     def forward(self, y: Tensor) -> Tensor:
         for layer in self.trace(y):
             x = layer.x
-        return self.sensing.give(x)
+        return self.sensing.to_caller_units(x)
 
     def trace(self, y: Tensor) -> Iterator[Adapted]:
         """All layers one by one: iterates, step sizes, thresholds, and what they were predicted from."""
-        if not self.prepared:
+        if not torch.compiler.is_compiling() and not self.prepared:
             raise ValueError(
                 "this NA-ALISTA has no statistics of r and u yet; train it with pursuit.training.fit, or call "
                 "net.prepare(y) with measurements, 10 000 or more."
             )
-        A, y = self.sensing.take(y)
-        back, batch, lstm = self.weights.back(A), y.shape[:-1], self._lstm(y.shape[:-1].numel())
+        # A graph that torch.export or torch.compile makes cannot raise: without statistics its signals are NaN.
+        mean = torch.where(self.prepared, self.mean, torch.nan)
+        A, y = self.sensing.prepare(y)
+        back, batch, lstm = self.back_projection.adjoint(A), y.shape[:-1], self._lstm(y.shape[:-1].numel())
         x, b = y.new_zeros(*batch, A.shape[1]), y
         for k in active(self):
             if k:
                 b = A.residual(y, x)
             c = back(b)
-            told = self._told(b, c)  # r = ||b||_1, u = ||c||_1
-            gamma, theta = (out.reshape(*batch, 1) for out in lstm((told - self.mean) / self.std))
+            norms = self._lstm_inputs(b, c)  # r = ||b||_1, u = ||c||_1
+            gamma, theta = (out.reshape(*batch, 1) for out in lstm((norms - mean) / self.std))
             x = proximal(x, c, gamma, theta, self.shrink[k])  # x = eta_theta(x + gamma c)
-            yield Adapted(x, gamma, theta, told[..., :1], told[..., -1:])
+            yield Adapted(x, gamma, theta, norms[..., :1], norms[..., -1:])
 
     def _lstm(self, items: int) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
         """The recurrent network from its start: called layer after layer it gives step sizes and thresholds.
@@ -222,8 +221,8 @@ class NAALISTA(nn.Module):
 
         return advance
 
-    def _told(self, b: Tensor, c: Tensor) -> Tensor:
-        """What the LSTM is told, `(*batch, 1 or 2)`."""
+    def _lstm_inputs(self, b: Tensor, c: Tensor) -> Tensor:
+        """Norms of the residual and of its back-projection, `(*batch, 1 or 2)`."""
         norms = {"r": b, "u": c}
         return torch.stack([_l1(norms[name]) for name in self.inputs], dim=-1)
 

@@ -10,33 +10,26 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .. import relaxations
+from .. import aliases, relaxations
 from ..files import output_folder, write_whole
 from ..operators import Dense, Operator
 from ..operators.adapters import as_operator
-from .aglista import AGLISTA
-from .alista import ALISTA
-from .alista_at import ALISTAAT
-from .cosamp_net import CoSaMPNet
+from .alista import AGLISTA, ALISTA, ALISTAAT
 from .glista import GLISTA
-from .htp_net import HTPNet
+from .greedy import CoSaMPNet, HTPNet, IHTNet, OMPNet, SPNet
 from .hyper_lista import HyperLISTA
-from .iht_net import IHTNet
 from .lamp import LAMP
-from .lista import LISTA
-from .lista_cp import LISTACP
+from .layers import Annealed, Learned, over_layers
+from .lista import LISTA, LISTACP, TiLISTA
 from .na_alista import NAALISTA
-from .omp_net import OMPNet
-from .parts import Annealed, Learned, over_layers
-from .proximal import Counts, Percent
-from .sea_net import SEANet
-from .sp_net import SPNet
-from .ti_lista import TiLISTA
+from .sea import SEANet
+from .unroll import CountSchedule, PercentSchedule
 
 STRUCTURED = (OMPNet, IHTNet, CoSaMPNet, SPNet, HTPNet, SEANet)  # those with structure weights
 UNROLLED = (LISTA, LISTACP, TiLISTA, ALISTA, ALISTAAT, AGLISTA, GLISTA, NAALISTA, HyperLISTA, LAMP)
 NETS: dict[str, Any] = {net.__name__: net for net in (*STRUCTURED, *UNROLLED)}
-OPTIONS = (Learned, Annealed, Counts, Percent)  # options that are objects, stored by their names and fields
+# Options that are objects, stored by their names and fields.
+OPTIONS = (Learned, Annealed, CountSchedule, PercentSchedule)
 SORTS = {sort.__name__: sort for sort in (relaxations.softsort, relaxations.neuralsort, relaxations.sinkhorn_sort)}
 HEADER = ("net", "config", "shape", "complex")
 
@@ -153,7 +146,7 @@ def describe(net: nn.Module) -> dict[str, Any]:
         raise ValueError(f"the network sorts by {sort!r}, which has no name in a file; use one of {', '.join(SORTS)}.")
     plain = {key: _named(value) for key, value in config.items()}
     sensing: Any = net.sensing
-    given = {"weights": "given"} if getattr(getattr(net, "weights", None), "given", False) else {}
+    given = {"weights": "given"} if getattr(getattr(net, "back_projection", None), "given", False) else {}
     return {"net": name, "config": plain, "shape": list(sensing.shape), "complex": sensing.complex, **given}
 
 
@@ -166,9 +159,10 @@ def _named(value: Any) -> Any:
 def _options(path: str | Path, record: dict[str, Any]) -> dict[str, Any]:
     """The options that a network was built with."""
     kinds: dict[str, Any] = {kind.__name__: kind for kind in OPTIONS}
+    kinds |= {old: kinds[new] for old, new in aliases.OBJECTS.items()}
     values = {}
     try:
-        for key, value in record["config"].items():
+        for key, value in aliases.options(record["net"], record["config"]).items():
             if isinstance(value, dict):
                 ((kind, fields),) = value.items()
                 value = kinds[kind](**fields)
@@ -213,7 +207,7 @@ def _weights(path: str | Path, record: dict[str, Any], tensors: dict[str, Tensor
         if W is not None:
             raise ValueError(f"{path}: holds a {record['net']} that was not given weights; leave W out.")
         return {}
-    if "weights.matrix" not in tensors:
+    if "back_projection.matrix" not in tensors:
         if W is None:
             raise ValueError(
                 f"{path}: holds a network with weights that are not stored; pass them as load(path, A=..., W=...)."
@@ -221,7 +215,7 @@ def _weights(path: str | Path, record: dict[str, Any], tensors: dict[str, Tensor
         return {"W": W}
     if W is not None:
         raise ValueError(f"{path}: holds the weights of its {record['net']}; leave W out.")
-    return {"W": _matrix(tensors["weights.matrix"], record).to(op.device)}
+    return {"W": _matrix(tensors["back_projection.matrix"], record).to(op.device)}
 
 
 def _check_same(path: str | Path, net: nn.Module, tensors: dict[str, Tensor]) -> None:
@@ -263,7 +257,7 @@ def _read(path: str | Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
         raise ValueError(
             f"{path}: holds a {record['net']!r}, which this version does not know; it knows {', '.join(NETS)}."
         )
-    return record, tensors
+    return record, {aliases.tensor_name(record["net"], name): value for name, value in tensors.items()}
 
 
 def _matrix(stored: Tensor, record: dict[str, Any]) -> Tensor:

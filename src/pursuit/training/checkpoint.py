@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from .. import aliases
 from ..files import output_folder, write_whole
 from .options import OLD_NAMES, Epoch, Options, Training
 from .signals import Signals
@@ -87,6 +88,25 @@ def settings_of(net: nn.Module, signals: Signals, options: Options) -> dict[str,
     return json.loads(json.dumps(parts, default=lambda value: getattr(value, "__name__", None) or repr(value)))
 
 
+def named_now(settings: dict[str, Any]) -> dict[str, Any]:
+    """The settings that an earlier version wrote, by today's names."""
+    network, own, parameter = settings["network"], "the network's ", "parameter "
+    options = {name.removeprefix(own): object_now(v) for name, v in settings.items() if name.startswith(own)}
+    now = {own + name: value for name, value in aliases.options(network, options).items()}
+    for name, value in settings.items():
+        if name.startswith(parameter):
+            now[parameter + aliases.tensor_name(network, name.removeprefix(parameter))] = value
+        elif not name.startswith(own):
+            now[OLD_NAMES.get(name, name)] = value
+    return now
+
+
+def object_now(value: Any) -> Any:
+    """An option as `settings_of` writes it, with today's name of its class."""
+    kind, bracket, fields = value.partition("(") if isinstance(value, str) else ("", "", "")
+    return aliases.OBJECTS[kind] + bracket + fields if kind in aliases.OBJECTS else value
+
+
 def form_of(value: Tensor) -> str:
     return f"{tuple(value.shape)} {value.dtype}" + ("" if value.requires_grad else ", not trained")
 
@@ -130,12 +150,11 @@ class Store:
             return None
         header, tensors = read(self.file)
         self._check_version(header["settings"].get("version"))
-        settings = {OLD_NAMES.get(name, name): value for name, value in header["settings"].items()}
         parts: dict[str, Any] = {"net": {}, "optimizer": {}, "best": {}, "example": {}}
         for name, value in tensors.items():
             part, _, rest = name.partition(".")
-            parts[part][rest] = value
-        self._check_same(settings, parts.pop("example"))
+            parts[part][aliases.tensor_name(self.settings["network"], rest)] = value
+        self._check_same(named_now(header["settings"]), parts.pop("example"))
         scalars = {name: header[name] for name in ("best_epoch", "best_loss", "test_loss", "test_db")}
         return State(log=[Epoch(*record) for record in header["log"]], **parts, **scalars)
 

@@ -2,8 +2,8 @@
 
 Real signals of n entries, each non-zero with probability 50 / n and then N(0, 1); 250 measurements by a Gaussian matrix
 with unit columns, which a seed draws anew (the authors have one per n); noise at an SNR. Networks are built as the
-authors build them: step sizes and thresholds start from 0.5, support selection is `Counts(50)`, and the weights are
-the closed-form ones (the authors' are an under-converged descent towards them: 0.4 to 1.3 dB at n = 500).
+authors build them: step sizes and thresholds start from 0.5, support selection is `CountSchedule(50)`, and the weights
+are the closed-form ones (the authors' are an under-converged descent towards them: 0.4 to 1.3 dB at n = 500).
 
 Recipes: "full" is the paper's protocol; "ours" and "quick" are short trainings with larger steps, cosine and clipping.
 
@@ -37,7 +37,7 @@ from ..registry import published as published_rows
 M, S, K, N, SNR = 250, 50, 16, 1000, 40  # what the paper has where it does not vary it
 LAYERS = (1, *range(2, 30, 2))
 QUICK_LAYERS = 10  # of the quick form; there the published curves are well apart, and training takes half as long
-TOLD = {"UR": "ru", "U": "u", "R": "r"}  # of the published names
+LSTM_INPUTS = {"UR": "ru", "U": "u", "R": "r"}  # of the published names
 LAMBDA = 0.4  # of ISTA and FISTA
 START = 0.5  # of step sizes and thresholds, the authors'
 # Large steps from there push late thresholds up until no entry is between them and the selected ones: they get no
@@ -244,7 +244,7 @@ def classical_row(cell: Row, layers: int, db: float, iterate_db: float, theirs: 
 def run_trained(cell: Row, folder: Path) -> Tables:
     """Train a network in `folder`, or go on with it there, and evaluate it on test signals that chose nothing."""
     ensemble = problem(cell)
-    net = built(cell, ensemble.A, selection=nets.Counts(S))
+    net = built(cell, ensemble.A, selection=nets.CountSchedule(S))
     return train(net, ensemble, cell, folder, published(cell["model"], cell["n"], cell["layers"], cell["snr"]))
 
 
@@ -257,7 +257,7 @@ def built(
     cell: Row,
     A: Operator,
     *,
-    selection: nets.Counts,
+    selection: nets.CountSchedule,
     W: Any = None,
     gamma: float | None = None,
     theta: float | list[float] | None = None,
@@ -277,7 +277,7 @@ def built(
         return simple[model](A, gamma=gamma, theta=theta, **common)
     inputs, hidden = model.removeprefix("NA_ALISTA_").split("_")
     return nets.NAALISTA(
-        A, hidden=int(hidden), inputs=TOLD[inputs], scale_gamma=scale_gamma, scale_theta=scale_theta,
+        A, hidden=int(hidden), inputs=LSTM_INPUTS[inputs], scale_gamma=scale_gamma, scale_theta=scale_theta,
         seed=cell["seed"], **common,
     )  # fmt: skip
 
@@ -357,7 +357,7 @@ def network(cell: Row, store: Path) -> tuple[Any, BernoulliGaussian, Tables]:
     path = path_of(cell, store)
     adopt_begun(path, SHARED)
     ensemble = problem(cell)
-    net = built(cell, ensemble.A, selection=nets.Counts(S))
+    net = built(cell, ensemble.A, selection=nets.CountSchedule(S))
     theirs = published(cell["model"], cell["n"], cell["layers"], cell["snr"])
     return net, ensemble, train(net, ensemble, cell, path.with_suffix(""), theirs)
 

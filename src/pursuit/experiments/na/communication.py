@@ -48,7 +48,7 @@ LAYERS = (1, *range(2, 25, 2))
 DEPTH = 16  # first
 ORACLE = "oracle"  # the name of the model that is told the support
 LAMBDAS = {"ISTA": 0.031, "FISTA": 0.003}
-SELECTION = nets.Counts(S, share=1.5, low=3, high=10)
+SELECTION = nets.CountSchedule(S, share=1.5, low=3, high=10)
 GAMMA, THETA = 3.0, 0.02  # starts, in the authors' units
 SCALES = 3.0, 1 / 20  # of NA-ALISTA's step size and threshold, likewise
 

@@ -2,7 +2,7 @@
 
 At the paper's main setting and at N = 2000, 40 dB, 16 layers. Errors are of 10 000 test signals that chose nothing, the
 same for all; networks are those of `na-fig6`. The oracle is told where the non-zeros are. OMP is told the noise level
-and stops there. AMP is LAMP untrained and without polish: what training and polish add is the difference.
+and stops there. AMP is LAMP untrained and without retries: what training and retries add is the difference.
 
 Times are medians of batches of 512 signals, all methods in turns in one process, without gradients; OMP, which takes
 longer, has fewer turns. `times_na_alista` is a ratio of such medians.
@@ -99,7 +99,7 @@ def _alone(net: Any) -> Recover:
 
 
 def _amp(ensemble: BernoulliGaussian) -> nets.LAMP:
-    return nets.LAMP(ensemble.A, layers=K, sparsity=S, polish=0).eval()
+    return nets.LAMP(ensemble.A, layers=K, sparsity=S, retry_steps=0).eval()
 
 
 def _omp(ensemble: BernoulliGaussian) -> Recover:

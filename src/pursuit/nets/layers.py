@@ -1,17 +1,20 @@
-"""What unrolled networks are built of: the operator, the structure weights, and values that layers may have apart."""
+"""What networks are built of: the operator, the structure weights, and numbers that each layer may have its own of."""
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
+from ..aliases import tensor_name
 from ..checks import finite, placed
 from ..core.selection import AtomSelector, Hard
+from ..names import warn
 from ..operators import ColumnScaled, Dense, Operator
 from ..operators.adapters import as_operator
 from ..operators.real_form import real_form, stack_parts
@@ -19,6 +22,52 @@ from ..relaxations import Relaxed
 
 STRUCTURE = ("shared", "per-layer")
 SIGNALS = ("complex", "real part", "real")
+NOT_OPTIONS = ("A", "W", "w0")  # what a network is given besides: files hold these as tensors
+
+
+class Network(nn.Module):
+    """A module that recovers signals, `net(y) -> x`.
+
+    Attributes
+    ----------
+    sensing : Sensing
+    layers : int
+    config : dict
+        The options that it was built with: `nets.save` stores them, and `nets.load` builds it anew with them.
+    """
+
+    sensing: Sensing
+    layers: int
+    config: dict[str, Any]
+
+    if TYPE_CHECKING:
+
+        def __call__(self, y: Tensor) -> Tensor:
+            """The signals `(*batch, n)`."""
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
+        """Take tensors by the names that they had in earlier versions, too."""
+        names = {key: prefix + tensor_name(type(self).__name__, key.removeprefix(prefix)) for key in state_dict}
+        for key, now in names.items():
+            if key.startswith(prefix) and key != now:
+                state_dict[now] = state_dict.pop(key)
+        super()._load_from_state_dict(state_dict, prefix, *rest)
+
+
+def recorded(network: type[Network], arguments: dict[str, Any]) -> dict[str, Any]:
+    """The options of a network, by the names in its signature, among the `locals()` of its `__init__`."""
+    return {name: arguments[name] for name in inspect.signature(network).parameters if name not in NOT_OPTIONS}
+
+
+def old_attribute(old: str, new: str) -> property:
+    """A property that gives the attribute `new` by its old name, and warns."""
+
+    def get(net: nn.Module) -> Any:
+        kind = type(net).__name__
+        warn(f"{kind}.{old}", f"{kind}.{new}", stacklevel=3)
+        return getattr(net, new)
+
+    return property(get)
 
 
 @dataclass(frozen=True)
@@ -83,7 +132,7 @@ class Annealed:
             positive(f"Annealed: {name}", getattr(self, name))
 
 
-Rate = float | Learned | Annealed
+ScalarSpec = float | Learned | Annealed
 
 
 def positive(name: str, value: Any) -> float:
@@ -93,29 +142,30 @@ def positive(name: str, value: Any) -> float:
     return float(value)
 
 
-class Value(nn.Module):
+class LayerScalar(nn.Module):
     """A positive number for every layer: fixed, learned through its logarithm, or annealed."""
 
     progress: Tensor
 
-    def __init__(self, name: str, rate: Rate, layers: int):
+    def __init__(self, name: str, spec: ScalarSpec, layers: int):
         super().__init__()
-        self.rate = rate
-        if isinstance(rate, Learned):
-            self.log = nn.Parameter(torch.full((layers if rate.per_layer else 1,), math.log(rate.start)))
-        elif isinstance(rate, Annealed):
+        self.spec = spec
+        if isinstance(spec, Learned):
+            self.log = nn.Parameter(torch.full((layers if spec.per_layer else 1,), math.log(spec.start)))
+        elif isinstance(spec, Annealed):
             self.register_buffer("progress", torch.zeros(()))  # filled by training: 0 at its start, 1 at its end
         else:
-            positive(name, rate)
+            positive(name, spec)
 
     def forward(self, layer: int) -> float | Tensor:
         """The number of this layer."""
-        if isinstance(self.rate, Learned):
-            return self.log[layer if self.rate.per_layer else 0].exp()
-        if isinstance(self.rate, Annealed):
-            share = (self.progress / self.rate.until).clamp(max=1)
-            return self.rate.start * (self.rate.end / self.rate.start) ** share
-        return self.rate
+        spec = self.spec
+        if isinstance(spec, Learned):
+            return self.log[layer if spec.per_layer else 0].exp()
+        if isinstance(spec, Annealed):
+            share = (self.progress / spec.until).clamp(max=1)
+            return spec.start * (spec.end / spec.start) ** share
+        return spec
 
 
 class Sensing(nn.Module):
@@ -162,7 +212,7 @@ class Sensing(nn.Module):
         matrix = torch.view_as_complex(self.matrix)
         return Dense(matrix, conjugate=matrix.conj().resolve_conj())
 
-    def take(self, y: Tensor) -> tuple[Operator, Tensor]:
+    def prepare(self, y: Tensor) -> tuple[Operator, Tensor]:
         """Operator and measurements in one dtype.
 
         Raises
@@ -186,7 +236,7 @@ class Sensing(nn.Module):
             A = A.complexified()
         return A, y.to(A.dtype)
 
-    def give(self, x: Tensor) -> Tensor:
+    def to_caller_units(self, x: Tensor) -> Tensor:
         """The signal in the caller's units, or its real part."""
         return self.scale * (x.real if self.real_part and x.is_complex() else x)
 
@@ -199,7 +249,7 @@ class Identify(nn.Module):
         n: int,
         layers: int,
         *,
-        tau: Rate,
+        tau: ScalarSpec,
         sort: Callable[..., Tensor],
         weights: str,
         w0: Tensor | None,
@@ -209,9 +259,8 @@ class Identify(nn.Module):
         if not callable(sort):
             raise TypeError(f"sort is {sort!r}; needed is softsort, neuralsort, sinkhorn_sort or one like them.")
         self.w = structure(n, layers, weights, w0)
-        self.tau = Value("tau", tau, layers)
+        self.tau = LayerScalar("tau", tau, layers)
         self.layers, self.sort, self.relative = layers, sort, relative
-        self.config = {"tau": tau, "sort": sort, "weights": weights, "relative": relative}
 
     def forward(self, k: int) -> list[AtomSelector]:
         """How every layer chooses `k` atoms."""
@@ -233,7 +282,6 @@ class IdentifyHard(nn.Module):
         super().__init__()
         self.w = structure(n, layers, weights, w0)
         self.layers = layers
-        self.config = {"weights": weights}
 
     def forward(self, k: int) -> list[AtomSelector]:
         """How every layer chooses `k` atoms."""

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..operators import spectral_norm_squared
 from ..solvers import sea, straight_through
-from .parts import IdentifyHard, Learned, Rate, Sensing, Value, whole
+from .layers import IdentifyHard, LayerScalar, Learned, Network, ScalarSpec, Sensing, recorded, whole
 
 
-class SEANet(nn.Module):
+class SEANet(Network):
     """SEA with a fixed number of steps and trainable step sizes and structure weights, `net(y) -> x`.
 
     Every layer is a step of `pursuit.sea`, from X = 0: it looks at one support, and the best one seen is the answer, in
@@ -63,26 +63,28 @@ class SEANet(nn.Module):
         *,
         k: int,
         layers: int,
-        eta: Rate | None = None,
+        eta: ScalarSpec | None = None,
         weights: str = "shared",
         w0: Tensor | None = None,
         signals: str = "complex",
     ):
         super().__init__()
+        self.config = recorded(SEANet, locals())
         self.sensing = Sensing(A, signals)
         m, n = self.sensing.shape
         self.k, self.layers = whole("k", k, min(m, n)), whole("layers", layers, 10**6)
         self.identify = IdentifyHard(n, layers, weights=weights, w0=w0)
-        eta = Learned(1.8 / (float(spectral_norm_squared(self.sensing.A)) or 1.0)) if eta is None else eta
-        self.eta = Value("eta", eta, layers)
-        self.config = {"k": k, "layers": layers, "eta": eta, **self.identify.config, "signals": signals}
+        if eta is None:
+            eta = self.config["eta"] = Learned(1.8 / (float(spectral_norm_squared(self.sensing.A)) or 1.0))
+        self.eta = LayerScalar("eta", eta, layers)
 
     def forward(self, y: Tensor) -> Tensor:
-        A, y = self.sensing.take(y)
+        A, y = self.sensing.prepare(y)
         s = sea.init(y, y.new_zeros(*y.shape[:-1], A.shape[1]), self.k)
         for layer, choice in enumerate(self.identify(self.k)):
+            # X = X + eta A^H (y - A x), x the least squares on the k largest w |X|; x of least residual is kept
             s = sea.step(A, y, s, eta=self.eta(layer), choice=choice, H=straight_through.H)
-        return self.sensing.give(s.x)
+        return self.sensing.to_caller_units(s.x)
 
     @property
     def weights(self) -> Tensor:

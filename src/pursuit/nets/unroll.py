@@ -1,10 +1,11 @@
-"""What networks unrolled from ISTA are built of: the operator and its weights, support selection, and the loop."""
+"""What networks unrolled from ISTA are built of: the back-projection, support selection, and the loop."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -15,14 +16,14 @@ from ..operators.real_form import real_form
 from ..shrinkage import SupportSelection, of_percent
 from ..solvers import ista
 from ..weights import analytic_weights, check_weights
-from .parts import Sensing, positive, whole
+from .layers import Sensing, positive, whole
 
 Back = Callable[[Tensor], Tensor]
 PENALTY = 0.4  # of the LASSO whose ISTA the reference networks start as
 
 
 @dataclass(frozen=True)
-class Counts:
+class CountSchedule:
     """Support selection by counts that grow linearly to `share` times the sparsity, as NA-ALISTA's authors do it.
 
     In layer i the entries strictly above the p_i-th largest pass, whether or not they are above the threshold.
@@ -43,7 +44,7 @@ class Counts:
     Examples
     --------
     >>> from pursuit import nets
-    >>> [layer.p for layer in nets.Counts(50).layers(16, n=1000)]
+    >>> [layer.p for layer in nets.CountSchedule(50).layers(16, n=1000)]
     [3, 6, 10, 14, 18, 22, 25, 29, 33, 37, 41, 44, 48, 52, 56, 60]
     """
 
@@ -53,8 +54,8 @@ class Counts:
     high: int | None = None
 
     def __post_init__(self) -> None:
-        whole("Counts: sparsity", self.sparsity, 10**9)
-        positive("Counts: share", self.share)
+        whole("CountSchedule: sparsity", self.sparsity, 10**9)
+        positive("CountSchedule: share", self.share)
 
     def layers(self, layers: int, n: int) -> list[SupportSelection]:
         """What each layer does."""
@@ -66,7 +67,7 @@ class Counts:
 
 
 @dataclass(frozen=True)
-class Percent:
+class PercentSchedule:
     """Support selection by percentages that grow by `step` per layer up to `most`, as LISTA-CPSS's authors do it.
 
     In layer i, from 1, the largest `min(step i, most)` percent of the entries pass if they are above the threshold.
@@ -84,7 +85,7 @@ class Percent:
     Examples
     --------
     >>> from pursuit import nets
-    >>> nets.Percent().layers(2, n=501)
+    >>> nets.PercentSchedule().layers(2, n=501)
     [SupportSelection(p=7, tested=True), SupportSelection(p=13, tested=True)]
     """
 
@@ -92,33 +93,31 @@ class Percent:
     most: float = 13.0
 
     def __post_init__(self) -> None:
-        positive("Percent: step", self.step)
-        positive("Percent: most", self.most)
+        positive("PercentSchedule: step", self.step)
+        positive("PercentSchedule: most", self.most)
 
     def layers(self, layers: int, n: int) -> list[SupportSelection]:
         """What each layer does."""
         return [SupportSelection(of_percent(n, min(self.step * (i + 1), self.most)), True) for i in range(layers)]
 
 
-Selecting = Counts | Percent
+Schedule = CountSchedule | PercentSchedule
 Start = float | Sequence[float]  # a number that layers start from, or one for each
 
 
-def selections(given: Selecting | None, layers: int, n: int) -> list[SupportSelection]:
-    """How every layer shrinks; without support selection, softly."""
-    if given is None:
-        return [SupportSelection(0)] * layers
-    if not isinstance(given, Selecting):
-        raise TypeError(f"selection is {given!r}; needed is nets.Counts(...), nets.Percent(...) or None.")
-    return given.layers(layers, n)
+def shrinking(layers: int, n: int, sparsity: int | None, selection: Schedule | None) -> list[SupportSelection]:
+    """How every layer shrinks: with the support selection for the sparsity, if given, else with that of `selection`."""
+    schedule = selection if sparsity is None else CountSchedule(sparsity)
+    if schedule is None:
+        return [SupportSelection(0)] * layers  # softly
+    if not isinstance(schedule, Schedule):
+        raise TypeError(
+            f"selection is {selection!r}; needed is nets.CountSchedule(...), nets.PercentSchedule(...) or None."
+        )
+    return schedule.layers(layers, n)
 
 
-def chosen(sparsity: int | None, selection: Selecting | None) -> Selecting | None:
-    """The support selection of a network: that for its sparsity, where it was told."""
-    return selection if sparsity is None else Counts(sparsity)
-
-
-class Weights(nn.Module):
+class BackProjection(nn.Module):
     """The weights `W (m, n)` that residuals are projected back with, `W^H r`; a buffer where they are a matrix.
 
     They are kept for unit columns, as `Sensing` keeps the operator.
@@ -144,7 +143,7 @@ class Weights(nn.Module):
         if isinstance(op, Dense):
             self.register_buffer("matrix", as_parts(op.matrix.detach()))
 
-    def back(self, like: Operator) -> Back:
+    def adjoint(self, like: Operator) -> Back:
         """The back-projection, for residuals of the operator `like`."""
         if self.operator is not None:
             return (self.operator if self.operator.dtype == like.dtype else self.operator.complexified()).adjoint
@@ -157,17 +156,28 @@ class Weights(nn.Module):
         return as_complex(self.matrix, self.complex)[:, index]
 
 
-class LearnedWeights(nn.Module):
-    """Weights that training moves, one matrix for all layers or one each, from `A / L`."""
+class LearnedBackProjection(nn.Module):
+    """Weights that training moves, one matrix for all layers where they are tied, else one each, from `A / L`."""
 
-    def __init__(self, sensing: Sensing, count: int, lipschitz: float):
+    def __init__(self, sensing: Sensing, layers: int, L: float, *, tied: bool):
         super().__init__()
-        self.complex = sensing.A.dtype.is_complex
-        self.matrix = nn.Parameter(as_parts(torch.stack([sensing.A.to_dense() / lipschitz] * count)))
+        self.complex, self.layers = sensing.A.dtype.is_complex, layers
+        self.matrix = stacked(sensing.A.to_dense() / L, layers, tied)
 
-    def back(self, like: Operator) -> list[Back]:
-        """The back-projections, one for all layers or one each."""
-        return [_adjoint(matrix, like) for matrix in as_complex(self.matrix, self.complex).unbind()]
+    def adjoints(self, like: Operator) -> list[Back]:
+        """The back-projection of every layer, for residuals of the operator `like`."""
+        return of_every_layer(partial(_adjoint, like=like), self.matrix, self.complex, self.layers)
+
+
+def stacked(matrix: Tensor, layers: int, tied: bool) -> nn.Parameter:
+    """A matrix to learn, `(1, ...)` where all layers are tied to one, else `(layers, ...)`."""
+    return nn.Parameter(as_parts(torch.stack([matrix] * (1 if tied else layers))))
+
+
+def of_every_layer(build: Callable[[Tensor], Back], learned: Tensor, cplx: bool, layers: int) -> list[Back]:
+    """What `build` makes of the matrix of every layer; where they are tied, all are the one thing it made."""
+    built = [build(matrix) for matrix in as_complex(learned, cplx).unbind()]
+    return built * layers if len(built) == 1 else built
 
 
 def per_layer(value: float | Sequence[float], layers: int) -> nn.Parameter:
@@ -188,23 +198,6 @@ def lipschitz(A: Operator) -> float:
 def active(net: Any) -> range:
     """The layers that run: all, or the first `net.depth` of them while `pursuit.training.fit` trains layer by layer."""
     return range(net.layers if net.depth is None else net.depth)
-
-
-def unroll(
-    net: Any,
-    A: Operator,
-    y: Tensor,
-    *,
-    back: Sequence[Back],
-    gamma: Tensor | None,
-    theta: Tensor,
-) -> Tensor:
-    """The signal after ISTA's steps with a step size, a threshold, and perhaps a back-projection for every layer."""
-    s = start(A, y)
-    for k in active(net):
-        step = 1.0 if gamma is None else gamma[k]
-        s = ista.step(A, y, s, gamma=step, theta=theta[k], back=back[k % len(back)], shrink=net.shrink[k])
-    return s.x
 
 
 def start(A: Operator, y: Tensor) -> ista.State:
