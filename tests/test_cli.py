@@ -98,7 +98,7 @@ def test_compare_without_truth_ranks_by_residual(data, capsys):
     code, said, _ = pursuit(capsys, *arguments, "-o", data / "out")
     assert code == 0
     assert "residual (dB)" in said
-    assert "truth is unknown" in said
+    assert "true signals are unknown" in said
     with open(data / "out" / "table.csv", newline="") as file:
         table = list(csv.DictReader(file))
     errors = [float(row["error_db"]) for row in table]
@@ -209,14 +209,14 @@ BAD = [
     ([*COMPARE, "--methods", "omp,magic"], "choose one of omp"),
     ([*COMPARE, "--lam", "2"], "--lam is 2.0"),
     ([*COMPARE, "--layout", "diagonal"], "choose rows, columns or auto"),
-    ([*COMPARE, "--signals", "3"], "only for a named problem"),
+    ([*COMPARE, "--signals", "3"], "only for a test problem"),
     ([*COMPARE[:6], "13", "-o", "out"], "k is 13; needed is 1 <= k <= 12"),
     ([*COMPARE[:6], "0", "-o", "out"], "k is 0; needed is 1 <= k <= 12"),
     ([*COMPARE[:6], "two", "-o", "out"], "Invalid value for '-k'"),
     ([*COMPARE[:-1], "A.npy/out"], "cannot be written to"),
     (["compare", "magic"], "problem is 'magic'; choose one of ecg"),
     (["compare", "ecg", "--y", "y.npy"], "give one or the other"),
-    (["compare", "ecg", "--signals", "3"], "as many as it has windows"),
+    (["compare", "ecg", "--signals", "3"], "as many signals as it has windows"),
     (["compare", "gaussian", "-k", "1000"], "k is 1000; needed is 1 <= k <= 200"),
     (["compare", "gaussian", "--signals", "0"], "0 signals were asked for"),
     (["compare", "gaussian", "--snow"], "--snow"),
@@ -455,22 +455,22 @@ def test_what_training_is_like_by_default(tmp_path, capsys, monkeypatch):
     [
         (("hyper-lista",), "network is 'hyper-lista'; choose one of omp-net"),
         (("lista", "--problem", "magic"), "--problem is 'magic'; choose one of fourier-levels"),
-        (("alista", "--hidden", 3), "--hidden: alista has no LSTM"),
-        (("iht-net", "--inputs", "r"), "--inputs: iht-net has no LSTM"),
+        (("alista", "--hidden", 3), "--hidden was given, but alista has no LSTM"),
+        (("iht-net", "--inputs", "r"), "--inputs was given, but iht-net has no LSTM"),
         (("na-alista", "--inputs", "ur"), "inputs is 'ur'; choose"),
-        (("alista", "--tau", 0.1), "--tau: alista has no relaxed sort"),
-        (("alista", "--learn-tau"), "--learn-tau: alista has no relaxed sort"),
-        (("alista", "--relative"), "--relative: alista has no relaxed sort"),
-        (("alista", "--weights", "shared"), "--weights: alista has no structure weights"),
-        (("sea-net", "--tau", 0.1), "--tau: sea-net has no relaxed sort"),
-        (("alista", "--eta", 0.1), "--eta: alista has no step size"),
-        (("alista", "--noise", 0.1), "--noise does not belong to bernoulli-gaussian; leave it out"),
-        (("alista", "--admissible", 6), "--admissible does not belong to bernoulli-gaussian"),
-        (("iht-net", "--snr", 20), "--snr does not belong to fourier-levels; leave it out, or give --problem: bern"),
-        (("alista", "--halve-every", 3), "--halve-every: the schedule is cosine"),
+        (("alista", "--tau", 0.1), "--tau was given, but alista has no relaxed sort"),
+        (("alista", "--learn-tau"), "--learn-tau was given, but alista has no relaxed sort"),
+        (("alista", "--relative"), "--relative was given, but alista has no relaxed sort"),
+        (("alista", "--weights", "shared"), "--weights was given, but alista has no structure weights"),
+        (("sea-net", "--tau", 0.1), "--tau was given, but sea-net has no relaxed sort"),
+        (("alista", "--eta", 0.1), "--eta was given, but alista has no step size"),
+        (("alista", "--noise", 0.1), "--noise is no option of bernoulli-gaussian; leave it out"),
+        (("alista", "--admissible", 6), "--admissible is no option of bernoulli-gaussian"),
+        (("iht-net", "--snr", 20), "--snr is no option of fourier-levels; leave it out, or give --problem: bern"),
+        (("alista", "--halve-every", 3), "--halve-every was given, but the schedule is cosine"),
         (("alista", "--schedule", "magic"), "--schedule is 'magic'; choose one of halve"),
         (("alista", "--schedule", "halve", "--halve-every", 0), "halve_every is 0"),
-        (("iht-net", "--layerwise-epochs", 2), "--layerwise-epochs: iht-net is trained as a whole"),
+        (("iht-net", "--layerwise-epochs", 2), "--layerwise-epochs was given, but iht-net is not trained layer"),
         (("alista", "--layerwise-epochs", 5), "needed are more than 10 epochs"),
         (("alista", "--snr", "nan"), "snr is nan"),
     ],

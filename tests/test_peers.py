@@ -57,7 +57,7 @@ EYE, ONES = np.eye(3), np.ones(3)
     [
         (lambda: peers.peer("spams"), ValueError, "choose one of sklearn-omp, abess, skscope"),
         (lambda: peers.sklearn_omp(EYE, np.ones((2, 3)), 1), ValueError, "one signal at a time"),
-        (lambda: peers.sklearn_omp(EYE * 1j, ONES, 1), TypeError, "real data"),
+        (lambda: peers.sklearn_omp(EYE * 1j, ONES, 1), TypeError, "needed are real numbers"),
         (lambda: peers.sklearn_omp(EYE, ONES, 4), ValueError, "k is 4"),
         (lambda: peers.sklearn_omp(EYE, 0 * ONES, 1), ValueError, "y is zero"),
     ],

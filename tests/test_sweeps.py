@@ -310,7 +310,7 @@ BAD = [
     (["phase", "--workers", "2", "--scheduler", "tcp://127.0.0.1:9"], "both a scheduler and a number"),
     (["phase", "--scheduler", "nonsense://here"], "none answers there"),
     (["phase", "--status"], "holds no sweep"),
-    (["phase", "--status", "--n", "9"], "--status was given with what to run"),
+    (["phase", "--status", "--n", "9"], "--status was given with options of a run"),
     (["draw", "nowhere"], "holds no sweep"),
     (["diff", "nowhere", "nowhere"], "holds no sweep"),
     (["export", "nowhere", "-o", "x.txt"], "'.txt' is not one"),

@@ -288,7 +288,7 @@ EYE, ONE = torch.eye(3), torch.tensor([0.0, 1.0, 0.0])
         (lambda: theory.alista_bound(EYE, ONE, 0.1, 1.0), ValueError, "pass layers="),
         (lambda: theory.alista_bound(EYE, ONE, "oracle", 1.0), ValueError, "pass layers="),
         (lambda: theory.alista_bound(EYE, ONE, "orakle", [1.0]), ValueError, "theta is 'orakle'"),
-        (lambda: theory.alista_bound(EYE, ONE, [0.1], [1.0, 1.0]), ValueError, "speak of [1, 2] layers"),
+        (lambda: theory.alista_bound(EYE, ONE, [0.1], [1.0, 1.0]), ValueError, "are for [1, 2] layers"),
         (lambda: theory.alista_bound(EYE, ONE, [], 1.0), ValueError, "at least one layer"),
         (lambda: theory.alista_bound(EYE, ONE, 0.1, 1.0, layers=0), ValueError, "layers is 0"),
         (lambda: theory.alista_bound(EYE, ONE, [-0.1], 1.0), ValueError, "theta is -0.1"),

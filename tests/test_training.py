@@ -128,7 +128,7 @@ BAD_ENSEMBLES = [
     (lambda: Ensemble("x", EYE, 5, True, 0.0, {}), "k is 5; needed is 1 <= k <= 4"),
     (lambda: Ensemble("x", EYE, 2, True, 0.0, {}, torch.eye(4)[0]), "1 <= k <= 1, the number of admissible"),
     (lambda: Ensemble("x", EYE, 2, True, 0.0, {}, torch.ones(3)), "admissible has shape (3,)"),
-    (lambda: Ensemble("x", EYE, 2, False, 0.0, {}), "the signals are complex and the operator real"),
+    (lambda: Ensemble("x", EYE, 2, False, 0.0, {}), "the signals are complex, but the operator is torch.float"),
     (lambda: ENSEMBLES["fourier"].draw(0, torch.Generator()), "0 signals were asked for"),
 ]
 

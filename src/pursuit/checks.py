@@ -1,4 +1,4 @@
-"""Checks of what a user gives: each says what was given and what is needed."""
+"""Checks of a user's input; messages say what was given and what is needed."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ def nonnegative_per_item(name: str, value: Any, batch: torch.Size, like: Tensor)
     value = to_tensor(name, value, "a real number >= 0", like.device)
     if value.is_complex() or not expands(value.shape, batch):
         raise ValueError(
-            f"{name} has shape {tuple(value.shape)} and dtype {value.dtype}; needed is a real number, or one per item "
-            f"with shape {tuple(batch)}."
+            f"{name} has shape {tuple(value.shape)} and dtype {value.dtype}; needed is a real number, or one per "
+            f"signal with shape {tuple(batch)}."
         )
     if not ((value >= 0) & value.isfinite()).all():
         raise ValueError(f"{name} is {show(value)}; needed is a finite number >= 0.")
@@ -30,7 +30,7 @@ def whole(name: str, value: Any, low: int, high: int | None, batch: torch.Size, 
         raise TypeError(f"{name} is {show(value)}; needed is a whole number {wanted}.")
     if not expands(value.shape, batch):
         raise ValueError(
-            f"{name} has shape {tuple(value.shape)}; needed is one number, or one per item with shape {tuple(batch)}."
+            f"{name} has shape {tuple(value.shape)}; needed is one number, or one per signal with shape {tuple(batch)}."
         )
     if (value < low).any() or (high is not None and (value > high).any()):
         raise ValueError(f"{name} is {show(value)}; needed is {wanted}.")
@@ -38,18 +38,18 @@ def whole(name: str, value: Any, low: int, high: int | None, batch: torch.Size, 
 
 
 def to_tensor(name: str, value: Any, needed: str, device: Any) -> Tensor:
-    """A number, or an array of them, read by NumPy: torch would round a Python float to single precision."""
+    """A number or an array of numbers, converted by NumPy: torch would round a Python float to single precision."""
     if isinstance(value, Tensor):
         return value.to(device)
     array = np.asarray(value)
     widest = {"b": np.bool_, "i": np.int64, "u": np.int64, "f": np.float64, "c": np.complex128}
     if array.dtype.kind not in widest:
-        raise TypeError(f"{name} is {value!r}; needed is {needed}, or one per item.")
+        raise TypeError(f"{name} is {value!r}; needed is {needed}, or one per signal.")
     return torch.from_numpy(np.array(array, dtype=widest[array.dtype.kind], order="C")).to(device)
 
 
 def placed(device: torch.device) -> torch.device:
-    """The device as tensors on it name it: "cuda" without a number is the current one, "cuda:0" for example."""
+    """The device with its number, as tensors have it: "cuda" becomes the current one, "cuda:0" for example."""
     return torch.empty(0, device=device).device
 
 

@@ -1,4 +1,4 @@
-"""Which solver suits this data: every one of them on the same measurements."""
+"""Compare solvers on the same measurements."""
 
 from __future__ import annotations
 
@@ -21,10 +21,11 @@ from .problems import Instance
 from .solvers.by_name import Method, answer, methods, name_of, solver, solver_of_k
 
 PENALISED = ("ista", "fista")
-# The first, with the penalty at hand, is OMP with another stop rule; the second is for matrices like random ones alone.
+# Compared only if named: greedy_lasso at a fixed penalty is OMP with another stop rule; amp is for random matrices
+# only.
 ON_REQUEST = ("greedy_lasso", "amp")
-GREEDY_LAM = 0.1  # of the square-root LASSO, whose best penalty does not depend on the noise
-LAM = 0.01  # of the lam at which the solution is zero
+GREEDY_LAM = 0.1  # for the square-root LASSO, whose best penalty does not depend on the noise
+LAM = 0.01  # share of the lam from which on the solution is zero
 
 
 @dataclass(frozen=True)
@@ -35,9 +36,9 @@ class Row:
     ----------
     method : str
     error_db : float
-        NMSE in dB where the truth is known, else the residual `||y - A x||^2` relative to `||y||^2`, in dB.
+        NMSE in dB if the truth is known, else the residual `||y - A x||^2` relative to `||y||^2`, in dB.
     support_recovered : float or None
-        Share of the k largest true coefficients found; None where the truth is unknown.
+        Share of the k largest true coefficients found; None if the truth is unknown.
     residual : float
         `||y - A x|| / ||y||` over all signals.
     nonzeros : float
@@ -45,7 +46,7 @@ class Row:
     ms_per_signal : float
         Wall time of the whole batch over the number of signals.
     steps : int
-        Median.
+        Median over the signals.
     status : Status
         The most frequent one.
     x : Tensor (*batch, n)
@@ -69,7 +70,7 @@ def compare(
     lam: float = LAM,
     started: Callable[[str], Any] | None = None,
 ) -> list[Row]:
-    """Recover the instance by several methods, the best first.
+    """Recover the signals of an instance with several methods; the best comes first.
 
     Parameters
     ----------
@@ -78,14 +79,14 @@ def compare(
         Names of methods, or solvers of your own: functions `(A, y, k, ...) -> Solution`, also as `"module:function"`.
         By default `usual()`.
     lam : float
-        For ISTA and FISTA: the penalty relative to the smallest one at which a signal's solution is zero.
+        For ISTA and FISTA: the penalty, as a share of the smallest one at which the solution is zero.
     started : callable, optional
         Called with each method's name before it runs.
 
     Returns
     -------
     list of Row
-        By NMSE where the truth is known, else by residual.
+        Sorted by NMSE if the truth is known, else by residual.
     """
     rows = []
     for method, recover in solvers(usual() if chosen is None else chosen).items():
@@ -94,7 +95,7 @@ def compare(
             started(name)
         options = _options(name, instance, lam)
         few = {"max_steps": 2} if "max_steps" in inspect.signature(recover).parameters else {}
-        recover(instance.A, instance.y, **options, **few)  # the first call pays for setting up torch
+        recover(instance.A, instance.y, **options, **few)  # the first call takes longer: torch sets itself up
         begin = time.perf_counter()
         solution = recover(instance.A, instance.y, **options)
         rows.append(_row(name, instance, answer(method, solution), time.perf_counter() - begin))
@@ -107,18 +108,18 @@ def solvers(chosen: Sequence[Method]) -> dict[Method, Callable[..., Solution[Any
     Raises
     ------
     ValueError, TypeError
-        If there is none, or it cannot be compared.
+        If there is no such method, or it cannot be called with A, y and k.
     """
     return {method: (solver if method in (*PENALISED, *ON_REQUEST) else solver_of_k)(method) for method in chosen}
 
 
 def usual() -> tuple[str, ...]:
-    """The methods that are compared unless others are named."""
+    """The methods that are compared by default."""
     return tuple(name for name in methods() if name not in ON_REQUEST)
 
 
 def oracle(instance: Instance) -> float | None:
-    """NMSE in dB of least squares on the k largest true coefficients: what no method that uses k can expect to beat."""
+    """NMSE in dB of least squares on the k largest true coefficients, which a method that uses k rarely beats."""
     if instance.x is None:
         return None
     from .core.least_squares import fit
@@ -169,7 +170,7 @@ COLUMNS = {
 
 
 def write_table(path: Path, rows: Sequence[Row]) -> None:
-    """The rows as CSV, in full precision."""
+    """Write the rows as CSV, in full precision."""
     text = io.StringIO(newline="")
     table = csv.writer(text, lineterminator="\n")
     names = ("error_db", "support_recovered", "residual", "nonzeros", "ms_per_signal", "steps")
@@ -180,7 +181,7 @@ def write_table(path: Path, rows: Sequence[Row]) -> None:
 
 
 def write_settings(path: Path, instance: Instance, **more: Any) -> None:
-    """What was run, with which versions and on what machine, as JSON."""
+    """Write the settings of the run, the versions and the machine as JSON."""
     record = {
         "problem": instance.name,
         "k": instance.k,

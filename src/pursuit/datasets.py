@@ -1,4 +1,4 @@
-"""Real data, read from installed packages."""
+"""Real data that other packages ship."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ def ecg(*, n: int = 512, m: int = 256, k: int = 64, hop: int = 64, seed: int = 0
     k : int
         Coefficients to recover per window.
     seed : int
-        Of the matrix.
+        Seed of the matrix.
 
     Raises
     ------
     ModuleNotFoundError
-        Without PyWavelets (`pip install 'pursuit[data]'`).
+        If PyWavelets is not installed (`pip install 'pursuit[data]'`).
 
     Examples
     --------

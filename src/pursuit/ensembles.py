@@ -1,4 +1,4 @@
-"""What networks are trained on: a sensing operator, and as many signals as asked for."""
+"""Random signals and their measurements, to train networks on."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from .problems import Instance, check_sizes, gaussian_matrix, on_random_support
 class Ensemble:
     """Random k-sparse signals of norm 1 and their noisy measurements by one operator.
 
-    The places of the k non-zeros are equally likely among the admissible ones, their values Gaussian before they are
-    scaled; the noise is white and Gaussian, complex where the operator is.
+    The k non-zeros are at random admissible places and have Gaussian values, before each signal is scaled to norm 1.
+    The noise is white and Gaussian, complex if the operator is.
 
     Attributes
     ----------
@@ -32,9 +32,9 @@ class Ensemble:
     noise : float
         Root mean square norm of the noise in `y`.
     settings : dict
-        What it was made with, for the record.
+        The arguments that made it.
     admissible : Tensor (n,), optional
-        1 where non-zeros can be, else 0: the weights that an oracle would use. By default they can be anywhere.
+        1 where non-zeros can be, else 0. It is also the weights of an oracle. Default: non-zeros can be anywhere.
 
     Examples
     --------
@@ -63,14 +63,16 @@ class Ensemble:
         if not 0 <= self.noise < math.inf:
             raise ValueError(f"noise is {self.noise}; needed is a finite number >= 0.")
         if not self.real and not self.A.dtype.is_complex:
-            raise ValueError("the signals are complex and the operator real; use A.complexified() or real signals.")
+            raise ValueError(
+                f"the signals are complex, but the operator is {self.A.dtype}; use A.complexified(), or real=True."
+            )
 
     def draw(self, count: int, rng: torch.Generator) -> tuple[Tensor, Tensor]:
         """New signals: measurements `y (count, m)` in the operator's dtype and truth `x (count, n)`, real if `real`."""
         if count < 1:
             raise ValueError(f"{count} signals were asked for; needed is at least 1.")
         A, m = self.A, self.A.shape[0]
-        wide = torch.complex128 if A.dtype.is_complex else torch.float64  # drawn alike for every precision
+        wide = torch.complex128 if A.dtype.is_complex else torch.float64  # the same draws for every precision
         values = torch.randn(
             count, self.k, dtype=torch.float64 if self.real else wide, generator=rng, device=rng.device
         )
@@ -98,9 +100,9 @@ class Ensemble:
 class BernoulliGaussian:
     """Signals of random sparsity, and measurements by one operator at a signal-to-noise ratio.
 
-    Every entry is non-zero with probability `k / n`, then Gaussian, complex where `real` is not set. The noise is white
-    and Gaussian; its standard deviation is, signal by signal, `10^(-snr / 20)` times the (unbiased) one of the entries
-    of the clean y, of which the mean is subtracted.
+    Every entry is non-zero with probability `k / n`, and then Gaussian: real if `real`, else complex. The noise is
+    white and Gaussian. Its standard deviation is `10^(-snr / 20)` times that of the entries of y without noise
+    (unbiased, mean subtracted), for each signal.
 
     Attributes
     ----------
@@ -111,11 +113,11 @@ class BernoulliGaussian:
     real : bool
         Whether signals are real, though `A` may be complex.
     snr : float
-        In dB; infinity for no noise.
+        Signal-to-noise ratio in dB; infinity for no noise.
     settings : dict
-        What it was made with, for the record.
+        The arguments that made it.
     amplitude : Tensor (n,), optional
-        Standard deviation of the non-zeros of every place. Default 1.
+        Standard deviation of the non-zeros at each place. Default 1.
 
     References
     ----------
@@ -146,7 +148,9 @@ class BernoulliGaussian:
         if math.isnan(self.snr) or self.snr == -math.inf:
             raise ValueError(f"snr is {self.snr}; needed is a ratio in dB.")
         if not self.real and not self.A.dtype.is_complex:
-            raise ValueError("the signals are complex and the operator real; use A.complexified() or real signals.")
+            raise ValueError(
+                f"the signals are complex, but the operator is {self.A.dtype}; use A.complexified(), or real=True."
+            )
         if self.amplitude is not None and self.amplitude.shape != (n,):
             raise ValueError(f"amplitude has shape {tuple(self.amplitude.shape)}; needed is (n,) with n={n}.")
 
@@ -175,18 +179,18 @@ class BernoulliGaussian:
 
 @dataclass(frozen=True)
 class Mixture:
-    """Signals of one ensemble with a share of those of another on the same operator, a harder one for example.
+    """Signals of one ensemble mixed with a share of signals of another, for example a harder one.
 
     Attributes
     ----------
     main, other : ensembles
     share : float
-        Of the other's signals, from 0 to 1.
+        Share of the signals that come from `other`, from 0 to 1.
 
     Raises
     ------
     ValueError
-        If the share is none, or the operators differ in shape.
+        If the share is not from 0 to 1, or the operators differ in shape.
 
     Examples
     --------
@@ -206,7 +210,10 @@ class Mixture:
         if not 0 <= self.share <= 1:
             raise ValueError(f"share is {self.share}; needed is a number from 0 to 1.")
         if self.main.A.shape != self.other.A.shape:
-            raise ValueError(f"the operators have shapes {self.main.A.shape} and {self.other.A.shape}; needed is one.")
+            raise ValueError(
+                f"the operators have shapes {self.main.A.shape} and {self.other.A.shape}; needed are equal ones: make "
+                "both ensembles with the same A."
+            )
 
     @property
     def name(self) -> str:
@@ -220,7 +227,7 @@ class Mixture:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """What both were made with; the numbers of non-zeros may have been replaced since."""
+        """The arguments that made both; the numbers of non-zeros may have been replaced since."""
         other = {**self.other.settings, "k": self.other.k}
         return {**self.main.settings, "k": self.main.k, "other": other, "share": self.share}
 
@@ -250,7 +257,7 @@ def bernoulli_gaussian(
     n, m, k : int
         Unknowns, measurements, expected number of non-zeros.
     snr : float
-        Signal-to-noise ratio in dB.
+        Signal-to-noise ratio in dB; infinity for no noise.
     seed : int
         Of the matrix.
     dtype : real dtype
@@ -263,7 +270,7 @@ def bernoulli_gaussian(
     Raises
     ------
     ValueError
-        If nothing has these sizes, or the dtype is not real.
+        If the sizes do not fit together, or the dtype is not real.
 
     Examples
     --------
@@ -292,27 +299,28 @@ def ofdm(
     dtype: torch.dtype = torch.complex64,
     device: torch.device | str | None = None,
 ) -> BernoulliGaussian:
-    """OFDM channel estimation, the communication experiment of "Neurally Augmented ALISTA": few taps, seen on pilots.
+    """OFDM channel estimation from pilots: the communication experiment of "Neurally Augmented ALISTA".
 
-    A channel of n taps, of which k are expected to be there, is measured on m of `period` subcarriers. Taps are complex
-    Gaussian and fade as `exp(-decay j / n)`; the mean of `||x||^2` is 1. The columns of the operator have norm 1.
+    A channel of n taps, of which k are expected to be non-zero, is measured on m of `period` subcarriers. Taps are
+    complex Gaussian, with amplitudes that decay as `exp(-decay j / n)`; the mean of `||x||^2` is 1. The columns of the
+    operator have norm 1.
 
     Parameters
     ----------
     n, m, k : int
-        Taps, pilots, expected number of taps that are there.
+        Taps, pilots, expected number of non-zero taps.
     snr : float
-        Signal-to-noise ratio in dB, over the pilots.
+        Signal-to-noise ratio in dB, on the pilots.
     period : int
-        Subcarriers.
+        Number of subcarriers.
     band : pair of int
-        Pilots are drawn from the subcarriers from the first to before the second, without repetition.
+        Pilots are drawn without repetition from the subcarriers `band[0], ..., band[1] - 1`.
     decay : float
-        Of the amplitudes, over all n taps, as an exponent.
+        Exponent by which amplitudes decay over the n taps.
     pilots : int sequence (m,), optional
         The pilots, instead of random ones; m is then their number.
     seed : int
-        Of the pilots.
+        Seed of the pilots.
     dtype : complex dtype
     device : optional
 
@@ -323,7 +331,7 @@ def ofdm(
     Raises
     ------
     ValueError
-        If nothing has these sizes, or the dtype is not complex.
+        If the sizes do not fit together, or the dtype is not complex.
 
     Examples
     --------
@@ -373,10 +381,10 @@ def fourier_levels(
     dtype: torch.dtype = torch.complex64,
     device: torch.device | str | None = None,
 ) -> Ensemble:
-    """Sparsity in two levels under few Fourier samples: the non-zeros keep to one set of places, which is not told.
+    """Signals whose non-zeros always lie in the same unknown set of places, measured by few Fourier samples.
 
-    The matrix has m random frequencies between `-n/2 + 1` and `n/2 - 1`, without repetition, and unit columns; every
-    signal has its non-zeros among the same random `admissible` places. One seed gives the matrix and the places, on
+    The matrix has m distinct random frequencies between `-n/2 + 1` and `n/2 - 1`, and columns of norm one. The
+    non-zeros of all signals lie among the same random `admissible` places. A seed gives the same matrix and places on
     any device.
 
     Parameters
@@ -400,7 +408,7 @@ def fourier_levels(
     Raises
     ------
     ValueError
-        If nothing has these sizes, or the dtype is not complex.
+        If the sizes do not fit together, or the dtype is not complex.
 
     References
     ----------
@@ -444,7 +452,7 @@ def gaussian_levels(
     dtype: torch.dtype = torch.float32,
     device: torch.device | str | None = None,
 ) -> Ensemble:
-    """The signals of `fourier_levels` under a real Gaussian matrix with unit columns.
+    """The signals of `fourier_levels`, measured by a real Gaussian matrix with columns of norm one.
 
     Parameters
     ----------
@@ -465,7 +473,7 @@ def gaussian_levels(
     Raises
     ------
     ValueError
-        If nothing has these sizes, or the dtype is not real.
+        If the sizes do not fit together, or the dtype is not real.
 
     Examples
     --------

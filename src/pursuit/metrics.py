@@ -1,4 +1,4 @@
-"""How near a recovered signal is to the true one."""
+"""Errors of recovered signals."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def nmse_db(x: Any, truth: Any) -> float:
     Returns
     -------
     float
-        Minus infinity where they are equal; its negative is the reconstruction SNR.
+        Minus infinity if they are equal. Its negative is the reconstruction SNR.
 
     Examples
     --------
@@ -30,13 +30,15 @@ def nmse_db(x: Any, truth: Any) -> float:
     with np.errstate(over="ignore"):  # a diverged signal has an infinite error
         error, energy = _energy(x - truth), _energy(truth)
     if energy == 0:
-        raise ValueError("the true signal is zero everywhere; a normalised error needs one that is not.")
+        raise ValueError(
+            "the true signals are all zero; needed is one that is not, because the error is divided by it."
+        )
     with np.errstate(divide="ignore"):
         return round(float(10 * np.log10(error / energy)), 10)
 
 
 def support_recall(x: Any, truth: Any, k: Any) -> float:
-    """Share of the k largest true entries that `x` has non-zero, averaged over the signals, in [0, 1].
+    """Share of the k largest true entries that are non-zero in `x`, mean over the signals, from 0 to 1.
 
     Parameters
     ----------
@@ -53,7 +55,7 @@ def support_recall(x: Any, truth: Any, k: Any) -> float:
 
 
 def support_distance(x: Any, truth: Any, k: Any) -> np.ndarray:
-    """Share of the k largest true entries that `x` has zero, `(k - |S n supp(x)|) / k`, for every signal.
+    """Share of the k largest true entries that are zero in `x`, `(k - |S n supp(x)|) / k`, for every signal.
 
     Parameters
     ----------
@@ -78,7 +80,7 @@ def __getattr__(name: str) -> Any:
 
 
 def _hits(x: Any, truth: Any, k: Any) -> tuple[np.ndarray, np.ndarray]:
-    """How many of the k largest true entries `x` has non-zero, and k, for every signal."""
+    """How many of the k largest true entries are non-zero in `x`, and k, for every signal."""
     x, truth = np.asarray(x), np.asarray(truth)
     order = np.argsort(-np.abs(truth), axis=-1, kind="stable")
     k = np.broadcast_to(k, truth.shape[:-1])

@@ -1,6 +1,6 @@
-"""Solvers of other packages, to compare with: `(A, y, k) -> x` as NumPy, one signal each.
+"""Solvers of other packages, for comparison: functions `(A, y, k) -> x` of NumPy arrays, for one signal.
 
-Absent packages are fine: `available()` names those that are installed, `pip install 'pursuit[peers]'` brings all.
+`available()` names those whose packages are installed; `pip install 'pursuit[peers]'` installs all.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-# abess accepts a splice only where the loss falls by more than a threshold that does not scale with the data: where y
-# is small, it would give back its first guess. In least squares the unit of y does not matter.
-ABESS_NORM = 1e5  # of y
+# abess accepts a splice only if the loss falls by more than an absolute threshold: for small y it would return its
+# first guess. So y is rescaled to this norm before, and the result is scaled back.
+ABESS_NORM = 1e5
 
 
 def sklearn_omp(A: Any, y: Any, k: int) -> np.ndarray:
@@ -23,7 +23,7 @@ def sklearn_omp(A: Any, y: Any, k: int) -> np.ndarray:
     Parameters
     ----------
     A : array (m, n)
-        Real. It takes correlations as they are: normalise the columns.
+        Real. It does not divide correlations by column norms: normalise the columns first.
     y : array (m,)
     k : int
         Non-zeros.
@@ -45,7 +45,7 @@ def sklearn_omp(A: Any, y: Any, k: int) -> np.ndarray:
 
 
 def abess(A: Any, y: Any, k: int) -> np.ndarray:
-    """Best-subset selection by splicing: abess's `LinearRegression`, with its defaults and no intercept.
+    """abess's `LinearRegression`, best-subset selection by splicing, with its defaults and no intercept.
 
     Parameters and result are those of `sklearn_omp`.
     """
@@ -57,7 +57,7 @@ def abess(A: Any, y: Any, k: int) -> np.ndarray:
 
 
 def skscope(A: Any, y: Any, k: int) -> np.ndarray:
-    """Splicing for any loss: skscope's `ScopeSolver` on least squares, solved by LAPACK in place of its L-BFGS.
+    """skscope's `ScopeSolver`, splicing for any loss, with least squares solved by LAPACK instead of its L-BFGS.
 
     Parameters and result are those of `sklearn_omp`.
     """
@@ -79,7 +79,7 @@ def skscope(A: Any, y: Any, k: int) -> np.ndarray:
     return np.asarray(ScopeSolver(A.shape[1], k, numeric_solver=fit).solve(loss, gradient=gradient))
 
 
-# By name: the package it needs, and what calls it.
+# Name -> the package that it needs, and the function.
 PEERS: dict[str, tuple[str, Callable[[Any, Any, int], np.ndarray]]] = {
     "sklearn-omp": ("sklearn", sklearn_omp),
     "abess": ("abess", abess),
@@ -111,17 +111,19 @@ def release(name: str) -> str:
 
 
 def peer(name: str) -> Callable[[Any, Any, int], np.ndarray]:
-    """The solver of that name.
+    """The solver of this name.
 
     Raises
     ------
     ValueError
-        If there is none, or its package is not installed.
+        If there is no such solver, or its package is not installed.
     """
     if name not in PEERS:
         raise ValueError(f"peer is {name!r}; choose one of {', '.join(PEERS)}.")
     if name not in available():
-        raise ValueError(f"{name} needs the package {PEERS[name][0]}, which is absent: pip install 'pursuit[peers]'.")
+        raise ValueError(
+            f"{name} needs the package {PEERS[name][0]}, which is not installed; pip install 'pursuit[peers]'."
+        )
     return PEERS[name][1]
 
 
@@ -131,9 +133,9 @@ def _checked(A: Any, y: Any, k: int) -> tuple[np.ndarray, np.ndarray]:
     if A.ndim != 2 or y.shape != A.shape[:1]:
         raise ValueError(f"A has shape {A.shape} and y {y.shape}; needed are (m, n) and (m,): one signal at a time.")
     if np.iscomplexobj(A) or np.iscomplexobj(y):
-        raise TypeError("A or y is complex; these packages are for real data.")
+        raise TypeError("A or y is complex; needed are real numbers: these packages take no others.")
     if not 1 <= k <= min(A.shape):
         raise ValueError(f"k is {k}; needed is 1 <= k <= {min(A.shape)}, the smaller of m and n.")
     if not np.any(y):
-        raise ValueError("y is zero; needed are measurements of something.")
+        raise ValueError("y is zero; needed is at least one measurement that is not.")
     return np.asarray(A, dtype=np.float64, order="F"), np.asarray(y, dtype=np.float64)

@@ -1,4 +1,4 @@
-"""Seeded instances to try solvers on. One seed gives one instance, on any machine."""
+"""Seeded test problems for solvers. A seed gives the same problem on every machine."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ BOUNDARIES = ("circular", "full", "same")  # of the deconvolution
 
 @dataclass(frozen=True)
 class Instance:
-    """Measurements, the operator that made them, and what is known of the truth.
+    """Measurements, their operator, and the true signals if they are known.
 
     Attributes
     ----------
     name : str
     A : Operator
     y : Tensor (*batch, m)
-        Of the operator's dtype.
+        In the operator's dtype.
     k : int
         Sparsity to solve for.
     x : Tensor (*batch, n), optional
         True coefficients.
     synthesis : Operator, optional
-        Turns coefficients into the signal to look at; by default they are the signal.
+        Makes the signal from the coefficients; without it the coefficients are the signal.
     settings : dict
-        What it was made with, for the record.
+        The arguments that made it.
     labels : tuple of str
-        What the signal's axis and values are, with units.
+        Labels of the signal's axis and values, with units.
     """
 
     name: str
@@ -53,7 +53,7 @@ class Instance:
 def gaussian(
     *, n: int = 400, m: int = 200, k: int = 40, signals: int = 50, snr: float = 30.0, seed: int = 0
 ) -> Instance:
-    """Gaussian matrix with unit columns, Gaussian coefficients on a uniform support.
+    """Gaussian matrix with columns of norm one, Gaussian coefficients on a uniformly random support.
 
     Parameters
     ----------
@@ -62,7 +62,7 @@ def gaussian(
     signals : int
         How many signals share the matrix.
     snr : float
-        Signal-to-noise ratio of the measurements in dB; infinity for none.
+        Signal-to-noise ratio of the measurements in dB; infinity for no noise.
     seed : int
 
     Examples
@@ -90,7 +90,7 @@ def fourier(
     signals : int
         How many signals share the operator.
     snr : float
-        Signal-to-noise ratio of the measurements in dB; infinity for none.
+        Signal-to-noise ratio of the measurements in dB; infinity for no noise.
     seed : int
     """
     check_sizes(n=n, m=m, k=k, signals=signals)
@@ -123,17 +123,17 @@ def deconvolution(
     sigma : float
         Width of the kernel in samples.
     boundary : {"circular", "full", "same"}
-        As in `Convolution`. With "same" the kernel is cut off at the ends, and the atoms there are more alike.
+        As in `Convolution`. With "same" the kernel is cut off at the ends, where atoms are then more similar.
     signals : int
         How many signals share the operator.
     snr : float
-        Signal-to-noise ratio of the measurements in dB; infinity for none.
+        Signal-to-noise ratio of the measurements in dB; infinity for no noise.
     seed : int
 
     Raises
     ------
     ValueError
-        If there are no such signals, or the boundary is none of these.
+        If the sizes do not fit together, or the boundary has another value.
     """
     check_sizes(n=n, m=n, k=k, signals=signals)
     if boundary not in BOUNDARIES:
@@ -159,7 +159,7 @@ def gaussian_matrix(m: int, n: int, rng: torch.Generator) -> Tensor:
 
 
 def check_sizes(*, n: int, m: int, k: int, signals: int) -> None:
-    """Raise ValueError where no instance has these sizes."""
+    """Raise ValueError unless the sizes fit together."""
     if not 1 <= m <= n:
         raise ValueError(f"m is {m} and n is {n}; needed is 1 <= m <= n.")
     if not 1 <= k <= m:
@@ -169,13 +169,13 @@ def check_sizes(*, n: int, m: int, k: int, signals: int) -> None:
 
 
 def on_random_support(values: Tensor, n: int, rng: torch.Generator) -> Tensor:
-    """Put `values (*batch, k)` at k distinct places of a signal of length n, each choice equally likely."""
+    """Put `values (*batch, k)` at k distinct places of a signal of length n, uniformly at random."""
     order = torch.rand(*values.shape[:-1], n, generator=rng, device=rng.device, dtype=torch.float64).argsort(dim=-1)
     return values.new_zeros(*values.shape[:-1], n).scatter(-1, order[..., : values.shape[-1]], values)
 
 
 def with_noise(y: Tensor, snr: float, rng: torch.Generator) -> Tensor:
-    """`y (*batch, m)` with white Gaussian noise at `snr` dB below each signal's standard deviation."""
+    """`y (*batch, m)` with white Gaussian noise `snr` dB below the standard deviation of each signal."""
     if snr == math.inf:
         return y
     level = 10 ** (-snr / 20) * y.std(dim=-1, keepdim=True)

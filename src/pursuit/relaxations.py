@@ -1,18 +1,18 @@
-"""Relaxations of sorting: rows that are one-hot at temperature zero and differentiable above it.
+"""Relaxations of sorting: rows that are one-hot at temperature zero and differentiable at higher temperatures.
 
-Row `i` of each is a distribution over the entries of `v (*batch, n)`: where the `i`-th largest is. With `s` the sorted
-scores, the weight of the entry `s_j` against the winner `s_i` of its row falls as
+Row `i` of each is a distribution over the entries of `v (*batch, n)` that says where the `i`-th largest is. Let `s` be
+the sorted scores. The weight of `s_j` in row i, relative to that of `s_i`, is
 
 - `softsort`: `exp(-|s_i - s_j| / tau)`;
-- `neuralsort`: `exp(-(d_1 + 3 d_2 + 5 d_3 + ...) / tau)` with the gaps `d` from the winner outwards;
-- `sinkhorn_sort`: as every column sums to at most one too, by what all rows ask for; two entries alone share
-  `exp(-|s_1 - s_2| / tau)`.
+- `neuralsort`: `exp(-(d_1 + 3 d_2 + 5 d_3 + ...) / tau)`, with the gaps `d` between neighbours from `s_i` to `s_j`;
+- `sinkhorn_sort`: determined by all rows together, because columns sum to at most one; `exp(-|s_1 - s_2| / tau)` for
+  two entries.
 
-So neighbours have the same exponent, `gap / tau`, in all three, and one temperature means the same to each. This fixes
-the targets of the transport: the cost `-v_i y_j` gives two entries the ratio `exp(-gap (y_1 - y_2) / (2 tau))`, hence
-targets at distance 2.
+Neighbours have the same exponent, `gap / tau`, in all three, so a temperature means the same in all three. For this the
+targets of the transport have distance 2: the cost `-v_i y_j` gives two entries the ratio
+`exp(-gap (y_1 - y_2) / (2 tau))`.
 
-Temperatures are in the units of `v`: `softsort(c v, c tau) = softsort(v, tau)`, and `relative_tau` makes them follow.
+Temperatures are in the units of `v`, `softsort(c v, c tau) = softsort(v, tau)`; with `relative_tau` they scale with it.
 """
 
 from __future__ import annotations
@@ -34,11 +34,10 @@ from .core.atoms import SoftAtoms, same
 
 
 def softsort(v: Tensor, tau: Tensor | float, k: int | None = None, *, descending: bool = True) -> Tensor:
-    """Soft positions of the `k` largest entries: row `i` weighs every entry by its distance to the `i`-th largest.
+    """Soft positions of the `k` largest entries: row `i` weights every entry by its distance to the `i`-th largest.
 
-    `rows[i, j]` is proportional to `exp(-|s_i - v_j| / tau)` over `j`, where `s` is `v` sorted. As `tau` falls to zero
-    rows become one-hot, and `t` tied entries have `1 / t` each. The gradient takes the derivative of `|.|` at zero as
-    zero.
+    `rows[i, j]` is proportional to `exp(-|s_i - v_j| / tau)`, where `s` is `v` sorted. When `tau` goes to zero, rows
+    become one-hot, and `t` tied entries have `1 / t` each. The derivative of `|.|` at zero is taken as zero.
 
     Parameters
     ----------
@@ -49,7 +48,7 @@ def softsort(v: Tensor, tau: Tensor | float, k: int | None = None, *, descending
     k : int, optional
         How many rows. Default all `n`.
     descending : bool
-        Whether the largest come first (else the smallest).
+        True: largest first; False: smallest first.
 
     Returns
     -------
@@ -59,9 +58,9 @@ def softsort(v: Tensor, tau: Tensor | float, k: int | None = None, *, descending
     Raises
     ------
     TypeError
-        For scores that are not float32 or float64, or a `k` that is not a whole number.
+        If `v` is not float32 or float64, or `k` is not a whole number.
     ValueError
-        For scores without an axis, or with NaN or infinities; `tau` not finite and positive; `k` not in 1, ..., n.
+        If `v` has no axis, NaN or infinities, `tau` is not finite and positive, or `k` is not in 1, ..., n.
 
     References
     ----------
@@ -80,7 +79,7 @@ def softsort(v: Tensor, tau: Tensor | float, k: int | None = None, *, descending
 def soft_topk(v: Tensor, tau: Tensor | float, k: int | None = None, *, descending: bool = True) -> Tensor:
     """Soft mask of the `k` largest entries: the sum of the rows of `softsort`, at the cost of one row.
 
-    Entries sum to `k`; near ties one may exceed 1.
+    Entries sum to `k`. Near ties an entry may exceed 1.
 
     Parameters
     ----------
@@ -91,7 +90,7 @@ def soft_topk(v: Tensor, tau: Tensor | float, k: int | None = None, *, descendin
     k : int, optional
         How many entries. Default all `n`.
     descending : bool
-        Whether the largest come first (else the smallest).
+        True: largest first; False: smallest first.
 
     Returns
     -------
@@ -100,9 +99,9 @@ def soft_topk(v: Tensor, tau: Tensor | float, k: int | None = None, *, descendin
     Raises
     ------
     TypeError
-        For scores that are not float32 or float64, or a `k` that is not a whole number.
+        If `v` is not float32 or float64, or `k` is not a whole number.
     ValueError
-        For scores without an axis, or with NaN or infinities; `tau` not finite and positive; `k` not in 1, ..., n.
+        If `v` has no axis, NaN or infinities, `tau` is not finite and positive, or `k` is not in 1, ..., n.
 
     References
     ----------
@@ -119,10 +118,10 @@ def soft_topk(v: Tensor, tau: Tensor | float, k: int | None = None, *, descendin
 
 
 def neuralsort(v: Tensor, tau: Tensor | float, k: int | None = None, *, descending: bool = True) -> Tensor:
-    """Soft positions of the `k` largest entries, with far entries suppressed more than by `softsort`.
+    """Soft positions of the `k` largest entries; distant entries get less weight than from `softsort`.
 
-    Row `i` is the softmax of `((n + 1 - 2 i) v_j - sum_l |v_j - v_l|) / tau` over `j`, formed from the gaps between
-    sorted scores, so that nothing cancels at small `tau`. The cost is that of a sort and of `k n` entries.
+    Row `i` is the softmax of `((n + 1 - 2 i) v_j - sum_l |v_j - v_l|) / tau` over `j`. It is computed from the gaps
+    between sorted scores, without cancellation at small `tau`, at the cost of a sort and `k n` entries.
 
     Parameters
     ----------
@@ -133,7 +132,7 @@ def neuralsort(v: Tensor, tau: Tensor | float, k: int | None = None, *, descendi
     k : int, optional
         How many rows. Default all `n`.
     descending : bool
-        Whether the largest come first (else the smallest).
+        True: largest first; False: smallest first.
 
     Returns
     -------
@@ -143,9 +142,9 @@ def neuralsort(v: Tensor, tau: Tensor | float, k: int | None = None, *, descendi
     Raises
     ------
     TypeError
-        For scores that are not float32 or float64, or a `k` that is not a whole number.
+        If `v` is not float32 or float64, or `k` is not a whole number.
     ValueError
-        For scores without an axis, or with NaN or infinities; `tau` not finite and positive; `k` not in 1, ..., n.
+        If `v` has no axis, NaN or infinities, `tau` is not finite and positive, or `k` is not in 1, ..., n.
 
     References
     ----------
@@ -171,13 +170,13 @@ def sinkhorn_sort(
     tol: float | None = None,
     max_steps: int = 100,
 ) -> Tensor:
-    """Soft positions of the `k` largest entries by entropic optimal transport; no entry is given away twice.
+    """Soft positions of the `k` largest entries by entropic optimal transport; each column sums to at most one.
 
-    The scores, of weight `1 / n` each, are transported to `k` targets of weight `1 / n` and, for `k < n`, one that
-    takes the rest; row `j` is `n` times the plan's column to target `j`. A column of the rows sums to at most one. The
-    transport starts from the exact one at temperature zero (sorting), so that a small `tau` needs few steps, and then
-    takes damped Newton steps on its dual, whose coordinate ascent is Sinkhorn's iteration: about ten instead of many
-    thousands. The gradient is that of the solution (by the implicit function theorem), not of the steps.
+    The scores, of weight `1 / n` each, are transported to `k` targets of weight `1 / n` and, if `k < n`, to one more
+    target for the rest; row `j` is `n` times the plan's column of target `j`. The plan is found by damped Newton steps
+    on the dual problem, from the exact solution at temperature zero (sorting): about ten steps, where Sinkhorn's
+    iteration, which is coordinate ascent on the same dual, takes many thousands. The gradient is that of the solution
+    (by the implicit function theorem), not of the steps.
 
     Parameters
     ----------
@@ -188,13 +187,12 @@ def sinkhorn_sort(
     k : int, optional
         How many rows. Default all `n`.
     descending : bool
-        Whether the largest come first (else the smallest).
+        True: largest first; False: smallest first.
     tol : float, optional
-        The steps end when no target of any item misses its weight by more than this share of it. Default 1e-5 in
-        float32, 1e-10 in float64.
+        Stop when every target has its weight up to this relative error. Default 1e-5 in float32, 1e-10 in float64.
     max_steps : int
-        Most steps. Where they do not reach `tol`, rows still sum to one, but columns may sum to more, and the gradient
-        is as inexact as the rows.
+        Most steps. If they do not reach `tol`, rows still sum to one, but columns may sum to more, and the gradient is
+        as inexact as the rows.
 
     Returns
     -------
@@ -204,9 +202,9 @@ def sinkhorn_sort(
     Raises
     ------
     TypeError
-        For scores that are not float32 or float64, or a `k` that is not a whole number.
+        If `v` is not float32 or float64, or `k` is not a whole number.
     ValueError
-        For scores without an axis, or with NaN or infinities; `tau` not finite and positive; `k` not in 1, ..., n;
+        If `v` has no axis, NaN or infinities, `tau` is not finite and positive, or `k` is not in 1, ..., n;
         `tol` or `max_steps` negative.
 
     References
@@ -228,10 +226,10 @@ def sinkhorn_sort(
 
 
 def relative_tau(v: Tensor, tau: Tensor | float) -> Tensor:
-    """A temperature that follows the scale of the scores: `tau max |v|` per item.
+    """A temperature that scales with the scores: `tau max |v|` for each signal.
 
-    With it, `softsort(v, relative_tau(v, tau))` does not change when `v` is scaled, nor does its gradient point along
-    `v`: the maximum is differentiated too. Where `v = 0` it is the smallest normal number.
+    `softsort(v, relative_tau(v, tau))` does not change if `v` is scaled. Its gradient is therefore orthogonal to `v`:
+    the maximum is differentiated too. For `v = 0` the temperature is the smallest normal number.
 
     Parameters
     ----------
@@ -247,9 +245,9 @@ def relative_tau(v: Tensor, tau: Tensor | float) -> Tensor:
     Raises
     ------
     TypeError
-        For scores that are not float32 or float64.
+        If `v` is not float32 or float64.
     ValueError
-        For scores without an axis, or with NaN or infinities; `tau` not finite and positive.
+        If `v` has no axis, NaN or infinities, or `tau` is not finite and positive.
 
     References
     ----------
@@ -266,7 +264,7 @@ def relative_tau(v: Tensor, tau: Tensor | float) -> Tensor:
 
 
 def _checked(v: Tensor, tau: Tensor | float, k: int | None, descending: bool) -> tuple[Tensor, Tensor, int]:
-    """What the inner functions take: scores to sort downwards, `tau (*batch, 1, 1)` and the number of rows."""
+    """Arguments for the inner functions: scores to sort downwards, `tau (*batch, 1, 1)` and the number of rows."""
     v = _scores(v) if descending else -_scores(v)
     return v, _temperature(tau, v)[..., None, None], _rows(k, v.shape[-1])
 
@@ -282,7 +280,7 @@ def _scores(v: Tensor) -> Tensor:
 
 
 def _temperature(tau: Tensor | float, v: Tensor) -> Tensor:
-    """Finite numbers > 0, one or one per item."""
+    """Finite numbers > 0, one or one per signal."""
     value = to_tensor("tau", tau, "a real number > 0", v.device)
     batch = v.shape[:-1]
     if value.is_complex() or not expands(value.shape, batch):
@@ -297,7 +295,7 @@ def _temperature(tau: Tensor | float, v: Tensor) -> Tensor:
 
 
 def _rows(k: int | None, n: int) -> int:
-    """How many rows, 1, ..., n."""
+    """The number of rows, 1, ..., n."""
     if k is None:
         return n
     if isinstance(k, bool) or not hasattr(k, "__index__"):
@@ -307,7 +305,7 @@ def _rows(k: int | None, n: int) -> int:
     return int(k)
 
 
-# Rows, and the quick way to their sum, without the checks of input that a loop need not repeat.
+# Functions for the rows, and for their sum if there is a faster one, without checks of input.
 QUICK: dict[Any, tuple[Callable[..., Tensor], Callable[..., Tensor] | None]] = {
     softsort: (soft_rows.softsort, soft_rows.soft_topk),
     neuralsort: (neural_rows.neuralsort, None),
@@ -316,19 +314,19 @@ QUICK: dict[Any, tuple[Callable[..., Tensor], Callable[..., Tensor] | None]] = {
 
 @dataclass(frozen=True)
 class Relaxed:
-    """A differentiable stand-in for the `k` largest scores: the first rows of a relaxed permutation.
+    """A differentiable choice of the `k` largest scores: the first rows of a relaxed permutation.
 
-    It turns OMP into Soft-OMP, IHT into Soft-IHT, and likewise every solver that takes `select`. As `tau` goes to zero
-    the solver's result goes to that of `Hard`. The signal is then dense in general.
+    It turns OMP into Soft-OMP, IHT into Soft-IHT, and likewise every solver that takes `select`. When `tau` goes to
+    zero, the result goes to that of `Hard`. For `tau > 0` the signal is dense in general.
 
     Parameters
     ----------
     sort : callable `(v, tau, k) -> (*batch, k, n)`, default softsort
-        `softsort`, `neuralsort`, `sinkhorn_sort` or one like them.
+        `softsort`, `neuralsort`, `sinkhorn_sort` or a function like them.
     tau : float or Tensor (*batch,), default 1e-3
-        Temperature, in the units of the scores `w |A^H r|` of unit columns. It may require a gradient.
+        Temperature, in the units of the scores `w |A^H r|` for columns of norm one. It may require a gradient.
     relative : bool, default False
-        Measure `tau` in units of the largest score instead, so that scaling `y` scales the result. The paper does not.
+        If True, `tau` is a multiple of the largest score, so that the result scales with `y`. The paper uses False.
 
     Raises
     ------
@@ -369,7 +367,7 @@ class Relaxed:
         known = QUICK.get(self.sort)
         if known is None:
             return SoftAtoms(partial(self.sort, score, tau[..., 0, 0], k))
-        rows, mask = known  # what they check was checked once, not at every step
+        rows, mask = known  # the input was checked before; a step need not check it again
         return SoftAtoms(partial(rows, score, tau, k), mask=None if mask is None else partial(mask, score, tau, k))
 
     def score(self, c: Tensor, weights: Tensor) -> Tensor:
@@ -377,7 +375,7 @@ class Relaxed:
         return soft_rows.score(c, weights)
 
     def threshold(self, u: Tensor, weights: Tensor, k: int) -> tuple[SoftAtoms, Tensor]:
-        """The atoms of the score `weights |u|`, and `u` on them, which may cost less than one after the other."""
+        """The atoms for the score `weights |u|`, and `u` on these atoms; together they may cost less."""
         if self.sort is not softsort or self.relative:
             atoms = self(self.score(u, weights), k)
             return atoms, atoms.keep(u)
@@ -385,11 +383,11 @@ class Relaxed:
         return SoftAtoms(lambda: self(self.score(u, weights), k).rows), x
 
     def _temperature(self, like: Tensor) -> Tensor:
-        """`(*batch, 1, 1)`, to go with rows."""
+        """The temperature, `(*batch, 1, 1)`, to broadcast with rows."""
         if isinstance(self.tau, Tensor):
             return self.tau.to(like)[..., None, None]
-        return like.new_full((1, 1), self.tau)  # not kept for later calls: one made while torch traces is no number
+        return like.new_full((1, 1), self.tau)  # not kept for later calls: while torch traces, it is not a value
 
     def empty(self, y: Tensor, k: int, n: int) -> SoftAtoms:
-        """Room for `k` rows, and none in it."""
+        """No atoms yet, with room for `k` rows."""
         return SoftAtoms(*[partial(same, y.real.new_zeros(*y.shape[:-1], 1, n))] * k)

@@ -1,4 +1,4 @@
-"""Shrinkage: the proximal operators of the sparsity penalties, complex-safe."""
+"""Shrinkage: the proximal operators of sparsity penalties, for real and complex numbers."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ KERNELS = "proximal"
 
 
 def soft(x: Tensor, theta: Tensor | float, passing: Tensor | None = None) -> Tensor:
-    """Soft threshold: every magnitude lowered by `theta`, down to zero; phases are kept.
+    """Soft threshold: lower every magnitude by `theta`, down to zero; phases stay.
 
-    `x max(0, 1 - theta / |x|)`, the proximal operator of `theta ||x||_1`; a negative threshold raises magnitudes.
+    `x max(0, 1 - theta / |x|)`, the proximal operator of `theta ||x||_1`. A negative threshold raises magnitudes.
 
     Parameters
     ----------
     x : Tensor (*batch, n)
     theta : Tensor broadcastable to x, or float
     passing : bool Tensor broadcastable to x, optional
-        Entries that are left as they are.
+        True for entries that are not changed.
 
     Examples
     --------
@@ -36,7 +36,7 @@ def soft(x: Tensor, theta: Tensor | float, passing: Tensor | None = None) -> Ten
     [2.0, 0.0]
     """
     magnitude = x.abs()
-    zero = (magnitude <= theta) | (magnitude == 0)  # guards the division, and its derivative, at x = 0; NaN stays NaN
+    zero = (magnitude <= theta) | (magnitude == 0)  # guards division and derivative at x = 0; NaN stays NaN
     factor = 1 - theta / torch.where(zero, 1, magnitude)
     shrunk = torch.where(zero, 0, factor * x)
     return shrunk if passing is None else torch.where(passing, x, shrunk)
@@ -44,15 +44,15 @@ def soft(x: Tensor, theta: Tensor | float, passing: Tensor | None = None) -> Ten
 
 @dataclass(frozen=True)
 class SupportSelection:
-    """Soft threshold with support selection: the largest entries of each signal are trusted, and pass unchanged.
+    """Soft threshold with support selection: the largest entries of each signal pass unchanged.
 
     Attributes
     ----------
     p : int
-        Entries of magnitude strictly above the p-th largest one pass: p - 1 of them where there are no ties, none for
-        p = 0 and p = 1.
+        Entries with a magnitude strictly above the p-th largest one pass: p - 1 of them without ties, none for p = 0
+        and p = 1.
     tested : bool, default False
-        Only entries above the threshold pass.
+        If True, only entries above the threshold pass.
 
     References
     ----------
@@ -70,7 +70,7 @@ class SupportSelection:
     tested: bool = False
 
     def __call__(self, x: Tensor, theta: Tensor | float) -> Tensor:
-        """Shrink `x (*batch, n)`; which entries pass is a constant to automatic differentiation."""
+        """Shrink `x (*batch, n)`; derivatives do not see which entries pass."""
         return soft(x, theta, self.passing(x, theta) if self.p else None)
 
     def passing(self, x: Tensor, theta: Tensor | float) -> Tensor:
@@ -83,10 +83,10 @@ class SupportSelection:
 
 
 def bernoulli_gaussian(z: Tensor, tau2: Tensor, logit: Tensor | float, v: Tensor | float) -> tuple[Tensor, Tensor]:
-    """Posterior mean of Bernoulli-Gaussian entries seen in white Gaussian noise, and its slope.
+    """Posterior mean of Bernoulli-Gaussian entries in white Gaussian noise, and its derivative.
 
-    Entries are zero but for a probability `1 / (1 + exp(-logit))`, then Gaussian of variance `v`; both entries and
-    noise are circular where `z` is complex.
+    Entries are Gaussian of variance `v` with probability `1 / (1 + exp(-logit))`, else zero. If `z` is complex, entries
+    and noise are circular.
 
     Parameters
     ----------
@@ -98,7 +98,7 @@ def bernoulli_gaussian(z: Tensor, tau2: Tensor, logit: Tensor | float, v: Tensor
     Returns
     -------
     mean, slope : Tensor (*batch, n)
-        The slope is real, the derivative of the mean by z (where complex, that by Wirtinger).
+        `slope` is the derivative of the mean by z, a real number (if z is complex, Wirtinger's derivative).
 
     References
     ----------
@@ -121,7 +121,7 @@ def bernoulli_gaussian(z: Tensor, tau2: Tensor, logit: Tensor | float, v: Tensor
 
 
 def of_percent(n: int, percent: float) -> int:
-    """The `p` of `SupportSelection` at which `percent` of n entries pass, the percentile being the nearest entry."""
+    """The `p` of `SupportSelection` at which `percent` of n entries pass, by the entry nearest to that percentile."""
     return 0 if percent <= 0 else math.floor((n - 1) * min(percent, 100) / 100 + 0.5) + 1
 
 
@@ -129,7 +129,7 @@ Shrink = Callable[[Tensor, Any], Tensor]
 
 
 def proximal(x: Tensor, c: Tensor, gamma: Tensor | float, theta: Tensor | float, shrink: Shrink = soft) -> Tensor:
-    """The one proximal step, of solvers and networks: from `x` along the back-projected residual, then shrink.
+    """The proximal step of solvers and networks: go from `x` along the back-projected residual `c`, then shrink.
 
     `shrink(x + gamma c, theta)`
 
@@ -163,7 +163,7 @@ def proximal(x: Tensor, c: Tensor, gamma: Tensor | float, theta: Tensor | float,
 
 
 class _CompiledStep(torch.autograd.Function):
-    """The step by a kernel: one pass over memory instead of a dozen."""
+    """The step by a kernel, in one pass over memory instead of a dozen."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, c: Tensor, gamma: Tensor, theta: Tensor, p: int, tested: bool) -> Tensor:
@@ -178,7 +178,7 @@ class _CompiledStep(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         x, c, gamma, theta, step, threshold, level = ctx.saved_tensors
-        if torch.is_grad_enabled():  # this is to be differentiated in turn
+        if torch.is_grad_enabled():  # for a second derivative
             return *_way_back(x, c, gamma, theta, ctx.selection, grads[0]), None, None
         values, direction = flat(x), flat(c)
         of_gamma, of_theta = x.new_empty(len(values)), x.new_empty(len(values), threshold.shape[1])
@@ -199,7 +199,7 @@ class _CompiledStep(torch.autograd.Function):
 def _way_back(
     x: Tensor, c: Tensor, gamma: Tensor, theta: Tensor, selection: SupportSelection, g: Tensor
 ) -> tuple[Tensor, ...]:
-    """What the kernel's `backward` computes, in operations that have derivatives too."""
+    """The result of the kernel's `backward`, by operations that have derivatives."""
     z = (x + gamma * c).detach()
     passing = selection.passing(z, theta)
     kept = torch.where(passing | ((z.abs() > theta) & (z != 0)), g, 0)
@@ -208,7 +208,7 @@ def _way_back(
 
 
 def _per_item(value: Tensor, shape: torch.Size, n: int) -> Tensor:
-    """Steps or thresholds as the kernel takes them, `(1 or items, 1 or n)`."""
+    """Step sizes or thresholds in the kernel's form, `(1 or items, 1 or n)`."""
     value = value.detach()
     if value.numel() == 1:
         return value.reshape(1, 1)

@@ -1,6 +1,6 @@
-"""Analytic weights: the matrix `W` through which ALISTA back-projects, found without training.
+"""Analytic weights: the matrix `W` of ALISTA's back-projection, computed without training.
 
-`w_i^H a_i = 1` for every column, and `W^H A` is as near to the identity as that allows.
+`w_i^H a_i = 1` for every column, and `W^H A` is as close to the identity as that allows.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from .operators import (
 )
 from .operators.adapters import as_operator
 
-TOLERANCE = 1e-4  # of the diagonal of W^H A: far above what single precision leaves, far below what a wrong W does
+TOLERANCE = 1e-4  # of the diagonal of W^H A: far above rounding in single precision, far below the error of a wrong W
 SETTLED = 1e-12  # relative change of the objective at which the projected gradient stops
 
 
@@ -35,8 +35,8 @@ SETTLED = 1e-12  # relative change of the objective at which the projected gradi
 def analytic_weights(A: Any) -> Any:
     """The weights `W` that minimise `||W^H A||_F` subject to `w_i^H a_i = 1` for every column, in closed form.
 
-    `w_i = G^+ a_i / (a_i^H G^+ a_i)` with `G = A A^H`: the problem separates by column, and this is its exact
-    minimiser, for any norms of the columns. Singular values below `eps max(m, n)` times the largest count as zero.
+    `w_i = G^+ a_i / (a_i^H G^+ a_i)` with `G = A A^H`. The problem separates by column, and this is the exact
+    minimiser for columns of any norm. Singular values below `eps max(m, n)` times the largest are taken as zero.
 
     Parameters
     ----------
@@ -45,20 +45,20 @@ def analytic_weights(A: Any) -> Any:
     Returns
     -------
     array (*batch, m, n) or Operator
-        An array for an array, with its dtype and on its device, computed in double precision. An `Operator` for an
-        operator: no m x n matrix is formed but for `Dense` ones. Subsampled Fourier transforms and circular
-        convolutions, one after the other or alone, with rows or (equally) columns scaled, give their like; of any
-        other operator an m x m root of `G^+` is formed. Nothing is differentiated.
+        An array for an array, with its dtype and device, computed in double precision. An `Operator` for an operator:
+        for a subsampled Fourier transform, a circular convolution or the product of both, with scaled rows or equally
+        scaled columns, an operator of the same kind; for others an m x m root of `G^+` is formed, and an m x n matrix
+        only for `Dense`. The result has no derivatives.
 
     Raises
     ------
     TypeError, ValueError
-        If `A` cannot be used, has entries that are NaN or infinite, or columns that are zero.
+        If `A` is no operator, has entries that are NaN or infinite, or columns that are zero.
 
     References
     ----------
-    J. Liu, X. Chen, Z. Wang, W. Yin, "ALISTA: analytic weights are as good as learned weights in LISTA", ICLR 2019,
-    where it is found by projected gradients.
+    J. Liu, X. Chen, Z. Wang, W. Yin, "ALISTA: analytic weights are as good as learned weights in LISTA", ICLR 2019;
+    they compute W by projected gradients.
 
     Examples
     --------
@@ -82,15 +82,15 @@ def analytic_weights(A: Any) -> Any:
 def generalized_coherence(W: Any, A: Any, *, tol: float = TOLERANCE) -> Any:
     """How strongly the weights `W` mix the columns of `A`: `max |w_i^H a_j|` over `i != j`.
 
-    With `W = A` of unit columns it is the coherence, `pursuit.theory.coherence(A)`. What it guarantees,
-    `pursuit.theory.max_sparsity` says.
+    For `W = A` with columns of norm one it is the coherence, `pursuit.theory.coherence(A)`. For its use in guarantees
+    see `pursuit.theory.max_sparsity`.
 
     Parameters
     ----------
     W : array (*batch, m, n), or anything `as_operator` takes
         Weights with `w_i^H a_i = 1`.
     A : array (*batch, m, n), or anything `as_operator` takes
-        The n x n products are formed some rows at a time.
+        The n x n matrix `W^H A` is formed in blocks of rows.
     tol : float
         How far `w_i^H a_i` may be from 1.
 
@@ -121,7 +121,7 @@ def generalized_coherence(W: Any, A: Any, *, tol: float = TOLERANCE) -> Any:
 
 @torch.no_grad()
 def check_weights(W: Any, A: Any, *, tol: float = TOLERANCE) -> Operator:
-    """The weights as an `Operator`, if they are weights for this `A`.
+    """Check that `W` are weights for this `A`, and return them as an `Operator`.
 
     Parameters
     ----------
@@ -156,7 +156,7 @@ def check_weights(W: Any, A: Any, *, tol: float = TOLERANCE) -> Operator:
 
 
 def welch_bound(m: int, n: int) -> float:
-    """The coherence that no `n` vectors in `m` dimensions can be below: `sqrt((n - m) / (m (n - 1)))`.
+    """The Welch bound, the least coherence of `n` vectors in `m` dimensions: `sqrt((n - m) / (m (n - 1)))`.
 
     Parameters
     ----------
@@ -166,7 +166,7 @@ def welch_bound(m: int, n: int) -> float:
     Returns
     -------
     float
-        Zero for `n <= m`, where vectors can be orthogonal.
+        Zero for `n <= m`, because the vectors can be orthogonal.
 
     Raises
     ------
@@ -191,20 +191,20 @@ def welch_bound(m: int, n: int) -> float:
 def projected_gradient_weights(
     A: Any, steps: int = 1000, eta: float | None = None, *, legacy: bool = False, seed: int = 0
 ) -> Any:
-    """The weights of `analytic_weights` by projected gradients, as the papers' code finds them: for comparison.
+    """The weights of `analytic_weights` by projected gradients, as in the papers' code: for comparison only.
 
     Parameters
     ----------
     A : array (*batch, m, n)
     steps : int, default 1000
-        At most; it stops where the objective changes by less than 1e-12 of itself.
+        Most steps. It stops earlier if the objective changes by less than 1e-12 of its value.
     eta : float, default 0.1, or 0.01 with `legacy`
         Step size, below `2 / ||A||^2`.
     legacy : bool, default False
-        As the code of NA-ALISTA does it: from a random start, and with steps that decay by 0.99 each, whose sum is
-        about 1. They end before they arrive; the published tables were made with weights like these.
+        If True, as in the code of NA-ALISTA: from a random start, with step sizes that decay by 0.99 each. Their sum is
+        about 1, too small to reach the minimum. The published tables were made with such weights.
     seed : int, default 0
-        Of that start.
+        Seed of that start.
 
     Returns
     -------
@@ -213,7 +213,7 @@ def projected_gradient_weights(
     Raises
     ------
     TypeError, ValueError
-        If `A` cannot be used, has entries that are NaN or infinite or columns that are zero, or the steps diverge.
+        If `A` is no matrix, has entries that are NaN or infinite or columns that are zero, or the steps diverge.
 
     References
     ----------
@@ -243,7 +243,7 @@ def projected_gradient_weights(
         W = _feasible(W - (size * 0.99**t if legacy else size) * product, atoms, energy)
         product = gram @ W
         before, objective = objective, _inner(W, product)
-        started = t > 0 or not legacy  # the random start does not meet the constraint
+        started = t > 0 or not legacy  # the random start violates the constraint
         if started and not (objective <= before * (1 + 1e-9)).all():
             limit = (2 / torch.linalg.matrix_norm(gram, 2)).min().item()
             raise ValueError(f"the gradient steps diverge with eta={size}; needed is eta < 2 / ||A||^2 = {limit:.3g}.")
@@ -253,7 +253,7 @@ def projected_gradient_weights(
 
 
 def _feasible(W: Tensor, atoms: Tensor, energy: Tensor) -> Tensor:
-    """The nearest columns with `w_i^H a_i = 1`."""
+    """The nearest `W` with `w_i^H a_i = 1` for every column."""
     return W + atoms * ((1 - (atoms.conj() * W).sum(-2, keepdim=True)) / energy)
 
 
@@ -267,18 +267,19 @@ def _inner(left: Tensor, right: Tensor) -> Tensor:
     return (left.conj() * right).real.sum((-2, -1))
 
 
-# The closed form. With A = U S V^H it is W = U S^+ V^H / d, d_i = a_i^H G^+ a_i being the squared length of row i of V.
+# The closed form. With A = U S V^H it is W = U S^+ V^H / d, where d_i = a_i^H G^+ a_i is the squared norm of row i of
+# V.
 
 
 def _weights(A: Operator) -> Operator:
-    """The closed form in the shape of the operator, where that has one."""
+    """The closed form, as an operator of the same kind if there is one."""
     if isinstance(A, Dense):
         return Dense(_of_matrix(A.matrix))
     if isinstance(A, ColumnScaled) and isinstance(A.operator, Dense):
         return Dense(_of_matrix(A.to_dense()))
     if isinstance(A, Complexified):
         return _weights(A.operator).complexified()
-    if isinstance(A, ColumnScaled) and _equal_sizes(A.scale):  # G is that of the operator but for a factor
+    if isinstance(A, ColumnScaled) and _equal_sizes(A.scale):  # G is that of the operator times a factor
         return ColumnScaled(_weights(A.operator), 1 / A.scale.conj())
     if isinstance(A, Convolution) and A.boundary == "circular":
         return _of_convolution(A)
@@ -297,19 +298,19 @@ def _of_matrix(matrix: Tensor) -> Tensor:
 
 
 def _of_operator(A: Operator) -> Operator:
-    """Through a root of the m x m matrix `G^+`; the operator's columns are formed some at a time."""
+    """By a root of the m x m matrix `G^+`; the operator's columns are formed in blocks."""
     root = _inverse_root(_blocks(A), _cut(A.dtype, A.shape))
     leverage = torch.cat([(root @ block).abs().square().sum(-2) for block in _blocks(A)], dim=-1)
     _check_positive(leverage)
-    # G^+ itself, in place of its two factors, would square the condition number.
+    # G^+ itself, instead of its two factors, would square the condition number.
     back, root = root.mH.resolve_conj().to(A.dtype), root.to(A.dtype)
     return ColumnScaled(Compose(Dense(back), Dense(root), A), (1 / leverage).to(A.dtype.to_real()))
 
 
 def _inverse_root(blocks: Iterable[Tensor], cut: float) -> Tensor:
-    """`S^+ U^H (*batch, r, m)`, whose square is `G^+`, from the columns of `A = U S V^H` some at a time.
+    """`R = S^+ U^H (*batch, r, m)`, for which `R^H R = G^+`, from blocks of the columns of `A = U S V^H`.
 
-    By QR and not from G, in which small singular values would lose twice as many digits.
+    It is computed by QR and not from G, where small singular values would lose twice as many digits.
     """
     triangle: Tensor | None = None
     for block in blocks:
@@ -322,17 +323,17 @@ def _inverse_root(blocks: Iterable[Tensor], cut: float) -> Tensor:
 
 
 def _of_convolution(A: Convolution) -> Operator:
-    """Both are diagonal in the Fourier basis: the inverse filter's conjugate, where the filter lets anything pass."""
+    """A and W are diagonal in the Fourier basis: W has the conjugate inverse of each non-zero gain of A."""
     n = A.shape[1]
     spectrum = torch.fft.fft(_impulse(A), dim=-1)
     kept = _kept(spectrum.abs(), _cut(A.dtype, A.shape))
     inverse = torch.where(kept, 1 / torch.where(kept, spectrum, 1).conj(), 0) * (n / _count(kept))
-    kernel = torch.fft.ifft(inverse, dim=-1).roll(n // 2, dims=-1)  # where the operator has its centre
+    kernel = torch.fft.ifft(inverse, dim=-1).roll(n // 2, dims=-1)  # its centre is that of the operator
     return Convolution((kernel if A.dtype.is_complex else kernel.real).to(A.dtype), n)
 
 
 def _filtered_fourier(A: Operator) -> tuple[Tensor, SubsampledFourier] | None:
-    """The gains `(*batch, m)` and the transform, if `A` scales the rows of one, or circularly convolves before it."""
+    """The gains `(*batch, m)` and the transform, if `A` is a Fourier transform with scaled rows or after a filter."""
     parts = A.operators if isinstance(A, Compose) else (A,)
     at = next((i for i, part in enumerate(parts) if isinstance(part, SubsampledFourier)), None)
     if at is None:
@@ -355,7 +356,7 @@ def _filtered_fourier(A: Operator) -> tuple[Tensor, SubsampledFourier] | None:
 
 
 def _of_filtered_fourier(gains: Tensor, transform: SubsampledFourier, dtype: torch.dtype) -> Operator:
-    """Rows of one frequency span one singular vector, rows of different ones are orthogonal."""
+    """All rows of one frequency span one singular vector; rows of different frequencies are orthogonal."""
     m, n = transform.shape
     energy = gains.new_zeros(*gains.shape[:-1], n).real.index_add(-1, transform.rows, finite("A", gains).abs().square())
     kept = _kept(abs(transform.scale) * energy.sqrt(), _cut(dtype, (m, n)))
@@ -368,7 +369,7 @@ def _of_filtered_fourier(gains: Tensor, transform: SubsampledFourier, dtype: tor
 
 
 def _impulse(A: Convolution) -> Tensor:
-    """Its first column, `(*batch, n)`, which is all of a circular one."""
+    """The first column, `(*batch, n)`; it determines a circular convolution."""
     return _wide(finite("A", A.columns(torch.zeros(1, dtype=torch.long, device=A.device)).squeeze(-1).detach()))
 
 
@@ -386,7 +387,7 @@ def _kept(values: Tensor, cut: float) -> Tensor:
 
 
 def _count(kept: Tensor) -> Tensor:
-    return kept.sum(-1, keepdim=True).double()  # whole numbers times a float would be single precision
+    return kept.sum(-1, keepdim=True).double()  # an integer tensor times a float would be single precision
 
 
 def _cut(dtype: torch.dtype, shape: Any) -> float:
@@ -398,24 +399,24 @@ def _wide(values: Tensor) -> Tensor:
 
 
 def _blocks(A: Operator) -> Iterator[Tensor]:
-    """The columns some at a time, `(*batch_shape, m, p)`, in double precision."""
+    """Blocks of the columns, `(*batch_shape, m, p)`, in double precision."""
     for index in _indices(A, A.shape[0]):
         yield _wide(finite("A", A.columns(index).detach()))
 
 
 def _indices(A: Operator, size: int) -> Iterable[Tensor]:
-    """The numbers of the columns, in parts for which arrays of `size` by the part are not too large."""
+    """The column numbers in blocks, such that `size` times a block is not too large."""
     width = PROBES // (size * max(1, math.prod(A.batch_shape)))
     return torch.arange(A.shape[1], device=A.device).split(max(1, width))
 
 
 def _check_positive(sizes: Tensor) -> None:
-    """Raise if some column has no size, `(*batch, n)`, or none has, `(*batch, 1)`."""
+    """Raise if the size of a column is zero; sizes are `(*batch, n)`, or one for all, `(*batch, 1)`."""
     bad = ~(sizes > 0)
     if bad.any():
         raise ValueError(
-            f"A has {int(bad.sum())} columns that are zero, or zero beside the others up to rounding, the first at "
-            f"{bad.nonzero()[0, -1].item()}; no weight makes their product 1: drop or rescale them."
+            f"A has {int(bad.sum())} columns that are zero, or smaller than the rounding of the others, the first at "
+            f"{bad.nonzero()[0, -1].item()}; needed are columns with w_i^H a_i = 1: drop or rescale these."
         )
 
 
@@ -430,10 +431,12 @@ def _read_weights(W: Any, A: Operator) -> Operator:
 
 
 def _like(W: Operator, A: Operator) -> Operator:
-    """The weights, agreeing with `A` in shape, device and dtype."""
+    """The weights, after a check that shape, device and dtype agree with those of `A`."""
     if W.shape != A.shape:
         hint = " W.T may be what you want." if W.shape == A.shape[::-1] else ""
-        raise ValueError(f"W has shape {W.shape} and A {A.shape}; needed is the same, a column for every column.{hint}")
+        raise ValueError(
+            f"W has shape {W.shape} and A {A.shape}; needed are equal shapes, one weight vector per column.{hint}"
+        )
     if placed(W.device) != placed(A.device):
         raise ValueError(f"A is on {A.device} and W on {W.device}; move one of them with .to(device).")
     if W.dtype.to_real() != A.dtype.to_real():
@@ -444,7 +447,7 @@ def _like(W: Operator, A: Operator) -> Operator:
         torch.broadcast_shapes(W.batch_shape, A.batch_shape)
     except RuntimeError:
         raise ValueError(
-            f"W has batch {tuple(W.batch_shape)} and A {tuple(A.batch_shape)}; they must be equal, or one absent."
+            f"W has batch {tuple(W.batch_shape)} and A {tuple(A.batch_shape)}; needed are equal ones, or one batch."
         ) from None
     return W.complexified() if A.dtype.is_complex else W
 

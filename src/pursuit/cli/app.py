@@ -37,7 +37,7 @@ app.add_typer(sweep, name="sweep")
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
-    """Run the command line, by default with the process's arguments; without any it says what there is."""
+    """Run the command line, by default with the arguments of the process; without arguments it shows the help."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     try:
         sys.exit(app(arguments or ["--help"], prog_name="pursuit", standalone_mode=False))

@@ -17,25 +17,36 @@ from .data import FILES, PROBLEMS, given_instance
 
 def compare(
     problem: Annotated[
-        str | None, typer.Argument(help=f"One of {', '.join(PROBLEMS)}; or leave out and give --A, --y.")
+        str | None,
+        typer.Argument(
+            help=f"A test problem: {', '.join(PROBLEMS)}. For data of your own, give --A, --y and -k instead."
+        ),
     ] = None,
     A: Annotated[str | None, typer.Option("--A", help=f"Sensing matrix (m, n). {FILES}.")] = None,
-    y: Annotated[str | None, typer.Option("--y", help="Measurements (m,) or (signals, m). Same formats.")] = None,
-    x: Annotated[str | None, typer.Option("--x", help="True coefficients, if known. Same formats.")] = None,
-    k: Annotated[int | None, typer.Option("-k", help="Non-zeros per signal; needed with --A and --y.")] = None,
+    y: Annotated[
+        str | None, typer.Option("--y", help="Measurements (m,) or (signals, m). Same formats as --A.")
+    ] = None,
+    x: Annotated[str | None, typer.Option("--x", help="True coefficients, if known. Same formats as --A.")] = None,
+    k: Annotated[int | None, typer.Option("-k", help="Non-zeros per signal; required with --A and --y.")] = None,
     methods: Annotated[
         str | None,
         typer.Option(
-            help="Comma-separated; your own as module:function. By default every method but greedy_lasso and amp."
+            help="Solvers, separated by commas; your own as module:function. Default: all but greedy_lasso and amp."
         ),
     ] = None,
-    lam: Annotated[float, typer.Option(help="ISTA, FISTA: penalty relative to the one that gives zero.")] = 0.01,
-    signals: Annotated[int | None, typer.Option(help="Signals of a synthetic problem.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Of a named problem.")] = None,
-    layout: Annotated[str, typer.Option(help="In a 2-D y and x, signals are: rows, columns, or auto.")] = "auto",
-    output: Annotated[Path | None, typer.Option("-o", "--output", help="Folder to write to.")] = None,
+    lam: Annotated[
+        float, typer.Option(help="ISTA, FISTA: penalty, as a share of the smallest one that gives x = 0.")
+    ] = 0.01,
+    signals: Annotated[int | None, typer.Option(help="Number of signals of a synthetic problem.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Random seed of a test problem.")] = None,
+    layout: Annotated[
+        str, typer.Option(help="Signals in y and x are rows, columns, or auto: found by the shape of A.")
+    ] = "auto",
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="Folder for the results. Default: runs/NAME.")
+    ] = None,
 ) -> None:
-    """Which method suits this data? A ranked table, a figure and their data.
+    """Compare solvers on your data or on a test problem. Prints a ranked table and draws a figure.
 
     Examples: pursuit compare ecg; pursuit compare --A A.npy --y y.npy -k 10;
     pursuit compare gaussian --methods omp,mymodule:mysolver
@@ -77,9 +88,7 @@ def _named(problem: str, *, k: int | None, signals: int | None, seed: int | None
         from ..datasets import ecg
 
         if signals is not None:
-            raise ValueError(
-                "--signals is for synthetic problems; the electrocardiogram has as many as it has windows."
-            )
+            raise ValueError("--signals was given for ecg, which has as many signals as it has windows; leave it out.")
         return ecg(**options)
     from .. import problems
 
@@ -109,5 +118,5 @@ def _print_table(instance: Instance, rows: list[Row], oracle: float | None) -> N
 
 def _caption(oracle: float | None) -> str | None:
     if oracle is None:
-        return "Ranked by residual: the truth is unknown, and more non-zeros always fit better."
+        return "Ranked by residual, because the true signals are unknown; note that more non-zeros always fit better."
     return f"Oracle (least squares on the k largest true coefficients): {oracle:.2f} dB"

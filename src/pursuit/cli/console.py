@@ -1,4 +1,4 @@
-"""What the commands share: errors in one line, and a progress bar or a spinner where someone is watching."""
+"""Shared by the commands: errors in one line, and progress bars on a terminal."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ def _fail(message: str) -> NoReturn:
 
 
 def find_own(methods: Iterable[str]) -> None:
-    """Put the current directory on the path, as `python -m` does, where a solver of the user's own is named."""
+    """If a method is `module:function`, add the current directory to the path, as `python -m` does."""
     if any(":" in method for method in methods) and not {"", os.getcwd()} & {*sys.path}:
         sys.path.insert(0, os.getcwd())
 
 
 @contextlib.contextmanager
 def progress(what: str, total: int) -> Iterator[Callable[[str], Any] | None]:
-    """A progress bar on a terminal; yields a function to call with the name of each part begun, None in a pipe."""
+    """A progress bar on a terminal; yields a function to call with the name of each new part, or None in a pipe."""
     if not sys.stderr.isatty():
         yield None
         return
@@ -61,7 +61,7 @@ def progress(what: str, total: int) -> Iterator[Callable[[str], Any] | None]:
 
 @contextlib.contextmanager
 def spinner(what: str) -> Iterator[None]:
-    """The time that has passed, on a terminal. It asks nothing of the work, which needs no hook that slows it down."""
+    """The elapsed time, on a terminal. The solver needs no `on_step` for it, which would slow it down."""
     if not sys.stderr.isatty():
         yield
         return
@@ -71,7 +71,7 @@ def spinner(what: str) -> Iterator[None]:
 
 
 def _display(*columns: Any) -> Progress:
-    """A line on standard error, gone when it is done: a spinner, what is done, these columns, the time."""
+    """A line on standard error that disappears at the end: a spinner, the description, these columns, the time."""
     from rich.console import Console
     from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 

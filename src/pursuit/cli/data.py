@@ -1,4 +1,4 @@
-"""Matrices and measurements from files, as the commands take them."""
+"""Matrices and measurements from files."""
 
 from __future__ import annotations
 
@@ -19,10 +19,12 @@ def given_instance(
 ) -> Instance:
     if A is None or y is None or k is None:
         missing = ", ".join(name for name, value in {"--A": A, "--y": y, "-k": k}.items() if value is None)
-        raise ValueError(f"{missing} missing; give --A, --y and -k, or the name of a problem: {', '.join(PROBLEMS)}.")
+        raise ValueError(
+            f"{missing} missing; give --A, --y and -k, or the name of a test problem: {', '.join(PROBLEMS)}."
+        )
     extra = [name for name, value in unused.items() if value is not None]
     if extra:
-        raise ValueError(f"{', '.join(extra)}: only for a named problem, not with --A and --y.")
+        raise ValueError(f"{', '.join(extra)} was given with --A and --y; it is only for a test problem: leave it out.")
     from ..files import read_array
     from ..operators.adapters import as_operator, as_tensor
     from ..problems import Instance
@@ -32,7 +34,7 @@ def given_instance(
     values, columns = as_rows("y", values, matrix.shape[-2], layout)
     checked = problem(matrix, values, k)
     if not checked.y.any():
-        raise ValueError("y is zero everywhere; needed are measurements of something.")
+        raise ValueError("y is zero everywhere; needed is at least one measurement that is not.")
     truth = None
     if x is not None:
         true = read_array(x)
@@ -63,7 +65,7 @@ def same_precision(matrix: Any, values: Any) -> tuple[Any, Any]:
 
 
 def as_rows(name: str, values: Any, size: int, layout: str) -> tuple[Any, bool]:
-    """`values` with signals as rows, and whether they came as columns."""
+    """`values` with signals as rows, and whether they were columns before."""
     if layout not in ("auto", "rows", "columns"):
         raise ValueError(f"--layout is {layout!r}; choose rows, columns or auto.")
     if values.ndim != 2 or layout == "rows":
@@ -73,6 +75,6 @@ def as_rows(name: str, values: Any, size: int, layout: str) -> tuple[Any, bool]:
     rows, columns = values.shape[1] == size, values.shape[0] == size
     if rows and columns:
         raise ValueError(
-            f"{name} is square, {values.shape}: say with --layout whether its rows or its columns are signals."
+            f"{name} is square, {values.shape}: rows or columns could be the signals; give --layout rows or columns."
         )
     return (values.T, True) if columns else (values, False)

@@ -16,16 +16,26 @@ from .data import FILES, as_rows, same_precision
 
 def recover(
     A: Annotated[str, typer.Argument(help=f"Sensing matrix (m, n). {FILES}.")],
-    y: Annotated[str, typer.Argument(help="Measurements (m,) or (signals, m). Same formats.")],
-    output: Annotated[Path, typer.Option("-o", "--output", help="Where to write x: .npy, .npz, .mat or .csv.")],
-    k: Annotated[int | None, typer.Option("-k", help="Non-zeros per signal.")] = None,
-    method: Annotated[str, typer.Option(help="One of the solvers, or your own as module:function.")] = "omp",
-    tol: Annotated[float | None, typer.Option(help="Stop at this residual, relative to y.")] = None,
-    lam: Annotated[float | None, typer.Option(help="Penalty; ISTA and FISTA need it.")] = None,
+    y: Annotated[str, typer.Argument(help="Measurements (m,) or (signals, m). Same formats as A.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="File for x: .npy, .npz, .mat or .csv.")],
+    k: Annotated[int | None, typer.Option("-k", help="Non-zeros per signal; most solvers need it.")] = None,
+    method: Annotated[
+        str, typer.Option(help="Name of a solver (an unknown name lists all), or your own as module:function.")
+    ] = "omp",
+    tol: Annotated[
+        float | None, typer.Option(help="Stop when the residual norm is at most this share of the norm of y.")
+    ] = None,
+    lam: Annotated[
+        float | None, typer.Option(help="Penalty of ista, fista (required) and greedy_lasso (required).")
+    ] = None,
     max_steps: Annotated[int | None, typer.Option(help="Most steps.")] = None,
     x0: Annotated[str | None, typer.Option(help="Warm start. Same formats as A.")] = None,
-    weights: Annotated[str | None, typer.Option(help="Weights of the score, one per column. Same formats.")] = None,
-    layout: Annotated[str, typer.Option(help="In a 2-D y, signals are: rows, columns, or auto.")] = "auto",
+    weights: Annotated[
+        str | None, typer.Option(help="Weights of the columns, one each: they multiply the score. Same formats as A.")
+    ] = None,
+    layout: Annotated[
+        str, typer.Option(help="Signals in y are rows, columns, or auto: found by the shape of A.")
+    ] = "auto",
 ) -> None:
     """Recover x from y = A x + e and write it to a file.
 
@@ -44,7 +54,7 @@ def recover(
         matrix, values = same_precision(files.read_array(A), files.read_array(y))
         values, columns = as_rows("y", values, matrix.shape[-2], layout)
         if values.ndim > 2 and output.suffix.lower() == ".csv":
-            raise ValueError(f"y has shape {values.shape}; a .csv file holds rows of one batch: write to .npy or .mat.")
+            raise ValueError(f"y has shape {values.shape}, but a .csv file has only two axes; write to .npy or .mat.")
         given = {"k": k, "tol": tol, "lam": lam, "max_steps": max_steps}
         options: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
         if x0 is not None:

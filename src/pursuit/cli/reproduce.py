@@ -15,24 +15,35 @@ if TYPE_CHECKING:
 
 def reproduce(
     experiment: Annotated[
-        str | None, typer.Argument(help="Name of the experiment; without one, they are listed.")
+        str | None, typer.Argument(help="Name of the experiment; without a name, all are listed.")
     ] = None,
-    quick: Annotated[bool, typer.Option("--quick", help="A small form, under three minutes on two cores.")] = False,
-    full: Annotated[bool, typer.Option("--full", help="The paper's protocol, where it is not the default.")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="A small version, under three minutes on two cores.")] = False,
+    full: Annotated[
+        bool, typer.Option("--full", help="The paper's full protocol, if it is not the default; takes hours to days.")
+    ] = False,
     published_protocol: Annotated[
-        bool, typer.Option("--published-protocol", help="As the authors' code, with what the default mends.")
+        bool,
+        typer.Option(
+            "--published-protocol",
+            help="Repeat the authors' protocol including its mistakes, which the default corrects.",
+        ),
     ] = False,
     settings: Annotated[
-        str | None, typer.Option("--set", help="Settings in place of the experiment's own, as boundary=full,runs=20.")
+        str | None, typer.Option("--set", help="Change settings of the experiment, for example boundary=full,runs=20.")
     ] = None,
     only: Annotated[
-        str | None, typer.Option(help="Run only such cells, as model=ALISTA,n=1000; all finished ones are drawn.")
+        str | None,
+        typer.Option(
+            help="Run only cells with these settings, as model=ALISTA,n=1000; the figure shows all finished ones."
+        ),
     ] = None,
-    seed: Annotated[int, typer.Option(help="Of all that is drawn.")] = 0,
-    jobs: Annotated[int, typer.Option(help="Processes to work in.")] = 1,
-    output: Annotated[Path | None, typer.Option("-o", "--output", help="Folder to write to.")] = None,
+    seed: Annotated[int, typer.Option(help="Random seed.")] = 0,
+    jobs: Annotated[int, typer.Option(help="Number of processes.")] = 1,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="Folder for the results. Default: runs/NAME.")
+    ] = None,
 ) -> None:
-    """Run an experiment of the papers, or go on with it: tables, settings and a picture beside the published numbers.
+    """Run or continue an experiment of the papers. Writes tables, settings and a figure with the published numbers.
 
     Examples: pursuit reproduce dgu-fig2 --quick; pursuit reproduce na-fig6 --full --only n=1000,snr=40,layers=16;
     pursuit reproduce sea-fig2 --jobs 2 --set boundary=full

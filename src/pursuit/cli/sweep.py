@@ -19,12 +19,15 @@ if TYPE_CHECKING:
 app = typer.Typer(
     add_completion=False,
     rich_markup_mode=None,
-    help="Grids of trials: in process or on Dask, kept in one SQLite file, resumable.",
+    help="Run random trials over a grid of sizes. In one process or on a Dask cluster; runs can be compared.",
     no_args_is_help=True,
 )
 
-RUN = Annotated[Path, typer.Argument(help="Output folder of a run, or its .sqlite file.")]
-SUCCESS = Annotated[str, typer.Option(help="support: the true one is within the one found; exact: NMSE <= -80 dB.")]
+RUN = Annotated[Path, typer.Argument(help="Folder of a run, or its .sqlite file.")]
+SUCCESS = Annotated[
+    str,
+    typer.Option(help="Success criterion: support (the found one contains the true one) or exact (NMSE <= -80 dB)."),
+]
 
 
 @app.command()
@@ -32,39 +35,44 @@ def phase(
     methods: Annotated[
         str | None,
         typer.Option(
-            help="Comma-separated; your own as module:function; METHOD@START as sea@omp starts from another's result. "
-            "By default those of the run, or the twelve of the SEA poster."
+            help="Solvers, separated by commas; your own as module:function; sea@omp is SEA started from OMP's result. "
+            "Default: those of the run, or the twelve of the SEA poster."
         ),
     ] = None,
-    n: Annotated[int | None, typer.Option("--n", help="Unknowns; by default 64.")] = None,
+    n: Annotated[int | None, typer.Option("--n", help="Unknowns. Default: 64.")] = None,
     grid: Annotated[
-        str | None, typer.Option(help="Values of zeta = m/n by values of rho = k/m; by default 20x20.")
+        str | None, typer.Option(help="Number of values of zeta = m/n and of rho = k/m. Default: 20x20.")
     ] = None,
     trials: Annotated[
-        int | None, typer.Option(help="Per cell, by default 1000; with --adaptive at most so many.")
+        int | None, typer.Option(help="Trials per cell; with --adaptive, at most. Default: 1000.")
     ] = None,
-    rho: Annotated[float | None, typer.Option(help="Largest k/m; by default 0.35.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Of all that is drawn; by default 0.")] = None,
-    eta: Annotated[
-        float | None, typer.Option(help="Step size of sea, iht, htp in units of 1/L; by default 1.8.")
-    ] = None,
-    max_steps: Annotated[int | None, typer.Option(help="Of every iterative method; by default 1000.")] = None,
+    rho: Annotated[float | None, typer.Option(help="Largest k/m. Default: 0.35.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Random seed. Default: 0.")] = None,
+    eta: Annotated[float | None, typer.Option(help="Step size of sea, iht, htp in units of 1/L. Default: 1.8.")] = None,
+    max_steps: Annotated[int | None, typer.Option(help="Most steps of iterative solvers. Default: 1000.")] = None,
     block: Annotated[
-        int | None, typer.Option(help="Trials solved together; by default 250, with --adaptive 50.")
+        int | None, typer.Option(help="Trials that are solved together. Default: 250, with --adaptive 50.")
     ] = None,
     adaptive: Annotated[
         float | None,
-        typer.Option(help="Spend trials where the 95 % curve is, until its error in rho is at most this, as 0.01."),
+        typer.Option(help="Add trials near the 95 % curve until its error in rho is at most this, for example 0.01."),
     ] = None,
     success: Annotated[
-        str | None, typer.Option(help="What counts: support (found) or exact (NMSE <= -80 dB); by default support.")
+        str | None,
+        typer.Option(
+            help="Success criterion for --adaptive and the curves: support or exact (NMSE <= -80 dB). Default: support."
+        ),
     ] = None,
-    scheduler: Annotated[str | None, typer.Option(help="A running Dask cluster, as tcp://host:8786.")] = None,
-    workers: Annotated[int | None, typer.Option(help="Processes of a Dask cluster to start here.")] = None,
-    status: Annotated[bool, typer.Option("--status", help="Only show what is done.")] = False,
-    output: Annotated[Path, typer.Option("-o", "--output", help="Folder to write to.")] = Path("runs/phase"),
+    scheduler: Annotated[
+        str | None, typer.Option(help="Address of a running Dask cluster, for example tcp://host:8786.")
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(help="Start a Dask cluster with so many processes on this machine.")
+    ] = None,
+    status: Annotated[bool, typer.Option("--status", help="Only show the progress of the run.")] = False,
+    output: Annotated[Path, typer.Option("-o", "--output", help="Folder of the run.")] = Path("runs/phase"),
 ) -> None:
-    """Phase transition: success of every method over m/n and k/m. A run that is there goes on with its own settings.
+    """How often does each solver succeed, over m/n and k/m? If the output folder holds a run, it is continued.
 
     Examples: pursuit sweep phase --methods sea,htp,omp --n 64 --grid 20x20 --trials 1000 -o runs/phase;
     pursuit sweep phase -o runs/phase --status
@@ -81,7 +89,7 @@ def phase(
         chosen = {name: value for name, value in given.items() if value is not None}
         if status:
             if chosen or scheduler or workers:
-                raise ValueError("--status was given with what to run; give it with -o alone.")
+                raise ValueError("--status was given with options of a run; give it only with -o.")
             _show_status(sweeps.load(output))
             return
         file = file_of(output)
@@ -95,7 +103,7 @@ def phase(
 
 @app.command()
 def draw(run: RUN, success: SUCCESS = "support") -> None:
-    """Draw a run, finished or not, and write its tables; it may be at work meanwhile.
+    """Draw a run and write its tables, even while it is running.
 
     Example: pursuit sweep draw runs/phase
     """
@@ -109,9 +117,9 @@ def draw(run: RUN, success: SUCCESS = "support") -> None:
 @app.command()
 def export(
     run: RUN,
-    output: Annotated[Path, typer.Option("-o", "--output", help="A .csv file, or an xarray dataset as .nc.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="File to write: .csv, or .nc for an xarray dataset.")],
 ) -> None:
-    """Write the table of a run, finished or not, to a file.
+    """Write the table of a run to a file, even while it is running.
 
     Example: pursuit sweep export runs/phase -o phase.nc
     """
@@ -132,12 +140,12 @@ def export(
 
 @app.command()
 def diff(
-    a: Annotated[Path, typer.Argument(help="Output folder of a run.")],
-    b: Annotated[Path, typer.Argument(help="Of another.")],
+    a: Annotated[Path, typer.Argument(help="Folder of a run (A).")],
+    b: Annotated[Path, typer.Argument(help="Folder of another run (B).")],
     success: SUCCESS = "support",
-    alpha: Annotated[float, typer.Option(help="Chance of finding a difference where there is none.")] = 0.05,
+    alpha: Annotated[float, typer.Option(help="Significance level.")] = 0.05,
 ) -> None:
-    """Do two runs differ? Exit status 0 if no difference is found, 1 if one is.
+    """Test whether two runs differ. Exit status 0 if no difference is found, 1 if one is.
 
     Example: pursuit sweep diff runs/before runs/after
     """
@@ -151,7 +159,7 @@ def diff(
 
 @contextlib.contextmanager
 def _stated() -> Iterator[None]:
-    """Lost workers end with one line too, and status 1: the input was right, and the command can be repeated."""
+    """If workers are lost, end with one line and status 1: the input was right, and the command can be repeated."""
     with one_line_errors():
         try:
             yield
@@ -165,7 +173,7 @@ def _stated() -> Iterator[None]:
 
 
 def _there(file: Path) -> dict[str, Any]:
-    """What a run that is there was told, so that going on needs no more than its folder."""
+    """The options of an existing run, so that its folder is enough to continue it."""
     from .. import sweeps
 
     run = sweeps.load(file)
@@ -182,7 +190,7 @@ def _listed(methods: str) -> tuple[str, ...]:
 def _sizes(grid: str) -> tuple[int, int]:
     match = re.fullmatch(r"(\d+)x(\d+)", grid)
     if match is None:
-        raise ValueError(f"--grid is {grid!r}; needed is ROWSxCOLUMNS, as 20x20.")
+        raise ValueError(f"--grid is {grid!r}; needed are two numbers, for example 20x20.")
     return int(match[1]), int(match[2])
 
 
@@ -218,14 +226,14 @@ def _adaptive(sweep: Sweep, rows: list[dict[str, Any]]) -> str:
     wanted = sweep.plan.adaptive
     assert wanted is not None
     late = [row["method"] for row in rows if row["error"] is None or row["error"] > wanted]
-    said = [f"asked for: an error of at most {wanted:g}."]
+    said = [f"Wanted: an error of at most {wanted:g}."]
     if late:
-        said.append(f"Not reached, or not yet, by {', '.join(late)}: at most {sweep.plan.trials} trials per cell.")
+        said.append(f"Not reached by {', '.join(late)}, with at most {sweep.plan.trials} trials per cell.")
     saving = sweep.saving()
     if saving is not None:
         said.append(
-            f"Trials on curves that end within the grid: {saving.spent}. Spread evenly over the grid, the same errors "
-            f"would need about {saving.even}, {saving.even / saving.spent:.1f} times as many (by Fisher information)."
+            f"Trials for curves inside the grid: {saving.spent}. For the same errors an even spread over the grid "
+            f"needs about {saving.even}, {saving.even / saving.spent:.1f} times as many (by Fisher information)."
         )
     return " ".join(said)
 
@@ -298,7 +306,7 @@ def _bar() -> Iterator[Callable[[Progress], Any] | None]:
     )  # fmt: skip
     with Progress(*columns, console=Console(stderr=True), transient=True, speed_estimate_period=600) as bar:
         task = bar.add_task("cells", total=None)
-        begun: int | None = None  # a new round of the adaptive mode starts another measure of speed
+        begun: int | None = None  # a new round of the adaptive mode measures speed anew
 
         def report(now: Any) -> None:
             nonlocal task, begun

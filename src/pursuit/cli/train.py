@@ -23,16 +23,16 @@ class Network(NamedTuple):
     """A network that can be trained."""
 
     kind: str  # the class in pursuit.nets
-    layers: int | None  # where no number is given; None: as many as there are non-zeros
+    layers: int | None  # default; None: as many as non-zeros
     problem: str
     training: dict[str, Any]  # options of pursuit.training.fit
 
 
 class Problem(NamedTuple):
-    """What can be trained on."""
+    """A problem to train on."""
 
     make: str  # the function of pursuit.ensembles
-    sizes: dict[str, Any]  # all that can be chosen, as it is by default
+    sizes: dict[str, Any]  # its options, with their defaults
     complex: bool
 
 
@@ -67,75 +67,102 @@ def train(
     problem: Annotated[
         str | None,
         typer.Option(
-            help="What to train on: fourier-levels (by default for omp-net to sea-net), gaussian-levels, "
-            "bernoulli-gaussian (by default for the others)."
+            help="Training signals: fourier-levels (default for omp-net to sea-net), gaussian-levels, or "
+            "bernoulli-gaussian (default for the others)."
         ),
     ] = None,
-    n: Annotated[int | None, typer.Option("--n", help="Unknowns; by default 256, bernoulli-gaussian 1000.")] = None,
-    m: Annotated[int | None, typer.Option("--m", help="Measurements; by default 20, bernoulli-gaussian 250.")] = None,
+    n: Annotated[int | None, typer.Option("--n", help="Unknowns. Default: 256; bernoulli-gaussian 1000.")] = None,
+    m: Annotated[int | None, typer.Option("--m", help="Measurements. Default: 20; bernoulli-gaussian 250.")] = None,
     k: Annotated[
-        int | None, typer.Option("-k", "--k", help="Non-zeros per signal; by default 10, bernoulli-gaussian about 50.")
+        int | None,
+        typer.Option("-k", "--k", help="Non-zeros per signal. Default: 10; bernoulli-gaussian 50 on average."),
     ] = None,
-    admissible: Annotated[int | None, typer.Option(help="Levels: places of the non-zeros; by default 20.")] = None,
+    admissible: Annotated[
+        int | None,
+        typer.Option(help="fourier-, gaussian-levels: number of places where non-zeros can be. Default: 20."),
+    ] = None,
     noise: Annotated[
-        float | None, typer.Option(help="Levels: norm of the noise, signals have norm 1; by default 0.001.")
+        float | None,
+        typer.Option(help="fourier-, gaussian-levels: norm of the noise; signals have norm 1. Default: 0.001."),
     ] = None,
     snr: Annotated[
-        float | None, typer.Option(help="bernoulli-gaussian: signal-to-noise ratio in dB; by default 40.")
+        float | None, typer.Option(help="bernoulli-gaussian: signal-to-noise ratio in dB. Default: 40.")
     ] = None,
     layers: Annotated[
         int | None,
-        typer.Option(help="By default k for omp-net, 30 for iht and sea-net, 10 for cosamp, sp, htp-net, else 16."),
+        typer.Option(
+            help="Layers. Default: k for omp-net, 30 for iht- and sea-net, 10 for cosamp-, sp-, htp-net, else 16."
+        ),
     ] = None,
-    hidden: Annotated[int | None, typer.Option(help="na-alista: size of its LSTM; by default 128.")] = None,
-    inputs: Annotated[str | None, typer.Option(help="na-alista: what its LSTM is told, ru, r or u.")] = None,
-    tau: Annotated[float | None, typer.Option(help="omp-net to htp-net: temperature of the sort; 0.001.")] = None,
+    hidden: Annotated[int | None, typer.Option(help="na-alista: size of the LSTM. Default: 128.")] = None,
+    inputs: Annotated[str | None, typer.Option(help="na-alista: LSTM inputs, ru, r or u. Default: ru.")] = None,
+    tau: Annotated[
+        float | None, typer.Option(help="omp-net to htp-net: temperature of the soft sort. Default: 0.001.")
+    ] = None,
     eta: Annotated[
         float | None,
-        typer.Option(help="Step size of iht-net and htp-net, by default 0.5; of sea-net, by default learned."),
+        typer.Option(help="iht-, htp- and sea-net: step size. Default: 0.5; sea-net learns it."),
     ] = None,
     weights: Annotated[
-        str | None, typer.Option(help="omp-net to sea-net: structure weights shared by the layers, or per-layer.")
+        str | None,
+        typer.Option(
+            help="omp-net to sea-net: one set of weights for all layers (shared), or per-layer. Default: shared."
+        ),
     ] = None,
     relaxation: Annotated[
-        str | None, typer.Option(help=f"omp-net to htp-net: one of {', '.join(RELAXATIONS)}.")
+        str | None,
+        typer.Option(help=f"omp-net to htp-net: the soft sort, {', '.join(RELAXATIONS)}. Default: softsort."),
     ] = None,
-    relative: Annotated[bool, typer.Option("--relative", help="Measure tau in units of the largest score.")] = False,
-    signals: Annotated[str, typer.Option(help="Known of them: complex, real part (the paper), real.")] = "real part",
-    learn_eta: Annotated[bool, typer.Option("--learn-eta", help="Train eta, one per layer.")] = False,
-    learn_tau: Annotated[bool, typer.Option("--learn-tau", help="Train tau, one per layer.")] = False,
-    anneal_from: Annotated[float | None, typer.Option(help="Let tau fall from here to --tau.")] = None,
+    relative: Annotated[bool, typer.Option("--relative", help="--tau is a multiple of the largest score.")] = False,
+    signals: Annotated[
+        str,
+        typer.Option(
+            help="What the signals are: complex, real part (real; fits are complex, as in the paper), or real."
+        ),
+    ] = "real part",
+    learn_eta: Annotated[bool, typer.Option("--learn-eta", help="Learn the step size of each layer.")] = False,
+    learn_tau: Annotated[bool, typer.Option("--learn-tau", help="Learn the temperature of each layer.")] = False,
+    anneal_from: Annotated[
+        float | None, typer.Option(help="Lower the temperature during training from this one to --tau.")
+    ] = None,
     epochs: Annotated[int, typer.Option(help="Passes over the training signals.")] = 1000,
-    batch_size: Annotated[
-        int | None, typer.Option(help="Signals per step; by default 64, ISTA's networks 128.")
-    ] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Signals per step. Default: 64; lista to lamp 128.")] = None,
     optimizer: Annotated[
-        str | None, typer.Option(help="rmsprop or adam; by default rmsprop, ISTA's networks adam.")
+        str | None, typer.Option(help="rmsprop or adam. Default: rmsprop; lista to lamp adam.")
     ] = None,
-    lr: Annotated[float | None, typer.Option(help="Learning rate; by default 0.01, ISTA's networks 0.003.")] = None,
+    lr: Annotated[float | None, typer.Option(help="Learning rate. Default: 0.01; lista to lamp 0.003.")] = None,
     schedule: Annotated[
         str | None,
-        typer.Option(help="The learning rate: halve, cosine or constant; by default halve, ISTA's networks cosine."),
+        typer.Option(
+            help="How the learning rate falls: halve, cosine or constant. Default: halve; lista to lamp cosine."
+        ),
     ] = None,
-    halve_every: Annotated[int | None, typer.Option(help="Epochs until it is halved; by default 500.")] = None,
+    halve_every: Annotated[
+        int | None, typer.Option(help="Epochs after which --schedule halve halves the learning rate. Default: 500.")
+    ] = None,
     layerwise_epochs: Annotated[
-        int | None, typer.Option(help="ISTA's networks: first train layer by layer, for so many epochs each.")
+        int | None, typer.Option(help="lista to lamp: first train layer by layer, for so many epochs each.")
     ] = None,
     clip: Annotated[float, typer.Option(help="Largest norm of the gradient.")] = 1.0,
     resample: Annotated[
         bool | None,
-        typer.Option("--resample/--fixed", help="New training signals in every epoch; by default for ISTA's networks."),
+        typer.Option(
+            "--resample/--fixed",
+            help="New training signals in every epoch, or the same. Default: the same; lista to lamp new.",
+        ),
     ] = None,
-    double: Annotated[bool, typer.Option("--double", help="Double precision.")] = False,
-    device: Annotated[str, typer.Option(help="cpu, cuda, ...")] = "cpu",
-    seed: Annotated[int, typer.Option(help="Of the problem and of the training.")] = 0,
-    output: Annotated[Path | None, typer.Option("-o", "--output", help="Folder to write to.")] = None,
+    double: Annotated[bool, typer.Option("--double", help="Use double precision.")] = False,
+    device: Annotated[str, typer.Option(help="Device: cpu, cuda, cuda:1, ...")] = "cpu",
+    seed: Annotated[int, typer.Option(help="Random seed of problem and training.")] = 0,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="Folder for the results. Default: runs/NETWORK.")
+    ] = None,
     # The spellings of earlier versions.
     batch: Annotated[int | None, typer.Option(hidden=True)] = None,
     layerwise: Annotated[int | None, typer.Option(hidden=True)] = None,
     fresh: Annotated[bool, typer.Option("--fresh", hidden=True)] = False,
 ) -> None:
-    """Train a network, or go on with the training that is in the output folder.
+    """Train a network, or continue the training in the output folder.
 
     Examples: pursuit train omp-net --m 20 -k 10 --epochs 1000; pursuit train na-alista --snr 20 -o runs/na-alista
     """
@@ -151,7 +178,9 @@ def train(
         layerwise_epochs = layerwise if layerwise_epochs is None else layerwise_epochs
         resample = True if fresh else resample
         if layerwise_epochs is not None and NETWORKS[network].training is GREEDY:
-            raise ValueError(f"--layerwise-epochs: {network} is trained as a whole; leave it out.")
+            raise ValueError(
+                f"--layerwise-epochs was given, but {network} is not trained layer by layer; leave it out."
+            )
         chosen = NETWORKS[network]
         sizes = {"n": n, "m": m, "k": k, "admissible": admissible, "noise": noise, "snr": snr}
         training_options = _training(
@@ -173,7 +202,7 @@ def train(
         except TrainingError as error:
             if first:
                 save(net, folder / "net.safetensors")
-            raise ValueError(f"{error} It is in {folder / 'net.safetensors'}.") from error
+            raise ValueError(f"{error} The best network so far is in {folder / 'net.safetensors'}.") from error
         if not first:
             return
         save(net, folder / "net.safetensors")
@@ -194,17 +223,19 @@ def train(
 
 
 def _own_device(device: str) -> str:
-    """Under torchrun every process of a machine has a GPU of its own."""
+    """The device of this process: under torchrun each process of a machine uses another GPU."""
     return f"cuda:{os.environ['LOCAL_RANK']}" if device == "cuda" and "LOCAL_RANK" in os.environ else device
 
 
 def _training(network: Network, *, schedule: str | None, halve_every: int | None, **given: Any) -> dict[str, Any]:
-    """The options of `fit`: what was given, else what suits the network."""
+    """The options of `fit`: those given, else the defaults of the network."""
     options = network.training | {name: value for name, value in given.items() if value is not None}
     falling = schedule or options["schedule"]
     _check_choice("--schedule", falling, ("halve", "cosine", "constant"))
     if halve_every is not None and falling != "halve":
-        raise ValueError(f"--halve-every: the schedule is {falling}; leave it out, or give --schedule halve.")
+        raise ValueError(
+            f"--halve-every was given, but the schedule is {falling}; leave it out, or give --schedule halve."
+        )
     options["schedule"] = "halve" if falling == "constant" else falling
     options["halve_every"] = None if falling == "constant" else HALVE_EVERY if halve_every is None else halve_every
     return options
@@ -220,7 +251,7 @@ def _ensemble(problem: str, given: dict[str, Any], *, seed: int, double: bool, d
     given = {name: value for name, value in given.items() if value is not None}
     for name in given.keys() - sizes.keys():
         others = ", ".join(other for other in PROBLEMS if name in PROBLEMS[other].sizes)
-        raise ValueError(f"--{name} does not belong to {problem}; leave it out, or give --problem: {others}.")
+        raise ValueError(f"--{name} is no option of {problem}; leave it out, or give --problem: {others}.")
     try:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
@@ -230,7 +261,7 @@ def _ensemble(problem: str, given: dict[str, Any], *, seed: int, double: bool, d
 
 
 def _rates(tau: float, eta: float | None, given: dict[str, Any]) -> dict[str, Any]:
-    """Temperature and step size, each fixed, learned or annealed; None for a step size that the network knows best."""
+    """Temperature and step size, each fixed, learned or annealed; None: the network's default step size."""
     from ..nets import Annealed, Learned
 
     start = given.get("anneal_from")
@@ -240,7 +271,7 @@ def _rates(tau: float, eta: float | None, given: dict[str, Any]) -> dict[str, An
     return {"tau": temperature, "eta": Learned(eta) if "learn_eta" in given and eta else eta}
 
 
-# What a network must take for an option to belong to it, and what it is if it does not.
+# Option -> the parameter that a network with this option has, and the reason if it has not.
 BELONGS = {
     "eta": ("eta", "has no step size to set"),
     "learn_eta": ("eta", "has no step size to set"),
@@ -259,7 +290,7 @@ def _network(name: str, ensemble: Any, *, seed: int, layers: int | None, signals
     for option in given:
         needed, why = BELONGS[option]
         if needed not in takes:
-            raise ValueError(f"--{option.replace('_', '-')}: {name} {why}; leave it out.")
+            raise ValueError(f"--{option.replace('_', '-')} was given, but {name} {why}; leave it out.")
     relaxation = given.get("relaxation", "softsort")
     _check_choice("--relaxation", relaxation, RELAXATIONS)
     options = {
@@ -267,7 +298,7 @@ def _network(name: str, ensemble: Any, *, seed: int, layers: int | None, signals
         "seed": seed, "sort": getattr(relaxations, relaxation.replace("-", "_")), **given,
         **_rates(given.get("tau", 1e-3), given.get("eta", takes["eta"].default if "eta" in takes else None), given),
     }  # fmt: skip
-    if "selection" not in takes or takes["selection"].default is not None:  # LISTA and LISTA-CP are without
+    if "selection" not in takes or takes["selection"].default is not None:  # not LISTA and LISTA-CP
         options["sparsity"] = ensemble.k
     if ensemble.name != "bernoulli-gaussian":
         options["variance"] = 1 / ensemble.k  # of signals of norm 1
@@ -276,7 +307,7 @@ def _network(name: str, ensemble: Any, *, seed: int, layers: int | None, signals
 
 @contextlib.contextmanager
 def _bar(network: str, epochs: int) -> Iterator[Callable[[Epoch], Any] | None]:
-    """A progress bar on a terminal; yields a function to call with each epoch, None in a pipe."""
+    """A progress bar on a terminal; yields a function to call with each epoch, or None in a pipe."""
     if not sys.stderr.isatty():
         yield None
         return
@@ -317,11 +348,9 @@ def _report(folder: Path, training: Training, *, structure: bool) -> None:
     )
     names = ["net.safetensors", "log.csv", "log.png", *(["weights.png"] if structure else [])]
     typer.echo(f"written: {', '.join(str(folder / name) for name in names)}, settings.json")
-    typer.echo(f"the network: pursuit.nets.load({str(net)!r})(y)")
+    typer.echo(f"to use the network: pursuit.nets.load({str(net)!r})(y)")
     if structure:
-        typer.echo(
-            f"its structure in any solver: pursuit.omp(A, y, k, weights=pursuit.nets.read_weights({str(net)!r}))"
-        )
+        typer.echo(f"its weights in any solver: pursuit.omp(A, y, k, weights=pursuit.nets.read_weights({str(net)!r}))")
 
 
 def _check_choice(name: str, value: str, known: Any) -> None:

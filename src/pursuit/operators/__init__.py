@@ -1,4 +1,4 @@
-"""Linear maps known by what they do: `forward`, `adjoint`, `columns`. A dense matrix is one among others."""
+"""Sensing operators: linear maps given by `forward`, `adjoint` and `columns`. A dense matrix is one of them."""
 
 from .base import DTYPES, PROBES, ColumnScaled, Complexified, Operator, check_dtype, gather_last, give
 from .combined import Compose, Diagonal

@@ -1,4 +1,4 @@
-"""Operators made of what users have: arrays, functions, other libraries' operators."""
+"""Operators from arrays, functions, and operators of other libraries."""
 
 from __future__ import annotations
 
@@ -47,12 +47,12 @@ class FunctionOperator(Operator):
     dtype : default torch.float64
     device : default CPU
     column_norms : float or array (n,), optional
-        The norms of the columns where they are known; to find them out takes n products.
+        The norms of the columns, if you know them; computing them takes n products.
 
     Raises
     ------
     TypeError, ValueError
-        If the dtype is not one of float32, float64, complex64, complex128, or the norms cannot be norms.
+        If the dtype is not one of float32, float64, complex64, complex128, or a norm is not a number >= 0.
 
     Examples
     --------
@@ -88,7 +88,7 @@ class FunctionOperator(Operator):
         return super().column_norms() if self._norms is None else self._norms
 
     def to_dense(self) -> Tensor:
-        self.adjoint(torch.zeros(self.shape[0], dtype=self.dtype, device=self.device))  # is it one of the right size?
+        self.adjoint(torch.zeros(self.shape[0], dtype=self.dtype, device=self.device))  # checks the size of its result
         return super().to_dense()
 
     def _known(self, norms: Any) -> Tensor:
@@ -100,13 +100,13 @@ class FunctionOperator(Operator):
 
 
 class Sparse(FunctionOperator):
-    """A SciPy sparse matrix, which knows its columns.
+    """A SciPy sparse matrix.
 
     Parameters
     ----------
     matrix : SciPy sparse matrix (m, n)
     device : default CPU
-        Of the signals; the products are taken on the CPU.
+        Device of the signals; products are computed on the CPU.
     """
 
     def __init__(self, matrix: Any, *, device: torch.device | str | None = None):
@@ -127,17 +127,20 @@ class Sparse(FunctionOperator):
 
 
 class _Outside(torch.autograd.Function):
-    """A linear map that leaves torch (NumPy, SciPy, PyLops); its derivative is its adjoint."""
+    """A linear map computed outside torch (NumPy, SciPy, PyLops); its derivative is its adjoint."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, apply: Callable, back: Callable) -> Tensor:
         ctx.maps = apply, back
         flat = x.detach().cpu().resolve_conj().resolve_neg().numpy().reshape(-1, x.shape[-1])
-        # Few outside operators take no signals at all: they get a zero one, and its image is dropped.
+        # Many such operators do not take an empty batch: they get one signal of zeros, and its image is dropped.
         given = flat if len(flat) else np.zeros_like(flat, shape=(1, x.shape[-1]))
         out = np.ascontiguousarray(np.asarray(apply(given.T)).T[: len(flat)])
         if np.iscomplexobj(out) and not x.is_complex():
-            raise ValueError("the operator turned a real signal into a complex one; give it a complex dtype.")
+            raise ValueError(
+                f"the operator has a real dtype but returned {out.dtype} for a real signal; needed is a complex dtype: "
+                "give it one where it is made, for example dtype=complex."
+            )
         return torch.from_numpy(out).to(x).reshape(*x.shape[:-1], out.shape[-1])
 
     @staticmethod
@@ -154,7 +157,7 @@ def from_deepinv(
     device: torch.device | str | None = None,
     column_norms: Any = None,
 ) -> Operator:
-    """A DeepInverse linear physics, by its `A` and `A_adjoint`, on flattened signals.
+    """An operator from a DeepInverse linear physics, on flattened signals.
 
     Parameters
     ----------
@@ -164,7 +167,7 @@ def from_deepinv(
     dtype, device
         Of the signals.
     column_norms : float or array (n,), optional
-        The norms of the columns where they are known; to find them out takes n products.
+        The norms of the columns, if you know them; computing them takes n products.
 
     Returns
     -------
@@ -203,19 +206,19 @@ def as_operator(
     device: torch.device | str | None = None,
     column_norms: Any = None,
 ) -> Operator:
-    """Make an `Operator` of anything that acts like a matrix.
+    """Make an `Operator` from anything that acts like a matrix.
 
     Parameters
     ----------
     A : Operator, Tensor or array-like (*batch, m, n), SciPy sparse matrix, SciPy or PyLops `LinearOperator`, \
 DeepInverse linear physics with an `img_size`, or a triple `(forward, adjoint, (m, n))` of functions on tensors
     dtype : torch.dtype, optional
-        For an `A` that knows no dtype of its own (triples, physics); others keep theirs.
+        For an `A` without a dtype (triples, physics); others keep theirs.
     device : optional
-        For an `A` that lives on no device of its own.
+        For an `A` without a device.
     column_norms : float or array (n,), optional
-        For an `A` that only multiplies (triples, `LinearOperator`s, physics): the norms of its columns where they are
-        known; to find them out takes n products.
+        For an `A` known only by its products (triples, `LinearOperator`s, physics): the norms of its columns, if you
+        know them; computing them takes n products.
 
     Returns
     -------
@@ -253,7 +256,7 @@ DeepInverse linear physics with an `img_size`, or a triple `(forward, adjoint, (
     if hasattr(A, "tocsr"):
         matrix: Any = A
         if len(matrix.shape) != 2:
-            raise ValueError(f"A has shape {matrix.shape}; a sparse matrix needs shape (m, n).")
+            raise ValueError(f"A is a sparse array of shape {matrix.shape}; needed is (m, n).")
         return Sparse(A, device=device)
     if isinstance(A, np.ndarray | list | tuple):
         return Dense(as_tensor("A", A).to(device))
@@ -264,17 +267,15 @@ DeepInverse linear physics with an `img_size`, or a triple `(forward, adjoint, (
 
 
 def _signal_shape(physics: Any) -> Sequence[int]:
-    names = ("img_size", "imsize", "img_shape")  # DeepInverse's classes do not agree on one
+    names = ("img_size", "imsize", "img_shape")  # differs between classes of DeepInverse
     shape = next((shape for shape in (getattr(physics, name, None) for name in names) if shape is not None), None)
     if shape is None:
-        raise ValueError(
-            "this physics does not say its signal's shape; use pursuit.from_deepinv(physics, signal_shape=...)."
-        )
+        raise ValueError("the physics has no attribute img_size; use pursuit.from_deepinv(physics, signal_shape=...).")
     return shape
 
 
 def _linear_operator(A: Any, device: torch.device | str | None, column_norms: Any) -> Operator:
-    """SciPy's or PyLops' operator, by its products with NumPy matrices whose columns are signals."""
+    """An operator of SciPy or PyLops, through its products with NumPy matrices whose columns are signals."""
     if not getattr(A, "clinear", True) and np.issubdtype(A.dtype, np.complexfloating):
         raise ValueError(
             f"A is a {type(A).__name__} that is linear for real factors only (its clinear is False), so A (i x) is "
@@ -291,7 +292,7 @@ def _linear_operator(A: Any, device: torch.device | str | None, column_norms: An
 
 
 def as_tensor(name: str, values: Any) -> Tensor:
-    """A tensor of a dtype that the solvers take, from a tensor or anything NumPy reads."""
+    """A tensor of a dtype that the solvers take, from a tensor or anything that NumPy can read."""
     if isinstance(values, Tensor):
         check_dtype(name, values.dtype)
         return values
@@ -300,13 +301,13 @@ def as_tensor(name: str, values: Any) -> Tensor:
     except ValueError as problem:
         raise ValueError(f"{name} cannot be read as an array: {problem}") from None
     _torch_dtype(array.dtype, name)
-    # torch takes neither foreign byte orders, negative strides, nor (without a warning) read-only memory.
+    # torch does not take foreign byte orders, negative strides or (without a warning) read-only memory.
     array = np.asarray(array, dtype=array.dtype.newbyteorder("="), order="C")
     return torch.from_numpy(array if array.flags.writeable else array.copy())
 
 
 def adjoint_gap(operator: Any, *, seed: int = 0) -> float:
-    """The dot test: how far `<A x, y>` is from `<x, A^H y>` for random `x` and `y`.
+    """The dot test of an adjoint: the difference of `<A x, y>` and `<x, A^H y>` for random `x` and `y`.
 
     Parameters
     ----------
@@ -316,7 +317,7 @@ def adjoint_gap(operator: Any, *, seed: int = 0) -> float:
     Returns
     -------
     float
-        `|<Ax, y> - <x, A^H y>|` over `||Ax|| ||y|| + ||x|| ||A^H y||`; rounding error for a right adjoint.
+        `|<Ax, y> - <x, A^H y>|` over `||Ax|| ||y|| + ||x|| ||A^H y||`; rounding error if the adjoint is right.
 
     Examples
     --------

@@ -1,7 +1,7 @@
-"""Sensing operators: linear maps known by what they do, not by their entries.
+"""Sensing operators: linear maps given by functions, not by their entries.
 
-Every solver sees only `Operator`: `forward`, `adjoint`, `columns`. A dense matrix is one operator among others,
-the signal axis is last, and any leading dimensions are a batch.
+Solvers use only `Operator`: `forward`, `adjoint`, `columns`. A dense matrix is one of the operators. The signal axis is
+last, and any leading axes are a batch.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from .spectral import spectral_norm_squared
 DTYPES = (torch.float32, torch.float64, torch.complex64, torch.complex128)
 
 
-PROBES = 2**22  # entries of the unit vectors, or of the atoms, that are formed at a time to find atoms out
+PROBES = 2**22  # most entries of the block of unit vectors, or of atoms, that is formed at a time
 
 
 Made = TypeVar("Made", bound="Operator")
 
 
 def gather_last(values: Tensor, index: Tensor) -> Tensor:
-    """Take `values[..., index]` where either side may lack the other's batch dimensions."""
+    """Take `values[..., index]`; each of the two may lack batch axes of the other."""
     if values.ndim == 1:
         return values[index]
     batch = torch.broadcast_shapes(values.shape[:-1], index.shape[:-1])
@@ -36,20 +36,20 @@ def gather_last(values: Tensor, index: Tensor) -> Tensor:
 class Operator:
     """A linear map from signals `(*batch, n)` to measurements `(*batch, m)`.
 
-    A subclass gives `forward` and `adjoint`; the rest follows from them and is overridden where a formula is
-    quicker.
+    A subclass defines `forward` and `adjoint`; the other methods follow from them. Override those for which there is a
+    faster formula.
 
-    What solvers derive from an operator (column norms, the largest eigenvalue, the Gram matrix) is kept on it: hold on
-    to `A = pursuit.as_operator(A)` where many calls share one matrix. A tensor that requires a gradient keeps nothing,
-    and a tensor that is written to starts anew. Only writes to a NumPy array under an operator, or to what a function
-    closes over, cannot be seen: make a new operator then.
+    An operator keeps what solvers derive from it (column norms, the largest eigenvalue, the Gram matrix): if many calls
+    share one matrix, make `A = pursuit.as_operator(A)` once and pass it to all of them. Nothing is kept while a tensor
+    of the operator requires a gradient, and it is derived again after a write to a tensor. But a write to a NumPy array
+    under an operator, or to a variable of your functions, is not noticed: make a new operator after it.
 
     Attributes
     ----------
     shape : tuple of int
         `(m, n)`.
     dtype, device
-        Of the signals and measurements.
+        Those of signals and measurements.
     batch_shape : torch.Size
         The operator's own batch: `()` for one operator shared by all signals.
 
@@ -99,7 +99,7 @@ class Operator:
         return Adjoint(self)
 
     def residual(self, y: Tensor, x: Tensor) -> Tensor:
-        """What `x (*batch, n)` leaves of `y (*batch, m)`: `y - A x`."""
+        """The residual `y - A x (*batch, m)`."""
         return y - self.forward(x)
 
     def gradient_step(self, x: Tensor, r: Tensor, eta: Tensor | float) -> Tensor:
@@ -131,7 +131,7 @@ class Operator:
         return self.columns(torch.arange(self.shape[1], device=self.device))
 
     def items(self, keep: Tensor) -> Operator:
-        """The operators of the batch items where the boolean mask `keep` holds, batch flattened to one axis."""
+        """The operators of those batch items for which `keep` is true; the batch is flattened to one axis."""
         if self.batch_shape:
             raise NotImplementedError(f"{type(self).__name__} has a batch and must define items(keep)")
         return self
@@ -143,13 +143,13 @@ class Operator:
         return self
 
     def complexified(self) -> Operator:
-        """The same map on complex signals; itself where it is complex already."""
+        """The same map on complex signals; the operator itself if it is complex."""
         return self if self.dtype.is_complex else self._sharing("complexified", Complexified(self))
 
     def normalised(self) -> ColumnScaled:
-        """The operator with columns of norm one, where a column of zeros stays as it is.
+        """The operator with columns of norm one; a column of zeros stays as it is.
 
-        Its `scale` turns coefficients of unit columns into those of this operator's.
+        A coefficient of a unit column times `scale` is that of the column of this operator.
 
         Raises
         ------
@@ -160,7 +160,7 @@ class Operator:
         return self._sharing("of unit columns", ColumnScaled(self, scale))
 
     def norm2(self) -> Tensor:
-        """The square of the spectral norm, the largest eigenvalue of `A^H A`, `(*batch_shape,)`; a constant."""
+        """The square of the spectral norm, the largest eigenvalue of `A^H A`, `(*batch_shape,)`; no derivative."""
         return self.kept("norm2", lambda: spectral_norm_squared(self))
 
     @property
@@ -169,7 +169,7 @@ class Operator:
         return any(tensor.requires_grad for tensor in _tensors(self))
 
     def kept(self, name: str, derive: Callable[[], Tensor]) -> Tensor:
-        """What `derive` returns, derived once, until a tensor that the operator holds changes or wants a gradient."""
+        """The result of `derive`, computed once; again if a tensor of the operator changed or needs a gradient."""
         facts, tensors = self.__dict__.setdefault("_facts", {}), _tensors(self)
         if "learned" in facts or any(tensor.requires_grad for tensor in tensors):
             return derive()
@@ -178,12 +178,12 @@ class Operator:
             before, then, value = facts[name]
             if then == versions and all(old is now for old, now in zip(before, tensors, strict=True)):
                 return value
-        with torch.inference_mode(False), torch.enable_grad():  # it may outlive the caller's modes
+        with torch.inference_mode(False), torch.enable_grad():  # the value may be used outside the caller's modes
             value = derive()
-        if value.requires_grad:  # by something that a function closes over
+        if value.requires_grad:  # because of a tensor in a function of the user
             facts["learned"] = True
             return derive()
-        if type(value) is Tensor:  # else a program is being traced, and this is no number
+        if type(value) is Tensor:  # otherwise torch traces a program, and this is not a value
             facts[name] = tensors, versions, value
         return value
 
@@ -193,19 +193,19 @@ class Operator:
         return False
 
     def keeps(self, name: str) -> bool:
-        """Whether a fact of that name was derived before."""
+        """Whether a value of this name is kept."""
         return name in self.__dict__.get("_facts", {})
 
     def _sharing(self, name: str, made: Made) -> Made:
-        """An operator made of this one, which keeps what is derived from it where this one does.
+        """An operator made from this one, with derived values kept in the same place.
 
-        This one cannot keep it itself: two that hold each other would stay in memory after their last use.
+        This operator cannot hold the other: two that hold each other stay in memory after their last use.
         """
         vars(made)["_facts"] = self.__dict__.setdefault("_facts", {}).setdefault(name, {})
         return made
 
     def __getstate__(self) -> dict[str, Any]:
-        """Without what is kept: it is derived again where the copy is used."""
+        """Without derived values: a copy derives them again."""
         return {name: value for name, value in vars(self).items() if name != "_facts"}
 
     def __repr__(self) -> str:
@@ -312,7 +312,7 @@ class Adjoint(Operator):
 
 
 class Complexified(Operator):
-    """A real operator on complex signals: real and imaginary part each by itself."""
+    """A real operator on complex signals, applied to real and imaginary part separately."""
 
     def __init__(self, operator: Operator):
         self.operator = operator
@@ -344,7 +344,7 @@ class Complexified(Operator):
 
 
 def _tensors(thing: Any) -> list[Tensor]:
-    """The tensors that an operator holds, itself and in its parts."""
+    """The tensors of an operator and of its parts."""
     if isinstance(thing, Tensor):
         return [thing]
     if isinstance(thing, Operator):
@@ -355,7 +355,7 @@ def _tensors(thing: Any) -> list[Tensor]:
 
 
 def _inverse_norms(A: Operator) -> Tensor:
-    """One over the norm of every column, zero for a column of zeros."""
+    """One over the norm of every column; zero for a column of zeros."""
     norms = A.column_norms()
     if not norms.isfinite().all():
         raise ValueError(
@@ -367,7 +367,7 @@ def _inverse_norms(A: Operator) -> Tensor:
 
 
 def kept_items(values: Tensor, keep: Tensor, own: int) -> Tensor:
-    """The batch items of `values` (whose last `own` axes are not batch) where `keep` holds, flattened."""
+    """The batch items of `values` for which `keep` is true, flattened; the last `own` axes are not batch."""
     return values.expand(*keep.shape, *values.shape[values.ndim - own :])[keep]
 
 
@@ -380,5 +380,5 @@ def check_dtype(name: str, dtype: torch.dtype) -> None:
 
 
 def give(value: Tensor, given: Any) -> Any:
-    """The value in the form of what was given: a tensor for torch, else an array."""
+    """The value as a tensor if `given` is a tensor or an operator, else as an array."""
     return value if isinstance(given, Tensor | Operator) else value.detach().cpu().numpy()

@@ -1,4 +1,4 @@
-"""Operators made of operators: products, and diagonal scalings."""
+"""Products of operators, and diagonal operators."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Compose(Operator):
     Parameters
     ----------
     *operators : Operator
-        From the measurement side to the signal side; inner sizes, dtypes and devices must agree.
+        From left to right as in a product of matrices; inner sizes, dtypes and devices must agree.
 
     Raises
     ------
@@ -74,7 +74,7 @@ class Compose(Operator):
 
 
 class Diagonal(Operator):
-    """Every entry multiplied by its own factor: `diag(values)`. Before another operator it scales the rows.
+    """Multiply every entry by its own factor: `diag(values)`. `Compose(Diagonal(values), A)` scales the rows of A.
 
     Parameters
     ----------

@@ -19,10 +19,10 @@ class Convolution(Operator):
     n : int
         Signal length.
     boundary : {"circular", "full", "same", "valid"}
-        What happens at the ends. "circular" wraps around (m = n); "full" keeps every sample that a spike reaches
-        (m = n + length - 1); "same" pads with zeros and keeps the central n; "valid" keeps only samples that the
-        whole kernel covers (m = n - length + 1). For "circular" and "same" the kernel is centred at its sample
-        `length // 2`, so that a spike stays where it is.
+        How the ends are treated. "circular" wraps around (m = n); "full" keeps all samples (m = n + length - 1);
+        "same" pads with zeros and keeps the central n; "valid" keeps only samples that the whole kernel covers
+        (m = n - length + 1). For "circular" and "same" the kernel is centred at its sample `length // 2`, so that a
+        spike stays at its place.
 
     Raises
     ------
@@ -42,7 +42,7 @@ class Convolution(Operator):
         if not 1 <= length <= n:
             raise ValueError(f"the kernel has {length} samples and the signal n={n}; needed is 1 <= length <= n.")
         check_dtype("kernel", kernel.dtype)
-        # Each mode is a window of one circular convolution of length `period`, starting at `start`.
+        # Each mode is a window of a circular convolution of length `period`, starting at `start`.
         windows = {
             "circular": (n, n, length // 2),
             "full": (n + length - 1, n + length - 1, 0),
@@ -83,7 +83,7 @@ class Convolution(Operator):
         # Column j holds the kernel's samples from start - j on, m of them.
         energy = torch.nn.functional.pad(self.kernel.abs().square(), (n - 1 - self._start, self._start + m - length))
         squared = _window_sums(energy, m).flip(-1)
-        positive = squared > 0  # guards the derivative of the root at zero
+        positive = squared > 0  # guards the derivative of the square root at zero
         return torch.where(positive, torch.where(positive, squared, 1).sqrt(), 0)
 
     def items(self, keep: Tensor) -> Operator:
@@ -99,7 +99,7 @@ class Convolution(Operator):
 
 
 def _window_sums(values: Tensor, width: int) -> Tensor:
-    """The sum of every `width` neighbours along the last axis, with no subtraction: small sums keep their digits."""
+    """The sum of every `width` neighbours along the last axis, without subtraction: small sums keep their digits."""
     blocks = torch.nn.functional.pad(values, (0, -values.shape[-1] % width)).unflatten(-1, (-1, width))
     until = blocks.cumsum(-1).flatten(-2)  # from the start of the block
     after = blocks.flip(-1).cumsum(-1).flip(-1).flatten(-2)  # to its end

@@ -11,13 +11,13 @@ from .base import Operator, check_dtype, gather_last, kept_items
 
 
 class Dense(Operator):
-    """A matrix, or one matrix per item of the batch.
+    """A matrix, or one matrix per signal.
 
     Parameters
     ----------
     matrix : Tensor (*batch, m, n)
     conjugate : Tensor (*batch, m, n), optional
-        Its complex conjugate, where many products are to come: without it each conjugates a copy.
+        Its complex conjugate, to save time if there are many products; without it each product makes a conjugate copy.
 
     Examples
     --------
@@ -50,19 +50,19 @@ class Dense(Operator):
     def gradient_step(self, x: Tensor, r: Tensor, eta: Tensor | float) -> Tensor:
         if x.ndim != 2 or r.shape[:-1] != x.shape[:-1] or self.batch_shape:
             return super().gradient_step(x, r, eta)
-        # One pass over memory fewer than a product and a sum.
+        # One pass over memory less than a product and a sum.
         if isinstance(eta, Tensor):
             return torch.addmm(x, eta * r, self._adjoint)
         return torch.addmm(x, r, self._adjoint, alpha=eta)
 
     @property
     def _adjoint(self) -> Tensor:
-        """What measurements, as rows, are multiplied by."""
+        """The matrix that multiplies measurements, which are rows, from the right."""
         return self.matrix.conj() if self._conjugate is None else self._conjugate
 
     @property
     def _transpose(self) -> Tensor:
-        """What signals, as rows, are multiplied by; its own conjugate, which derivatives need, is then at hand too."""
+        """The matrix that multiplies signals, which are rows, from the right. Derivatives need its conjugate too."""
         return self.matrix.mT if self._conjugate is None else self._conjugate.mH
 
     def columns(self, index: Tensor) -> Tensor:
@@ -96,7 +96,7 @@ class Dense(Operator):
 
 
 def _rows_times(rows: Tensor, matrix: Tensor) -> Tensor:
-    """`rows (*batch, p)` times `matrix (*batch, p, q)`, one product per matrix where several rows share it."""
+    """`rows (*batch, p)` times `matrix (*batch, p, q)`; one product per matrix if several rows share it."""
     if matrix.ndim == 2:
         return rows @ matrix
     if matrix.shape[-3] == 1 and rows.ndim > 1:

@@ -1,4 +1,4 @@
-"""Chosen rows of the discrete Fourier transform."""
+"""Selected rows of the discrete Fourier transform."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .base import Operator
 
 
 class SubsampledFourier(Operator):
-    """Chosen rows of the discrete Fourier transform, by FFT.
+    """Selected rows of the discrete Fourier transform, by FFT.
 
     `(A x)_i = scale * sum_j exp(-2 pi i rows_i j / period) x_j`
 
@@ -23,10 +23,10 @@ class SubsampledFourier(Operator):
     n : int
         Signal length.
     period : int, default n
-        Length of the transform, at least `n`: shorter signals are padded with zeros. An OFDM channel of n taps, seen
-        on pilots among `period` subcarriers, is measured like this.
+        Length of the transform, at least `n`: shorter signals are padded with zeros. For example, an OFDM channel of n
+        taps is measured on pilots among `period` subcarriers.
     scale : float, default 1 / sqrt(m)
-        The default makes the columns unit vectors.
+        The default gives columns of norm one.
     dtype : complex dtype, default torch.complex128
     device : optional
 
@@ -59,14 +59,14 @@ class SubsampledFourier(Operator):
         rows = torch.as_tensor(rows, device=rows.device if isinstance(rows, Tensor) and device is None else device)
         if rows.ndim != 1 or rows.is_floating_point() or rows.is_complex() or rows.numel() == 0:
             raise ValueError(
-                f"rows has shape {tuple(rows.shape)} and dtype {rows.dtype}; it needs a list of whole frequencies."
+                f"rows has shape {tuple(rows.shape)} and dtype {rows.dtype}; needed is a list of whole frequencies."
             )
         if not dtype.is_complex:
             raise ValueError(f"dtype is {dtype}; a Fourier operator is complex: use complex64 or complex128.")
         self.period = n if period is None else period
         if self.period < n:
             raise ValueError(
-                f"period is {period} and the signal has n={n} samples; needed is period >= n, for a longer signal "
+                f"period is {period} and the signal has n={n} samples; needed is period >= n, because a longer signal "
                 "would wrap around."
             )
         self.rows = rows.long() % self.period
@@ -82,7 +82,7 @@ class SubsampledFourier(Operator):
         return ifft(spectrum)[..., : self.shape[1]] * (self.period * self.scale)
 
     def columns(self, index: Tensor) -> Tensor:
-        # Whole turns are taken off in integers: the angle keeps its digits however long the signal is.
+        # Whole turns are removed in integers, so the angle keeps its digits for long signals.
         turns = (self.rows.unsqueeze(-1) * index.unsqueeze(-2) % self.period).double() / self.period
         return (self.scale * torch.exp(-2j * math.pi * turns)).to(self.dtype)
 
@@ -93,7 +93,7 @@ class SubsampledFourier(Operator):
 
 
 def fft(x: Tensor, n: int | None = None) -> Tensor:
-    """The FFT of the last axis, padded to `n`; MKL's fails for an empty batch."""
+    """The FFT of the last axis, padded to `n`, also for an empty batch, for which that of MKL fails."""
     return torch.fft.fft(x, n=n, dim=-1) if x.numel() else x.new_zeros(*x.shape[:-1], n or x.shape[-1]) + 0j
 
 

@@ -13,10 +13,10 @@ from .dense import Dense
 
 
 def on_real_signals(A: Any, y: Any) -> tuple[Operator, Tensor]:
-    """The same problem over the reals, for real signals measured by a complex operator.
+    """The same problem in real numbers, for real signals that a complex operator measures.
 
-    Real and imaginary parts become measurements of their own: 2 m real ones in place of m complex ones, with half as
-    many unknowns as a complex signal has. Every solver gets the more exact answer from it.
+    Real and imaginary parts become separate measurements: 2 m real ones instead of m complex ones, for the same n
+    unknowns. Every solver is more accurate on this form, because it then knows that the signals are real.
 
     Parameters
     ----------
@@ -26,7 +26,7 @@ def on_real_signals(A: Any, y: Any) -> tuple[Operator, Tensor]:
     Returns
     -------
     A : Operator
-        Real, with shape (2 m, n); `A` itself where that is real.
+        Real, with shape (2 m, n); `A` itself if it is real.
     y : Tensor (*batch, 2 m)
 
     Examples
@@ -43,7 +43,7 @@ def on_real_signals(A: Any, y: Any) -> tuple[Operator, Tensor]:
 
 
 def real_form(A: Operator) -> Operator:
-    """The operator on real signals: real, measuring real parts, then imaginary parts."""
+    """The real operator on real signals that measures real parts, then imaginary parts."""
     if not A.dtype.is_complex:
         return A
     if isinstance(A, Dense):

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 def spectral_norm_squared(A: Operator, *, steps: int = 64) -> Tensor:
     """The largest eigenvalue of `A^H A`, `(*batch_shape,)`, by Lanczos from a fixed start.
 
-    It is a constant to automatic differentiation. `steps` bounds the Krylov space; the estimate is from below.
+    It has no derivative. `steps` limits the size of the Krylov space; the estimate is a lower bound.
     """
     with torch.no_grad():
         rng = torch.Generator().manual_seed(0)
@@ -23,14 +23,14 @@ def spectral_norm_squared(A: Operator, *, steps: int = 64) -> Tensor:
         v = v / torch.linalg.vector_norm(v, dim=-1, keepdim=True)
         V, images = [v], []
         m, n = A.shape
-        for _ in range(min(steps, m + 1, n)):  # the start has a part in the null space, hence one more than the rank
+        for _ in range(min(steps, m + 1, n)):  # rank + 1: the start has a part in the null space
             w = A.adjoint(A.forward(V[-1]))
             images.append(w)
             basis = torch.stack(V, dim=-1)
             for _ in range(2):  # twice is enough
                 w = w - (basis @ (basis.mH @ w.unsqueeze(-1))).squeeze(-1)
             norm = torch.linalg.vector_norm(w, dim=-1, keepdim=True)
-            # In an invariant subspace nothing new is left; zero vectors add zero eigenvalues, which change no maximum.
+            # In an invariant subspace w is zero; zero vectors add eigenvalues of zero, which do not change the maximum.
             first = torch.linalg.vector_norm(images[0], dim=-1, keepdim=True)
             small = norm <= 1e3 * torch.finfo(norm.dtype).eps * first
             V.append(torch.where(small, 0, w / torch.where(small, 1, norm)))

@@ -18,13 +18,13 @@ from ..shrinkage import bernoulli_gaussian, soft
 from . import ista
 from .problem import ALL, Hook, Problem, problem
 
-Denoiser = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]  # of z and its noise's variance: x, and its slope by z
-ROOM = 2.0  # times what x = 0, or the start, leaves: a larger residual is none of a run that converges
+Denoiser = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]  # (z, variance of its noise) -> (x, derivative by z)
+ROOM = 2.0  # a residual this many times that of x = 0, or of the start, means divergence
 BISECTIONS = 60
 
 
 class State(NamedTuple):
-    """Iterate `x`, its residual `r = y - A x`, and that with Onsager's term, `v`."""
+    """Iterate `x`, its residual `r = y - A x`, and `v`, the residual with Onsager's term."""
 
     x: Tensor
     r: Tensor
@@ -32,7 +32,7 @@ class State(NamedTuple):
 
 
 def init(A: Operator, y: Tensor, x: Tensor) -> State:
-    """The start, with nothing to correct yet."""
+    """The start, without a correction."""
     r = A.residual(y, x)
     return State(x, r, r)
 
@@ -47,28 +47,28 @@ def step(
     inflation: Tensor | float = 1.0,
     b: Tensor | float = 1.0,
 ) -> State:
-    """One step; LAMP learns the three factors, which are one here."""
+    """One step. The three factors are one here; LAMP learns them."""
     m, n = A.shape
     tau2 = inflation / m * s.v.abs().square().sum(-1, keepdim=True)  # tau^2 = ||v||^2 / m
-    z = A.gradient_step(s.x, s.v, gamma)  # z = x + A^H v, which is the signal in white noise of variance tau^2
+    z = A.gradient_step(s.x, s.v, gamma)  # z = x + A^H v: the signal plus white noise of variance tau^2
     x, slope = denoise(z, tau2)  # x = eta(z; tau^2)
     r = A.residual(y, x)
     return State(x, r, r + b * (n / m) * slope.mean(-1, keepdim=True) * s.v)  # v = y - A x + (n / m) <eta'> v
 
 
 def damped(old: State, new: State, share: Tensor) -> State:
-    """Only this share of the way; `A` is linear, so that the residual goes with it."""
+    """The state after this share of the step; `A` is linear, so the residual is interpolated too."""
     return State(*(after + (1 - share) * (before - after) for before, after in zip(old, new, strict=True)))
 
 
 def stop(old: State, new: State, *, limit: Tensor) -> Tensor:
-    """The step changed nothing but rounding, or the residual is above its `limit (*batch,)`."""
+    """Stop when the step changed x by rounding only, or when the residual is above its `limit (*batch,)`."""
     grown = torch.linalg.vector_norm(new.r, dim=-1) > limit
     return torch.where(grown, Status.DIVERGED, loop.stationary(old, new))
 
 
 def floored(tau2: Tensor) -> Tensor:
-    """The variance, or where it is zero (the target is met) something to divide by."""
+    """The variance, at least a tiny positive number: it is zero where the target is met."""
     return tau2.clamp(min=torch.finfo(tau2.dtype).tiny ** 0.5)
 
 
@@ -77,15 +77,15 @@ def soft_threshold(z: Tensor, tau2: Tensor, *, alpha: Tensor) -> tuple[Tensor, T
     theta = alpha * torch.where(tau2 > 0, torch.where(tau2 > 0, tau2, 1).sqrt(), 0)
     size = z.abs()
     kept = size > theta
-    bend = theta / torch.where(kept, size, 1) / 2 if z.is_complex() else 0.0  # the slope by z, with conj(z) held
+    bend = theta / torch.where(kept, size, 1) / 2 if z.is_complex() else 0.0  # derivative by z, with conj(z) fixed
     return soft(z, theta), torch.where(kept, 1 - bend, torch.zeros_like(size))
 
 
 def minimax(share: Tensor, *, cplx: bool) -> Tensor:
-    """The `alpha` with the least worst error among signals that have this share of non-zeros, in double precision.
+    """The `alpha` whose worst error is smallest over all signals with this share of non-zeros, in double precision.
 
-    The error in units of tau^2 is `share (1 + alpha^2) + (1 - share) E (|Z| - alpha)_+^2`: non-zeros of any size, and
-    noise where there is none. Its derivative rises in alpha.
+    The worst error in units of tau^2 is `share (1 + alpha^2) + (1 - share) E (|Z| - alpha)_+^2`: the first term is of
+    the non-zeros, the second of the zeros. Its derivative increases with alpha.
     """
     share = share.double()
     low, high = torch.zeros_like(share), torch.full_like(share, 20.0)
@@ -127,41 +127,43 @@ def amp(
     max_steps: PerItem = 1000,
     on_step: Hook | None = None,
 ) -> Solution[Arr]:
-    """AMP: gradient steps whose residual is corrected, so that each sees the signal in white noise, then a denoiser.
+    """Approximate Message Passing: gradient steps with a corrected residual, each followed by a denoiser.
 
-    It is for matrices that are like random ones, as Gaussian or subsampled Fourier matrices: there it needs fewer steps
-    than FISTA, and nothing to tune. For others (neighbouring columns alike, a large condition number, entries of one
-    sign) its theory fails, and the status says `DIVERGED`: the residual was twice that of x = 0, or of the start. A
-    smaller `damping` may help, or another solver. It also ends small cycles, in which a few signals in a hundred stay.
+    The correction (Onsager's term) makes the input of each denoiser the signal plus white noise. This holds for
+    matrices that are close to random, such as Gaussian or subsampled Fourier matrices: there AMP needs fewer steps than
+    FISTA and nothing to tune. For other matrices (similar neighbouring columns, a large condition number, entries of
+    one sign) it can diverge: when the residual is twice that of x = 0, or of the start, it stops with the status
+    `DIVERGED`. Then pass a smaller `damping`, or use another solver. A few signals in a hundred end in a small cycle;
+    damping prevents that too.
 
     Parameters
     ----------
     A : array (*batch, m, n), or anything `as_operator` takes
-        Columns of any norm: it works on unit columns.
+        Columns of any norm.
     y : array (*batch, m)
     k : int or int array (*batch,), optional
         Expected number of non-zeros, for `alpha` and for the prior; the solution may have more.
     denoiser : {"soft", "bernoulli-gaussian"} or callable (z, tau2) -> (x, slope), default "soft"
-        What estimates the signal from `z (*batch, n)`, in the caller's units, which is the signal in white noise of
-        variance `tau2 (*batch, n)`, > 0. "soft" thresholds, for signals of which only k is known.
-        "bernoulli-gaussian" is the posterior mean of entries that are zero but for a share of k / n, and then Gaussian;
-        its signals are small off the non-zeros, not zero. A function also returns the real slope `(*batch, n)` of x by
-        z (where complex, by z with its conjugate held).
+        Estimates the signal from `z (*batch, n)`, the signal plus white noise of variance `tau2 (*batch, n)` > 0.
+        "soft" is the soft threshold, for signals of which only k is known. "bernoulli-gaussian" is the posterior mean
+        if a share k / n of the entries is Gaussian and the others are zero; it estimates the others as small, not as
+        zero. A function works in the caller's units, and returns x and the real derivative `(*batch, n)` of x by z (if
+        complex, by z with its conjugate fixed).
     alpha : float or array (*batch,), optional
-        Of "soft": the threshold in units of the noise's standard deviation. By default the one with the least worst
-        error at k / n.
+        For "soft": the threshold in units of the noise's standard deviation. Default: the one whose worst error is
+        smallest at k / n.
     variance : float or array (*batch,), optional
-        Of "bernoulli-gaussian", which needs it: that of the non-zeros, in the caller's units.
+        For "bernoulli-gaussian", which needs it: the variance of the non-zeros, in the caller's units.
     damping : float or array (*batch,), default 1.0
-        How much of every step is taken, > 0 and <= 1. Less is slower, and converges for more matrices.
+        Share of every step that is taken, > 0 and <= 1. A smaller share is slower and converges for more matrices.
     x0 : array (*batch, n), optional
         Warm start.
     tol : float or array (*batch,), optional
         Stop when `||r|| <= tol ||y||`.
     max_steps : int or int array (*batch,), default 1000
-        It stops earlier where a step changes nothing but rounding.
+        Most steps. It stops earlier if a step changes `x` by rounding only.
     on_step : callable, optional
-        Run without the compiled kernel, and call this after every step: see `solve`.
+        Run without the compiled kernel, and call this after every step: see `pursuit.solve`.
 
     Returns
     -------
@@ -171,7 +173,7 @@ def amp(
     Raises
     ------
     TypeError, ValueError
-        Before any work, on input that cannot be solved as given.
+        If an argument has a wrong type, shape or value, before any work starts.
 
     References
     ----------
@@ -227,6 +229,6 @@ def _denoiser(p: Problem, denoiser: Any, share: Tensor | None, alpha: Any, varia
 
 
 def _in_callers_units(denoise: Denoiser, scale: Tensor, z: Tensor, tau2: Tensor) -> tuple[Tensor, Tensor]:
-    """The denoiser where a coefficient of a unit column is `scale (n,)` or `(*batch, n)` of the caller's."""
+    """The denoiser in the caller's units: `scale (n,)` or `(*batch, n)` times the coefficients of unit columns."""
     x, slope = denoise(scale * z, floored(scale.square() * tau2))
     return x / scale, slope

@@ -1,4 +1,4 @@
-"""Every solver by name, and those that users bring."""
+"""Every solver by name, and solvers of the user's own."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ SOLVERS: dict[str, Callable[..., Solution[Any]]] = {f.__name__: f for f in NAMED
 
 
 def methods() -> tuple[str, ...]:
-    """Names that `solve` takes.
+    """The names of all solvers, as `solve` takes them.
 
     Examples
     --------
@@ -45,12 +45,12 @@ def methods() -> tuple[str, ...]:
 
 
 def solver(method: Method) -> Callable[..., Solution[Any]]:
-    """The solver of that name, of `module:function`, or that is given.
+    """The solver for a name, for `module:function`, or the given function itself.
 
     Raises
     ------
     ValueError, TypeError
-        If there is none.
+        If there is no such solver.
     """
     if not isinstance(method, str):
         if callable(method):
@@ -71,7 +71,7 @@ def solver_of_k(method: Method) -> Callable[..., Solution[Any]]:
     Raises
     ------
     ValueError, TypeError
-        If there is none, or it cannot.
+        If there is no such solver, or it needs more than A, y and k.
     """
     call = solver(method)
     try:
@@ -82,19 +82,19 @@ def solver_of_k(method: Method) -> Callable[..., Solution[Any]]:
 
 
 def name_of(method: Method) -> str:
-    """What tables call a method: its name, or that of the function given."""
+    """The name of a method in tables: its own name, or that of the function."""
     if isinstance(method, str):
         return method_name(method)
     return _known(method) or str(getattr(method, "__name__", type(method).__name__))
 
 
 def spelled(method: Method) -> str:
-    """The name by which any process finds the method: its own, or `module:function`.
+    """The name with which any process finds the method: a solver's name, or `module:function`.
 
     Raises
     ------
     ValueError
-        If a function given cannot be imported.
+        If a function cannot be imported.
     """
     if isinstance(method, str):
         if method.startswith("__main__:"):
@@ -109,7 +109,7 @@ def spelled(method: Method) -> str:
 
 
 def answer(method: Method, found: Any) -> Solution[Any]:
-    """What a method returned, if it is a solution."""
+    """The result of a method, after a check that it is a `Solution`."""
     if isinstance(found, Solution):
         return found
     raise TypeError(f"method {name_of(method)!r} returned a {type(found).__name__}; needed is a pursuit.Solution.")
@@ -126,12 +126,12 @@ def _known(method: Any) -> str | None:
 
 
 def _imported(method: str) -> Callable[..., Solution[Any]]:
-    """The function of a user's module."""
+    """A function of the user's module."""
     module, _, function = method.partition(":")
     needed = "needed is module:function, as gomp:gomp for the function gomp in a gomp.py that Python can import"
     try:
         found = getattr(import_module(module), function, None)
-    except (Exception, SystemExit) as error:  # whatever a user's module does when it runs
+    except (Exception, SystemExit) as error:  # a user's module may raise anything
         absent = isinstance(error, ModuleNotFoundError) and f"{module}.".startswith(f"{error.name}.")
         reason = f"there is no module {module!r}" if absent else f"importing {module!r} ended with {error!r}"
         raise ValueError(f"method is {method!r}: {reason}; {needed}.") from error
@@ -141,22 +141,46 @@ def _imported(method: str) -> Callable[..., Solution[Any]]:
 
 
 def solve(A: OperatorLike, y: Arr | Nested, method: Method = "omp", **options: Any) -> Solution[Arr]:
-    """Recover `x` from `y = A x + e` by the solver of that name.
+    """Recover `x` from `y = A x + e` with the solver of this name.
 
     Parameters
     ----------
     A : array (*batch, m, n), or anything `as_operator` takes
+        One matrix for all signals, or one per signal.
     y : array (*batch, m)
+        Measurements; the last axis is that of a signal.
     method : str or callable, default "omp"
-        One of `methods()`; or a solver of your own, a function `(A, y, k, ...) -> Solution` or where it can be imported
-        from, as `"module:function"`.
+        One of `methods()`, or a solver of your own: a function `(A, y, k, ...) -> Solution`, or the place to import it
+        from, `"module:function"`.
     **options
-        The solver's own arguments: `k`, `lam`, `tol`, `weights`, `x0`, ...
+        The solver's arguments. Those that several solvers share are explained below; the solver's own page says which
+        it takes, and their defaults.
+    k : int or int array (*batch,)
+        Most atoms per signal, one number or one per signal. Signals of a batch stop independently.
+    tol : float or array (*batch,), optional
+        A signal is solved when `||r|| <= tol ||y||`, with `r = y - A x`. Without `tol` that takes a fit that is exact
+        up to rounding.
+    max_steps : int or int array (*batch,)
+        Most steps. A signal that is not finished by then has the status `MAX_STEPS`, for which `Solution.check` raises
+        an error; but `sea` is meant to take all steps, and has the status `EXPLORED`.
+    x0 : array (*batch, n), optional
+        Warm start, in the units of `x`: another solver's result, for example. Default: zero.
+    eta : float or array (*batch,)
+        Step size, for columns of norm one. L in the defaults is the largest eigenvalue of `A^H A` for such columns,
+        times the largest second derivative of the loss. A default is a constant in derivatives of the result.
+    weights : array (n,) or (*batch, n), optional
+        Structure, >= 0: they multiply the scores by which atoms are chosen, not the values of `x`. An atom of weight 0
+        is never chosen.
+    loss : LeastSquares(), Logistic(), or callable (v, y) -> (*batch, m)
+        The loss to minimise, one number >= 0 per measurement, of `v = A x` and `y`. With another loss than least
+        squares, `||r||` is the square root of twice the loss and `||y||` is its value at `x = 0`; numbers must be
+        real, and the result has no derivatives.
+    select : selection
+        How atoms are chosen: `Hard()` takes the largest scores, `Relaxed(softsort, tau=...)` is differentiable.
     on_step : callable, optional
-        With it the solver runs step by step, without its compiled kernel, which may take many times as long. It is
-        one of the options of every solver, called after every step with an `Iterate`: the signals, residual norms
-        and statuses of the whole batch as they stand. `on_step=history.append` keeps the history; an exception ends
-        the solver.
+        Called after every step with an `Iterate`: signals, residual norms and statuses of the whole batch. The solver
+        then runs without its compiled kernel, which may take many times as long. `on_step=history.append` keeps all
+        steps; an exception ends the solver.
 
     Returns
     -------
@@ -165,9 +189,9 @@ def solve(A: OperatorLike, y: Arr | Nested, method: Method = "omp", **options: A
     Raises
     ------
     ValueError
-        If there is no such method.
+        If there is no method of that name, or an option has a wrong value.
     TypeError
-        If the method does not take one of the options, or lacks one that it needs.
+        If the method does not take one of the options, or needs one that was not given.
 
     Examples
     --------

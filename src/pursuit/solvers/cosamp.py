@@ -18,7 +18,7 @@ from .problem import Hook, Problem, problem
 
 
 def step(A: Operator, y: Tensor, s: State, *, choice: AtomSelector) -> State:
-    """Widen the support by 2k atoms, fit, prune to k."""
+    """Extend the support by 2k atoms, fit, keep the k largest."""
     omega = choice.best(A.adjoint(s.r), times=2)  # Omega = largest_2k |A^H r|
     supp = s.atoms.supporting(s.x)  # empty for x = 0
     T = supp.union(omega, max_k=A.shape[0])  # T = Omega with supp(x)
@@ -44,10 +44,10 @@ def cosamp(
     select: Selection = Hard(),
     on_step: Hook | None = None,
 ) -> Solution[Arr]:
-    """CoSaMP: fit on the 2k best correlating atoms joined with the current k, keep the k largest coefficients.
+    """CoSaMP: fit on the current atoms and the 2k that correlate best, then keep the k largest coefficients.
 
-    The coefficients are those of the joint fit, as in the paper: not refitted on the final support. Where 3k exceeds m,
-    the joint support is cut to the m best. It stops when the residual no longer decreases.
+    As in the paper, the coefficients are those of the joint fit; they are not fitted again on the final support. If 3k
+    exceeds m, only the m best atoms of the joint support are kept. It stops when the residual no longer decreases.
 
     Parameters
     ----------
@@ -55,16 +55,19 @@ def cosamp(
         Columns of any norm.
     y : array (*batch, m)
     k : int or int array (*batch,)
+        Most atoms per signal.
     x0 : array (*batch, n), optional
         Warm start.
     tol : float or array (*batch,), optional
         Stop when `||r|| <= tol ||y||`.
     max_steps : int or int array (*batch,), default 100
+        Most steps.
     weights : array (n,) or (*batch, n), optional
-        Multiplies both scores; the values stay unweighted.
+        Multiply both scores, `|A^H r|` and the size of the fitted values; see `pursuit.solve`.
     select : selection, default Hard()
+        How atoms are chosen; see `pursuit.solve`.
     on_step : callable, optional
-        Run without the compiled kernel, and call this after every step: see `solve`.
+        Run without the compiled kernel, and call this after every step: see `pursuit.solve`.
 
     Returns
     -------
@@ -73,7 +76,7 @@ def cosamp(
     Raises
     ------
     TypeError, ValueError
-        Before any work, on input that cannot be solved as given.
+        If an argument has a wrong type, shape or value, before any work starts.
 
     References
     ----------

@@ -21,17 +21,17 @@ from . import ompr, sp
 from .iht import State
 from .problem import Hook, Problem, problem
 
-LEAST_GAIN = 1e-12  # of ||r||^2: what counts as a decrease
+LEAST_GAIN = 1e-12  # a swap must lower ||r||^2 by at least this share
 
 
-@torch.no_grad()  # gains only choose the swap; derivatives pass through the fit on what was chosen
+@torch.no_grad()  # gains only choose the swap; derivatives pass through the fit on the chosen atoms
 def swap_gains(A: Operator, y: Tensor, atoms: Atoms) -> Tensor:
     """How much `||r||^2` falls if chosen atom `i` is replaced by column `j` and all is refitted, `(*batch, k, n)`.
 
-    With `u_i` the direction in the span of `S` that has a right angle to all columns of `S` but `i`, and `r` the
+    With `u_i` the direction in the span of `S` that is orthogonal to all columns of `S` except `i`, and `r` the
     residual on `S`: removing `i` raises `||r||^2` by `|u_i^H y|^2` and leaves the residual `r_i = r + u_i u_i^H y`;
     adding `j` then lowers it by `|a_j^H r_i|^2 / ||P a_j||^2`, where `P` projects off the columns of `S` without `i`.
-    Minus infinity where `i` is absent, or where `a_j` lies in `S` or in the span of the others.
+    It is minus infinity if there is no atom `i`, or if `a_j` is in `S` or in the span of the other columns of `S`.
     """
     B = atoms.columns(A)
     _, F = factor(B, y, atoms.found.sum(-1))
@@ -41,7 +41,7 @@ def swap_gains(A: Operator, y: Tensor, atoms: Atoms) -> Tensor:
         r = r - (Q @ (Q.mH @ r.unsqueeze(-1))).squeeze(-1)
     length = torch.linalg.vector_norm(F, dim=-1)
     present = atoms.found & (length > 0)
-    # A column that the others span goes at no cost, as if it had no direction: its diagonal of B^+ B is below one.
+    # Removing a column in the span of the others costs nothing: it has no direction u_i, and (B^+ B)_ii < 1.
     needed = present & ((F.mH * (Q.mH @ B)).sum(-2).real > 0.999)
     scale = torch.where(needed, 1 / torch.where(present, length, 1), 0)
     U = (Q @ F.mH) * scale.unsqueeze(-2)  # u_i = B (B^H B)^-1 e_i, normalised
@@ -60,15 +60,15 @@ def swap_gains(A: Operator, y: Tensor, atoms: Atoms) -> Tensor:
 
 
 def orthonormal(Q: Tensor) -> Tensor:
-    """Columns that are nearly orthonormal, or zero, made so to rounding: those of `B R^-1` are as ill as B is."""
+    """Make nearly orthonormal (or zero) columns orthonormal to rounding, which `B R^-1` is not for all B."""
     G = Q.mH @ Q
     three = 3 * torch.eye(Q.shape[-1], dtype=Q.dtype, device=Q.device)
-    once = (three - G) / 2  # Q (3 - Q^H Q) / 2 squares the error; so does the same once more
+    once = (three - G) / 2  # Q (3 - Q^H Q) / 2 squares the error; it is done twice
     return Q @ (once @ (three - once @ G @ once) / 2)
 
 
 def step(A: Operator, y: Tensor, s: State, *, weights: Tensor, loss: Loss = LeastSquares()) -> State:
-    """The best of all swaps; if the loss is not quadratic, of those that its quadratic at `x` ranks first.
+    """Make the best swap; if the loss is not quadratic, the best of those that its second-order model ranks first.
 
     On the CPU `kernels/cpu/els.py` takes the place of this step;
     `pursuit.config.kernels = "off"`, or `on_step`, runs this text.
@@ -113,8 +113,9 @@ def els(
 ) -> Solution[Arr]:
     """Exhaustive Local Search: from OMP's support, make the best of all k (n - k) swaps while the residual decreases.
 
-    Swaps are scored by rank-one formulas that equal a full refit of each. With another loss than least squares they are
-    those of its quadratic at the current fit; the eight that rank first are refitted, and the best of them is made.
+    Rank-one formulas give for each swap the residual of a full refit. With another loss than least squares they rank
+    the swaps by the second-order model of the loss at the current fit; the first eight are refitted, and the best of
+    these is made.
 
     Parameters
     ----------
@@ -122,18 +123,19 @@ def els(
         Columns of any norm.
     y : array (*batch, m)
     k : int or int array (*batch,)
+        Most atoms per signal.
     x0 : array (*batch, n), optional
-        Warm start: its k largest entries are the first support. By default OMP's support.
+        Warm start: its k largest entries are the first support. Default: OMP's support.
     tol : float or array (*batch,), optional
         Stop when `||r|| <= tol ||y||`.
     max_steps : int or int array (*batch,), default 1000
+        Most swaps.
     weights : array (n,) or (*batch, n), optional
-        Multiplies OMP's score, and the gain of a swap by the weight of the atom that comes in.
+        Multiply OMP's score `|A^H r|`, and the gain of a swap by the weight of the new atom; see `pursuit.solve`.
     loss : LeastSquares(), Logistic(), or callable (v, y) -> (*batch, m), default LeastSquares()
-        What is made small, a loss >= 0 per measurement of `v = A x`. With another loss than least squares `||r||` is
-        the root of twice the loss, `||y||` that of `x = 0`, numbers are real, and the result has no derivative.
+        The loss to minimise; see `pursuit.solve`.
     on_step : callable, optional
-        Run without the compiled kernel, and call this after every swap: see `solve`.
+        Run without the compiled kernel, and call this after every swap: see `pursuit.solve`.
 
     Returns
     -------
@@ -142,7 +144,7 @@ def els(
     Raises
     ------
     TypeError, ValueError
-        Before any work, on input that cannot be solved as given.
+        If an argument has a wrong type, shape or value, before any work starts.
 
     References
     ----------

@@ -17,7 +17,7 @@ from .problem import Hook, Problem
 
 
 class State(NamedTuple):
-    """Iterate `x` with its residual `r`, the extrapolated point `extrapolated`, and the momentum's `t`."""
+    """Iterate `x` with its residual `r`, the point `extrapolated` from it, and `t` of the momentum."""
 
     x: Tensor
     r: Tensor
@@ -37,14 +37,15 @@ def step(A: Operator, y: Tensor, s: State, *, gamma: Tensor, theta: Tensor) -> S
     t = (1 + torch.sqrt(1 + 4 * s.t.square())) / 2  # t' = (1 + sqrt(1 + 4 t^2)) / 2
     beta = (s.t - 1) / t
     extrapolated = z.x + beta * (z.x - s.x)  # x = z' + (t - 1) / t' (z' - z)
-    # A is linear: the residual of the extrapolated point needs no product of its own.
+    # A is linear: the residual of the extrapolated point needs no further product with A.
     return State(z.x, z.r, ista.State(extrapolated, z.r + beta * (z.r - s.r)), t)
 
 
 def stop(old: State, new: State) -> Tensor:
-    """A fixed point of ISTA's step: it leaves the extrapolated point, from which it was made, where that was.
+    """Stop at a fixed point of ISTA's step: the step from the extrapolated point returns that point.
 
-    That x stands still says nothing: it may do so for a step, at zero say, while the momentum still carries the point.
+    It is not enough that x did not change: x may stay for a step, at zero for example, while momentum moves the
+    extrapolated point.
     """
     return loop.stationary(old.extrapolated, new)
 
@@ -77,18 +78,18 @@ def fista(
     Parameters
     ----------
     A : array (*batch, m, n), or anything `as_operator` takes
-        Taken as it is: the penalty is on the caller's coefficients, so the columns are not normalised.
+        Columns are not normalised: the penalty is on the caller's coefficients.
     y : array (*batch, m)
     lam : float or array (*batch,)
-        Weight of the penalty; at `max |A^H y|` and above the solution is zero.
+        Weight of the penalty. From `max |A^H y|` on the solution is zero.
     x0 : array (*batch, n), optional
         Warm start.
     tol : float or array (*batch,), optional
         Stop when `||r|| <= tol ||y||`.
     max_steps : int or int array (*batch,), default 1000
-        It stops earlier where a step changes nothing but rounding.
+        Most steps. It stops earlier if a step changes `x` by rounding only.
     on_step : callable, optional
-        Run without the compiled kernel, and call this after every step: see `solve`.
+        Run without the compiled kernel, and call this after every step: see `pursuit.solve`.
 
     Returns
     -------
@@ -98,7 +99,7 @@ def fista(
     Raises
     ------
     TypeError, ValueError
-        Before any work, on input that cannot be solved as given.
+        If an argument has a wrong type, shape or value, before any work starts.
 
     References
     ----------

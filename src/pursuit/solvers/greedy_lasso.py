@@ -1,4 +1,4 @@
-"""OMP whose atoms compete for the decrease of a LASSO or square-root LASSO objective."""
+"""OMP that chooses the atom which lowers a LASSO or square-root LASSO objective most."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from . import omp
 from .omp import State
 from .problem import ALL, UNLIMITED, Hook, Problem, problem
 
-# The most that an objective falls if one coefficient changes, for every column twice: as if it were outside the support
-# S, and as if it were in it. From g = |a_j^H r|, x = |x_j|, rho = ||r||, lam and w = w_j; r is orthogonal to S.
+# By how much an objective falls at most if one coefficient changes. For every column two values: as a column outside
+# the support S, and as one in it. From g = |a_j^H r|, x = |x_j|, rho = ||r||, lam and w = w_j; r is orthogonal to S.
 Rule = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
 
 
@@ -68,7 +68,7 @@ OBJECTIVES: dict[str, Rule] = {"l0": l0, "l0-sr": l0_sr, "l1": l1, "l1-sr": l1_s
 
 
 def gains(A: Operator, s: State, *, rule: Rule, lam: Tensor, w: Tensor) -> Tensor:
-    """Delta of every column, `(*batch, n)`; a column that is partly in S has its share of both cases."""
+    """Delta of every column, `(*batch, n)`; for a column that is partly in S, the mean of both cases by its share."""
     rho = _root(energy(s.r))
     into, out = rule(A.adjoint(s.r).abs(), omp.estimate(s).abs(), rho, lam, w)
     M = s.atoms.mask().to(rho.dtype).clamp(0, 1)
@@ -76,7 +76,7 @@ def gains(A: Operator, s: State, *, rule: Rule, lam: Tensor, w: Tensor) -> Tenso
 
 
 def step(A: Operator, s: State, *, choice: AtomSelector, delta: Callable[[State], Tensor]) -> State:
-    """Take in the column of the largest gain and project, unless there is no gain or the column is in already."""
+    """Add the column of the largest gain and project, unless there is no gain or the column is already in."""
     score = choice.score(delta(s))
     best = choice.select(score, 1)  # identify: j = argmax_j Delta_j
     top = score.argmax(-1, keepdim=True)
@@ -85,7 +85,7 @@ def step(A: Operator, s: State, *, choice: AtomSelector, delta: Callable[[State]
 
 
 def stop(old: State, new: State, *, k: Tensor, full: Status) -> Tensor:
-    """No column came in, and so none ever will; else as OMP."""
+    """Stop when no column was added, for then none ever will be; else as OMP."""
     same = new.atoms.found.sum(-1) == old.atoms.found.sum(-1)
     return torch.where(same, Status.STATIONARY, omp.stop(old, new, k=k, full=full))
 
@@ -119,10 +119,10 @@ def greedy_lasso(
     legacy: bool = False,
     on_step: Hook | None = None,
 ) -> Solution[Arr]:
-    """Greedy (square-root) LASSO: as OMP, but the atom that lowers a penalised objective most, while there is one.
+    """Greedy (square-root) LASSO: OMP that adds the atom which lowers a penalised objective most, until none does.
 
-    At `lam = 0` it is OMP. A larger `lam` ends the search earlier and lets the `penalty_weights`, `w_j`, guide it. The
-    penalty only orders the atoms and stops: the coefficients are the least squares on those chosen, not shrunk.
+    With `lam = 0` it is OMP. A larger `lam` stops earlier, and gives the `penalty_weights`, `w_j`, more influence. The
+    penalty only decides which atoms are chosen: the coefficients are the least squares on these atoms, not shrunk.
 
     ========= ================================================
     objective what is lowered
@@ -133,8 +133,9 @@ def greedy_lasso(
     `"l1-sr"` `||y - A x|| + lam sum_j w_j |x_j|`
     ========= ================================================
 
-    Here `A` has unit columns and `x` their coefficients: columns of other norms are scaled first. So `lam` is in units
-    of `y` squared, `y`, `y` and 1, in this order; for `"l1-sr"` no atom pays where `lam w_j >= 1`.
+    Here `A` has columns of norm one, and `x` their coefficients; other columns are scaled first. If y is scaled by c,
+    scale `lam` by c^2 for `"l0"`, by c for `"l0-sr"` and `"l1"`, not at all for `"l1-sr"`. For `"l1-sr"` an atom
+    with `lam w_j >= 1` never lowers the objective.
 
     Parameters
     ----------
@@ -142,35 +143,35 @@ def greedy_lasso(
         Columns of any norm.
     y : array (*batch, m)
     k : int or int array (*batch,), optional
-        Most atoms per signal. Without it the penalty (or `tol`) ends the search, and room for min(m, n) atoms is set
-        aside.
+        Most atoms per signal. Without it the penalty or `tol` ends the search, at min(m, n) atoms at the latest.
     lam : float or array (*batch,)
         Weight of the penalty.
     objective : {"l1-sr", "l1", "l0-sr", "l0"}
     tol : float or array (*batch,), optional
-        Stop when `||r|| <= tol ||y||`; by default only where the fit is exact to rounding.
+        Stop when `||r|| <= tol ||y||`.
     max_steps : int or int array (*batch,), optional
-        Stop after so many atoms, also below `k`.
+        Most steps; each adds one atom.
     penalty_weights : array (n,) or (*batch, n), optional
-        `w_j >= 0`: a small one favours the atom, and one of weight 0 enters free. The `weights` of other solvers
-        multiply the score: there a large one favours the atom.
+        `w_j >= 0`: a small one favours the atom, 0 removes its penalty. It is the opposite in other solvers, whose
+        `weights` multiply the score.
     select : selection, default Hard()
-        How an atom is identified. A relaxed one ranks the gains, which are in the units of the objective; so is `tau`.
+        How atoms are chosen; see `pursuit.solve`. A relaxed choice sorts the gains, so `tau` is in units of the
+        objective.
     legacy : bool, default False
         For `"l1-sr"`, leave out the condition `|a_j^H r| > lam w_j ||r||` of a gain, as the authors' code does. Atoms
-        below it then seem to gain, those least correlated most. To reproduce published figures only.
+        that violate it then get a gain too, the least correlated the largest. Only for reproducing published figures.
     on_step : callable, optional
-        Run without the compiled kernel, and call this after every step: see `solve`.
+        Run without the compiled kernel, and call this after every step: see `pursuit.solve`.
 
     Returns
     -------
     Solution
-        With status `STATIONARY` where no further atom pays, or the one that would change the objective most is in.
+        With status `STATIONARY` if no atom lowers the objective, or the one that changes it most is already in.
 
     Raises
     ------
     TypeError, ValueError
-        Before any work, on input that cannot be solved as given.
+        If an argument has a wrong type, shape or value, before any work starts.
 
     References
     ----------
@@ -181,14 +182,14 @@ def greedy_lasso(
     --------
     >>> import torch, pursuit
     >>> y = torch.tensor([0.5, 4.0, 1.0])
-    >>> pursuit.greedy_lasso(torch.eye(3), y, lam=0.7, objective="l0").x  # an atom pays where its square exceeds lam
+    >>> pursuit.greedy_lasso(torch.eye(3), y, lam=0.7, objective="l0").x  # an atom enters if its square exceeds lam
     tensor([0., 4., 1.])
     >>> pursuit.greedy_lasso(torch.eye(3), y, lam=0.7, objective="l0", penalty_weights=torch.tensor([0.5, 1.0, 2.0])).x
     tensor([0.5000, 4.0000, 0.0000])
     """
     if objective not in OBJECTIVES:
         raise ValueError(f"objective is {objective!r}; choose one of {', '.join(OBJECTIVES)}.")
-    steps = UNLIMITED if max_steps is None else max_steps  # k or the penalty ends it
+    steps = UNLIMITED if max_steps is None else max_steps  # k or the penalty ends the search
     full = Status.MAX_STEPS if k is None and tol is not None else Status.SPARSITY
     k = ALL if k is None else k
     p = problem(A, y, k, tol=tol, max_steps=steps, select=select, full=full)

@@ -20,7 +20,7 @@ from .problem import Hook, Problem, problem
 
 
 class State(NamedTuple):
-    """The best iterate `x, r, atoms`, the current one `now`, an earlier support to notice cycles by, and the steps."""
+    """The best iterate `x, r, atoms`, the current one `now`, an earlier support to detect cycles, and the step."""
 
     x: Tensor
     r: Tensor
@@ -33,17 +33,17 @@ class State(NamedTuple):
 def cycle(
     A: Operator, y: Tensor, s: iht.State, *, eta: Tensor, choice: AtomSelector, loss: Loss = LeastSquares()
 ) -> iht.State:
-    """One cycle of the paper; its atoms in order of size."""
+    """One cycle of the paper."""
     u = A.gradient_step(s.x, loss.pseudo_residual(A, y, s.x, s.r), eta)
     ranked = choice.best(u)  # S = largest_k(x + eta A^H (y - A x))
     return refit(A, y, ranked, loss)  # x = LS(S)
 
 
 def refit(A: Operator, y: Tensor, atoms: Any, loss: Loss = LeastSquares()) -> iht.State:
-    """LS(S), in order of columns: a support that comes back gives the same bits, and is no better than before.
+    """LS(S), fitted in order of columns: a support that repeats gives the same bits, and so no lower residual.
 
-    An atom that those before it span gets zero, so that the next cycle can have another in its place. Of all fits that
-    are as good, that of minimum norm would share out the coefficient, and keep such an atom.
+    An atom in the span of those before it gets the coefficient zero, so that the next cycle can replace it. The fit of
+    minimum norm would divide the coefficient among dependent atoms and keep all of them.
     """
     S = independent(A, atoms.sorted())
     z, r = loss.fit(A, y, S)
@@ -51,20 +51,20 @@ def refit(A: Operator, y: Tensor, atoms: Any, loss: Loss = LeastSquares()) -> ih
 
 
 def step(A: Operator, y: Tensor, s: State, *, eta: Tensor, choice: AtomSelector, loss: Loss = LeastSquares()) -> State:
-    """One cycle; the best residual is kept, since at large eta the residual may grow.
+    """One cycle; the iterate of least residual is kept, because the residual may grow at large eta.
 
     On the CPU `kernels/cpu/htp.py` takes the place of this step;
     `pursuit.config.kernels = "off"`, or `on_step`, runs this text.
     """
     now = cycle(A, y, s.now, eta=eta, choice=choice, loss=loss)
     x, r, atoms = loop.choose(loop.lower(now.r, s.r).squeeze(-1), now, iht.State(s.x, s.r, s.atoms))
-    # Brent's cycle detection: at every power of two remember a support; meeting it again closes a cycle.
+    # Brent's cycle detection: at every power of two keep the support; if it comes again, there is a cycle.
     seen = loop.choose((s.t & (s.t - 1)) == 0, s.now.atoms, s.seen)
     return State(x, r, atoms, now, seen, s.t + 1)
 
 
 def stop(old: State, new: State) -> Tensor:
-    """The next iterate depends on the support alone: one that comes back brings everything after it back."""
+    """The next iterate depends on the support only: if a support repeats, all later iterates repeat too."""
     fixed = new.now.atoms.same_set(old.now.atoms)
     cycle = new.now.atoms.same_set(new.seen)
     code = torch.where(cycle, Status.CYCLE, Status.RUNNING)
@@ -72,7 +72,7 @@ def stop(old: State, new: State) -> Tensor:
 
 
 def init(A: Operator, y: Tensor, x: Tensor, choice: AtomSelector, loss: Loss = LeastSquares()) -> State:
-    """The start, which need not be the fit on its own support: that one counts as not visited."""
+    """The start. Its support counts as not visited, because the start need not be the fit on it."""
     s = iht.init(A, y, x, choice, loss)
     zero = torch.zeros(y.shape[:-1], dtype=torch.int64, device=y.device)
     none = s.atoms.first(zero)
@@ -103,9 +103,9 @@ def htp(
     select: Selection = Hard(),
     on_step: Hook | None = None,
 ) -> Solution[Arr]:
-    """Hard Thresholding Pursuit: IHT with a least-squares fit on every support it visits.
+    """Hard Thresholding Pursuit: IHT with a least-squares fit on every support.
 
-    It stops when a support repeats and returns the best residual seen.
+    It stops when a support repeats, and returns the fit with the smallest residual.
 
     Parameters
     ----------
@@ -113,22 +113,23 @@ def htp(
         Columns of any norm.
     y : array (*batch, m)
     k : int or int array (*batch,)
+        Most atoms per signal.
     eta : float or array (*batch,), default 1.8 / L
-        Step size, with `L` the largest eigenvalue of `A^H A` after the columns are normalised, times the curvature of
-        the loss. Below 1 / L the residual never grows.
+        Step size; see `pursuit.solve`. Below 1 / L the residual never grows; the default explores more supports.
     x0 : array (*batch, n), optional
         Warm start.
     tol : float or array (*batch,), optional
         Stop when `||r|| <= tol ||y||`.
     max_steps : int or int array (*batch,), default 1000
+        Most steps; each fits one support.
     weights : array (n,) or (*batch, n), optional
-        Multiplies the score; the values stay unweighted.
+        Multiply the score `|x + eta A^H r|`; see `pursuit.solve`.
     loss : LeastSquares(), Logistic(), or callable (v, y) -> (*batch, m), default LeastSquares()
-        What is made small, a loss >= 0 per measurement of `v = A x`. With another loss than least squares `||r||` is
-        the root of twice the loss, `||y||` that of `x = 0`, numbers are real, and the result has no derivative.
+        The loss to minimise; see `pursuit.solve`.
     select : selection, default Hard()
+        How atoms are chosen; see `pursuit.solve`.
     on_step : callable, optional
-        Run without the compiled kernel, and call this after every step: see `solve`.
+        Run without the compiled kernel, and call this after every step: see `pursuit.solve`.
 
     Returns
     -------
@@ -137,7 +138,7 @@ def htp(
     Raises
     ------
     TypeError, ValueError
-        Before any work, on input that cannot be solved as given.
+        If an argument has a wrong type, shape or value, before any work starts.
 
     References
     ----------

@@ -25,7 +25,7 @@ class State(NamedTuple):
 
 
 def init(A: Operator, y: Tensor, x: Tensor, choice: AtomSelector, loss: Loss = LeastSquares()) -> State:
-    """The start, cut down to its k largest entries."""
+    """The k largest entries of the start."""
     atoms, x = choice.threshold(x)
     return State(x, loss.residual(A, y, x), atoms)
 
@@ -72,30 +72,31 @@ def iht(
 ) -> Solution[Arr]:
     """Iterative Hard Thresholding: gradient steps, each followed by keeping the k largest entries.
 
-    It works on unit columns, `A D` with `D` the inverse column norms, and returns `x` in the caller's units.
+    The gradient steps are those for columns of norm one; `x` is in the caller's units.
 
     Parameters
     ----------
     A : array (*batch, m, n), or anything `as_operator` takes
+        Columns of any norm.
     y : array (*batch, m)
     k : int or int array (*batch,)
+        Most atoms per signal.
     eta : float or array (*batch,), default 1.8 / L
-        Step size, with `L` the largest eigenvalue of `A^H A` after normalisation, times the curvature of the loss.
-        Below 1 / L the residual never grows; the default explores further. It is a constant to automatic
-        differentiation.
+        Step size; see `pursuit.solve`. Below 1 / L the residual never grows; the default explores more supports.
     x0 : array (*batch, n), optional
         Warm start.
     tol : float or array (*batch,), optional
         Stop when `||r|| <= tol ||y||`.
     max_steps : int or int array (*batch,), default 1000
+        Most steps.
     weights : array (n,) or (*batch, n), optional
-        Multiplies the score `|u|`; the values stay unweighted.
+        Multiply the score `|x + eta A^H r|`; see `pursuit.solve`.
     loss : LeastSquares(), Logistic(), or callable (v, y) -> (*batch, m), default LeastSquares()
-        What is made small, a loss >= 0 per measurement of `v = A x`. With another loss than least squares `||r||` is
-        the root of twice the loss, `||y||` that of `x = 0`, numbers are real, and the result has no derivative.
+        The loss to minimise; see `pursuit.solve`.
     select : selection, default Hard()
+        How atoms are chosen; see `pursuit.solve`.
     on_step : callable, optional
-        Run without the compiled kernel, and call this after every step: see `solve`.
+        Run without the compiled kernel, and call this after every step: see `pursuit.solve`.
 
     Returns
     -------
@@ -104,7 +105,7 @@ def iht(
     Raises
     ------
     TypeError, ValueError
-        Before any work, on input that cannot be solved as given.
+        If an argument has a wrong type, shape or value, before any work starts.
 
     References
     ----------

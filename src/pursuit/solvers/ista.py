@@ -52,7 +52,7 @@ def lasso_problem(A: Any, y: Any, lam: Any, tol: Any, max_steps: Any) -> tuple[P
 
 
 def answer(s: Any) -> tuple[Tensor, Atoms]:
-    """The iterate, and as its support whatever is not zero, largest first."""
+    """The iterate, and its non-zeros as the support, largest first."""
     atoms = Hard()(s.x.detach().abs(), s.x.shape[-1])
     found = (s.x != 0).sum(-1)
     max_k = int(found.max()) if found.numel() else 0
@@ -85,18 +85,18 @@ def ista(
     Parameters
     ----------
     A : array (*batch, m, n), or anything `as_operator` takes
-        Taken as it is: the penalty is on the caller's coefficients, so the columns are not normalised.
+        Columns are not normalised: the penalty is on the caller's coefficients.
     y : array (*batch, m)
     lam : float or array (*batch,)
-        Weight of the penalty; at `max |A^H y|` and above the solution is zero.
+        Weight of the penalty. From `max |A^H y|` on the solution is zero.
     x0 : array (*batch, n), optional
         Warm start.
     tol : float or array (*batch,), optional
         Stop when `||r|| <= tol ||y||`.
     max_steps : int or int array (*batch,), default 1000
-        It stops earlier where a step changes nothing but rounding.
+        Most steps. It stops earlier if a step changes `x` by rounding only.
     on_step : callable, optional
-        Run without the compiled kernel, and call this after every step: see `solve`.
+        Run without the compiled kernel, and call this after every step: see `pursuit.solve`.
 
     Returns
     -------
@@ -106,7 +106,7 @@ def ista(
     Raises
     ------
     TypeError, ValueError
-        Before any work, on input that cannot be solved as given.
+        If an argument has a wrong type, shape or value, before any work starts.
 
     References
     ----------

@@ -19,11 +19,11 @@ from .problem import Hook, Problem, problem
 
 MARGIN = 0.01  # c of the paper: how far below the stable step size a trial must stay
 SHRINK = 1 / (2 * (1 - MARGIN))  # 1 / (kappa (1 - c)) with kappa = 2
-MAX_TRIALS = 100  # a step size below (1 - c) / ||A||^2 always passes, a few dozen halvings away
+MAX_TRIALS = 100  # a few dozen are enough: a step size below (1 - c) / ||A||^2 always passes
 
 
 class Trial(NamedTuple):
-    """A step size `mu` under test, where it leads, and whether it passed."""
+    """A step size `mu` under test, the iterate that it leads to, and whether it passed."""
 
     mu: Tensor
     x: Tensor
@@ -33,7 +33,7 @@ class Trial(NamedTuple):
 
 
 def init(A: Operator, y: Tensor, x: Tensor, choice: AtomSelector) -> State:
-    """S = supp H_k(A^H y), or the start's support where there is a start."""
+    """S = supp H_k(A^H y), or the k largest entries of a warm start."""
     warm = (x != 0).any(-1, keepdim=True)
     atoms = choice.best(torch.where(warm, x, A.adjoint(y)))
     x = atoms.keep(x)
@@ -41,10 +41,10 @@ def init(A: Operator, y: Tensor, x: Tensor, choice: AtomSelector) -> State:
 
 
 def step(A: Operator, y: Tensor, s: State, *, choice: AtomSelector) -> State:
-    """The exact line search on the current support, shortened until the change of support is safe."""
+    """Exact line search on the current support; the step size shrinks until the change of support is safe."""
     g = A.adjoint(s.r)
     g_S = s.atoms.keep(g)
-    # Where x is the best on S already, which leaves mu 0 / 0, the line search is along the whole gradient.
+    # If x is optimal on S, mu would be 0 / 0: search along the whole gradient then.
     g_S = torch.where(energy(g_S) > 0, g_S, g)
     mu = ratio(energy(g_S), energy(A.forward(g_S)))  # mu = ||g_S||^2 / ||A_S g_S||^2
 
@@ -68,7 +68,7 @@ def step(A: Operator, y: Tensor, s: State, *, choice: AtomSelector) -> State:
 
 
 def ratio(a: Tensor, b: Tensor) -> Tensor:
-    """`a / b`, zero where `b` is."""
+    """`a / b`, and 0 where `b` is 0."""
     return torch.where(b > 0, a / torch.where(b > 0, b, 1), 0)
 
 
@@ -89,24 +89,27 @@ def niht(
     select: Selection = Hard(),
     on_step: Hook | None = None,
 ) -> Solution[Arr]:
-    """Normalised Iterative Hard Thresholding: IHT that finds its own step size, so that the residual never grows.
+    """Normalised Iterative Hard Thresholding: IHT with a step size from a line search, so the residual never grows.
 
     Parameters
     ----------
     A : array (*batch, m, n), or anything `as_operator` takes
-        Of any scaling.
+        Columns of any norm.
     y : array (*batch, m)
     k : int or int array (*batch,)
+        Most atoms per signal.
     x0 : array (*batch, n), optional
         Warm start.
     tol : float or array (*batch,), optional
         Stop when `||r|| <= tol ||y||`.
     max_steps : int or int array (*batch,), default 1000
+        Most steps.
     weights : array (n,) or (*batch, n), optional
-        Multiplies the score; the values stay unweighted.
+        Multiply the score `|x + mu A^H r|`; see `pursuit.solve`.
     select : selection, default Hard()
+        How atoms are chosen; see `pursuit.solve`.
     on_step : callable, optional
-        Run without the compiled kernel, and call this after every step: see `solve`.
+        Run without the compiled kernel, and call this after every step: see `pursuit.solve`.
 
     Returns
     -------
@@ -115,7 +118,7 @@ def niht(
     Raises
     ------
     TypeError, ValueError
-        Before any work, on input that cannot be solved as given.
+        If an argument has a wrong type, shape or value, before any work starts.
 
     References
     ----------
@@ -132,6 +135,6 @@ def niht(
 
 
 def stop(old: State, new: State) -> Tensor:
-    """A fixed point, or a residual that only rounding still moves."""
+    """Stop at a fixed point, or when the residual no longer decreases."""
     still = loop.stationary(old, new)
     return torch.where(still == Status.RUNNING, loop.no_decrease(old, new), still)

@@ -19,7 +19,7 @@ from .problem import ALL, UNLIMITED, Hook, Problem, problem
 
 
 class State(NamedTuple):
-    """As in OMP; and of every column the energy outside the span of the chosen ones, `rest (*batch, n)`."""
+    """As in OMP; and `rest (*batch, n)`, the energy of each column outside the span of the chosen ones."""
 
     r: Tensor
     qr: Any
@@ -33,13 +33,13 @@ def init(y: Tensor, n: int, choice: AtomSelector) -> State:
 
 
 def step(A: Operator, s: State, *, choice: AtomSelector) -> State:
-    """Choose the atom with which the residual is least, and project.
+    """Choose the atom that leaves the smallest residual, and project.
 
     On the CPU `kernels/cpu/ols.py`, on NVIDIA GPUs `kernels/cuda/ols.py`, takes the place of this step;
     `pursuit.config.kernels = "off"`, or `on_step`, runs this text.
     """
     c = A.adjoint(s.r)  # correlate
-    spanned = s.rest <= rank_tolerance(A.shape[0], A.dtype)  # what is left is rounding
+    spanned = s.rest <= rank_tolerance(A.shape[0], A.dtype)  # its energy outside the span is rounding
     length = torch.where(spanned, 1, s.rest).sqrt()
     choice = replace(choice, barred=spanned if choice.barred is None else choice.barred | spanned)
     best = choice.next(c / length, s.atoms)  # j = argmax_i w_i |a_i^H r| / ||a_i off A_S||
@@ -71,29 +71,29 @@ def ols(
     select: Selection = Hard(),
     on_step: Hook | None = None,
 ) -> Solution[Arr]:
-    """Orthogonal Least Squares: one atom at a time, the one with which the least squares leaves the least residual.
+    """Orthogonal Least Squares: in each step choose the atom that leaves the smallest residual after the refit.
 
-    OMP compares the correlations with the residual; OLS divides them by what the chosen columns leave of each column.
-    The residual is smaller in general, above all where columns are alike; the cost is that of OMP and `A^H q` per step.
-    Also called order recursive matching pursuit; `spams.omp` computes it.
+    OMP compares correlations with the residual. OLS divides each by the norm of the column outside the span of the
+    chosen ones. Its residual is usually smaller, above all for similar columns; each step costs one more product with
+    `A^H`. It is also called order recursive matching pursuit; `spams.omp` computes it.
 
     Parameters
     ----------
     A : array (*batch, m, n), or anything `as_operator` takes
-        Columns of any norm: scores are divided by the column norms.
+        Columns of any norm.
     y : array (*batch, m)
     k : int or int array (*batch,), optional
-        Most atoms per signal. Without it `tol` ends the search, and room for min(m, n) atoms is set aside.
+        Most atoms per signal. Without it `tol` ends the search, at min(m, n) atoms at the latest.
     tol : float or array (*batch,), optional
-        Stop when `||r|| <= tol ||y||`; by default only where the fit is exact to rounding.
+        Stop when `||r|| <= tol ||y||`.
     max_steps : int or int array (*batch,), optional
-        Stop after so many atoms, also below `k`.
+        Most steps; each adds one atom.
     weights : array (n,) or (*batch, n), optional
-        Structure: multiplies the score; an atom of weight 0 is never chosen. The coefficients stay unweighted.
+        Multiply the score `|A^H r| / ||a_j off A_S||`; see `pursuit.solve`.
     select : selection, default Hard()
-        How an atom is identified.
+        How atoms are chosen; see `pursuit.solve`.
     on_step : callable, optional
-        Run without the compiled kernel, and call this after every step: see `solve`.
+        Run without the compiled kernel, and call this after every step: see `pursuit.solve`.
 
     Returns
     -------
@@ -102,7 +102,7 @@ def ols(
     Raises
     ------
     TypeError, ValueError
-        Before any work, on input that cannot be solved as given.
+        If an argument has a wrong type, shape or value, before any work starts.
 
     References
     ----------
@@ -117,7 +117,7 @@ def ols(
     >>> pursuit.ols(A, y, k=2).support, pursuit.omp(A, y, k=2).support
     (tensor([0, 2]), tensor([0, 1]))
 
-    With the first column the third fits `y` exactly; the second correlates more with what the first leaves.
+    The first and the third column fit `y` exactly; but the second correlates more with the residual of the first.
     """
     if k is None and tol is None:
         raise ValueError("ols was given neither k nor tol; pass k (how many atoms), tol (a residual level), or both.")

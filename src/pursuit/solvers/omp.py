@@ -18,7 +18,7 @@ from .problem import ALL, UNLIMITED, Hook, Problem, problem
 
 
 class State(NamedTuple):
-    """Residual `r`, the chosen columns as a QR factorisation (with another loss as they are), and which they are."""
+    """Residual `r`, the chosen columns as a QR factorisation (for other losses as a matrix), and the chosen atoms."""
 
     r: Tensor
     qr: Any
@@ -41,7 +41,7 @@ def step(A: Operator, s: State, *, choice: AtomSelector) -> State:
 
 
 def take(A: Operator, s: Any, best: Any) -> State:
-    """Take in the one atom `best`, and project."""
+    """Add the one atom `best`, and project."""
     atoms = s.atoms.with_atom_at(s.qr.size, best)  # S <- S + {j}
     qr, r = s.qr.append(best.columns(A).squeeze(-1), s.r)  # r = y - A LS(S)
     return State(r, qr, atoms)
@@ -53,7 +53,7 @@ def estimate(s: Any) -> Tensor:
 
 
 def stop(old: Any, new: Any, *, k: Tensor, full: Status = Status.SPARSITY) -> Tensor:
-    """All k atoms are in (`full`), or the last one explains nothing."""
+    """Stop when all k atoms are chosen (`full`), or when the last one does not lower the residual."""
     code = torch.where(new.atoms.found.sum(-1) >= k, full, Status.RUNNING)
     return torch.where(loop.no_decrease(old, new) == Status.RUNNING, code, Status.EXHAUSTED)
 
@@ -65,7 +65,7 @@ def run(p: Problem, start: None = None, on_step: Hook | None = None) -> Solution
 
 
 def pursue(p: Problem) -> Any:
-    """The atoms that it chooses, as they are, for solvers that start from them."""
+    """The chosen atoms, hard or relaxed, for solvers that start from them."""
     return loop.run(*steps(p), target=p.target, max_steps=p.max_steps).state.atoms
 
 
@@ -88,28 +88,27 @@ def omp(
     select: Selection = Hard(),
     on_step: Hook | None = None,
 ) -> Solution[Arr]:
-    """Orthogonal Matching Pursuit: one atom at a time, the one that correlates best with the residual.
+    """Orthogonal Matching Pursuit: in each step choose the atom that correlates best with the residual, then refit.
 
     Parameters
     ----------
     A : array (*batch, m, n), or anything `as_operator` takes
-        Columns of any norm: scores are divided by the column norms.
+        Columns of any norm.
     y : array (*batch, m)
     k : int or int array (*batch,), optional
-        Most atoms per signal. Without it `tol` ends the search, and room for min(m, n) atoms is set aside.
+        Most atoms per signal. Without it `tol` ends the search, at min(m, n) atoms at the latest.
     tol : float or array (*batch,), optional
-        Stop when `||r|| <= tol ||y||`; by default only where the fit is exact to rounding.
+        Stop when `||r|| <= tol ||y||`.
     max_steps : int or int array (*batch,), optional
-        Stop after so many atoms, also below `k`.
+        Most steps; each adds one atom.
     weights : array (n,) or (*batch, n), optional
-        Structure: multiplies the score; an atom of weight 0 is never chosen. The coefficients stay unweighted.
+        Multiply the score `|A^H r|`; see `pursuit.solve`.
     loss : LeastSquares(), Logistic(), or callable (v, y) -> (*batch, m), default LeastSquares()
-        What is made small, a loss >= 0 per measurement of `v = A x`. With another loss than least squares `||r||` is
-        the root of twice the loss, `||y||` that of `x = 0`, numbers are real, and the result has no derivative.
+        The loss to minimise; see `pursuit.solve`.
     select : selection, default Hard()
-        How an atom is identified.
+        How atoms are chosen; see `pursuit.solve`.
     on_step : callable, optional
-        Run without the compiled kernel, and call this after every step: see `solve`.
+        Run without the compiled kernel, and call this after every step: see `pursuit.solve`.
 
     Returns
     -------
@@ -118,7 +117,7 @@ def omp(
     Raises
     ------
     TypeError, ValueError
-        Before any work, on input that cannot be solved as given.
+        If an argument has a wrong type, shape or value, before any work starts.
 
     References
     ----------

@@ -31,7 +31,7 @@ def start(p: Problem, x0: Any) -> Any:
 
 
 def step(A: Operator, y: Tensor, s: State, *, eta: Tensor, choice: AtomSelector) -> State:
-    """Bring in the best atom outside, drop the worst of the k + 1."""
+    """Add the best atom outside S, then drop the worst of the k + 1."""
     z = A.gradient_step(s.x, s.r, eta)  # z = x + eta A^H (y - A x)
     j = choice.best_of(z, among=s.atoms.complement(), count=1)  # j = argmax outside S of |z|
     J = s.atoms.union(j, max_k=choice.max_k + 1).mask()  # J = S with j
@@ -40,13 +40,13 @@ def step(A: Operator, y: Tensor, s: State, *, eta: Tensor, choice: AtomSelector)
 
 
 def stop(old: State, new: State) -> Tensor:
-    """No replacement, or none that helps."""
+    """Stop when nothing was replaced, or when the replacement does not lower the residual."""
     same = new.atoms.same_set(old.atoms)
     return torch.where(same, Status.STATIONARY, loop.no_decrease(old, new))
 
 
 def run(p: Problem, atoms: Any, on_step: Hook | None = None) -> Solution[Tensor]:
-    """Replacement after replacement, from these atoms."""
+    """All replacements, from these atoms."""
     return p.iterate(
         partial(step, p.A, p.y, eta=p.eta, choice=p.choice), stop, sp.refit(p.A, p.y, atoms, p.loss), on_step
     )
@@ -73,18 +73,21 @@ def ompr(
         Columns of any norm.
     y : array (*batch, m)
     k : int or int array (*batch,)
+        Most atoms per signal.
     eta : float or array (*batch,), default 1
-        Step size of the gradient that ranks the atoms; at most 1.
+        Step size of the gradient step that ranks the atoms; at most 1.
     x0 : array (*batch, n), optional
-        Warm start: its k largest entries are the first support. By default OMP's support.
+        Warm start: its k largest entries are the first support. Default: OMP's support.
     tol : float or array (*batch,), optional
         Stop when `||r|| <= tol ||y||`.
     max_steps : int or int array (*batch,), default 1000
+        Most replacements.
     weights : array (n,) or (*batch, n), optional
-        Multiplies every score; the values stay unweighted.
+        Multiply the score `|x + eta A^H r|`; see `pursuit.solve`.
     select : selection, default Hard()
+        How atoms are chosen; see `pursuit.solve`.
     on_step : callable, optional
-        Run without the compiled kernel, and call this after every replacement: see `solve`.
+        Run without the compiled kernel, and call this after every replacement: see `pursuit.solve`.
 
     Returns
     -------
@@ -93,7 +96,7 @@ def ompr(
     Raises
     ------
     TypeError, ValueError
-        Before any work, on input that cannot be solved as given.
+        If an argument has a wrong type, shape or value, before any work starts.
 
     References
     ----------

@@ -1,4 +1,4 @@
-"""A solver of one's own, from what it starts with, its step, and when it stops."""
+"""A solver of your own, from its start, its step and its stop rule."""
 
 from __future__ import annotations
 
@@ -25,36 +25,37 @@ def make_solver(
     *,
     name: str | None = None,
 ) -> Callable[..., Solution[Any]]:
-    """Make a solver of a start, a step and a stop rule: what the library's own solvers are made of.
+    """Make a solver from a start, a step and a stop rule, as the library's own solvers are made.
 
     The solver checks its input before any work, divides columns by their norms, takes batches, operators, real and
-    complex numbers, NumPy and torch, stops every signal for its own reason, and answers in the caller's units. The
-    three functions see none of this: `A` has columns of norm one, `y` is a tensor `(*batch, m)`.
+    complex numbers, NumPy and torch, stops each signal separately, and returns `x` in the caller's units. The three
+    functions need not care: they get an `A` with columns of norm one and a tensor `y (*batch, m)`.
 
     Parameters
     ----------
     init : callable (A, y, choice) -> State
         The state before the first step, a NamedTuple with the signal `x (*batch, n)`, the residual
-        `r = y - A x (*batch, m)`, the chosen `atoms`, and what else the step needs. With a fourth parameter `x0` the
-        solver takes a warm start: `x0 (*batch, n)` is then that, or zero.
+        `r = y - A x (*batch, m)`, the chosen `atoms`, and anything else that the step needs. If it has a fourth
+        parameter `x0`, the solver takes a warm start, and `x0 (*batch, n)` is the warm start or zero.
     step : callable (A, y, state, choice=...) -> State
-        The next state, out of place. `choice` is the `AtomSelector` of atoms, which holds `k`, `weights` and `select`.
+        Returns the next state and does not change the old one. `choice` is the `AtomSelector`, which holds `k`,
+        `weights` and `select`.
     stop : callable (old, new) -> Tensor (*batch,), optional
-        Codes of `Status`, `RUNNING` to go on. By default `SPARSITY` where all k atoms are chosen, and `EXHAUSTED` where
-        the residual did not shrink, with the state before; `stationary` and `no_decrease` are two others. The residual
-        that `tol` asks for, `max_steps`, and an overflow end it in any case.
+        Codes of `Status`; `RUNNING` goes on. The default returns `SPARSITY` when all k atoms are chosen, and
+        `EXHAUSTED` when the residual did not shrink, whose last step is undone. Two others are `stationary` and
+        `no_decrease`. `tol`, `max_steps` and an overflow always end the solver.
     name : str, optional
-        Of the solver, by default that of the module it is made in.
+        Name of the solver. Default: that of the module that makes it.
 
     Returns
     -------
     callable (A, y, k=None, *, x0=None, tol=None, max_steps=1000, weights=None, select=Hard(), on_step=None) -> Solution
-        `x0` only where `init` takes it. `pursuit.solve`, `compare`, `path` and sweeps take it like a method's name.
+        `x0` only if `init` takes it. `pursuit.solve`, `compare`, `path` and sweeps take the solver like a name.
 
     Raises
     ------
     TypeError
-        If one of the three is no function; when the solver is called, if a state is not as needed.
+        If one of the three is not a function; when the solver is called, if a state lacks a field.
 
     Examples
     --------
@@ -110,7 +111,7 @@ def make_solver(
             raise TypeError(f"{name} takes no x0: its init has no parameter of that name.")
         return p.to_caller(run(p, p.start(x0), on_step))
 
-    # Where it is called, as `collections.namedtuple` has it: there the solver can be imported from.
+    # The module of the caller, as in `collections.namedtuple`: the solver can be imported from there.
     module = sys._getframe(1).f_globals.get("__name__", "__main__")
     name = module.rpartition(".")[2] if name is None else name
     signature = inspect.signature(solver)
@@ -123,7 +124,7 @@ def make_solver(
 
 
 def _check(role: str, state: Any) -> Any:
-    """The state, if the loop can go on with it."""
+    """The state, if it has the fields that the loop needs."""
     lacking = [field for field in FIELDS if not hasattr(state, field)]
     if lacking or not isinstance(state, tuple):
         given = f"a {type(state).__name__}" + (f" without {', '.join(lacking)}" if lacking else "")
@@ -151,12 +152,13 @@ _DOC = """{name}: {about}.
 {x0}    tol : float or array (*batch,), optional
         Stop when `||r|| <= tol ||y||`.
     max_steps : int or int array (*batch,), default 1000
+        Most steps.
     weights : array (n,) or (*batch, n), optional
-        Multiplies the score; an atom of weight 0 is never chosen.
+        Multiply the score of each atom; see `pursuit.solve`.
     select : selection, default Hard()
-        How an atom is identified.
+        How atoms are chosen; see `pursuit.solve`.
     on_step : callable, optional
-        Called after every step with an `Iterate`.
+        Called after every step; see `pursuit.solve`.
 
     Returns
     -------
@@ -165,5 +167,5 @@ _DOC = """{name}: {about}.
     Raises
     ------
     TypeError, ValueError
-        Before any work, on input that cannot be solved as given.
+        If an argument has a wrong type, shape or value, before any work starts.
     """

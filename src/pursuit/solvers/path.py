@@ -18,8 +18,8 @@ from . import ols, omp
 from .by_name import Method, answer, solver_of_k
 from .problem import Problem, problem
 
-NESTED: tuple[ModuleType, ...] = (omp, ols)  # their atoms for k are the first k of those for more: one run has all
-NESTED_OPTIONS = {"tol", "max_steps", "weights"}  # with other options there is a run for each
+NESTED: tuple[ModuleType, ...] = (omp, ols)  # their first k atoms are those for k: one run is enough
+NESTED_OPTIONS = {"tol", "max_steps", "weights"}  # with other options each k gets a run of its own
 
 
 def path(
@@ -27,8 +27,8 @@ def path(
 ) -> Solution[Arr]:
     """The solutions for several sparsities, as one `Solution` with a first axis for them.
 
-    It gives what a run for every k gives. A path is a batch: `y` is repeated along a new first axis, with a k for each.
-    `omp` and `ols` take one run with the largest k, and a least squares for each of the others.
+    The result is that of a separate run for every k. `omp` and `ols` need only one run, with the largest k, and a
+    least-squares fit for each of the others. For other methods `y` is repeated along a new first axis, one k for each.
 
     Parameters
     ----------
@@ -37,7 +37,7 @@ def path(
     ks : sequence of int
         Numbers of atoms, in any order.
     method : str or callable, default "omp"
-        As `solve` takes it; one that takes k.
+        As in `pursuit.solve`; it must take k.
     **options
         The solver's own arguments, as for one k: `tol`, `weights`, `x0`, ...
 
@@ -49,7 +49,7 @@ def path(
     Raises
     ------
     TypeError, ValueError
-        Before any work, on input that cannot be solved as given.
+        If an argument has a wrong type, shape or value, before any work starts.
 
     Examples
     --------
@@ -90,12 +90,12 @@ def _per_size(sizes: Tensor, p: Problem) -> Tensor:
 
 
 def _nested(name: str, module: Any, p: Problem, sizes: Tensor) -> Solution[Any] | None:
-    """From one run with the largest k; None where that does not tell in which order the atoms came."""
-    with torch.no_grad():  # which atoms come is a constant
+    """All solutions from one run with the largest k; None if its support does not show the order of the atoms."""
+    with torch.no_grad():  # the choice of atoms has no derivative
         longest = p.find(name, module.run)
     steps, status = longest.steps, longest.status
     undone = (status == Status.EXHAUSTED) | (status == Status.DIVERGED)  # the last step was not kept
-    if ((longest.support >= 0).sum(-1) != steps - undone.long()).any():  # an atom whose coefficient came out zero
+    if ((longest.support >= 0).sum(-1) != steps - undone.long()).any():  # an atom has the coefficient zero
         return None
     k = _per_size(sizes, p)
     in_time = (status == Status.SPARSITY) | (status == Status.MAX_STEPS)  # k is reached before max_steps is

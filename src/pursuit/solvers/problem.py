@@ -1,4 +1,4 @@
-"""The front door: what the user gave, checked before any work starts, and the way back to the user's form."""
+"""Checks the user's input before any work starts, brings it into one form, and returns solutions in the user's form."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ from ..operators.adapters import as_operator, as_tensor
 
 S = TypeVar("S", bound=loop.State)
 ALL: Any = object()  # given for k: as many atoms as there are measurements
-PER_ITEM = {"y": 1, "k": 0, "target": 0, "max_steps": 0, "eta": 1}  # and how many axes each has of its own
-UNLIMITED = 2**62  # given for max_steps: something else ends the loop
+PER_ITEM = {"y": 1, "k": 0, "target": 0, "max_steps": 0, "eta": 1}  # field -> its axes after those of the batch
+UNLIMITED = 2**62  # given for max_steps if something else ends the loop
 Hook = Callable[["Iterate"], Any]
 Run = Callable[["Problem", Any, "Hook | None"], Solution[Tensor]]  # all steps of a solver, from its start
 
 
 class Iterate(NamedTuple):
-    """What `on_step` is given after every step, in the caller's units and array type.
+    """The argument of `on_step` after every step, in the caller's units and array type.
 
     Attributes
     ----------
@@ -42,7 +42,7 @@ class Iterate(NamedTuple):
         The signal that the solver would return now.
     residual_norm : (*batch,)
     status : (*batch,)
-        Codes of `Status`; 0 where the item is still running.
+        Codes of `Status`; 0 if the solver still works on the signal.
 
     Examples
     --------
@@ -61,28 +61,28 @@ class Iterate(NamedTuple):
 
 @dataclass(frozen=True)
 class Problem:
-    """`y = A x` in the form that the steps take, and what is needed to hand the answer back.
+    """`y = A x` in the form that the steps take, and what is needed to return the solution in the caller's form.
 
     Attributes
     ----------
     A : Operator
-        With unit columns where `scale` undoes them.
+        With columns of norm one, unless the solver takes columns as they are.
     y : Tensor (*batch, m)
     k : Tensor (*batch,) int64
-        How many atoms each item may have; `max_k` is the largest.
+        Most atoms of each signal; `max_k` is the largest k.
     target : Tensor (*batch,)
-        Residual norm at which an item is done.
+        Residual norm at which a signal is solved.
     max_steps : Tensor (*batch,) int64
     weights : Tensor (n,) or (*batch, n)
-        Of the score; zero for zero columns.
+        Multiply the score; zero for zero columns.
     scale : Tensor (n,) or (*batch, n)
-        What turns a coefficient of a unit column into the caller's.
+        A coefficient of a unit column times `scale` is the caller's coefficient.
     loss : Loss
-        What is made small.
+        The loss to minimise.
     select : Selection
         How atoms are chosen.
     full : Status
-        What it means that an item has its k atoms.
+        Status of a signal that has its k atoms.
     eta : Tensor (*batch, 1)
         Step size; zero for solvers that have none.
     """
@@ -119,7 +119,7 @@ class Problem:
         )
 
     def start(self, x0: Any, name: str = "x0") -> Tensor:
-        """The warm start `x0` in the units of the unit columns, zeros if there is none."""
+        """The warm start `x0` as coefficients of unit columns; zero if there is none."""
         n = self.A.shape[1]
         if x0 is None:
             return self.y.new_zeros(*self.batch, n)
@@ -134,19 +134,19 @@ class Problem:
         return x0 / torch.where(self.scale > 0, self.scale, 1)
 
     def with_step_size(self, eta: Any, default: float) -> Problem:
-        """With the step size `eta`; where it is None, `default` over the largest second derivative of the loss."""
+        """With the step size `eta`; if None, `default` over the largest second derivative of the loss in x."""
         if eta is None:
             curvature, largest = self.loss.curvature, self.A.norm2()
             if curvature is None:
                 raise ValueError(
-                    "eta was not given, and the loss does not say how large its second derivative may be; pass eta, or "
-                    "give the loss that number as its attribute curvature."
+                    "eta was not given, and the loss has no attribute curvature for the default step size; pass eta, "
+                    "or set the attribute curvature to the largest second derivative of the loss."
                 )
             eta = default / (curvature * torch.where(largest > 0, largest, 1))
         return replace(self, eta=self.per_item("eta", eta).unsqueeze(-1))
 
     def per_item(self, name: str, value: Any) -> Tensor:
-        """A finite number >= 0 per item, `(*batch,)`, from one number or one per item."""
+        """A finite number >= 0 per signal, `(*batch,)`, from one number or one per signal."""
         return nonnegative_per_item(name, value, self.batch, self.y)
 
     def per_column(self, name: str, value: Any) -> Tensor:
@@ -154,12 +154,12 @@ class Problem:
         return _weights(name, value, self.A.shape[1], self.batch, self.y)
 
     def repeated(self, count: int) -> Problem:
-        """The same `count` times, along a new first axis of the batch."""
+        """The same problem `count` times, along a new first axis of the batch."""
         each: dict[str, Any] = {name: getattr(self, name) for name in PER_ITEM}
         return replace(self, **{name: v.expand(count, *v.shape) for name, v in each.items()})
 
     def only(self, items: Tensor) -> Problem:
-        """The items of these numbers in the flat batch, as a batch with one axis."""
+        """The signals with these numbers in the flat batch, as a batch with one axis."""
         keep = torch.zeros(self.batch.numel(), dtype=torch.bool, device=items.device)
         keep[items] = True
 
@@ -168,12 +168,12 @@ class Problem:
         return replace(self, A=self.A.items(keep.view(self.batch)), weights=weights, scale=scale, **each)
 
     def recover(self, name: str, run: Run, start: Any = None, on_step: Hook | None = None) -> Solution[Any]:
-        """The solution in the caller's units and form, by the solver's kernel or by its steps: see `find`."""
+        """The solution in the caller's units and form, by the solver's kernel or its steps: see `find`."""
         return self.to_caller(self.find(name, run, start, on_step))
 
     @kernels.alone()
     def to_caller(self, s: Solution[Tensor]) -> Solution[Any]:
-        """A solution in units of the unit columns, in the caller's units and form."""
+        """A solution for unit columns, in the caller's units and form."""
         out = {
             name: self._out(getattr(s, name)) for name in ("support", "residual_norm", "steps", "status", "compiled")
         }
@@ -183,18 +183,18 @@ class Problem:
         return Solution(coefficients=self._out(units * s.coefficients), n=s.n, **out)
 
     def find(self, name: str, run: Run, start: Any = None, on_step: Hook | None = None) -> Solution[Tensor]:
-        """The solution in units of the unit columns: what the kernel `name` finds, and `run` of what it leaves.
+        """The solution for unit columns: the kernel `name` solves what it can, and `run` solves the other signals.
 
         Parameters
         ----------
         name : str
-            Of the file `kernels/<device>/<name>.py`; where there is none, all is left.
+            Of the file `kernels/<device>/<name>.py`; without such a file `run` solves all signals.
         run : callable (problem, start, on_step) -> Solution
             The solver's steps.
         start : Tensor (*batch, ...), optional
-            What the solver starts from: values, or a support.
+            Start of the solver: values, or a support.
         on_step : callable, optional
-            With it nothing is left to a kernel, which has no steps to show.
+            If given, `run` solves all signals, because a kernel does not show its steps.
         """
         kernel = None if on_step is not None else self._kernel(name, start)
         if kernel is None:
@@ -220,7 +220,7 @@ class Problem:
         at_budget: Status = Status.MAX_STEPS,
         answer: Callable[[Any], tuple[Tensor, Atoms]] = lambda state: (state.x, state.atoms),
     ) -> Solution[Tensor]:
-        """Repeat a solver's step from its start; the solution is what `answer` reads off the last state."""
+        """Repeat a solver's step from its start; `answer` gives x and atoms of the last state."""
 
         def watch(step: int, state: S, status: Tensor) -> None:
             if on_step is not None:
@@ -236,7 +236,7 @@ class Problem:
         return Solution.of_signal(x, support, _length(state.r), steps, status, by_steps)
 
     def _kernel(self, name: str, start: Any) -> Any:
-        """The kernel that takes this problem, if there is one."""
+        """The kernel for this problem, or None."""
         kernel = kernels.find(name, self.y)
         if kernel is None or not isinstance(self.select, Hard) or not isinstance(self.loss, LeastSquares):
             return None
@@ -246,12 +246,12 @@ class Problem:
         return None if self._learning(start) and not kernel.REFITS else kernel
 
     def _learning(self, start: Any) -> bool:
-        """Whether a derivative of the solution may be asked for."""
+        """Whether derivatives of the solution may be needed."""
         given = [v for v in (self.y, start, self.scale, self.eta) if v is not None]
         return torch.is_grad_enabled() and (self.A.requires_grad or any(v.requires_grad for v in given))
 
     def data(self) -> kernels.Data:
-        """The problem as a kernel takes it."""
+        """The problem as the input of a kernel."""
         A = self.A
         matrix = self._rows(A.to_dense(), 2) if A.batch_shape else flat(A.kept("matrix", A.to_dense), 2)
         return kernels.Data(
@@ -263,7 +263,7 @@ class Problem:
 
     def _by_kernel(self, kernel: Any, start: Any) -> Solution[Tensor]:
         A = self.A
-        with torch.no_grad():  # what was chosen is a constant; derivatives pass through the fit on it
+        with torch.no_grad():  # the choice is constant; derivatives pass through the fit on the chosen atoms
             found = kernel.run(self.data(), None if start is None else flat(self._flat(start, 1)))
         support, n = found.support.view(*self.batch, -1), A.shape[1]
         steps, status = found.steps.view(self.batch), found.status.view(self.batch)
@@ -283,23 +283,23 @@ class Problem:
         return Solution(support, z, norm, steps, status, compiled, n)
 
     def _flat(self, v: Tensor, own: int) -> Tensor:
-        """One per item of the batch, which is flat."""
+        """One value per signal, with a flat batch."""
         axes = v.shape[v.ndim - own :]
         return v.expand(self.batch + axes).reshape(self.batch.numel(), *axes)
 
     def _rows(self, v: Tensor, own: int) -> Tensor:
-        """One for all, or one per item of the batch, which is flat."""
+        """One value for all, or one per signal, with a flat batch."""
         return flat(v if v.ndim == own else self._flat(v, own), own)
 
     def _out(self, value: Tensor) -> Any:
         if self.as_numpy:
             return value.detach().resolve_conj().cpu().numpy()
-        # Of other losses a derivative would miss how the refits move, so there is none.
+        # For other losses a derivative would ignore how refits change, so there is none.
         return value if isinstance(self.loss, LeastSquares) else value.detach()
 
 
 def _with_items(values: Tensor, items: Tensor, new: Tensor, batch: torch.Size) -> Tensor:
-    """The `values (*batch, ...)` with the `new` ones at the `items` of the flat batch."""
+    """The `values (*batch, ...)`, with `new` ones at the `items` of the flat batch."""
     own = values.shape[len(batch) :]
     return values.reshape(batch.numel(), *own).index_copy(0, items, new.to(values)).view(batch + own)
 
@@ -327,25 +327,25 @@ def problem(
     Parameters
     ----------
     A, y, k, tol, max_steps, weights, loss
-        As the solvers take them; `ALL` for k allows as many atoms as there are measurements.
+        As in the solvers; `ALL` for k allows min(m, n) atoms.
     unit_columns : bool
-        Whether to work with columns of unit norm, so that scores compare correlations.
+        Whether to divide columns by their norms, so that scores compare correlations.
 
     Raises
     ------
     TypeError, ValueError
-        Saying what was given, what is needed and what to do.
+        If the input is wrong; the message says what was given, what is needed and what to do.
     """
     as_numpy = not isinstance(y, Tensor)
     op, y, y_norm = _measured(A, as_tensor("y", y))
     m, n = op.shape
     batch = y.shape[:-1]
-    with nullcontext() if isinstance(op, Dense) else kernels.together():  # others may need a product for every column
+    with nullcontext() if isinstance(op, Dense) else kernels.together():  # column norms may take n products
         normalised = op.normalised()
     nonzero = normalised.scale > 0
     if k is None:
         raise ValueError(
-            f"k was not given; needed is how many atoms a signal may have, 1 <= k <= {min(m, n)}; pass k, one number "
+            f"k was not given; needed is the most atoms of a signal, 1 <= k <= {min(m, n)}; pass k, one number "
             "or one per signal."
         )
     k = to_tensor("k", min(m, n) if k is ALL else k, "a whole number", y.device)
@@ -353,14 +353,14 @@ def problem(
     r = model.initial_residual(y)
     if r is not y:
         y_norm = torch.linalg.vector_norm(r.detach(), dim=-1)
-    # What rounding leaves of an exact fit is not a residual to be explained by further atoms.
+    # After an exact fit the residual is rounding; no further atoms should be chosen for it.
     floor = model.rounding(torch.finfo(y_norm.dtype).eps)
     relative = nonnegative_per_item("tol", 0.0 if tol is None else tol, batch, y).clamp(min=floor)
     return Problem(
         A=normalised if unit_columns else op,
         y=y,
         k=whole("k", k, 1, min(m, n), batch, y.device),
-        max_k=int(k.max()) if k.numel() else 1,  # of k as given: an empty batch has no largest of its own
+        max_k=int(k.max()) if k.numel() else 1,  # of k as given, because an empty batch has no maximum
         target=relative * y_norm,
         max_steps=whole("max_steps", max_steps, 0, None, batch, y.device),
         weights=_weights("weights", weights, n, batch, y) * nonzero,
@@ -374,7 +374,7 @@ def problem(
 
 
 def _measured(A: Any, y: Tensor) -> tuple[Operator, Tensor, Tensor]:
-    """The operator and the measurements, agreeing in shape, device and dtype, and of one batch; and their norms."""
+    """The operator, the measurements and their norms, after a check that shape, device, dtype and batch agree."""
     op = as_operator(A, dtype=y.dtype, device=y.device)
     m = op.shape[0]
     if y.ndim == 0 or y.shape[-1] != m:

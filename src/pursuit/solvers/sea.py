@@ -22,7 +22,7 @@ Sparsify = Callable[[Operator, Tensor, Tensor, AtomSelector], tuple[Atoms, Tenso
 
 
 class State(NamedTuple):
-    """The exploration variable `X`, and the best solution seen (`x, r, atoms`)."""
+    """The exploration variable `X`, and the best solution so far (`x, r, atoms`)."""
 
     X: Tensor
     x: Tensor
@@ -31,7 +31,7 @@ class State(NamedTuple):
 
 
 def init(y: Tensor, X: Tensor, max_k: int, loss: Loss = LeastSquares()) -> State:
-    """X^0, and nothing seen yet."""
+    """X^0, and no solution yet."""
     none = torch.full((*y.shape[:-1], max_k), -1, device=y.device)
     return State(X, torch.zeros_like(X), loss.initial_residual(y), Atoms(none, X.shape[-1]))
 
@@ -39,9 +39,9 @@ def init(y: Tensor, X: Tensor, max_k: int, loss: Loss = LeastSquares()) -> State
 def sparsify(
     A: Operator, y: Tensor, X: Tensor, choice: AtomSelector, loss: Loss = LeastSquares()
 ) -> tuple[Atoms, Tensor]:
-    """H(X): the support that X points to, and the best x on it.
+    """H(X): the k largest entries of X as a support, and the best x on it.
 
-    Fitted in order of columns, so that a support that comes back gives the same bits, and is no better than before.
+    The fit is in order of columns: a support that repeats gives the same bits, and so no lower residual.
     """
     S = choice.best(X)  # S^t = the k largest |X^t|, ties to the lowest index
     sorted_S = S.sorted()
@@ -58,14 +58,14 @@ def step(
     loss: Loss = LeastSquares(),
     H: Sparsify = sparsify,
 ) -> State:
-    """Look at the support that X points to, then let the residual move X.
+    """Fit on the k largest entries of X, then move X by the gradient at the fit.
 
     On the CPU `kernels/cpu/sea.py` takes the place of this step;
     `pursuit.config.kernels = "off"`, or `on_step`, runs this text.
     """
     S, x = H(A, y, s.X, choice)
     r = loss.residual(A, y, x)
-    # The gradient vanishes on S^t; without the exact zero its rounding error would move X there.
+    # On S^t the gradient is zero up to rounding; set it to zero, or rounding would move X.
     g = torch.where(S.mask(), 0, A.adjoint(loss.pseudo_residual(A, y, x, r)))
     X = s.X + eta * g  # X^{t+1} = X^t - eta A^H (A x^t - y)
     better = loop.lower(r, s.r)  # t_BEST: the first minimiser
@@ -101,9 +101,10 @@ def sea(
     loss: Any = LeastSquares(),
     on_step: Hook | None = None,
 ) -> Solution[Arr]:
-    """Support Exploration Algorithm: a dense variable, moved by the residual, points to support after support.
+    """Support Exploration Algorithm: fit the k largest entries of a dense variable X, which moves along the residual.
 
-    The best one is kept. Started from another solver's result it is never worse in residual than that result's support.
+    The best of all these fits is returned. Started from another solver's result, its residual is never larger than that
+    of a fit on the result's support.
 
     Parameters
     ----------
@@ -111,22 +112,21 @@ def sea(
         Columns of any norm.
     y : array (*batch, m)
     k : int or int array (*batch,)
+        Most atoms per signal.
     eta : float or array (*batch,), default 1.8 / L
-        Step size, with `L` the largest eigenvalue of `A^H A` after the columns are normalised, times the curvature of
-        the loss. Without a warm start the supports do not depend on it.
+        Step size; see `pursuit.solve`. Without a warm start the supports do not depend on it.
     x0 : array (*batch, n), optional
-        Warm start of the exploration variable: any solver's `x`.
+        Warm start: X before the first step.
     tol : float or array (*batch,), optional
         Stop when `||r|| <= tol ||y||`.
     max_steps : int or int array (*batch,), default 1000
-        Supports to look at.
+        Number of steps; each fits one support.
     weights : array (n,) or (*batch, n), optional
-        Multiplies the score `|X|`; the values stay unweighted.
+        Multiply the score `|X|`; see `pursuit.solve`.
     loss : LeastSquares(), Logistic(), or callable (v, y) -> (*batch, m), default LeastSquares()
-        What is made small, a loss >= 0 per measurement of `v = A x`. With another loss than least squares `||r||` is
-        the root of twice the loss, `||y||` that of `x = 0`, numbers are real, and the result has no derivative.
+        The loss to minimise; see `pursuit.solve`.
     on_step : callable, optional
-        Run without the compiled kernel, and call this with the best solution so far: see `solve`.
+        Run without the compiled kernel, and call this with the best solution so far: see `pursuit.solve`.
 
     Returns
     -------
@@ -135,7 +135,7 @@ def sea(
     Raises
     ------
     TypeError, ValueError
-        Before any work, on input that cannot be solved as given.
+        If an argument has a wrong type, shape or value, before any work starts.
 
     References
     ----------

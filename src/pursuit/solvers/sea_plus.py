@@ -1,4 +1,4 @@
-"""SEA+: the Support Exploration Algorithm from several starts, and a local search from the best support."""
+"""SEA+: the Support Exploration Algorithm from several starts, then a local search from the best support."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from ..operators.adapters import Nested, OperatorLike, PerItem
 from . import els, fista, sea, sp
 from .problem import Hook, Problem, problem
 
-# Of the LASSOs that may be the other start: the penalty, as a share of the least one at which the solution is zero; the
-# levels of whitening, as shares of the largest eigenvalue of A A^H, from that for much noise to that for none; steps.
-DENSE = 2**24  # entries of A, or of its Gram matrix, up to which A is formed
+# For the LASSOs that give a start: the penalty, as a share of the smallest one at which the solution is zero; the
+# levels of whitening, as shares of the largest eigenvalue of A A^H, from much noise to none; the steps of FISTA.
+DENSE = 2**24  # whitening forms A if A and its Gram matrix have at most so many entries
 SHARE, LEVELS, LASSO_STEPS, PLAIN_STEPS = 1e-2, (1e-1, 1e-2, 1e-6), 100, 400
 
 
 def lasso(p: Problem, A: Operator, y: Tensor, max_steps: int) -> Tensor:
-    """Roughly the LASSO's solution for other `A` and `y` than those of the problem, `(*batch, n)`."""
+    """An approximate LASSO solution for the given `A` and `y` instead of those of the problem, `(*batch, n)`."""
     floor = p.loss.rounding(torch.finfo(y.dtype).eps) * torch.linalg.vector_norm(y, dim=-1)
     p = replace(p, A=A, y=y, target=floor, max_steps=torch.full_like(p.max_steps, max_steps)).with_step_size(None, 1.0)
     theta = p.eta * (SHARE * A.adjoint(y).abs().amax(-1, keepdim=True))
@@ -29,9 +29,9 @@ def lasso(p: Problem, A: Operator, y: Tensor, max_steps: int) -> Tensor:
 
 
 def whitened_lasso(p: Problem, level: float) -> Tensor:
-    """The LASSO's solution with `A` and `y` times `(A A^H + level L)^(-1/2)`: nearly parallel atoms are then less so.
+    """The LASSO solution with `A` and `y` times `(A A^H + level L)^(-1/2)`, which separates nearly parallel atoms.
 
-    In single precision, as it only is a start.
+    It is only a start, so single precision is enough.
     """
     single, double = (torch.complex64, torch.complex128) if p.y.is_complex() else (torch.float32, torch.float64)
     A, y = p.A.to_dense().detach().to(double), p.y.detach().to(double)
@@ -45,7 +45,7 @@ def whitened_lasso(p: Problem, level: float) -> Tensor:
 
 
 def rough_lasso(p: Problem) -> Tensor:
-    """The LASSO's solution, `(*batch, n)`; of those at several levels the one whose k largest entries fit best."""
+    """A LASSO solution, `(*batch, n)`: of those at several levels the one whose k largest entries fit best."""
     m, n = p.A.shape
     if n * max(m, n) > DENSE:
         return lasso(p, p.A, p.y.detach(), PLAIN_STEPS)
@@ -56,7 +56,7 @@ def rough_lasso(p: Problem) -> Tensor:
 
 
 def start_points(p: Problem, x0: Any) -> Tensor:
-    """Where SEA begins, `(2 or 3, *batch, n)`: nowhere, at the LASSO's solution, and where the caller says."""
+    """The starts of SEA, `(2 or 3, *batch, n)`: zero, the LASSO's solution, and the caller's `x0` if there is one."""
     found = rough_lasso(p)
     given = () if x0 is None else (p.start(x0),)
     return torch.stack([torch.zeros_like(found), found, *given])
@@ -74,12 +74,14 @@ def sea_plus(
     weights: Any = None,
     on_step: Hook | None = None,
 ) -> Solution[Arr]:
-    """SEA from zero, from a LASSO's solution and from `x0`, as one batch; then ELS from the best support found.
+    """SEA from zero, from a LASSO's solution and from `x0`; then ELS from the best support found. By name `"sea_plus"`.
 
-    Never worse in residual than SEA from zero, but for rounding. For columns that are nearly parallel, where SEA from
-    zero gathers atoms around each spike and the LASSO tells spikes apart: it is that of `A` and `y` whitened, times
-    `(A A^H + level L)^(-1/2)` with `L` the largest eigenvalue of `A A^H`, at the one of three levels at which the k
-    largest entries fit best. Where `A` is too large to be formed it is the plain one. By name: `method="sea_plus"`.
+    It is meant for nearly parallel columns. There SEA from zero chooses several atoms around each true one, which the
+    LASSO tells apart. Up to rounding, the residual is never larger than that of SEA from zero.
+
+    The LASSO is solved for `A` and `y` whitened, that is times `(A A^H + level L)^(-1/2)`, with `L` the largest
+    eigenvalue of `A A^H`; of three levels, the one whose k largest entries fit best is used. If `A` is too large to be
+    formed as a matrix, the plain LASSO is solved.
 
     Parameters
     ----------
@@ -87,18 +89,19 @@ def sea_plus(
         Columns of any norm.
     y : array (*batch, m)
     k : int or int array (*batch,)
+        Most atoms per signal.
     eta : float or array (*batch,), default 1.8 / L
-        Step size of SEA.
+        Step size of SEA; see `pursuit.solve`.
     x0 : array (*batch, n), optional
-        One more start of the exploration variable.
+        One more start of SEA.
     tol : float or array (*batch,), optional
         Stop when `||r|| <= tol ||y||`.
     max_steps : int or int array (*batch,), default 1000
-        Supports that SEA looks at from each start, and swaps that ELS makes at most.
+        Number of steps of SEA from each start, and most swaps of ELS.
     weights : array (n,) or (*batch, n), optional
-        Multiplies the scores of SEA and the gains of ELS; the LASSO is without.
+        Multiply the scores of SEA and the gains of ELS, not the LASSO; see `pursuit.solve`.
     on_step : callable, optional
-        Run without the compiled kernel, and call this after every swap of ELS: see `solve`.
+        Run without the compiled kernel, and call this after every swap of ELS: see `pursuit.solve`.
 
     Returns
     -------
@@ -108,7 +111,7 @@ def sea_plus(
     Raises
     ------
     TypeError, ValueError
-        Before any work, on input that cannot be solved as given.
+        If an argument has a wrong type, shape or value, before any work starts.
 
     References
     ----------

@@ -20,7 +20,7 @@ from .problem import Hook, Problem, problem
 
 
 def init(A: Operator, y: Tensor, x: Tensor, *, choice: AtomSelector) -> State:
-    """S = largest_k |A^H y|, or the start's support where there is a start; x = LS(S)."""
+    """S = largest_k |A^H y|, or the k largest entries of a warm start; x = LS(S)."""
     warm = (x != 0).any(-1, keepdim=True)
     return refit(A, y, choice.best(torch.where(warm, x, A.adjoint(y))))
 
@@ -32,7 +32,7 @@ def refit(A: Operator, y: Tensor, atoms: Any, loss: Loss = LeastSquares()) -> St
 
 
 def step(A: Operator, y: Tensor, s: State, *, choice: AtomSelector) -> State:
-    """Widen the support by k atoms, fit, prune to k, fit again."""
+    """Extend the support by k atoms, fit, keep the k largest, fit again."""
     new = choice.best(A.adjoint(s.r))
     T = s.atoms.union(new, max_k=A.shape[0])  # T = S with largest_k |A^H r|
     b = T.embed(fit(A, y, T).z)  # b = LS(T)
@@ -59,7 +59,7 @@ def sp(
     select: Selection = Hard(),
     on_step: Hook | None = None,
 ) -> Solution[Arr]:
-    """Subspace Pursuit: widen the support by k atoms, fit, prune to k and fit again while the residual decreases.
+    """Subspace Pursuit: extend the support by k atoms, fit, keep the k largest and fit again, while the residual falls.
 
     Parameters
     ----------
@@ -67,16 +67,19 @@ def sp(
         Columns of any norm.
     y : array (*batch, m)
     k : int or int array (*batch,)
+        Most atoms per signal.
     x0 : array (*batch, n), optional
-        Warm start: its support is the first one.
+        Warm start: its k largest entries are the first support.
     tol : float or array (*batch,), optional
         Stop when `||r|| <= tol ||y||`.
     max_steps : int or int array (*batch,), default 100
+        Most steps.
     weights : array (n,) or (*batch, n), optional
-        Multiplies every score; the values stay unweighted.
+        Multiply both scores, `|A^H r|` and the size of the fitted values; see `pursuit.solve`.
     select : selection, default Hard()
+        How atoms are chosen; see `pursuit.solve`.
     on_step : callable, optional
-        Run without the compiled kernel, and call this after every step: see `solve`.
+        Run without the compiled kernel, and call this after every step: see `pursuit.solve`.
 
     Returns
     -------
@@ -85,7 +88,7 @@ def sp(
     Raises
     ------
     TypeError, ValueError
-        Before any work, on input that cannot be solved as given.
+        If an argument has a wrong type, shape or value, before any work starts.
 
     References
     ----------

@@ -1,9 +1,9 @@
-"""Guarantees, evaluated on your data: is `tau` small enough, is the threshold large enough, is `A` good enough?
+"""Guarantees for your data: is `tau` small enough, is the threshold large enough, is `A` incoherent enough?
 
 The statements are those of "Deep greedy unfolding" (arXiv 2505.15661, Prop. 3.3 and Thm 3.6), with constants that are
 proven here, in the comments, those of "Neurally augmented ALISTA" (ICLR 2021, section 3), and the recovery theorem of
-the Support Exploration Algorithm (ICML 2024). They hold in exact arithmetic: below some `eps ||x||` rounding takes
-over.
+the Support Exploration Algorithm (ICML 2024). They hold in exact arithmetic, that is up to rounding errors of some
+`eps ||x||`.
 """
 
 from .alista import AlistaBound, alista_bound, contraction, max_sparsity, max_step

@@ -1,7 +1,7 @@
-"""When ALISTA finds the signal: its thresholds, step sizes and sparsity, by the coherence of weights and matrix.
+"""Conditions on thresholds, step sizes and sparsity under which ALISTA finds the signal.
 
-`mu = max |w_i^H a_j|` over `i != j` is `pursuit.generalized_coherence(W, A)`. Everything is for `y = A x*` without
-noise, a start at zero, and plain soft thresholds.
+They depend on `mu = max |w_i^H a_j|` over `i != j`, which is `pursuit.generalized_coherence(W, A)`. They hold for
+`y = A x*` without noise, a start at zero, and plain soft thresholds.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ ORACLE = "oracle"
 
 @torch.no_grad()
 def max_sparsity(A: Any, W: Any = None) -> Any:
-    """How many non-zeros ALISTA is guaranteed to find: the largest `s` with `s < (1 + 1 / mu) / 2`.
+    """The most non-zeros that ALISTA is guaranteed to find: the largest `s` with `s < (1 + 1 / mu) / 2`.
 
     Parameters
     ----------
@@ -35,12 +35,12 @@ def max_sparsity(A: Any, W: Any = None) -> Any:
     Returns
     -------
     int64 array (*batch,)
-        All n where nothing is coherent; zero where `mu >= 1`.
+        n if `mu` is zero, zero if `mu >= 1`.
 
     Raises
     ------
     TypeError, ValueError
-        If `A` has no weights, or these are none for `A`.
+        If there are no weights for `A`, or `W` are not weights for `A`.
 
     References
     ----------
@@ -58,14 +58,14 @@ def max_sparsity(A: Any, W: Any = None) -> Any:
     op, weights = _pair(A, W)
     mu = generalized_coherence(weights, op).double()
     m, n = op.shape
-    limit = (1 + 1 / (mu + 4 * math.sqrt(m) * torch.finfo(op.dtype).eps)) / 2  # rounding shall promise no more
+    limit = (1 + 1 / (mu + 4 * math.sqrt(m) * torch.finfo(op.dtype).eps)) / 2  # allow for rounding in mu
     return give((limit.ceil() - 1).clamp(max=n).long(), A)
 
 
 def contraction(mu: Any, s: Any, gamma: Any) -> Any:
-    """By what factor at most a step shrinks the l1 error: `mu gamma (2 s - 1) + |1 - gamma|`.
+    """Bound on the factor by which a step changes the l1 error: `mu gamma (2 s - 1) + |1 - gamma|`.
 
-    With the smallest threshold that allows no false positives, the one of `alista_bound(A, x, "oracle", gamma)`.
+    It is for the smallest threshold without false positives, that of `alista_bound(A, x, "oracle", gamma)`.
 
     Parameters
     ----------
@@ -79,12 +79,12 @@ def contraction(mu: Any, s: Any, gamma: Any) -> Any:
     Returns
     -------
     float or array
-        Below 1 for step sizes below `max_step(mu, s)`, and for no others.
+        It is below 1 if and only if the step size is below `max_step(mu, s)`.
 
     Raises
     ------
     TypeError, ValueError
-        If the numbers are not of these kinds.
+        If a number has a wrong type or value.
 
     References
     ----------
@@ -113,13 +113,13 @@ def max_step(mu: Any, s: Any) -> Any:
     Returns
     -------
     float or array
-        The upper, open end of the range, whose lower one is 0. Zero, and the range empty, for `s >= (1 + 1 / mu) / 2`,
-        where no step size is known to do.
+        ALISTA converges for step sizes between 0 and this number, both excluded. It is zero for
+        `s >= (1 + 1 / mu) / 2`, where there is no guarantee for any step size.
 
     Raises
     ------
     TypeError, ValueError
-        If the numbers are not of these kinds.
+        If a number has a wrong type or value.
 
     References
     ----------
@@ -140,9 +140,9 @@ def max_step(mu: Any, s: Any) -> Any:
 
 
 class AlistaBound(NamedTuple):
-    """What theory says of every layer of ALISTA on these signals, and what happens.
+    """The guarantees for every layer of ALISTA on these signals, and the actual errors.
 
-    Errors are `||x - x*||_1`. Layers come first: `(layers, *batch)`, but for the first two.
+    Errors are `||x - x*||_1`. The first axis is that of the layers, except for `mu` and `sparsity`.
 
     Attributes
     ----------
@@ -151,22 +151,23 @@ class AlistaBound(NamedTuple):
     sparsity : (*batch,) int64
         Non-zeros of each signal.
     error_before, error : (layers, *batch)
-        Of the iterate that the layer gets, and of the one it gives.
+        Errors of the input and the output of the layer.
     gamma, theta : (layers, *batch)
-        The step size and the threshold that it used.
+        The step size and the threshold of the layer.
     least_theta : (layers, *batch)
-        The smallest threshold that (5) allows it: `gamma mu error_before`.
+        The smallest threshold that (5) allows: `gamma mu error_before`.
     condition : (layers, *batch) bool
-        Whether the thresholds of this and of all earlier layers were no smaller. Then there are no false positives.
+        Whether the thresholds of this and all earlier layers were at least `least_theta`. Then there are no false
+        positives.
     false_positive : (layers, *batch) bool
-        Whether the layer's iterate has entries off the signal's support, larger than rounding.
+        Whether the output has entries off the signal's support that are larger than rounding.
     bound : (layers, *batch)
-        The bound (6) on `error`: `(mu gamma (s - 1) + |1 - gamma|) error_before + theta s`. It holds under the
-        condition.
+        The bound (6) on `error`: `(mu gamma (s - 1) + |1 - gamma|) error_before + theta s`. It holds if `condition`
+        does.
     within : (layers, *batch) bool
-        Whether `error` is no larger, up to rounding.
+        Whether `error` is at most `bound`, up to rounding.
     factor : (layers, *batch)
-        `contraction(mu, s, gamma)`: what `error / error_before` is at most where `theta` is `least_theta`.
+        `contraction(mu, s, gamma)`: the bound on `error / error_before` if `theta` is `least_theta`.
 
     Examples
     --------
@@ -194,7 +195,7 @@ class AlistaBound(NamedTuple):
 
 @torch.no_grad()
 def alista_bound(A: Any, x: Any, theta: Any, gamma: Any, W: Any = None, *, layers: int | None = None) -> AlistaBound:
-    """Run ALISTA on `y = A x` and evaluate, layer by layer, what theory says of it.
+    """Run ALISTA on `y = A x` and evaluate the guarantees layer by layer.
 
     Parameters
     ----------
@@ -202,24 +203,24 @@ def alista_bound(A: Any, x: Any, theta: Any, gamma: Any, W: Any = None, *, layer
     x : array (*batch, n)
         The true signals.
     theta : float, array (layers,) or (layers, *batch), or "oracle"
-        Thresholds >= 0. "oracle" takes the smallest ones without false positives, from the error which only theory
-        knows: the l1 error then shrinks by `contraction(mu, s, gamma)` or more in every layer.
+        Thresholds >= 0. "oracle" takes the smallest ones without false positives, computed from the true error: each
+        layer then multiplies the l1 error by at most `contraction(mu, s, gamma)`.
     gamma : float, array (layers,) or (layers, *batch)
         Step sizes > 0.
     W : like `A`, optional
         Weights with `w_i^H a_i = 1`. Default `analytic_weights(A)`.
     layers : int, optional
-        How many, where neither `theta` nor `gamma` says it.
+        Number of layers, if `theta` and `gamma` are single numbers.
 
     Returns
     -------
     AlistaBound
-        Of NumPy arrays for a NumPy `x`, else of tensors.
+        With NumPy arrays if `x` is one, else with tensors.
 
     Raises
     ------
     TypeError, ValueError
-        If `A`, `W`, `x`, the thresholds or the step sizes cannot be used, or do not agree in shape, dtype or device.
+        If an argument has a wrong type or value, or they do not agree in shape, dtype or device.
 
     References
     ----------
@@ -281,13 +282,13 @@ def _contraction(mu: Tensor, s: Tensor, gamma: Tensor) -> Tensor:
 
 
 def _pair(A: Any, W: Any, **known: Any) -> tuple[Operator, Operator]:
-    """The operator and weights for it."""
+    """The operator and its weights."""
     op = as_operator(A, **known)
     return op, check_weights(analytic_weights(op) if W is None else W, op)
 
 
 def _measured(A: Any, W: Any, x: Any) -> tuple[Operator, Operator, Tensor]:
-    """The operator, its weights and the signals `(*batch, n)`, agreeing in shape, device and dtype."""
+    """The operator, its weights and the signals `(*batch, n)`, after a check that they agree."""
     signal = finite("x", as_tensor("x", x)).detach()
     op, weights = _pair(A, W, dtype=signal.dtype, device=signal.device)
     fits(op, signal)
@@ -298,27 +299,29 @@ def _measured(A: Any, W: Any, x: Any) -> tuple[Operator, Operator, Tensor]:
         batch = torch.broadcast_shapes(own, signal.shape[:-1])
     except RuntimeError:
         raise ValueError(
-            f"A has batch {tuple(own)} and x {tuple(signal.shape[:-1])}; they must be equal, or one of them absent."
+            f"A has batch {tuple(own)} and x {tuple(signal.shape[:-1])}; needed are equal ones, or one."
         ) from None
     return op, weights, signal.to(op.dtype).expand(*batch, op.shape[1])
 
 
 def _layers(layers: int | None, *values: Any) -> int:
-    """How many layers: as many as the values say, or as asked for."""
+    """The number of layers, from the values or the argument."""
     lengths = {len(value) for value in values if getattr(value, "ndim", 0) or isinstance(value, list | tuple)}
     if layers is not None:
         lengths.add(int(whole("layers", layers, 1, None, torch.Size(), "cpu")))
     if not lengths:
         raise ValueError("theta and gamma are single numbers, so the number of layers is not known; pass layers=.")
     if len(lengths) > 1:
-        raise ValueError(f"theta, gamma and layers speak of {sorted(lengths)} layers; needed is one number for all.")
+        raise ValueError(
+            f"theta, gamma and layers are for {sorted(lengths)} layers; needed is the same number for all."
+        )
     if 0 in lengths:
         raise ValueError("theta or gamma is empty; needed is at least one layer.")
     return lengths.pop()
 
 
 def _per_layer(name: str, value: Any, layers: int, batch: torch.Size, like: Tensor) -> Tensor:
-    """Numbers >= 0, `(layers, *batch)`, of one for all, one per layer or one per layer and signal."""
+    """Numbers >= 0, `(layers, *batch)`, from one number, one per layer, or one per layer and signal."""
     value = to_tensor(name, value, "a real number >= 0 per layer", like.device)
     if value.ndim == 1:
         value = value.reshape(-1, *(1 for _ in batch))
@@ -331,7 +334,7 @@ def _per_layer(name: str, value: Any, layers: int, batch: torch.Size, like: Tens
 
 
 def _together(mu: Any, s: Any, gamma: Any) -> tuple[Tensor, Tensor, Tensor, Any]:
-    """Coherence, number of non-zeros and step size in double precision, and one of them that is an array."""
+    """Coherence, number of non-zeros and step size in double precision, and one of them which is an array."""
     values = mu, s, gamma
     given = next((value for value in values if getattr(value, "ndim", 0)), 0.0)
     given = next((value for value in values if isinstance(value, Tensor)), given)
@@ -340,7 +343,9 @@ def _together(mu: Any, s: Any, gamma: Any) -> tuple[Tensor, Tensor, Tensor, Any]
     try:
         batch = torch.broadcast_shapes(*shapes)
     except RuntimeError:
-        raise ValueError(f"mu, s and gamma have shapes {[tuple(shape) for shape in shapes]}; they must fit.") from None
+        raise ValueError(
+            f"mu, s and gamma have shapes {[tuple(shape) for shape in shapes]}; needed are shapes that broadcast."
+        ) from None
     like = torch.empty(0, dtype=torch.float64, device=here)
     return (
         nonnegative_per_item("mu", mu, batch, like),
@@ -351,5 +356,5 @@ def _together(mu: Any, s: Any, gamma: Any) -> tuple[Tensor, Tensor, Tensor, Any]
 
 
 def _answer(value: Tensor, given: Any) -> Any:
-    """A float for floats, else an array like the one given."""
+    """A float for floats, else an array like `given`."""
     return value.item() if isinstance(given, float) else give(value, given)

@@ -1,4 +1,4 @@
-"""What the guarantees share: the checks of their arguments."""
+"""Checks of arguments for the guarantees."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ..operators import Operator
 
 
 def rows(k: Any, n: int, batch: torch.Size, device: torch.device) -> Tensor:
-    """How many of n, `(*batch,)`."""
+    """Whole numbers from 1 to n, `(*batch,)`."""
     k = whole("k", k, 1, None, batch, device)
     if (k > n).any():
         raise ValueError(f"k is {show(k)}; needed is a whole number 1 <= k <= n = {n}.")
@@ -28,7 +28,7 @@ def positive(name: str, value: Any, batch: torch.Size, device: torch.device) -> 
 
 
 def fits(op: Operator, signal: Tensor) -> None:
-    """Raise where `signal` is not `(*batch, n)` of the operator's device and precision."""
+    """Raise unless `signal` is `(*batch, n)`, on the operator's device and in its precision."""
     n = op.shape[1]
     if signal.ndim == 0 or signal.shape[-1] != n:
         raise ValueError(f"x has shape {tuple(signal.shape)} but A has n={n} columns; needed is (*batch, {n}).")

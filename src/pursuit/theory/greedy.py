@@ -1,4 +1,4 @@
-"""How far a soft greedy algorithm is from the exact one ("Deep greedy unfolding", arXiv 2505.15661, Thm 3.6)."""
+"""Bounds on the distance between soft and exact greedy algorithms ("Deep greedy unfolding", Thm 3.6)."""
 
 from __future__ import annotations
 
@@ -23,9 +23,10 @@ from .sorting import log_spill, neighbour_gap
 
 @dataclass(frozen=True)
 class Bound:
-    """How far a soft algorithm can be from the exact one on these data, and what temperature would do.
+    """Bound on the distance between the soft and the exact algorithm on these data, and the largest safe temperature.
 
-    Arrays are NumPy's for NumPy input, else tensors, in double precision. No guarantee is an infinite `error`.
+    NumPy arrays for NumPy input, else tensors, in double precision. An infinite `error` means that nothing is
+    guaranteed.
 
     Attributes
     ----------
@@ -33,20 +34,20 @@ class Bound:
         Bound on `||x_soft - x||` after every step, in the caller's units: `unit_error` times the largest inverse
         column norm.
     unit_error : (*batch, steps)
-        Bound on the same distance of the coefficients of the unit columns, which the solvers work with.
+        Bound on the same distance for the coefficients of columns of norm one.
     gap : (*batch, steps)
-        Gap of the exact algorithm's scores (of unit columns, weighted: the units of `tau`) at every step; zero where it
-        took no step or had too few columns to choose from.
+        Gap between the scores of the exact algorithm at every step, in the units of `tau`; zero if it took no step or
+        had too few columns to choose from.
     steps : (*batch,) int64
-        Steps that the exact algorithm took.
+        Number of steps of the exact algorithm.
     tau : (*batch,)
-        The temperature asked about.
+        The given temperature.
     accuracy : (*batch,)
         The wanted `error / ||x||` after the last step.
     tau_needed : (*batch,)
-        The largest temperature at which the bound gives that accuracy; zero where none does, infinite where all do.
+        The largest temperature with that accuracy by the bound; zero if there is none, infinite if all have it.
     factor : (*batch,)
-        `tau / tau_needed`, by what factor `tau` is too large: up to 1 it is small enough.
+        `tau / tau_needed`: `tau` is small enough if this is at most 1.
 
     Examples
     --------
@@ -67,7 +68,7 @@ class Bound:
 
     @property
     def message(self) -> str:
-        """The answer in a sentence."""
+        """The result in a sentence."""
         factor, needed, tau, accuracy = (
             np.asarray(value.tolist(), dtype=float).ravel()
             for value in (self.factor, self.tau_needed, self.tau, self.accuracy)
@@ -101,19 +102,19 @@ def soft_iht_bound(
     weights: Any = None,
     accuracy: Any = 1e-6,
 ) -> Bound:
-    """How far `iht(..., select=Relaxed(softsort, tau))` can be from `iht(...)`, step by step.
+    """Bound on the distance between `iht(..., select=Relaxed(softsort, tau))` and `iht(...)` after every step.
 
-    It runs the exact algorithm for the gaps of its scores, and forms the spectral norm of `I - eta A^H A` from the
-    dense matrix, which is at least 1 where `n > m`: the bound grows with the number of steps.
+    It runs the exact algorithm to find the gaps between its scores, and computes the spectral norm of `I - eta A^H A`
+    from the dense matrix. This norm is at least 1 if `n > m`, so the bound grows with the number of steps.
 
     Parameters
     ----------
     A, y, k, eta, weights
-        As `iht` takes them; weights may have any sign, their magnitude counts.
+        As in `iht`; weights may be negative; their magnitude is used.
     tau : float or array (*batch,)
         Temperature > 0, in the units of the scores (as without `relative=True`).
     steps : int
-        How many steps to bound.
+        Number of steps.
     accuracy : float or array (*batch,), default 1e-6
         Wanted relative error after the last step, for `tau_needed` and `factor`.
 
@@ -124,8 +125,8 @@ def soft_iht_bound(
     Raises
     ------
     TypeError, ValueError
-        On input that `iht` does not take; if `steps` is not a whole number >= 1; if `tau` or `accuracy` is not finite
-        and positive.
+        If `iht` does not take the input, `steps` is not a whole number >= 1, or `tau` or `accuracy` is not finite and
+        positive.
 
     References
     ----------
@@ -154,7 +155,7 @@ def soft_iht_bound(
         sizes.append(_norm(u))
         s = iht.step(p.A, p.y, s, eta=eta, choice=choice)
     size = torch.stack(sizes, dim=-1)
-    gap = torch.where(size.isfinite(), torch.stack(gaps, dim=-1), 0)  # of an overflow there is nothing to say
+    gap = torch.where(size.isfinite(), torch.stack(gaps, dim=-1), 0)  # no statement after an overflow
     log_errors = partial(
         _iht_log_errors,
         gap=gap,
@@ -168,18 +169,18 @@ def soft_iht_bound(
 
 @torch.no_grad()
 def soft_omp_bound(A: Any, y: Any, k: Any, *, tau: Any, weights: Any = None, accuracy: Any = 1e-6) -> Bound:
-    """How far `omp(..., select=Relaxed(softsort, tau))` can be from `omp(...)`, step by step.
+    """Bound on the distance between `omp(..., select=Relaxed(softsort, tau))` and `omp(...)` after every step.
 
-    It runs the exact algorithm for the gaps of its scores and the least singular values of its supports, and forms the
-    spectral norm of the dense matrix.
+    It runs the exact algorithm to find the gaps between its scores and the smallest singular values of its supports,
+    and computes the spectral norm of the dense matrix.
 
-    Exact data end the exact algorithm at the support. The soft one may go on, with a residual below `tau` that tells it
-    nothing: pass it `max_steps=bound.steps`. Later steps have an infinite bound.
+    On exact data the exact algorithm stops when it has the support. The soft one may continue, with a residual below
+    `tau`, on which its choices mean nothing: pass it `max_steps=bound.steps`. The bound of later steps is infinite.
 
     Parameters
     ----------
     A, y, k, weights
-        As `omp` takes them; weights may have any sign, their magnitude counts.
+        As in `omp`; weights may be negative; their magnitude is used.
     tau : float or array (*batch,)
         Temperature > 0, in the units of the scores (as without `relative=True`).
     accuracy : float or array (*batch,), default 1e-6
@@ -192,7 +193,7 @@ def soft_omp_bound(A: Any, y: Any, k: Any, *, tau: Any, weights: Any = None, acc
     Raises
     ------
     TypeError, ValueError
-        On input that `omp` does not take; if `tau` or `accuracy` is not finite and positive.
+        If `omp` does not take the input, or `tau` or `accuracy` is not finite and positive.
 
     References
     ----------
@@ -235,18 +236,19 @@ def soft_omp_bound(A: Any, y: Any, k: Any, *, tau: Any, weights: Any = None, acc
 def _iht_log_errors(
     tau: Tensor, *, gap: Tensor, log_size: Tensor, log_growth: Tensor, weight: Tensor, n: int
 ) -> Tensor:
-    """Logarithm of the bound on `e_t = ||x_soft^t - x^t||`, `(*batch, steps)`; infinite where there is none.
+    """Logarithm of the bound on `e_t = ||x_soft^t - x^t||`, `(*batch, steps)`; infinite if there is none.
 
-    In logarithms, for a spill that underflows may be blown up by later steps.
+    Logarithms, because later steps may amplify a spill that underflows.
     """
-    # Both gradient steps differ by at most rho e_t, so the scores by d = W rho e_t and the gap by 2 d. While it stays
-    # open the same atoms are chosen; the mask errs by the spill, on a vector no longer than ||u^t|| + rho e_t.
+    # The two gradient steps differ by at most rho e_t, so the scores by d = W rho e_t and the gap by 2 d. As long as
+    # the gap is positive, both choose the same atoms; the mask has the error of the spill, on a vector of norm at most
+    # ||u^t|| + rho e_t.
     log_e, holds = torch.full_like(tau, -math.inf), torch.ones_like(tau, dtype=torch.bool)
     errors = []
     for t in range(gap.shape[-1]):
         moved = log_growth + log_e
         room = gap[..., t] - 2 * weight * moved.exp()
-        nothing = (log_size[..., t] == -math.inf) & (moved == -math.inf)  # both are exactly zero, whatever is chosen
+        nothing = (log_size[..., t] == -math.inf) & (moved == -math.inf)  # both are exactly zero for any choice
         holds = holds & ((room > 0) | nothing)
         log_e = torch.logaddexp(moved, log_spill(room, tau, n) + torch.logaddexp(log_size[..., t], moved))
         errors.append(torch.where(holds, log_e, math.inf))
@@ -256,10 +258,10 @@ def _iht_log_errors(
 def _omp_log_errors(
     tau: Tensor, *, gap: Tensor, sigma: Tensor, size: Tensor, spectral: Tensor, weight: Tensor, n: int
 ) -> Tensor:
-    """Logarithm of the bound on `e_l = ||x_soft^l - x^l||`, `(*batch, steps)`; infinite where there is none."""
-    # Scores differ by at most d = W ||A|| e_{l-1}. While the gap stays open, row l is within sqrt(2) spill of one-hot,
-    # all rows within E in the Frobenius norm, and A P^T within ||A|| E. With full rank kept, Wedin bounds the change of
-    # the pseudo-inverse; what the rows change after it adds E / (sigma - ||A|| E).
+    """Logarithm of the bound on `e_l = ||x_soft^l - x^l||`, `(*batch, steps)`; infinite if there is none."""
+    # Scores differ by at most d = W ||A|| e_{l-1}. As long as the gap is positive, row l differs from one-hot by at
+    # most sqrt(2) spill, all rows by E in the Frobenius norm, and A P^T by ||A|| E. If the rank stays full, Wedin's
+    # theorem bounds the change of the pseudo-inverse; P^T z with the changed rows adds E / (sigma - ||A|| E).
     log_e, log_squares = torch.full_like(tau, -math.inf), torch.full_like(tau, -math.inf)
     holds = torch.ones_like(tau, dtype=torch.bool)
     errors = []
@@ -284,13 +286,13 @@ def _bound(
     tau: Any,
     accuracy: Any,
 ) -> Bound:
-    """Evaluate the bound at `tau`, and find where it gives the accuracy."""
+    """Evaluate the bound at `tau`, and find the largest `tau` with the accuracy."""
     tau = positive("tau", tau, p.batch, p.y.device)
     accuracy = positive("accuracy", accuracy, p.batch, p.y.device)
     scale = p.scale.double().amax(-1).expand(p.batch)
-    log_scale = torch.where(scale > 0, scale, 1).log()  # with no column but zeros x is zero in any units
+    log_scale = torch.where(scale > 0, scale, 1).log()  # if all columns are zero, x is zero in any units
     size = _norm(p.scale * x)
-    log_wanted = accuracy.log() + torch.where(size.isfinite(), size, 0).log()  # nothing is near an overflow
+    log_wanted = accuracy.log() + torch.where(size.isfinite(), size, 0).log()  # no accuracy after an overflow
 
     def good(tau: Tensor) -> Tensor:
         start = torch.full_like(tau, -math.inf).unsqueeze(-1)  # before the first step both are equal
@@ -313,10 +315,9 @@ def _bound(
 
 
 def _largest(good: Callable[[Tensor], Tensor], like: Tensor) -> Tensor:
-    """The largest temperature that is good, per item: by bisection on its logarithm.
+    """The largest `good` temperature of each signal, by bisection on its logarithm.
 
-    The spills grow with tau, hence by induction every error does, and the gaps that errors leave shrink: what is good
-    at some temperature is good at all lower ones.
+    Spills grow with tau. By induction errors grow too, and gaps shrink: if a temperature is good, all lower ones are.
     """
     low, high = torch.full_like(like, -700.0), torch.full_like(like, 700.0)
     every, some = good(high.exp()), good(low.exp())
@@ -335,7 +336,7 @@ def _problem(A: Any, y: Any, k: Any, weights: Any) -> Problem:
 
 
 def _score_gap(p: Problem, c: Tensor, k: Tensor) -> Tensor:
-    """Gap among the k+1 best scores of `c (*batch, n)`; zero where there are no k columns to choose from."""
+    """Smallest gap among the k+1 best scores of `c (*batch, n)`; zero if there are fewer than k columns."""
     score = p.choice.score(c).clamp(min=0).double()  # a barred column scores zero in the soft algorithm
     gap = neighbour_gap(score, k)
     enough = ((p.weights > 0).sum(-1) >= k) & ~gap.isnan()
@@ -343,7 +344,7 @@ def _score_gap(p: Problem, c: Tensor, k: Tensor) -> Tensor:
 
 
 def _growth(p: Problem, eta: Tensor) -> Tensor:
-    """`||I - eta A^H A||` of unit columns, `(*batch,)`."""
+    """`||I - eta A^H A||` for columns of norm one, `(*batch,)`."""
     m, n = p.A.shape
     values = _singular_values(p)[..., [0, -1]] ** 2
     growth = (1 - eta.double().unsqueeze(-1) * values).abs().amax(-1)
@@ -351,13 +352,13 @@ def _growth(p: Problem, eta: Tensor) -> Tensor:
 
 
 def _singular_values(p: Problem) -> Tensor:
-    """Of the matrix with unit columns, largest first, `(*batch, min(m, n))`."""
+    """Singular values of the matrix with columns of norm one, largest first, `(*batch, min(m, n))`."""
     values = torch.linalg.svdvals(p.A.to_dense()).double()
     return values.expand(*p.batch, values.shape[-1])
 
 
 def _least_singular_values(columns: Tensor) -> Tensor:
-    """Of the first 1, 2, ..., k of the `columns (*batch, m, k)`, `(*batch, k)`."""
+    """Smallest singular values of the first 1, 2, ..., k of the `columns (*batch, m, k)`, `(*batch, k)`."""
     leading = range(1, columns.shape[-1] + 1)
     return torch.stack([torch.linalg.svdvals(columns[..., :t])[..., -1] for t in leading], dim=-1).double()
 

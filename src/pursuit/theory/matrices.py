@@ -1,4 +1,4 @@
-"""What a matrix is good for: its coherence and its restricted isometry constants."""
+"""Coherence and restricted isometry constants of a matrix."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from ..operators import PROBES, give
 from ..operators.adapters import as_operator
 from .common import rows
 
-SUBSETS = 10**6  # of columns, that are gone through at most
+SUBSETS = 10**6  # most subsets of columns that are enumerated
 STARTS, ROUNDS = 500, 20  # of the search for the worst columns
 
 
 class Isometry(NamedTuple):
-    """Between what the restricted isometry constant lies, in double precision.
+    """Lower and upper bound on the restricted isometry constant, in double precision.
 
     Attributes
     ----------
     lower : (*batch,)
-        What some support attains: the constant is no smaller.
+        The constant is at least this; some support attains it.
     upper : (*batch,)
-        The constant is no larger.
+        The constant is at most this.
     exact : bool
-        Whether all supports were gone through. Then both are the constant.
+        Whether all supports were enumerated. Then both bounds are the constant.
 
     Examples
     --------
@@ -50,7 +50,7 @@ def coherence(A: Any) -> Any:
     Parameters
     ----------
     A : array (*batch, m, n), or anything `as_operator` takes
-        It is made dense; the n x n correlations are formed some columns at a time. Zero columns count as orthogonal.
+        It is made dense; the n x n correlations are formed in blocks. Zero columns count as orthogonal.
 
     Returns
     -------
@@ -60,7 +60,7 @@ def coherence(A: Any) -> Any:
     Raises
     ------
     TypeError, ValueError
-        If `A` cannot be used, or has entries that are NaN or infinite.
+        If `A` is no operator, or has entries that are NaN or infinite.
 
     References
     ----------
@@ -89,7 +89,7 @@ def coherence(A: Any) -> Any:
 def rip_constant(A: Any, k: int) -> Any:
     """Restricted isometry constant: the least `d` with `| ||A x||^2 - ||x||^2 | <= d ||x||^2` for all k-sparse `x`.
 
-    By going through all supports, so for small `k` and `n`. `A` is taken as it is: normalise its columns first.
+    It enumerates all supports, so `k` and `n` must be small. Columns are not normalised: do that first.
 
     Parameters
     ----------
@@ -104,7 +104,7 @@ def rip_constant(A: Any, k: int) -> Any:
     Raises
     ------
     TypeError, ValueError
-        If `A` cannot be used, `k` is not a whole number in 1, ..., n, or there are more than a million supports.
+        If `A` is no operator, `k` is not a whole number in 1, ..., n, or there are more than a million supports.
 
     References
     ----------
@@ -122,24 +122,25 @@ def rip_constant(A: Any, k: int) -> Any:
     size = int(rows(k, n, torch.Size(), matrix.device))
     if math.comb(n, size) > SUBSETS:
         raise ValueError(
-            f"k={size} of n={n} columns have {math.comb(n, size):.3g} subsets; at most {SUBSETS:.0e} are gone through. "
-            "Use a smaller k, or restricted_isometry(A, k), which bounds the constant from both sides."
+            f"k={size} of n={n} columns have {math.comb(n, size):.3g} subsets; needed are at most {SUBSETS:.0e}. Use a "
+            "smaller k, or restricted_isometry(A, k), which bounds the constant from both sides."
         )
     return give(_enumerated(away_of(matrix), size), A)
 
 
 def restricted_isometry(A: Any, k: int) -> Isometry:
-    """Restricted isometry constant for k-sparse signals: exact where all supports can be gone through, else bounds.
+    """Restricted isometry constant for k-sparse signals: exact for small problems, else a lower and an upper bound.
 
-    Up to a million supports are gone through. Beyond, the lower bound is the worst support that a local search meets.
-    The upper one is the least of: the spectrum of all columns; Gershgorin's discs with the k - 1 largest correlations
-    of a column, never more than `(k - 1) coherence(A)` for unit columns; and `(k - 1) / (r - 1)` times the constant for
-    r of the columns, for the largest r whose supports can be gone through. Columns of other norms are allowed for.
+    Up to a million supports are enumerated, and the constant is exact. If there are more, the lower bound is that of
+    the worst support that a local search finds. The upper bound is the least of: the spectral norm of `A^H A - I`;
+    Gershgorin's discs with the k - 1 largest correlations of each column (at most `(k - 1) coherence(A)` for columns of
+    norm one); and `(k - 1) / (r - 1)` times the constant for r non-zeros, for the largest r whose supports can be
+    enumerated, corrected for columns of other norms.
 
     Parameters
     ----------
     A : array (*batch, m, n), or anything `as_operator` takes
-        Taken as it is, and made dense: normalise its columns first.
+        It is made dense. Columns are not normalised: do that first.
     k : int
         Number of non-zeros.
 
@@ -150,7 +151,7 @@ def restricted_isometry(A: Any, k: int) -> Isometry:
     Raises
     ------
     TypeError, ValueError
-        If `A` cannot be used, or `k` is not a whole number in 1, ..., n.
+        If `A` is no operator, or `k` is not a whole number in 1, ..., n.
 
     References
     ----------
@@ -174,13 +175,13 @@ def restricted_isometry(A: Any, k: int) -> Isometry:
 
 
 def isometry(away: Tensor, size: int) -> Isometry:
-    """The same from `away (*batch, n, n)`, how far the Gram matrix is from the identity."""
+    """The same for `away = A^H A - I (*batch, n, n)`."""
     n = away.shape[-1]
     if math.comb(n, size) <= SUBSETS:
         constant = _enumerated(away, size)
         return Isometry(constant, constant, True)
     lower = torch.stack([_searched(one, size) for one in away.reshape(-1, n, n)]).reshape(away.shape[:-2])
-    return Isometry(lower, torch.maximum(lower, _upper(away, size)), False)  # rounding shall not swap them
+    return Isometry(lower, torch.maximum(lower, _upper(away, size)), False)  # rounding must not swap them
 
 
 def wide(matrix: Tensor) -> Tensor:
@@ -199,7 +200,7 @@ def away_of(matrix: Tensor) -> Tensor:
 
 
 def _enumerated(away: Tensor, size: int) -> Tensor:
-    """The largest eigenvalue, in magnitude, of `size` rows and the same columns, `(*batch,)`."""
+    """The largest magnitude of an eigenvalue of `size` rows and the same columns of `away`, `(*batch,)`."""
     largest = away.real.new_zeros(away.shape[:-2])
     for subset in _subsets(away.shape[-1], size, device=away.device):
         values = torch.linalg.eigvalsh(away[..., subset.unsqueeze(-1), subset.unsqueeze(-2)])
@@ -208,10 +209,10 @@ def _enumerated(away: Tensor, size: int) -> Tensor:
 
 
 def _searched(away: Tensor, size: int) -> Tensor:
-    """The largest such eigenvalue that a local search finds, of one matrix `(n, n)`.
+    """The largest such eigenvalue that a local search finds, for one matrix `(n, n)`.
 
-    From each of many columns with those most correlated to it: the support of the next round is where the image of the
-    worst signal on this one is largest (a power iteration that truncates).
+    It starts from many columns, each with those most correlated to it. The next support has the largest entries of the
+    image of the worst signal on this support (a truncated power iteration).
     """
     first = _correlations(away, size).sum(-1).topk(min(STARTS, away.shape[-1])).indices
     image = away[first].abs()
@@ -230,17 +231,17 @@ def _searched(away: Tensor, size: int) -> Tensor:
 def _upper(away: Tensor, size: int) -> Tensor:
     """The least of the cheap upper bounds, `(*batch,)`."""
     n = away.shape[-1]
-    spectrum = torch.linalg.eigvalsh(away).abs().amax(-1)  # that of some columns lies within that of all
+    spectrum = torch.linalg.eigvalsh(away).abs().amax(-1)  # eigenvalues of a submatrix lie within those of the matrix
     diagonal = away.diagonal(dim1=-2, dim2=-1).abs()
     discs = (diagonal + _correlations(away, size).sum(-1)).amax(-1)
     if size < 2 or n < 2:
         return torch.minimum(spectrum, discs)
-    # With O the matrix without its diagonal, and x on k places: every pair of places is in the share
-    # r (r - 1) / (k (k - 1)) of the sets of r places, every place in the share r / k. So x^H O x is the mean over these
-    # sets of x_T^H O x_T, times k (k - 1) / (r (r - 1)), and at most (k - 1) / (r - 1) delta_r ||x||^2.
+    # Let O be the matrix without its diagonal, and x have k non-zeros. A share r (r - 1) / (k (k - 1)) of all sets of r
+    # of them contain a given pair, a share r / k a given one. So x^H O x is k (k - 1) / (r (r - 1)) times the mean of
+    # x_T^H O x_T over these sets T, and at most (k - 1) / (r - 1) delta_r ||x||^2.
     part = max(r for r in range(2, size + 1) if r == 2 or math.comb(n, r) <= SUBSETS)
     off = away - torch.diag_embed(away.diagonal(dim1=-2, dim2=-1))
-    pairs = off.abs().amax((-2, -1))  # delta_2, with no need to go through pairs
+    pairs = off.abs().amax((-2, -1))  # delta_2, without enumerating pairs
     mean = (size - 1) / (part - 1) * (pairs if part == 2 else _enumerated(off, part)) + diagonal.amax(-1)
     return torch.minimum(torch.minimum(spectrum, discs), mean)
 
@@ -253,7 +254,7 @@ def _correlations(away: Tensor, size: int) -> Tensor:
 
 
 def _subsets(n: int, size: int, *, device: torch.device) -> Iterator[Tensor]:
-    """All subsets of `size` of n columns, some at a time, `(count, size)`."""
+    """All subsets of `size` of n columns, in blocks, `(count, size)`."""
     subsets = combinations(range(n), size)
     while part := list(islice(subsets, max(1, PROBES // size**2))):
         yield torch.tensor(part, device=device)

@@ -1,4 +1,4 @@
-"""When the Support Exploration Algorithm finds the support, and within how many iterations (ICML 2024)."""
+"""The recovery guarantee of the Support Exploration Algorithm (ICML 2024)."""
 
 from __future__ import annotations
 
@@ -16,30 +16,31 @@ from .matrices import Isometry, away_of, isometry, wide
 
 
 class SeaBound(NamedTuple):
-    """What theory says of SEA on this matrix, signal, noise and start. Double precision.
+    """The guarantee of SEA for a matrix, signal, noise and start, in double precision.
 
-    The guarantee is by upper bounds on the restricted isometry constants. Names with `at_best` are the same numbers by
-    lower bounds: where these fail, the theorem says nothing, however well the constants are known.
+    It is computed with upper bounds on the restricted isometry constants. The attributes with `at_best` are computed
+    with lower bounds: if the condition fails even with these, better bounds would not help.
 
     Attributes
     ----------
     alpha, gamma : (*batch,)
         The constants of the theorem; infinite where delta_k may be 1 or more.
     slack : (*batch,)
-        `min |x_i| / (2 k) - alpha ||x|| - gamma ||e||`: positive where the condition holds.
+        `min |x_i| / (2 k) - alpha ||x|| - gamma ||e||`. The condition of the theorem is that this is positive.
     t_rip : (*batch,)
-        SEA's supports are S^0, S^1, ...; one of the first, up to S^t with t <= t_rip, has all of the signal's. So
-        `max_steps=floor(t_rip) + 1` is enough to look at it. Infinite where the condition does not hold.
+        Of SEA's supports S^0, S^1, ..., one S^t with t <= t_rip contains the support of the signal. So
+        `max_steps=floor(t_rip) + 1` is enough. Infinite if the condition does not hold.
     recovers : (*batch,) bool
-        Whether moreover `min |x_i| > 2 ||e|| / sqrt(1 - delta_2k)`: the solution that SEA gives then has all of the
-        signal's support.
+        Whether the condition holds and `min |x_i| > 2 ||e|| / sqrt(1 - delta_2k)`. Then SEA's result contains the
+        support of the signal.
     error : (*batch,)
-        And this bounds its distance from the signal, `2 ||e|| / sqrt(1 - delta_k)`; infinite where it may not recover.
+        Bound on the distance of SEA's result from the signal, `2 ||e|| / sqrt(1 - delta_k)`; infinite unless
+        `recovers`.
     alpha_at_best, gamma_at_best, slack_at_best : (*batch,)
     exact : bool
-        Whether all three constants are exact, and with them all these numbers.
+        Whether the three constants are exact, and so all these numbers.
     delta_k, delta_2k, delta_2k1 : Isometry
-        The constants for k, 2k and 2k + 1 non-zeros (for all n, where there are no more columns), or bounds on them.
+        The constants for k, 2k and 2k + 1 non-zeros (n, if n is smaller), or bounds on them.
 
     Examples
     --------
@@ -72,14 +73,14 @@ def sea_bound(A: Any, x: Any, e: Any, k: int, eta: Any = None, x0: Any = None) -
     Parameters
     ----------
     A : array (*batch, m, n), or anything `as_operator` takes
-        With columns of norm 1, which the theorem is about; it is made dense. Other columns: divide them by their norms
-        and multiply `x` and `x0` by these, as the solver does.
+        Columns must have norm 1; it is made dense. For other columns, divide them by their norms and multiply `x` and
+        `x0` by the norms, as the solver does.
     x : array (*batch, n)
         The true signals, none of them zero.
     e : array (*batch, m), optional
-        The noise; None for none.
+        The noise. Default: none.
     k : int
-        The sparsity that SEA is run with; no signal has more non-zeros.
+        The k of SEA, at least the number of non-zeros of each signal.
     eta : float or array (*batch,), default 1.8 / L
         Step size > 0, as in `sea`.
     x0 : array (*batch, n), optional
@@ -88,13 +89,13 @@ def sea_bound(A: Any, x: Any, e: Any, k: int, eta: Any = None, x0: Any = None) -
     Returns
     -------
     SeaBound
-        Of NumPy arrays for a NumPy `x`, else of tensors.
+        With NumPy arrays if `x` is one, else with tensors.
 
     Raises
     ------
     TypeError, ValueError
-        If the arguments cannot be used or do not agree, the columns are not of norm 1, or a signal is zero or has more
-        than k non-zeros.
+        If an argument has a wrong type or shape, columns do not have norm 1, or a signal is zero or has more than k
+        non-zeros.
 
     References
     ----------
@@ -143,7 +144,7 @@ def sea_bound(A: Any, x: Any, e: Any, k: int, eta: Any = None, x0: Any = None) -
 
 
 def _constants(dk: Tensor, d2k: Tensor, d2k1: Tensor) -> tuple[Tensor, Tensor]:
-    """`alpha` and `gamma` of the theorem, which grow with every constant."""
+    """`alpha` and `gamma` of the theorem; they grow with each constant."""
     known = dk < 1
     rest = torch.where(known, 1 - dk, 1)
     alpha = d2k1 * (d2k / rest + 1)
@@ -152,7 +153,7 @@ def _constants(dk: Tensor, d2k: Tensor, d2k1: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _product(constant: Tensor, norm: Tensor) -> Tensor:
-    """Where a constant is infinite and the norm zero, zero: there is nothing to bound."""
+    """The product, where infinity times zero is zero."""
     return torch.where(norm > 0, constant * norm, 0)
 
 
@@ -169,8 +170,8 @@ def _agreeing(A: Any, x: Any, e: Any, eta: Any, x0: Any) -> tuple[Operator, Tens
     except RuntimeError:
         shapes = [tuple(value.shape[:-1]) for value in (signal, noise, start)]
         raise ValueError(
-            f"A, x, e and x0 have batches {tuple(op.batch_shape)}, {', '.join(map(str, shapes))}; they must be equal, "
-            "or absent."
+            f"A, x, e and x0 have batches {tuple(op.batch_shape)}, {', '.join(map(str, shapes))}; needed are equal "
+            "ones, or none."
         ) from None
     if not (signal != 0).any(-1).all():
         raise ValueError("x has signals that are zero; needed are signals with a support to find.")
@@ -182,7 +183,7 @@ def _agreeing(A: Any, x: Any, e: Any, eta: Any, x0: Any) -> tuple[Operator, Tens
 
 
 def _vectors(name: str, value: Any, length: int, like: Tensor) -> Tensor:
-    """Vectors `(*batch, length)`, zero where none are given."""
+    """Vectors `(*batch, length)`; zero if `value` is None."""
     if value is None:
         return like.new_zeros(length)
     value = finite(name, as_tensor(name, value)).detach()
@@ -203,7 +204,7 @@ def _check_unit(op: Operator) -> None:
 
 
 def _sparsity(k: Any, signal: Tensor, op: Operator) -> int:
-    """k, where every signal has at most that many non-zeros."""
+    """k, after a check that no signal has more non-zeros."""
     count = int(whole("k", k, 1, min(op.shape), torch.Size(), signal.device))
     most = int((signal != 0).sum(-1).max()) if signal.numel() else 0
     if most > count:

@@ -1,4 +1,4 @@
-"""How far `softsort` is from sorting, and how fast it changes ("Deep greedy unfolding", Prop. 3.3 and section 3)."""
+"""Distance of `softsort` from sorting, and its Lipschitz constant ("Deep greedy unfolding", Prop. 3.3, section 3)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .common import positive, rows
 
 
 def softsort_lipschitz(n: int, tau: float, k: int | None = None, *, norm: Literal["l2", "linf"] = "l2") -> float:
-    """How fast `softsort` can change: `||softsort(v) - softsort(v')|| <= L ||v - v'||` for all `v` and `v'`.
+    """Lipschitz constant of `softsort`: `||softsort(v) - softsort(v')|| <= L ||v - v'||` for all `v` and `v'`.
 
     Parameters
     ----------
@@ -24,11 +24,10 @@ def softsort_lipschitz(n: int, tau: float, k: int | None = None, *, norm: Litera
     tau : float
         Temperature > 0.
     k : int, optional
-        How many rows. Default all `n`.
+        Number of rows. Default all `n`.
     norm : {"l2", "linf"}
-        "l2": the change of the k rows in the Frobenius norm by that of `v` in the Euclidean one,
-        `(sqrt(n) + sqrt(k)) / (2 tau)`. "linf": the change of any one row in the sum of absolute values by the largest
-        change in `v`, `2 / tau`, however long `v` is.
+        "l2": Frobenius norm of the k rows, Euclidean norm of `v`, `(sqrt(n) + sqrt(k)) / (2 tau)`. "linf": sum of
+        absolute values of a row, largest entry of `v`, `2 / tau` for any `n`.
 
     Returns
     -------
@@ -37,7 +36,7 @@ def softsort_lipschitz(n: int, tau: float, k: int | None = None, *, norm: Litera
     Raises
     ------
     TypeError, ValueError
-        If `n` or `k` is no whole number, `k` is not in 1, ..., n, or `tau` is not finite and positive.
+        If `n` or `k` is not a whole number, `k` is not in 1, ..., n, or `tau` is not finite and positive.
 
     References
     ----------
@@ -63,24 +62,24 @@ def softsort_lipschitz(n: int, tau: float, k: int | None = None, *, norm: Litera
 
 
 def min_gap(v: Any, k: Any) -> Any:
-    """How well separated the k largest scores are: the smallest gap between neighbours among the k+1 largest.
+    """The smallest gap between neighbours among the k+1 largest scores.
 
     Parameters
     ----------
     v : array (*batch, n)
         Real scores.
     k : int or int array (*batch,)
-        With `k = n` there are only the n-1 gaps between the entries.
+        For `k = n` there are only the n-1 gaps between the entries.
 
     Returns
     -------
     array (*batch,)
-        Infinite for `n = 1`, where there is nothing to confuse.
+        Infinite for `n = 1`.
 
     Raises
     ------
     TypeError, ValueError
-        For complex or non-finite scores, or a `k` that is not a whole number in 1, ..., n.
+        If scores are complex or not finite, or `k` is not a whole number in 1, ..., n.
 
     Examples
     --------
@@ -94,7 +93,7 @@ def min_gap(v: Any, k: Any) -> Any:
 
 
 class GapBound(NamedTuple):
-    """How far the first k rows of `softsort` can be from those of the permutation.
+    """Bounds on the difference between the first k rows of `softsort` and of the permutation.
 
     Attributes
     ----------
@@ -123,7 +122,7 @@ class GapBound(NamedTuple):
 
 
 def gap_bound(v: Any, tau: Any, k: Any) -> GapBound:
-    """How far `softsort` at this temperature can be from sorting, by the gaps of the scores.
+    """Bounds on the difference between `softsort` at a temperature and sorting, from the gaps of the scores.
 
     Parameters
     ----------
@@ -132,7 +131,7 @@ def gap_bound(v: Any, tau: Any, k: Any) -> GapBound:
     tau : float or array (*batch,)
         Temperature > 0.
     k : int or int array (*batch,)
-        How many rows.
+        Number of rows.
 
     Returns
     -------
@@ -177,7 +176,7 @@ def tau_for(v: Any, k: Any, error: Any) -> Any:
     Returns
     -------
     array (*batch,)
-        Zero for ties, where no temperature is small enough; infinite where every one is.
+        Zero for ties, because then no temperature is small enough; infinite if every one is.
 
     Raises
     ------
@@ -205,7 +204,7 @@ def tau_for(v: Any, k: Any, error: Any) -> Any:
 
 
 def log_spill(gap: Tensor, tau: Tensor, n: int) -> Tensor:
-    """Logarithm of `(n - 1) exp(-gap / tau)`, the weight that a row gives to others than its own."""
+    """Logarithm of `(n - 1) exp(-gap / tau)`, the weight that a row gives to wrong entries."""
     return _log_count(n) - gap / tau
 
 
@@ -214,7 +213,7 @@ def _log_count(n: int) -> float:
 
 
 def _scores(v: Any, k: Any) -> tuple[Tensor, Tensor]:
-    """Scores `(*batch, n)` and how many to choose of them, `(*batch,)`."""
+    """Scores `(*batch, n)` and k, `(*batch,)`."""
     scores = finite("v", as_tensor("v", v))
     if scores.is_complex():
         raise TypeError(f"v has dtype {scores.dtype}; needed are real scores, for example its magnitudes abs(v).")
@@ -228,4 +227,4 @@ def neighbour_gap(scores: Tensor, k: Tensor) -> Tensor:
     gaps = ordered[..., :-1] - ordered[..., 1:]
     of_interest = torch.arange(gaps.shape[-1], device=gaps.device) < k.unsqueeze(-1)
     gaps = torch.where(of_interest, gaps, math.inf)
-    return torch.nn.functional.pad(gaps, (0, 1), value=math.inf).amin(-1)  # a lone entry has no gap
+    return torch.nn.functional.pad(gaps, (0, 1), value=math.inf).amin(-1)  # a single entry has no gap
