@@ -231,7 +231,7 @@ MUTATIONS = (
         "operators/base.py",
         "if then == versions and all(",
         "if all(",
-        "test_operators",
+        "test_kept test_operators",
     ),
     Mutation(
         "analytic weights of complex columns lack a conjugate",
@@ -313,7 +313,7 @@ def first_failure(folder: Path, tests: str) -> str | None:
         return f"no end within {LIMIT} s"
     if run.returncode == 0:
         return None
-    failed = re.search(r"^(?:FAILED|ERROR) (\S+)", run.stdout, flags=re.MULTILINE)
+    failed = re.search(r"^(?:FAILED|ERROR) (.+?)(?: - .*)?$", run.stdout, flags=re.MULTILINE)
     reason = re.search(r"^E +(.*)", run.stdout, flags=re.MULTILINE)
     if failed is None or reason is None:
         raise RuntimeError(run.stdout + run.stderr)
