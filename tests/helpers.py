@@ -39,9 +39,9 @@ SOLVERS: dict[str, dict[str, Any]] = {
     "fista": {"share": 0.3},
 }
 PROXIMAL = ("ista", "fista")
-# SEA+ puts together SEA, ELS and a LASSO, each of which the laws hold for. What is its own is tested in test_solvers.py,
-# and what every solver promises in test_check_solver.py.
-SINGLE = tuple(name for name in SOLVERS if name != "sea+")
+# SEA+ puts together SEA, ELS and a LASSO, for each of which the laws hold. What is its own is tested in
+# test_solvers.py, and what every solver promises in test_check_solver.py.
+SINGLE = tuple(name for name in SOLVERS if name != "sea_plus")
 SELECTING = tuple(name for name in SOLVERS if name not in PROXIMAL)
 ITERATIVE = tuple(name for name in SOLVERS if name not in ("omp", "ols", "greedy_lasso"))  # those that take x0
 WEIGHTING = tuple(name for name in SELECTING if name != "greedy_lasso")  # whose weights multiply the score
@@ -184,8 +184,9 @@ def training_of(*arguments: Any) -> Training:
         handed.append(Training(net, ensemble, options))
         raise KeyboardInterrupt
 
-    with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit) as end:
+    with pytest.MonkeyPatch.context() as patch:
         patch.setattr(training, "fit", fit)
-        cli.main(["train", *map(str, arguments)])
+        with pytest.raises(SystemExit) as end:
+            cli.main(["train", *map(str, arguments)])
     assert end.value.code == 130
     return handed[0]

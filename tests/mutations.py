@@ -276,10 +276,17 @@ MUTATIONS = (
         "test_kernel_cache",
     ),
     Mutation(
+        "compiled code outlives a change of a helper of OMP",
+        "kernels/jit.py",
+        "for file in files)",
+        "for file in files if file.stem != 'vectors')",
+        "test_kernel_cache",
+    ),
+    Mutation(
         "`pursuit recover` on a terminal watches every step, which leaves the work to them",
         "cli/recover.py",
-        "solution = solve(matrix, values, method, **options)",
-        "solution = solve(matrix, values, method, **options, on_step=print if __import__('sys').stderr.isatty() else None)",
+        "with spinner(method):",
+        "import sys\n\n        options |= {'on_step': print} if sys.stderr.isatty() else {}\n        with spinner(method):",
         "test_cli",
     ),
 )

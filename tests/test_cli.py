@@ -372,7 +372,11 @@ def test_a_terminal_leaves_the_work_to_the_kernel(data, capfd, monkeypatch):
 
 SMALL = ("--n", 24, "--m", 12, "-k", 3, "--layers", 2, "--epochs", 5)
 # Commands, and what they are to hand to `fit`: of the network's options, of the training's and of the ensemble's.
-SELECTING = {"lista": None, "lista-cp": None, **dict.fromkeys(("lista-cpss", "ti-lista", "glista", "alista", "alista-at", "lamp"), 3)}
+SELECTING = {
+    "lista": None,
+    "lista-cp": None,
+    **dict.fromkeys(("lista-cpss", "ti-lista", "glista", "alista", "alista-at", "lamp"), 3),
+}
 COMMANDS = [
     *(
         ((name,), {"layers": 2, "sparsity": k}, {"optimizer": "adam", "resample": True}, {"snr": 40.0})

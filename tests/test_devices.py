@@ -28,7 +28,7 @@ OPERATORS = {
 }
 
 
-@pytest.mark.parametrize(("form", "name"), [*product(OPERATORS, SINGLE), ("dense", "sea+")])
+@pytest.mark.parametrize(("form", "name"), [*product(OPERATORS, SINGLE), ("dense", "sea_plus")])
 def test_nothing_is_made_on_the_default_device(form, name):
     case = instance(OPERATORS[form](), 3, batch=(4,), noise=0.1)
     options = {"tol": 1e-3, "max_steps": 4, **({} if name in ("omp", "ols", "greedy_lasso") else {"x0": case.x})}

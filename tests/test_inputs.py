@@ -15,7 +15,7 @@ from helpers import NEEDS, PARTS
 from pursuit import Status
 
 M, N = 5, 8
-METHODS = tuple(name for name in pursuit.methods() if name != "sea+")  # which is other solvers, put together
+METHODS = tuple(name for name in pursuit.methods() if name != "sea_plus")  # which is other solvers, put together
 GREEDY = tuple(name for name in METHODS if "ista" not in name and name != "amp")
 PENALISED = ("ista", "fista")
 DTYPES = (torch.float32, torch.float64, torch.complex64, torch.complex128)

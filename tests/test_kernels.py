@@ -195,6 +195,11 @@ def turned(draw: Draw, A: Tensor, y: Tensor, options: dict[str, Any], alike: Ten
     return B, (U @ y.unsqueeze(-1)).squeeze(-1), options
 
 
+def repeated(v: Tensor, times: int) -> Tensor:
+    """All items, then all of them again."""
+    return v.repeat(times, *[1] * (v.ndim - 1))
+
+
 def first_alike(A: Tensor) -> Tensor:
     """The first column that each one equals, `(items, n)`."""
     return (A.unsqueeze(-1) == A.unsqueeze(-2)).all(-3).to(torch.int8).argmax(-1)
@@ -255,7 +260,7 @@ def test_a_kernel_does_what_the_steps_do(solver, kind, dtype, warm):
     these = A[worse], y[worse], {name: v[worse] for name, v in options.items()}
     most = solve(solver, *these, "off", draw.wide).residual_norm
     if len(worse):  # all turns as one batch
-        A, y, alike, *values = (v.repeat(TURNS, *[1] * (v.ndim - 1)) for v in (*these[:2], alike[worse], *these[2].values()))
+        A, y, alike, *values = (repeated(v[worse], TURNS) for v in (A, y, alike, *options.values()))
         given = turned(draw, A, y, dict(zip(options, values, strict=True)), alike)
         most = torch.maximum(most, solve(solver, *given, "off", dtype).residual_norm.view(TURNS, -1).amax(0))
     assert (quick.residual_norm[worse] <= most + rounding[worse]).all()

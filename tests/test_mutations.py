@@ -1,4 +1,4 @@
-"""The slips of `mutations.py` can still be made: their texts are where they were. Whether tests catch them, it tells."""
+"""The slips of `mutations.py` can still be made: their texts are where they were. `make mutations` makes them."""
 
 import ast
 from pathlib import Path
