@@ -286,7 +286,8 @@ MUTATIONS = (
         "`pursuit recover` on a terminal watches every step, which leaves the work to them",
         "cli/recover.py",
         "with spinner(method):",
-        "import sys\n\n        options |= {'on_step': print} if sys.stderr.isatty() else {}\n        with spinner(method):",
+        "import sys\n\n        options |= {'on_step': print} if sys.stderr.isatty() else {}\n"
+        "        with spinner(method):",
         "test_cli",
     ),
 )
