@@ -5,7 +5,7 @@ GPU_PYTHON ?= 3.12
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test lint format gpu gpu-wheels clean
+.PHONY: demo test test-nightly mutations lint format gpu gpu-wheels clean
 
 demo: $(VENV)/.demo  ## compare every solver on a real electrocardiogram
 	$(BIN)/pursuit compare ecg -o runs/ecg
@@ -13,6 +13,14 @@ demo: $(VENV)/.demo  ## compare every solver on a real electrocardiogram
 test: $(VENV)/.test  ## run the tests
 	$(BIN)/python tests/compile_kernels.py
 	$(BIN)/python -m pytest --numprocesses logical --maxprocesses 8 --dist worksteal
+
+test-nightly: $(VENV)/.test  ## the tests that take long
+	$(BIN)/python tests/compile_kernels.py
+	$(BIN)/python -m pytest -m nightly
+
+mutations: $(VENV)/.test  ## whether the tests notice slips in the mathematics; half an hour
+	$(BIN)/python tests/compile_kernels.py
+	$(BIN)/python tests/mutations.py
 
 lint: $(VENV)/.lint  ## style, formatting and types
 	$(BIN)/ruff check .

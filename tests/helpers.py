@@ -7,10 +7,12 @@ from collections.abc import Callable
 from dataclasses import fields
 from typing import Any, NamedTuple
 
+import pytest
 import torch
 from torch import Tensor
 
 import pursuit
+from pursuit import cli, training
 
 REAL, COMPLEX = torch.float64, torch.complex128
 DTYPES = (torch.float32, torch.float64, torch.complex64, torch.complex128)
@@ -37,6 +39,9 @@ SOLVERS: dict[str, dict[str, Any]] = {
     "fista": {"share": 0.3},
 }
 PROXIMAL = ("ista", "fista")
+# SEA+ puts together SEA, ELS and a LASSO, for each of which the laws hold. What is its own is tested in
+# test_solvers.py, and what every solver promises in test_check_solver.py.
+SINGLE = tuple(name for name in SOLVERS if name != "sea_plus")
 SELECTING = tuple(name for name in SOLVERS if name not in PROXIMAL)
 ITERATIVE = tuple(name for name in SOLVERS if name not in ("omp", "ols", "greedy_lasso"))  # those that take x0
 WEIGHTING = tuple(name for name in SELECTING if name != "greedy_lasso")  # whose weights multiply the score
@@ -161,3 +166,27 @@ CASES = [(name, dtype) for name in PROBLEMS for dtype in DTYPES if dtype.is_comp
 def subsets(support: Tensor) -> set[int]:
     """The column numbers of one support, without the -1 of absent atoms."""
     return set(support[support >= 0].tolist())
+
+
+class Training(NamedTuple):
+    """What `pursuit train` hands to `pursuit.training.fit`."""
+
+    net: Any
+    ensemble: Any
+    options: dict[str, Any]
+
+
+def training_of(*arguments: Any) -> Training:
+    """What this command would train, and how; it is stopped before it does."""
+    handed: list[Training] = []
+
+    def fit(net: Any, ensemble: Any, **options: Any) -> None:
+        handed.append(Training(net, ensemble, options))
+        raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(training, "fit", fit)
+        with pytest.raises(SystemExit) as end:
+            cli.main(["train", *map(str, arguments)])
+    assert end.value.code == 130
+    return handed[0]

@@ -9,14 +9,15 @@ import re
 import resource
 import subprocess
 import sys
-from functools import partial
 
 import numpy as np
 import pytest
 import scipy.io
 import scipy.sparse
+import torch
 
-from pursuit import cli, comparison, files, training
+from helpers import training_of
+from pursuit import cli, comparison, files, nets, training
 from pursuit.experiments import registry
 
 rng = np.random.default_rng(0)
@@ -76,13 +77,15 @@ def test_recover_reads_and_writes_every_format(form, phase, tmp_path, capsys):
 def test_compare_on_own_files_writes_table_settings_and_figure(form, tmp_path, capsys):
     matrix, values, truth = (save(tmp_path, form, name, v) for name, v in {"A": A, "y": Y, "x": X}.items())
     out = tmp_path / "deep" / "out"
-    code, said, _ = pursuit(capsys, "compare", "--A", matrix, "--y", values, "--x", truth, "-k", K, "-o", out)
+    methods = comparison.usual() if form == "npy" else ["htp", "omp"]
+    given = () if form == "npy" else ("--methods", ",".join(methods))
+    code, said, _ = pursuit(capsys, "compare", "--A", matrix, "--y", values, "--x", truth, "-k", K, *given, "-o", out)
     assert code == 0
     assert "NMSE (dB)" in said
     assert "Oracle" in said
     with open(out / "table.csv", newline="") as file:
         table = list(csv.DictReader(file))
-    assert sorted(row["method"] for row in table) == sorted(comparison.usual())
+    assert sorted(row["method"] for row in table) == sorted(methods)
     errors = [float(row["error_db"]) for row in table]
     assert errors == sorted(errors)
     assert errors[0] < -100
@@ -315,19 +318,20 @@ def test_without_pywavelets_the_demo_says_what_to_install(tmp_path, capsys, monk
     assert not (tmp_path / "out").exists()
 
 
-def on_terminal(*command):
-    """What a command shows where standard error is a terminal."""
+def on_terminal(capfd, *command):
+    """What a command shows where standard error is a terminal, and what it writes to standard output."""
     ours, theirs = pty.openpty()
-    environment = {**os.environ, "TERM": "xterm"}
-    with subprocess.Popen([*COMMAND, *command], stdout=subprocess.DEVNULL, stderr=theirs, env=environment) as run:
-        os.close(theirs)
+    with os.fdopen(theirs, "w") as terminal, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "stderr", terminal)
+        patch.setenv("TERM", "xterm")
+        code, out, _ = pursuit(capfd, *command)
+    with os.fdopen(ours, "rb", buffering=0) as reader:
         shown = b""
         with contextlib.suppress(OSError):  # how Linux says that the other side is closed
-            while part := os.read(ours, 4096):
+            while part := reader.read(4096):
                 shown += part
-    os.close(ours)
-    assert run.returncode == 0, shown
-    return shown
+    assert code == 0, shown
+    return shown, out
 
 
 def test_progress_bar_on_a_terminal_and_none_in_a_pipe(data, capfd):
@@ -338,13 +342,11 @@ def test_progress_bar_on_a_terminal_and_none_in_a_pipe(data, capfd):
         assert (code, err) == (0, "")
         assert out
         assert "\x1b" not in out
-        assert re.search(shown, on_terminal(*command))
+        assert re.search(shown, on_terminal(capfd, *command)[0])
 
 
 def test_a_terminal_leaves_the_work_to_the_kernel(data, capfd, monkeypatch):
     """A hook that is called after every step would leave it to the steps, thirty times slower for some solvers."""
-    import torch
-
     from pursuit import kernels
 
     class Declines:
@@ -359,74 +361,96 @@ def test_a_terminal_leaves_the_work_to_the_kernel(data, capfd, monkeypatch):
 
     kernel = Declines()
     monkeypatch.setattr(kernels, "find", lambda name, v: kernel if name == "htp" else None)
-    ours, theirs = pty.openpty()
-    with os.fdopen(theirs, "w") as terminal, monkeypatch.context() as patch:
-        patch.setattr(sys, "stderr", terminal)
-        patch.setenv("TERM", "xterm")
-        command = ["recover", data / "A.npy", data / "y.npy", "-k", "2", "--method", "htp", "-o", data / "out.npy"]
-        code, out, _ = pursuit(capfd, *command)
-    with os.fdopen(ours, "rb", buffering=0) as shown:
-        assert b"htp" in shown.read(4096)
-    assert (code, kernel.asked) == (0, 1)
+    command = ["recover", data / "A.npy", data / "y.npy", "-k", "2", "--method", "htp", "-o", data / "out.npy"]
+    shown, out = on_terminal(capfd, *command)
+    assert b"htp" in shown
     assert out
+    assert kernel.asked == 1
 
 
 # Networks of the ISTA family (those with structure weights: test_training.py)
 
 SMALL = ("--n", 24, "--m", 12, "-k", 3, "--layers", 2, "--epochs", 5)
-TRAINED = [
-    *((name, ()) for name in ("lista", "lista-cp", "lista-cpss", "ti-lista", "glista", "alista", "alista-at", "lamp")),
-    ("aglista", ("--layerwise-epochs", 2, "--snr", 20, "--fixed")),
-    ("na-alista", ("--hidden", 4, "--inputs", "u", "--optimizer", "rmsprop", "--schedule", "constant")),
-    ("na-alista", ("--problem", "fourier-levels", "--admissible", 6, "--double", "--noise", 0.1)),
-    ("lamp", ("--problem", "gaussian-levels", "--schedule", "halve", "--halve-every", 2)),
-    (
-        "omp-net",
-        (
-            "--problem",
-            "bernoulli-gaussian",
-        ),
+# Commands, and what they are to hand to `fit`: of the network's options, of the training's and of the ensemble's.
+SELECTING = {
+    "lista": None,
+    "lista-cp": None,
+    **dict.fromkeys(("lista-cpss", "ti-lista", "glista", "alista", "alista-at", "lamp"), 3),
+}
+COMMANDS = [
+    *(
+        ((name,), {"layers": 2, "sparsity": k}, {"optimizer": "adam", "resample": True}, {"snr": 40.0})
+        for name, k in SELECTING.items()
     ),
+    (
+        ("aglista", "--layerwise-epochs", 2, "--snr", 20, "--fixed"),
+        {"sparsity": 3},
+        {"layerwise_epochs": 2, "resample": False},
+        {"snr": 20.0},
+    ),
+    (
+        ("na-alista", "--hidden", 4, "--inputs", "u", "--optimizer", "rmsprop", "--schedule", "constant"),
+        {"hidden": 4, "inputs": "u", "sparsity": 3},
+        {"optimizer": "rmsprop", "schedule": "halve", "halve_every": None},
+        {"n": 24, "m": 12},
+    ),
+    (
+        ("na-alista", "--problem", "fourier-levels", "--admissible", 6, "--double", "--noise", 0.1, "--hidden", 4),
+        {"hidden": 4, "inputs": "ru"},
+        {"schedule": "cosine"},
+        {"admissible": 6, "noise": 0.1},
+    ),
+    (
+        ("lamp", "--problem", "gaussian-levels", "--schedule", "halve", "--halve-every", 2),
+        {"sparsity": 3, "variance": 1 / 3},
+        {"schedule": "halve", "halve_every": 2},
+        {"admissible": 20},
+    ),
+    (("omp-net", "--problem", "bernoulli-gaussian"), {"layers": 2}, {"optimizer": "rmsprop"}, {"snr": 40.0}),
 ]
 
 
-@pytest.mark.parametrize(("network", "options"), TRAINED, ids=[" ".join(map(str, (n, *o))) for n, o in TRAINED])
-def test_train_networks_of_the_ista_family(network, options, tmp_path, capsys):
-    import torch
+@pytest.mark.parametrize(
+    ("command", "of_net", "of_training", "of_ensemble"), COMMANDS, ids=[" ".join(map(str, c[0])) for c in COMMANDS]
+)
+def test_a_command_trains_what_it_says(command, of_net, of_training, of_ensemble, tmp_path):
+    given = training_of(command[0], *SMALL, *command[1:], "-o", tmp_path)
+    assert type(given.net).__name__.lower() == command[0].replace("-", "").replace("cpss", "cp")
+    assert given.net.config.items() >= of_net.items()
+    assert given.options.items() >= ({"epochs": 5} | of_training).items()
+    assert given.ensemble.settings.items() >= ({"n": 24, "m": 12, "k": 3} | of_ensemble).items()
+    complex_, wide = "fourier-levels" in command, "--double" in command
+    dtype = given.ensemble.A.dtype
+    assert (dtype.is_complex, dtype.itemsize) == (complex_, 4 * 2**complex_ * 2**wide)
+    assert {p.dtype for p in given.net.parameters()} == {dtype.to_real()}
+    few = {"n_train": 32, "n_validation": 16, "n_test": 16}
+    log = training.fit(given.net, given.ensemble, **given.options | few).log
+    assert [record.epoch for record in log][-1] >= 5
+    assert np.isfinite([record.train_loss for record in log]).all()
+    assert given.net(given.ensemble.draw(3, torch.Generator())[0]).shape == (3, 24)
 
-    from pursuit import nets
 
-    command = ("train", network, *SMALL, *options, "-o", tmp_path)
+def test_train_writes_a_network_without_structure_and_goes_on_where_it_was(tmp_path, capsys):
+    """Those that have structure weights: `test_training.py`."""
+    command = ("train", "na-alista", *SMALL, "--hidden", 4, "--inputs", "u", "-o", tmp_path)
     code, out, err = pursuit(capsys, *command)
     assert (code, err) == (0, "")
-    structure = {"weights.png"} if network == "omp-net" else set()
-    usual = {"checkpoint.safetensors", "log.csv", "log.png", "net.safetensors", "settings.json"}
-    assert {path.name for path in tmp_path.iterdir()} == usual | structure
-    assert ("weights.png" in out) == ("read_weights" in out) == bool(structure)
+    files_there = {"checkpoint.safetensors", "log.csv", "log.png", "net.safetensors", "settings.json"}
+    assert {path.name for path in tmp_path.iterdir()} == files_there
+    assert "weights" not in out
     settings = json.loads((tmp_path / "settings.json").read_text())
     assert f"NMSE {settings['validation_db']:.2f} dB" in out
     assert f"NMSE {settings['test_db']:.2f} dB" in out
     net = nets.load(tmp_path / "net.safetensors")
-    for name in ("hidden", "inputs", "layers"):
-        if f"--{name}" in options:
-            assert net.config[name] == options[options.index(f"--{name}") + 1]
-    dtype = torch.complex128 if "--double" in options else torch.float32
-    assert net(torch.ones(3, 12, dtype=dtype)).shape == (3, 24)
+    assert (net.config["hidden"], net.config["inputs"]) == (4, "u")
+    assert net(torch.ones(3, 12)).shape == (3, 24)
     log = (tmp_path / "log.csv").read_bytes()
     assert pursuit(capsys, *command)[1] == out
     assert (tmp_path / "log.csv").read_bytes() == log
 
 
-def test_what_training_is_like_by_default(tmp_path, capsys, monkeypatch):
-    few = partial(
-        training.fit, n_train=256, n_validation=64, n_test=64
-    )  # the command leaves the numbers of signals alone
-    monkeypatch.setattr(training, "fit", few)
-    found = {}
-    for network in ("na-alista", "lista", "omp-net"):
-        layers = ("--layers", 1) if network == "omp-net" else ()
-        assert pursuit(capsys, "train", network, "--epochs", 1, *layers, "-o", tmp_path / network)[0] == 0
-        found[network] = json.loads((tmp_path / network / "settings.json").read_text())
+def test_what_training_is_like_by_default(tmp_path):
+    found = {name: training_of(name, "-o", tmp_path / name) for name in ("na-alista", "lista", "omp-net")}
     ista, greedy = (
         {"batch_size": 128, "optimizer": "adam", "lr": 3e-3, "schedule": "cosine", "resample": True},
         {
@@ -438,16 +462,16 @@ def test_what_training_is_like_by_default(tmp_path, capsys, monkeypatch):
             "halve_every": 500,
         },
     )
-    assert found["na-alista"]["training"].items() >= ista.items()
-    assert found["omp-net"]["training"].items() >= greedy.items()
-    for network in ("na-alista", "lista"):
-        sizes = {"n": 1000, "m": 250, "k": 50, "snr": 40.0}
-        assert {name: found[network][name] for name in sizes} == sizes
-        assert found[network]["network_options"]["layers"] == 16
-    assert found["na-alista"]["network_options"]["sparsity"] == 50
-    assert found["lista"]["network_options"]["sparsity"] is None
+    assert found["na-alista"].options.items() >= ista.items()
+    assert found["omp-net"].options.items() >= greedy.items()
+    for name in ("na-alista", "lista"):
+        assert found[name].ensemble.settings.items() >= {"n": 1000, "m": 250, "k": 50, "snr": 40.0}.items()
+        assert found[name].net.config["layers"] == 16
+    assert found["na-alista"].net.config["sparsity"] == 50
+    assert found["lista"].net.config["sparsity"] is None
+    assert found["omp-net"].net.config["layers"] == 10
     sizes = {"n": 256, "m": 20, "k": 10, "admissible": 20, "noise": 1e-3}
-    assert {name: found["omp-net"][name] for name in sizes} == sizes
+    assert found["omp-net"].ensemble.settings.items() >= sizes.items()
 
 
 @pytest.mark.parametrize(

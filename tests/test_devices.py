@@ -1,12 +1,14 @@
 """Results lie where the input lies: with another default device, what forgets to say where it is made stands out."""
 
+from itertools import product
+
 import numpy as np
 import pytest
 import scipy.sparse
 import torch
 
 import pursuit
-from helpers import REAL, SOLVERS, deconvolution, fourier, gaussian, instance, recover
+from helpers import REAL, SINGLE, deconvolution, fourier, gaussian, instance, recover
 from pursuit import datasets, problems
 from pursuit.solvers.problem import _measured
 from pursuit.theory.common import fits
@@ -26,8 +28,7 @@ OPERATORS = {
 }
 
 
-@pytest.mark.parametrize("name", SOLVERS)
-@pytest.mark.parametrize("form", OPERATORS)
+@pytest.mark.parametrize(("form", "name"), [*product(OPERATORS, SINGLE), ("dense", "sea_plus")])
 def test_nothing_is_made_on_the_default_device(form, name):
     case = instance(OPERATORS[form](), 3, batch=(4,), noise=0.1)
     options = {"tol": 1e-3, "max_steps": 4, **({} if name in ("omp", "ols", "greedy_lasso") else {"x0": case.x})}

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import pursuit.kernels
+from pursuit.kernels import jit
 
 FOLDER = Path(pursuit.kernels.__file__).parent
 CALLEE = "from ..jit import jit\n\n@jit\ndef number():\n    return {}\n"
@@ -45,6 +46,17 @@ def test_a_caller_is_compiled_anew_when_what_it_calls_has_changed(folder, tmp_pa
     (folder / "cpu" / "callee.py").write_text(CALLEE.format(2))
     assert run(folder, **cache) == (2, False)
     assert run(folder, **cache) == (2, True)
+
+
+@pytest.mark.parametrize("file", [file.relative_to(FOLDER).as_posix() for file in sorted(FOLDER.rglob("*.py"))])
+def test_a_change_of_any_file_is_a_change_of_the_stamp(file, tmp_path, monkeypatch):
+    shutil.copytree(FOLDER, tmp_path / "kernels", ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(jit, "__file__", str(tmp_path / "kernels" / "jit.py"))
+    before = jit._sources.__wrapped__()  # what is read once in a process, read anew
+    assert jit._sources.__wrapped__() == before == jit._sources()
+    with (tmp_path / "kernels" / file).open("a") as changed:
+        changed.write("\n")
+    assert jit._sources.__wrapped__() != before
 
 
 def test_kernels_run_where_no_cache_can_be_written(folder, tmp_path):

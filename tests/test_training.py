@@ -10,7 +10,8 @@ import pytest
 import torch
 from torch import nn
 
-from pursuit import cli
+from helpers import training_of
+from pursuit import cli, nets, relaxations
 from pursuit.ensembles import Ensemble, Mixture, bernoulli_gaussian, fourier_levels, gaussian_levels
 from pursuit.operators import Dense
 from pursuit.training import Epoch, TrainingError, fit
@@ -776,24 +777,81 @@ def train(capsys, *arguments):
     return end.value.code or 0, *capsys.readouterr()
 
 
-NETWORKS = [
-    ("omp-net", SOFT),
-    ("omp-net", (*SOFT, "--anneal-from", 1, "--relaxation", "neuralsort", "--double", "--schedule", "constant")),
-    ("iht-net", (*SOFT, "--learn-eta", "--learn-tau", "--weights", "per-layer", "--problem", "gaussian-levels")),
-    ("htp-net", (*SOFT, "--eta", 0.3, "--relative", "--resample")),
-    ("cosamp-net", (*SOFT, "--relaxation", "sinkhorn-sort", "--optimizer", "adam")),
-    ("sp-net", (*SOFT, "--problem", "gaussian-levels", "--double", "--schedule", "cosine")),
-    ("sea-net", ()),
-    ("sea-net", ("--eta", 0.1, "--weights", "per-layer", "--signals", "real")),
-    ("sea-net", ("--learn-eta", "--problem", "gaussian-levels", "--double")),
+# Commands, and what they are to hand to `fit`: of the network's options, of the training's and of the ensemble's.
+COMMANDS = [
+    (("omp-net", *SOFT), {"tau": 0.1, "layers": 2}, {"optimizer": "rmsprop", "epochs": 2, "resample": False}, {"m": 8}),
+    (
+        ("omp-net", *SOFT, "--anneal-from", 1, "--relaxation", "neuralsort", "--double", "--schedule", "constant"),
+        {"tau": nets.Annealed(1.0, 0.1), "sort": relaxations.neuralsort},
+        {"schedule": "halve", "halve_every": None},
+        {"admissible": 4},
+    ),
+    (
+        ("iht-net", *SOFT, "--learn-eta", "--learn-tau", "--weights", "per-layer", "--problem", "gaussian-levels"),
+        {"tau": nets.Learned(0.1), "eta": nets.Learned(0.5), "weights": "per-layer", "k": 2},
+        {"schedule": "halve", "halve_every": 500},
+        {"n": 16},
+    ),
+    (
+        ("htp-net", *SOFT, "--eta", 0.3, "--relative", "--resample"),
+        {"tau": 0.1, "eta": 0.3, "relative": True},
+        {"resample": True},
+        {"k": 2},
+    ),
+    (
+        (
+            "cosamp-net",
+            *SOFT,
+            "--relaxation",
+            "sinkhorn-sort",
+            "--optimizer",
+            "adam",
+            "--batch-size",
+            32,
+            "--clip",
+            0.5,
+        ),
+        {"sort": relaxations.sinkhorn_sort, "signals": "real part"},
+        {"optimizer": "adam", "batch_size": 32, "clip": 0.5},
+        {"noise": 1e-3},
+    ),
+    (
+        ("sp-net", *SOFT, "--problem", "gaussian-levels", "--double", "--schedule", "cosine", "--lr", 0.1),
+        {"tau": 0.1},
+        {"schedule": "cosine", "lr": 0.1},
+        {"noise": 1e-3},
+    ),
+    (("sea-net",), {"layers": 2, "weights": "shared"}, {"seed": 0}, {"seed": 0}),
+    (
+        ("sea-net", "--eta", 0.2, "--weights", "per-layer", "--signals", "real", "--seed", 3),
+        {"eta": 0.2, "weights": "per-layer", "signals": "real"},
+        {"seed": 3},
+        {"seed": 3},
+    ),
+    (("sea-net", "--learn-eta", "--problem", "gaussian-levels", "--double"), {"k": 2}, {"clip": 1.0}, {"k": 2}),
 ]
 
 
-@pytest.mark.parametrize(("network", "options"), NETWORKS, ids=[" ".join(map(str, (n, *o))) for n, o in NETWORKS])
-def test_train_writes_the_network_and_goes_on_where_it_was(network, options, tmp_path, capsys):
-    from pursuit import nets
+@pytest.mark.parametrize(
+    ("command", "of_net", "of_training", "of_ensemble"), COMMANDS, ids=[" ".join(map(str, c[0])) for c in COMMANDS]
+)
+def test_a_command_trains_what_it_says(command, of_net, of_training, of_ensemble, tmp_path):
+    given = training_of(command[0], *TRAIN, *command[1:], "-o", tmp_path)
+    assert type(given.net).__name__.lower() == command[0].replace("-", "")
+    assert given.net.config.items() >= of_net.items()
+    assert given.options.items() >= of_training.items()
+    assert given.ensemble.settings.items() >= of_ensemble.items()
+    dtype = (torch.float32, torch.float64)["--double" in command]
+    assert {p.dtype for p in given.net.parameters()} == {given.ensemble.A.dtype.to_real()} == {dtype}
+    assert given.ensemble.A.dtype.is_complex == ("gaussian-levels" not in command)
+    log = fit(given.net, given.ensemble, **given.options | {"n_train": 64, "n_validation": 16, "n_test": 16}).log
+    assert len(log) == 2
+    assert all(math.isfinite(record.train_loss) and math.isfinite(record.validation_loss) for record in log)
 
-    arguments = (network, *TRAIN, *options, "-o", tmp_path)
+
+def test_train_writes_the_network_and_goes_on_where_it_was(tmp_path, capsys):
+    """The others, which have no structure weights: `test_cli.py`."""
+    arguments = ("omp-net", *TRAIN, *SOFT, "-o", tmp_path)
     code, out, err = train(capsys, *arguments)
     assert (code, err) == (0, "")
     assert "best epoch: " in out
@@ -801,7 +859,7 @@ def test_train_writes_the_network_and_goes_on_where_it_was(network, options, tmp
     files = ["checkpoint.safetensors", "log.csv", "log.png", "net.safetensors", "settings.json", "weights.png"]
     assert sorted(path.name for path in tmp_path.iterdir()) == files
     settings = json.loads((tmp_path / "settings.json").read_text())
-    assert settings["network"] == network
+    assert settings["network"] == "omp-net"
     assert settings["training"]["epochs"] == 2
     assert settings["versions"]["torch"] == torch.__version__
     net = nets.load(tmp_path / "net.safetensors")
