@@ -172,9 +172,9 @@ MUTATIONS = (
     ),
     Mutation(
         "the layers of ALISTA do not multiply by their step size",
-        "nets/proximal.py",
-        "s = ista.step(A, y, s, gamma=step, theta=theta[k]",
-        "s = ista.step(A, y, s, gamma=1.0, theta=theta[k]",
+        "nets/alista.py",
+        "s = ista.step(A, y, s, gamma=self.gamma[k], theta=self.theta[k], back=back",
+        "s = ista.step(A, y, s, gamma=1.0, theta=self.theta[k], back=back",
         "test_nets_proximal",
     ),
     Mutation(
