@@ -22,6 +22,7 @@ import pursuit
 from helpers import COMPLEX, DTYPES, REAL, generator, unit
 from pursuit import Status, config, kernels
 from pursuit.core import loop
+from pursuit.kernels.cpu import pursuit_run
 from pursuit.solvers import els
 
 FOLDER = Path(kernels.__file__).parent
@@ -31,7 +32,10 @@ SOLVERS: dict[str, dict[str, Any]] = {
     "els": {"max_steps": 40},
     "iht": {"max_steps": 100},
     "htp": {"max_steps": 60},
+    "omp": {"max_steps": 40},
+    "ols": {"max_steps": 40},
 }
+GREEDY = ("omp", "ols")  # they start from nothing, and have a way of their own where signals share a matrix
 ITEMS = 40  # problems of each kind, for every solver, precision and start
 TURNS = 30  # coordinates in which the steps may solve a problem again
 ROUNDINGS = 30  # of y and of all that is added up to make it: what does not count as a difference of residuals
@@ -164,7 +168,9 @@ def problems(kind: Kind, draw: Draw, solver: str, warm: bool) -> tuple[Tensor, T
         "tol": 0.2 * draw.uniform(ITEMS) * (draw.uniform(ITEMS) < 0.2),
         "max_steps": torch.where(draw.uniform(ITEMS) < 0.8, SOLVERS[solver]["max_steps"], draw.integers(0, 9, ITEMS)),
     }
-    if warm:
+    if warm and solver in GREEDY:
+        options["weights"] = 10 ** (4 * draw.uniform(ITEMS, n) - 2) * (draw.uniform(ITEMS, n) < 0.9)
+    elif warm:
         options["x0"] = size * x * (draw.uniform(ITEMS, n) < 0.5)
         options["weights"] = 10 ** (4 * draw.uniform(ITEMS, n) - 2) * (draw.uniform(ITEMS, n) < 0.9)
         if solver != "els":
@@ -177,8 +183,25 @@ def solve(solver: str, A: Tensor, y: Tensor, options: dict[str, Any], mode: str,
     """The solution in this precision, with or without kernels."""
     given = {name: v.to(dtype) if v.is_complex() or name == "x0" else v for name, v in options.items()}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(config, "kernels", mode)
-        return pursuit.solve(A.to(dtype), y.to(dtype), solver, **given)
+        patch.setattr(config, "kernels", "off" if mode == "off" else "auto")
+        if mode != "gram":
+            return pursuit.solve(A.to(dtype), y.to(dtype), solver, **given)
+        patch.setattr(pursuit_run, "_gram_pays", lambda d: True)
+        each = [
+            pursuit.solve(A[i].to(dtype), y[i].to(dtype), solver, **{name: v[i] for name, v in given.items()})
+            for i in range(len(A))
+        ]
+    most = max(sol.support.shape[-1] for sol in each)
+    pad = {"support": -1, "coefficients": 0}
+    parts = {
+        name: torch.stack([
+            torch.nn.functional.pad(getattr(sol, name), (0, most - sol.support.shape[-1]), value=pad[name])
+            if name in pad else getattr(sol, name)
+            for sol in each
+        ])
+        for name in ("support", "coefficients", "residual_norm", "steps", "status", "compiled")
+    }  # fmt: skip
+    return pursuit.Solution(n=A.shape[-1], **parts)
 
 
 def turned(draw: Draw, A: Tensor, y: Tensor, options: dict[str, Any], alike: Tensor) -> Any:
@@ -217,8 +240,10 @@ def the_same(a: Any, b: Any, alike: Tensor, slack: Tensor) -> Tensor:
 @pytest.mark.parametrize("warm", [False, True], ids=["cold", "warm"])
 @pytest.mark.parametrize("dtype", DTYPES, ids=lambda dtype: str(dtype).removeprefix("torch."))
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("solver", SOLVERS)
-def test_a_kernel_does_what_the_steps_do(solver, kind, dtype, warm):
+@pytest.mark.parametrize(
+    ("solver", "way"), [*((name, "auto") for name in SOLVERS), *((name, "gram") for name in GREEDY)]
+)
+def test_a_kernel_does_what_the_steps_do(solver, way, kind, dtype, warm):
     """The same support, status and steps; or as good; or no worse than what the steps do in other rounding.
 
     As good: residual norms equal to rounding, so many roundings of `y` and of the terms that a fit adds up; for ELS
@@ -229,10 +254,10 @@ def test_a_kernel_does_what_the_steps_do(solver, kind, dtype, warm):
     draw = Draw(generator(number), dtype)
     A, y, options = problems(KINDS[kind], draw, solver, warm)
     A, y = A.to(dtype).to(draw.wide), y.to(dtype).to(draw.wide)
-    quick, slow = (solve(solver, A, y, options, mode, dtype) for mode in ("auto", "off"))
+    quick, slow = (solve(solver, A, y, options, mode, dtype) for mode in (way, "off"))
     norms = A.norm(dim=-2)
     rounding = y.norm(dim=-1) + sum((s.x * norms).norm(dim=-1) for s in (quick, slow))
-    if warm:
+    if "x0" in options:
         rounding += (options["x0"] * norms).norm(dim=-1)
     rounding *= ROUNDINGS * draw.eps
     if solver == "iht":  # whose iterates carry theirs on
@@ -248,7 +273,10 @@ def test_a_kernel_does_what_the_steps_do(solver, kind, dtype, warm):
     # At which step IHT moves by no more than rounding is a matter of rounding.
     slack = 2 + slow.steps // 20 if solver == "iht" else torch.zeros_like(slow.steps)
     same = the_same(quick, slow, alike, slack)
-    assert same.double().mean() >= (KINDS[kind].double if draw.eps < 1e-10 else KINDS[kind].single)
+    least = KINDS[kind].double if draw.eps < 1e-10 else KINDS[kind].single
+    if solver == "ols" and kind == "as many atoms as measurements":
+        least = 0.2  # the last of them leaves nothing, whichever it is: all tie
+    assert same.double().mean() >= least
     if solver == "iht":  # the others fit x to their supports
         settled = same & (slow.status != Status.DIVERGED) & (slow.status != Status.MAX_STEPS)
         apart = (A @ (quick.x - slow.x).to(draw.wide).unsqueeze(-1)).squeeze(-1).norm(dim=-1)

@@ -54,6 +54,7 @@ class Numbers(NamedTuple):
     lost: Any  # of the energy of y: what is less may be rounding
     near: Any  # a factor: norms that are nearer may be the same
     same: Any  # likewise, where they come from one sum in another order
+    fresh: Any  # a share: correlations are updated until the residual has fallen by it, then they are computed anew
     zero: Any
     one: Any
     floor: Any  # of that share squared, for OLS
@@ -524,7 +525,7 @@ def by_columns(M: Matrix, S: Signals, f: Results, x: Numbers, real: Array, items
     best, choice = np.empty(2 * x.T // TILE, real.dtype), np.full(count, -1)
     own, flat, others = memory(count, S.y, real, most, N, planes)
     running = np.zeros(count, np.bool_)
-    norm, scale = np.empty(count, real.dtype), np.empty(count, real.dtype)
+    norm, scale, before = np.empty(count, real.dtype), np.empty(count, real.dtype), np.zeros(count, real.dtype)
     for s in range(count):
         w = work(own, flat, others, s, m, most, planes)
         begin(S, f, x, items[s], scale, norm, s)
@@ -534,7 +535,7 @@ def by_columns(M: Matrix, S: Signals, f: Results, x: Numbers, real: Array, items
             w.r[:] = w.y
             w.rest[:] = 1
             w.square[:] = S.square[min(items[s], S.square.shape[0] - 1)]
-            norm[s] = np.sqrt(norm[s])
+            norm[s] = before[s] = np.sqrt(norm[s])
             fill(w.y, planes, V, s * planes * m * planes)
     correlate(M.tiles, M.step, M.jump, 0, N, x.T, V, m * planes, rows, C)
     for s in range(count):
@@ -542,21 +543,32 @@ def by_columns(M: Matrix, S: Signals, f: Results, x: Numbers, real: Array, items
             w, at = work(own, flat, others, s, m, most, planes), s * planes * N
             choice[s] = advance(x, U, at, x.T, N, x.zero, x.zero, C, at, w.square, w.rest, best)
     for t in range(most):
+        stale = False
         for s in range(count):
             if running[s]:
                 w = work(own, flat, others, s, m, most, planes)
                 norm[s] = column_step(M, S, f, x, items[s], scale[s], t, choice[s], norm[s], w)
                 running[s] = f.status[items[s]] == RUNNING
-                if running[s]:
-                    fill(w.B[t], planes, V, s * planes * m * planes)
+                stale |= running[s] and norm[s] < x.fresh * before[s]
         if not running.any():
             break
+        for s in range(count):
+            if running[s] and stale:
+                w = work(own, flat, others, s, m, most, planes)
+                fill(w.r, planes, V, s * planes * m * planes)
+                before[s] = norm[s]
+        if stale:  # an update has errors of rounding as large as the correlations with a residual so small
+            correlate(M.tiles, M.step, M.jump, 0, N, x.T, V, m * planes, rows, C)
+        for s in range(count):
+            if running[s]:
+                w = work(own, flat, others, s, m, most, planes)
+                fill(w.B[t], planes, V, s * planes * m * planes)
         correlate(M.tiles, M.step, M.jump, 0, N, x.T, V, m * planes, rows, U)
         for s in range(count):
             if running[s]:
                 w, at = work(own, flat, others, s, m, most, planes), s * planes * N
-                re = w.flat_rho[t * planes]
-                im = w.flat_rho[t * planes + 1] if planes == 2 else x.zero
+                re = x.zero if stale else w.flat_rho[t * planes]
+                im = w.flat_rho[t * planes + 1] if planes == 2 and not stale else x.zero
                 choice[s] = advance(x, U, at, x.T, N, re, im, C, at, w.square, w.rest, best)
 
 
