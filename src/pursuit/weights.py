@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from .checks import finite, nonnegative_per_item, placed, whole
+from .core.numeric import safe_divide
 from .operators import (
     PROBES,
     ColumnScaled,
@@ -319,7 +320,7 @@ def _inverse_root(blocks: Iterable[Tensor], cut: float) -> Tensor:
     assert triangle is not None
     _, values, rows = torch.linalg.svd(triangle, full_matrices=False)
     kept = values > cut * values[..., :1]
-    return torch.where(kept, 1 / torch.where(kept, values, 1), 0).unsqueeze(-1) * rows
+    return safe_divide(1, values, where=kept).unsqueeze(-1) * rows
 
 
 def _of_convolution(A: Convolution) -> Operator:
@@ -327,7 +328,7 @@ def _of_convolution(A: Convolution) -> Operator:
     n = A.shape[1]
     spectrum = torch.fft.fft(_impulse(A), dim=-1)
     kept = _kept(spectrum.abs(), _cut(A.dtype, A.shape))
-    inverse = torch.where(kept, 1 / torch.where(kept, spectrum, 1).conj(), 0) * (n / _count(kept))
+    inverse = safe_divide(1, spectrum.conj(), where=kept) * (n / _count(kept))
     kernel = torch.fft.ifft(inverse, dim=-1).roll(n // 2, dims=-1)  # its centre is that of the operator
     return Convolution((kernel if A.dtype.is_complex else kernel.real).to(A.dtype), n)
 
@@ -364,7 +365,7 @@ def _of_filtered_fourier(gains: Tensor, transform: SubsampledFourier, dtype: tor
         return SubsampledFourier(
             transform.rows, n, scale=1 / (m * transform.scale), dtype=transform.dtype, device=transform.device
         )
-    inverse = torch.where(kept, 1 / torch.where(kept, energy, 1), 0) / (_count(kept) * transform.scale**2)
+    inverse = safe_divide(1, energy, where=kept) / (_count(kept) * transform.scale**2)
     return Compose(Diagonal((gains * inverse[..., transform.rows]).to(dtype)), transform)
 
 
