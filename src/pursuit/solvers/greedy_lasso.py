@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..checks import one_of
 from ..core import loop
 from ..core.numeric import energy, safe_divide, safe_sqrt
 from ..core.selection import AtomSelector, Hard, Selection
@@ -187,8 +188,7 @@ def greedy_lasso(
     >>> pursuit.greedy_lasso(torch.eye(3), y, lam=0.7, objective="l0", penalty_weights=torch.tensor([0.5, 1.0, 2.0])).x
     tensor([0.5000, 4.0000, 0.0000])
     """
-    if objective not in OBJECTIVES:
-        raise ValueError(f"objective is {objective!r}; choose one of {', '.join(OBJECTIVES)}.")
+    one_of("objective", objective, OBJECTIVES)
     steps = UNLIMITED if max_steps is None else max_steps  # k or the penalty ends the search
     full = Status.MAX_STEPS if k is None and tol is not None else Status.SPARSITY
     k = ALL if k is None else k
