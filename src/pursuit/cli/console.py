@@ -93,7 +93,7 @@ def spinner(what: str) -> Iterator[None]:
 
 
 def _display(*columns: Any, after: tuple[Any, ...] = ()) -> Progress:
-    """A line on standard error that disappears at the end: a spinner, the description, columns, the time, more columns."""
+    """A line on standard error that disappears at the end: a spinner, the description, columns, the time, and more."""
     from rich.console import Console
     from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
