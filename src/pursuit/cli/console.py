@@ -39,6 +39,14 @@ def find_own(methods: Iterable[str]) -> None:
         sys.path.insert(0, os.getcwd())
 
 
+def print_table(table: Any) -> None:
+    """Print a table of rich: as wide as the terminal, or 120 characters in a pipe."""
+    from rich.console import Console
+
+    console = Console()
+    (console if console.is_terminal else Console(width=120)).print(table)
+
+
 @contextlib.contextmanager
 def bar(what: str, total: int | None = None) -> Iterator[Callable[[str, int, int], None] | None]:
     """A progress bar with the time left on a terminal, None in a pipe.

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .console import bar, find_own, one_line_errors
+from .console import bar, find_own, one_line_errors, print_table
 
 if TYPE_CHECKING:
     from ..sweeps import Difference, Progress, Sweep
@@ -217,7 +217,7 @@ def _show_status(sweep: Sweep) -> None:
         of = "" if row["planned"] is None else f" of {row['planned']}"
         error = "" if row["error"] is None else f"{row['error']:.4f}"
         table.add_row(row["method"], f"{row['done']}{of}", str(row["trials"]), f"{row['seconds'] / 3600:.3f}", error)
-    _print(table)
+    print_table(table)
     if plan.adaptive is not None:
         typer.echo(_adaptive(sweep, rows))
 
@@ -260,7 +260,7 @@ def _show_difference(difference: Difference) -> None:
         counts = [row["trials_a"], row["success_a"], row["trials_b"], row["success_b"]]
         counts += [row[name.replace(" ", "_").lower()] for name in extra]
         table.add_row(row["method"], *map(str, counts), f"{row['p_corrected']:.3g}", str(len(cells)))
-    _print(table)
+    print_table(table)
     level = f"{100 * difference.alpha:g} %"
     if not difference.found:
         typer.echo(f"no difference found at {level}")
@@ -275,13 +275,6 @@ def _show_difference(difference: Difference) -> None:
 def _rates(row: dict[str, Any]) -> str:
     a, b = row["success_a"] / row["trials_a"], row["success_b"] / row["trials_b"]
     return f"success {100 * a:.2f} % in A, {100 * b:.2f} % in B (p = {row['p_corrected']:.2g})"
-
-
-def _print(table: Any) -> None:
-    from rich.console import Console
-
-    console = Console()
-    (console if console.is_terminal else Console(width=120)).print(table)
 
 
 def _line(now: Progress) -> str:
