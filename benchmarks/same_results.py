@@ -70,7 +70,7 @@ def solvers(seed: int) -> dict[str, Any]:
         name: pursuit.solve(A, y, name, k=k, **({"max_steps": 50} if name == "sea" else {})) for name in GREEDY
     }
     if seed % 5 == 0:
-        solutions["sea_plus"] = pursuit.solve(A, y, "sea_plus", k=k, max_steps=50)
+        solutions["sea+"] = pursuit.solve(A, y, "sea+", k=k, max_steps=50)
     lam = 0.1 * (y @ A.conj()).abs().amax(-1)
     solutions["ista"], solutions["fista"] = (pursuit.solve(A, y, f, lam=lam, max_steps=200) for f in ("ista", "fista"))
     solutions["greedy_lasso"] = pursuit.greedy_lasso(A, y, k, lam=0.1)

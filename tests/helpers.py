@@ -45,6 +45,7 @@ SINGLE = tuple(name for name in SOLVERS if name != "sea_plus")
 SELECTING = tuple(name for name in SOLVERS if name not in PROXIMAL)
 ITERATIVE = tuple(name for name in SOLVERS if name not in ("omp", "ols", "greedy_lasso"))  # those that take x0
 WEIGHTING = tuple(name for name in SELECTING if name != "greedy_lasso")  # whose weights multiply the score
+WEIGHTS = {name: "penalty_weights" if name == "greedy_lasso" else "weights" for name in SELECTING}  # the option's name
 NEEDS: dict[str, dict[str, Any]] = {"greedy_lasso": {"lam": 0.0}}  # besides A, y and k; zero makes it OMP
 REFITTING = (
     "omp",

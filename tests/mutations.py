@@ -208,7 +208,7 @@ MUTATIONS = (
     Mutation(
         "the warm start is not brought into the units of unit columns",
         "solvers/problem.py",
-        "return x0 / torch.where(self.scale > 0, self.scale, 1)",
+        "return x0 / ones_for_zeros(self.scale)",
         "return x0",
         "test_solvers test_laws",
     ),

@@ -8,7 +8,19 @@ import torch
 from torch.autograd import forward_ad, gradcheck
 
 import pursuit
-from helpers import COMPLEX, ITERATIVE, PROXIMAL, REAL, SELECTING, SOLVERS, gaussian, instance, normal, unnormalised
+from helpers import (
+    COMPLEX,
+    ITERATIVE,
+    PROXIMAL,
+    REAL,
+    SELECTING,
+    SOLVERS,
+    WEIGHTS,
+    gaussian,
+    instance,
+    normal,
+    unnormalised,
+)
 
 pytestmark = pytest.mark.usefixtures("rough_lasso")
 M, N, K = 6, 9, 2
@@ -130,8 +142,9 @@ def test_forward_mode(name, kernels, monkeypatch):
 def test_hard_selection_gives_weights_no_gradient(name):
     A, y = problem(REAL)
     weights = torch.linspace(1, 2, N, dtype=REAL).requires_grad_()
-    assert not solution(name, A.detach(), y.detach(), weights=weights).x.requires_grad
-    x = solution(name, A, y, weights=weights).x
+    given = {WEIGHTS[name]: weights}
+    assert not solution(name, A.detach(), y.detach(), **given).x.requires_grad
+    x = solution(name, A, y, **given).x
     assert torch.autograd.grad(x.sum(), weights, allow_unused=True) == (None,)
 
 

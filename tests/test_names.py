@@ -34,6 +34,17 @@ def test_a_module_gives_a_thing_by_its_old_name(module, old, new):
     assert given[0].filename == __file__
 
 
+def test_a_function_that_moved_is_found_where_it_was():
+    from pursuit import weights
+    from pursuit.experiments.na import projected_gradients
+
+    with pytest.warns(DeprecationWarning, match=r"is now pursuit\.experiments\.na\.projected_gradients\.proj") as given:
+        assert weights.projected_gradient_weights is projected_gradients.projected_gradient_weights
+    assert given[0].filename == __file__
+    with pytest.raises(AttributeError, match="no attribute 'projected'"):
+        weights.projected  # noqa: B018
+
+
 def test_a_name_that_never_was_is_an_error_as_before():
     with pytest.raises(AttributeError, match="no attribute 'support_recal'"):
         metrics.support_recal  # noqa: B018

@@ -11,7 +11,8 @@ from torch import Tensor
 import pursuit
 from helpers import COMPLEX, DTYPES, REAL, normal, sparse, unit, unnormalised
 from pursuit import theory
-from pursuit.weights import check_weights, projected_gradient_weights
+from pursuit.experiments.na.projected_gradients import projected_gradient_weights
+from pursuit.weights import check_weights
 
 
 def diagonal(W: Tensor, A: Tensor) -> Tensor:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
@@ -46,6 +48,27 @@ def to_tensor(name: str, value: Any, needed: str, device: Any) -> Tensor:
     if array.dtype.kind not in widest:
         raise TypeError(f"{name} is {value!r}; needed is {needed}, or one per signal.")
     return torch.from_numpy(np.array(array, dtype=widest[array.dtype.kind], order="C")).to(device)
+
+
+def whole_number(name: str, value: Any, low: int = 1, high: int | None = None) -> int:
+    """The value, if it is one whole number between `low` and `high`."""
+    if not isinstance(value, int) or isinstance(value, bool) or value < low or (high is not None and value > high):
+        wanted = f" >= {low}" if high is None else f", {low} <= {name} <= {high}"
+        raise ValueError(f"{name} is {value!r}; needed is a whole number{wanted}.")
+    return value
+
+
+def positive_number(name: str, value: Any) -> float:
+    """The value, if it is one finite number > 0."""
+    if not isinstance(value, int | float) or not (math.isfinite(value) and value > 0):
+        raise ValueError(f"{name} is {value!r}; needed is a finite number > 0.")
+    return float(value)
+
+
+def one_of(name: str, value: Any, known: Collection[str]) -> None:
+    """Raise ValueError unless the value is one of those known."""
+    if value not in known:
+        raise ValueError(f"{name} is {value!r}; choose one of {', '.join(known)}.")
 
 
 def placed(device: torch.device) -> torch.device:

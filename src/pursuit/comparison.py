@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import inspect
-import io
 import json
 import time
 from collections.abc import Callable, Sequence
@@ -16,7 +14,7 @@ from torch import Tensor
 
 from . import metrics
 from .core.solution import Solution, Status
-from .files import environment, write_whole
+from .files import environment, write_csv, write_whole
 from .problems import Instance
 from .solvers.by_name import Method, answer, methods, name_of, solver, solver_of_k
 
@@ -171,13 +169,12 @@ COLUMNS = {
 
 def write_table(path: Path, rows: Sequence[Row]) -> None:
     """Write the rows as CSV, in full precision."""
-    text = io.StringIO(newline="")
-    table = csv.writer(text, lineterminator="\n")
-    names = ("error_db", "support_recovered", "residual", "nonzeros", "ms_per_signal", "steps")
-    table.writerow(("rank", "method", *names, "status"))
-    for rank, row in enumerate(rows, 1):
-        table.writerow((rank, row.method, *(getattr(row, name) for name in names), row.status.name.lower()))
-    write_whole(path, lambda file: file.write(text.getvalue().encode()))
+    columns = ("method", "error_db", "support_recovered", "residual", "nonzeros", "ms_per_signal", "steps")
+    lines = [
+        {"rank": rank, **{name: getattr(row, name) for name in columns}, "status": row.status.name.lower()}
+        for rank, row in enumerate(rows, 1)
+    ]
+    write_csv(path, lines, ("rank", *columns, "status"))
 
 
 def write_settings(path: Path, instance: Instance, **more: Any) -> None:

@@ -116,9 +116,9 @@ def write_whole(path: Path, save: Callable[[Any], None]) -> None:
         raise
 
 
-def write_csv(path: Path, rows: Sequence[dict[str, Any]]) -> None:
-    """Rows as CSV, one column per name that any row has."""
-    names = list(dict.fromkeys(name for row in rows for name in row))
+def write_csv(path: Path, rows: Sequence[dict[str, Any]], columns: Sequence[str] | None = None) -> None:
+    """Rows as CSV; by default one column per name that any row has."""
+    names = list(dict.fromkeys(name for row in rows for name in row)) if columns is None else columns
     text = io.StringIO(newline="")
     table = csv.DictWriter(text, names, lineterminator="\n")
     table.writeheader()

@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator
+from importlib import import_module
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from .checks import finite, nonnegative_per_item, placed, whole
+from .core.numeric import safe_divide
+from .names import warn
 from .operators import (
     PROBES,
     ColumnScaled,
@@ -28,7 +31,6 @@ from .operators import (
 from .operators.adapters import as_operator
 
 TOLERANCE = 1e-4  # of the diagonal of W^H A: far above rounding in single precision, far below the error of a wrong W
-SETTLED = 1e-12  # relative change of the objective at which the projected gradient stops
 
 
 @torch.no_grad()
@@ -187,84 +189,12 @@ def welch_bound(m: int, n: int) -> float:
     return 0.0 if n <= m else math.sqrt((n - m) / (m * (n - 1)))
 
 
-@torch.no_grad()
-def projected_gradient_weights(
-    A: Any, steps: int = 1000, eta: float | None = None, *, legacy: bool = False, seed: int = 0
-) -> Any:
-    """The weights of `analytic_weights` by projected gradients, as in the papers' code: for comparison only.
-
-    Parameters
-    ----------
-    A : array (*batch, m, n)
-    steps : int, default 1000
-        Most steps. It stops earlier if the objective changes by less than 1e-12 of its value.
-    eta : float, default 0.1, or 0.01 with `legacy`
-        Step size, below `2 / ||A||^2`.
-    legacy : bool, default False
-        If True, as in the code of NA-ALISTA: from a random start, with step sizes that decay by 0.99 each. Their sum is
-        about 1, too small to reach the minimum. The published tables were made with such weights.
-    seed : int, default 0
-        Seed of that start.
-
-    Returns
-    -------
-    array (*batch, m, n)
-
-    Raises
-    ------
-    TypeError, ValueError
-        If `A` is no matrix, has entries that are NaN or infinite or columns that are zero, or the steps diverge.
-
-    References
-    ----------
-    J. Liu, X. Chen, Z. Wang, W. Yin, "ALISTA: analytic weights are as good as learned weights in LISTA", ICLR 2019.
-    F. Behrens, J. Sauder, P. Jung, "Neurally augmented ALISTA", ICLR 2021.
-
-    Examples
-    --------
-    >>> import torch, pursuit
-    >>> from pursuit.weights import projected_gradient_weights
-    >>> A = torch.tensor([[1.0, 0.0, 0.6], [0.0, 1.0, 0.8]])
-    >>> torch.allclose(projected_gradient_weights(A), pursuit.analytic_weights(A), atol=1e-5)
-    True
-    """
-    here = torch.empty(0, dtype=torch.float64)
-    steps = int(whole("steps", steps, 1, None, torch.Size(), here.device))
-    size = float(nonnegative_per_item("eta", (0.01 if legacy else 0.1) if eta is None else eta, torch.Size(), here))
-    matrix = as_operator(A).to_dense()
-    atoms = _wide(finite("A", matrix))
-    gram, energy = atoms @ atoms.mH, atoms.abs().square().sum(-2, keepdim=True)
-    _check_positive(energy.squeeze(-2))
-
-    W = _random_like(atoms, seed) if legacy else atoms / energy
-    product = gram @ W
-    objective = _inner(W, product)  # ||W^H A||_F^2
-    for t in range(steps):
-        W = _feasible(W - (size * 0.99**t if legacy else size) * product, atoms, energy)
-        product = gram @ W
-        before, objective = objective, _inner(W, product)
-        started = t > 0 or not legacy  # the random start violates the constraint
-        if started and not (objective <= before * (1 + 1e-9)).all():
-            limit = (2 / torch.linalg.matrix_norm(gram, 2)).min().item()
-            raise ValueError(f"the gradient steps diverge with eta={size}; needed is eta < 2 / ||A||^2 = {limit:.3g}.")
-        if ((objective - before).abs() <= SETTLED * before).all():
-            break
-    return give(W.to(matrix.dtype), A)
-
-
-def _feasible(W: Tensor, atoms: Tensor, energy: Tensor) -> Tensor:
-    """The nearest `W` with `w_i^H a_i = 1` for every column."""
-    return W + atoms * ((1 - (atoms.conj() * W).sum(-2, keepdim=True)) / energy)
-
-
-def _random_like(atoms: Tensor, seed: int) -> Tensor:
-    rng = torch.Generator().manual_seed(seed + 2**30)  # or an A drawn from the same seed would be its own start
-    start = torch.randn(atoms.shape, dtype=atoms.dtype, generator=rng, device=rng.device)
-    return start.to(atoms.device) / math.sqrt(atoms.shape[-2])
-
-
-def _inner(left: Tensor, right: Tensor) -> Tensor:
-    return (left.conj() * right).real.sum((-2, -1))
+def __getattr__(name: str) -> Any:
+    if name != "projected_gradient_weights":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    place = "pursuit.experiments.na.projected_gradients"
+    warn(f"{__name__}.{name}", f"{place}.{name}", stacklevel=3)
+    return getattr(import_module(place), name)
 
 
 # The closed form. With A = U S V^H it is W = U S^+ V^H / d, where d_i = a_i^H G^+ a_i is the squared norm of row i of
@@ -289,11 +219,11 @@ def _weights(A: Operator) -> Operator:
 
 
 def _of_matrix(matrix: Tensor) -> Tensor:
-    atoms = _wide(finite("A", matrix.detach()))
+    atoms = wide(finite("A", matrix.detach()))
     root = _inverse_root([atoms], _cut(matrix.dtype, atoms.shape))
     rows = root @ atoms  # V^H
     leverage = rows.abs().square().sum(-2)
-    _check_positive(leverage)
+    check_sizes(leverage)
     return (root.mH @ (rows / leverage.unsqueeze(-2))).to(matrix.dtype)
 
 
@@ -301,7 +231,7 @@ def _of_operator(A: Operator) -> Operator:
     """By a root of the m x m matrix `G^+`; the operator's columns are formed in blocks."""
     root = _inverse_root(_blocks(A), _cut(A.dtype, A.shape))
     leverage = torch.cat([(root @ block).abs().square().sum(-2) for block in _blocks(A)], dim=-1)
-    _check_positive(leverage)
+    check_sizes(leverage)
     # G^+ itself, instead of its two factors, would square the condition number.
     back, root = root.mH.resolve_conj().to(A.dtype), root.to(A.dtype)
     return ColumnScaled(Compose(Dense(back), Dense(root), A), (1 / leverage).to(A.dtype.to_real()))
@@ -319,7 +249,7 @@ def _inverse_root(blocks: Iterable[Tensor], cut: float) -> Tensor:
     assert triangle is not None
     _, values, rows = torch.linalg.svd(triangle, full_matrices=False)
     kept = values > cut * values[..., :1]
-    return torch.where(kept, 1 / torch.where(kept, values, 1), 0).unsqueeze(-1) * rows
+    return safe_divide(1, values, where=kept).unsqueeze(-1) * rows
 
 
 def _of_convolution(A: Convolution) -> Operator:
@@ -327,7 +257,7 @@ def _of_convolution(A: Convolution) -> Operator:
     n = A.shape[1]
     spectrum = torch.fft.fft(_impulse(A), dim=-1)
     kept = _kept(spectrum.abs(), _cut(A.dtype, A.shape))
-    inverse = torch.where(kept, 1 / torch.where(kept, spectrum, 1).conj(), 0) * (n / _count(kept))
+    inverse = safe_divide(1, spectrum.conj(), where=kept) * (n / _count(kept))
     kernel = torch.fft.ifft(inverse, dim=-1).roll(n // 2, dims=-1)  # its centre is that of the operator
     return Convolution((kernel if A.dtype.is_complex else kernel.real).to(A.dtype), n)
 
@@ -364,13 +294,13 @@ def _of_filtered_fourier(gains: Tensor, transform: SubsampledFourier, dtype: tor
         return SubsampledFourier(
             transform.rows, n, scale=1 / (m * transform.scale), dtype=transform.dtype, device=transform.device
         )
-    inverse = torch.where(kept, 1 / torch.where(kept, energy, 1), 0) / (_count(kept) * transform.scale**2)
+    inverse = safe_divide(1, energy, where=kept) / (_count(kept) * transform.scale**2)
     return Compose(Diagonal((gains * inverse[..., transform.rows]).to(dtype)), transform)
 
 
 def _impulse(A: Convolution) -> Tensor:
     """The first column, `(*batch, n)`; it determines a circular convolution."""
-    return _wide(finite("A", A.columns(torch.zeros(1, dtype=torch.long, device=A.device)).squeeze(-1).detach()))
+    return wide(finite("A", A.columns(torch.zeros(1, dtype=torch.long, device=A.device)).squeeze(-1).detach()))
 
 
 def _equal_sizes(scale: Tensor) -> bool:
@@ -382,7 +312,7 @@ def _equal_sizes(scale: Tensor) -> bool:
 def _kept(values: Tensor, cut: float) -> Tensor:
     """Which singular values `(*batch, n)` are not zero up to rounding."""
     largest = values.amax(-1, keepdim=True)
-    _check_positive(largest)
+    check_sizes(largest)
     return values > cut * largest
 
 
@@ -394,14 +324,15 @@ def _cut(dtype: torch.dtype, shape: Any) -> float:
     return torch.finfo(dtype).eps * max(shape[-2:])
 
 
-def _wide(values: Tensor) -> Tensor:
+def wide(values: Tensor) -> Tensor:
+    """In double precision."""
     return values.to(torch.complex128 if values.is_complex() else torch.float64)
 
 
 def _blocks(A: Operator) -> Iterator[Tensor]:
     """Blocks of the columns, `(*batch_shape, m, p)`, in double precision."""
     for index in _indices(A, A.shape[0]):
-        yield _wide(finite("A", A.columns(index).detach()))
+        yield wide(finite("A", A.columns(index).detach()))
 
 
 def _indices(A: Operator, size: int) -> Iterable[Tensor]:
@@ -410,7 +341,7 @@ def _indices(A: Operator, size: int) -> Iterable[Tensor]:
     return torch.arange(A.shape[1], device=A.device).split(max(1, width))
 
 
-def _check_positive(sizes: Tensor) -> None:
+def check_sizes(sizes: Tensor) -> None:
     """Raise if the size of a column is zero; sizes are `(*batch, n)`, or one for all, `(*batch, 1)`."""
     bad = ~(sizes > 0)
     if bad.any():

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .console import find_own, one_line_errors, progress
+from .console import find_own, one_line_errors, print_table, progress
 
 if TYPE_CHECKING:
     from ..comparison import Row
@@ -96,7 +96,6 @@ def _named(problem: str, *, k: int | None, signals: int | None, seed: int | None
 
 
 def _print_table(instance: Instance, rows: list[Row], oracle: float | None) -> None:
-    from rich.console import Console
     from rich.table import Table
 
     from ..comparison import COLUMNS
@@ -112,8 +111,7 @@ def _print_table(instance: Instance, rows: list[Row], oracle: float | None) -> N
         table.add_column(error if name == "error (dB)" else name, justify="left" if text else "right")
     for rank, row in enumerate(rows, 1):
         table.add_row(*(cell(rank, row) for cell in columns.values()), style="bold" if rank == 1 else None)
-    console = Console()
-    (console if console.is_terminal else Console(width=120)).print(table)
+    print_table(table)
 
 
 def _caption(oracle: float | None) -> str | None:

@@ -39,21 +39,51 @@ def find_own(methods: Iterable[str]) -> None:
         sys.path.insert(0, os.getcwd())
 
 
+def print_table(table: Any) -> None:
+    """Print a table of rich: as wide as the terminal, or 120 characters in a pipe."""
+    from rich.console import Console
+
+    console = Console()
+    (console if console.is_terminal else Console(width=120)).print(table)
+
+
 @contextlib.contextmanager
-def progress(what: str, total: int) -> Iterator[Callable[[str], Any] | None]:
-    """A progress bar on a terminal; yields a function to call with the name of each new part, or None in a pipe."""
+def bar(what: str, total: int | None = None) -> Iterator[Callable[[str, int, int], None] | None]:
+    """A progress bar with the time left on a terminal, None in a pipe.
+
+    Yields a function to call with a line of text, how much is done, and of how much. If the latter changes, the measure
+    of speed starts anew.
+    """
     if not sys.stderr.isatty():
         yield None
         return
-    from rich.progress import BarColumn, MofNCompleteColumn
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 
-    with _display(BarColumn(), MofNCompleteColumn()) as bar:
-        task = bar.add_task(what, total=total)
+    with _display(BarColumn(), MofNCompleteColumn(), after=(TextColumn("left:"), TimeRemainingColumn())) as shown:
+        task, of = shown.add_task(what, total=total), total
+
+        def show(text: str, done: int, total: int) -> None:
+            nonlocal task, of
+            if total != of:
+                shown.remove_task(task)
+                task, of = shown.add_task(text, total=total, completed=done), total
+            shown.update(task, description=text, completed=done)
+
+        yield show
+
+
+@contextlib.contextmanager
+def progress(what: str, total: int) -> Iterator[Callable[[str], Any] | None]:
+    """A `bar` of parts: yields a function to call with the name of each new part, or None in a pipe."""
+    with bar(what, total) as show:
+        if show is None:
+            yield None
+            return
         begun = 0
 
         def advance(name: str) -> None:
             nonlocal begun
-            bar.update(task, description=f"{what} {name}", completed=begun)
+            show(f"{what} {name}", begun, total)
             begun += 1
 
         yield advance
@@ -65,15 +95,15 @@ def spinner(what: str) -> Iterator[None]:
     if not sys.stderr.isatty():
         yield
         return
-    with _display() as bar:
-        bar.add_task(what, total=None)
+    with _display() as shown:
+        shown.add_task(what, total=None)
         yield
 
 
-def _display(*columns: Any) -> Progress:
-    """A line on standard error that disappears at the end: a spinner, the description, these columns, the time."""
+def _display(*columns: Any, after: tuple[Any, ...] = ()) -> Progress:
+    """A line on standard error that disappears at the end: a spinner, the description, columns, the time, and more."""
     from rich.console import Console
     from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-    shown = (SpinnerColumn(), TextColumn("{task.description}"), *columns, TimeElapsedColumn())
-    return Progress(*shown, console=Console(stderr=True), transient=True)
+    shown = (SpinnerColumn(), TextColumn("{task.description}"), *columns, TimeElapsedColumn(), *after)
+    return Progress(*shown, console=Console(stderr=True), transient=True, speed_estimate_period=600)

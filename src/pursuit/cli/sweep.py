@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import re
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .console import find_own, one_line_errors
+from .console import bar, find_own, one_line_errors, print_table
 
 if TYPE_CHECKING:
     from ..sweeps import Difference, Progress, Sweep
@@ -95,7 +94,8 @@ def phase(
         file = file_of(output)
         options = (_there(file) if file.is_file() else {}) | chosen
         find_own(options.get("methods", ()))
-        with _bar() as report:
+        with bar("cells") as show:
+            report = None if show is None else lambda now: show(_line(now), now.done, now.total)
             sweep = sweeps.phase(output=output, scheduler=scheduler, workers=workers, on_progress=report, **options)
         _show_status(sweep)
         _write(sweep, file.parent, sweep.plan.success)
@@ -217,7 +217,7 @@ def _show_status(sweep: Sweep) -> None:
         of = "" if row["planned"] is None else f" of {row['planned']}"
         error = "" if row["error"] is None else f"{row['error']:.4f}"
         table.add_row(row["method"], f"{row['done']}{of}", str(row["trials"]), f"{row['seconds'] / 3600:.3f}", error)
-    _print(table)
+    print_table(table)
     if plan.adaptive is not None:
         typer.echo(_adaptive(sweep, rows))
 
@@ -260,7 +260,7 @@ def _show_difference(difference: Difference) -> None:
         counts = [row["trials_a"], row["success_a"], row["trials_b"], row["success_b"]]
         counts += [row[name.replace(" ", "_").lower()] for name in extra]
         table.add_row(row["method"], *map(str, counts), f"{row['p_corrected']:.3g}", str(len(cells)))
-    _print(table)
+    print_table(table)
     level = f"{100 * difference.alpha:g} %"
     if not difference.found:
         typer.echo(f"no difference found at {level}")
@@ -277,45 +277,7 @@ def _rates(row: dict[str, Any]) -> str:
     return f"success {100 * a:.2f} % in A, {100 * b:.2f} % in B (p = {row['p_corrected']:.2g})"
 
 
-def _print(table: Any) -> None:
-    from rich.console import Console
-
-    console = Console()
-    (console if console.is_terminal else Console(width=120)).print(table)
-
-
-@contextlib.contextmanager
-def _bar() -> Iterator[Callable[[Progress], Any] | None]:
-    """A progress bar with the time left on a terminal, None in a pipe."""
-    if not sys.stderr.isatty():
-        yield None
-        return
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
-
-    columns = (
-        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("left:"),
-        TimeRemainingColumn(),
-    )  # fmt: skip
-    with Progress(*columns, console=Console(stderr=True), transient=True, speed_estimate_period=600) as bar:
-        task = bar.add_task("cells", total=None)
-        begun: int | None = None  # a new round of the adaptive mode measures speed anew
-
-        def report(now: Any) -> None:
-            nonlocal task, begun
-            if begun != now.total:
-                bar.remove_task(task)
-                task, begun = bar.add_task("cells", total=now.total, completed=now.done), now.total
-            error = "" if now.error is None else f", widest error {now.error:.3f}"
-            bar.update(
-                task, completed=now.done, description="cells" if now.round is None else f"round {now.round}{error}"
-            )
-
-        yield report
+def _line(now: Progress) -> str:
+    """What the progress bar says."""
+    error = "" if now.error is None else f", widest error {now.error:.3f}"
+    return "cells" if now.round is None else f"round {now.round}{error}"

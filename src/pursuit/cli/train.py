@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import inspect
 import os
-import sys
-from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
-from .console import one_line_errors
+from .console import bar, one_line_errors
 
 if TYPE_CHECKING:
     from ..training import Epoch, Training
@@ -168,11 +165,12 @@ def train(
     """
     with one_line_errors():
         from .. import comparison, files
+        from ..checks import one_of
         from ..nets.storage import describe, save
         from ..plots import training as picture
         from ..training import TrainingError, fit
 
-        _check_choice("network", network, NETWORKS)
+        one_of("network", network, NETWORKS)
         device = _own_device(device)
         batch_size = batch if batch_size is None else batch_size
         layerwise_epochs = layerwise if layerwise_epochs is None else layerwise_epochs
@@ -197,7 +195,8 @@ def train(
         folder = files.output_folder(output or Path("runs") / network)
         first = os.environ.get("RANK", "0") == "0"  # under torchrun one process reports
         try:
-            with _bar(network, epochs) as on_epoch:
+            with bar(network, epochs) as show:
+                on_epoch = None if show is None else lambda epoch: show(_line(network, epoch), epoch.epoch, epochs)
                 training = fit(net, ensemble, folder=folder, on_epoch=on_epoch, **training_options)
         except TrainingError as error:
             if first:
@@ -229,9 +228,11 @@ def _own_device(device: str) -> str:
 
 def _training(network: Network, *, schedule: str | None, halve_every: int | None, **given: Any) -> dict[str, Any]:
     """The options of `fit`: those given, else the defaults of the network."""
+    from ..checks import one_of
+
     options = network.training | {name: value for name, value in given.items() if value is not None}
     falling = schedule or options["schedule"]
-    _check_choice("--schedule", falling, ("halve", "cosine", "constant"))
+    one_of("--schedule", falling, ("halve", "cosine", "constant"))
     if halve_every is not None and falling != "halve":
         raise ValueError(
             f"--halve-every was given, but the schedule is {falling}; leave it out, or give --schedule halve."
@@ -245,8 +246,9 @@ def _ensemble(problem: str, given: dict[str, Any], *, seed: int, double: bool, d
     import torch
 
     from .. import ensembles
+    from ..checks import one_of
 
-    _check_choice("--problem", problem, PROBLEMS)
+    one_of("--problem", problem, PROBLEMS)
     make, sizes, cplx = PROBLEMS[problem]
     given = {name: value for name, value in given.items() if value is not None}
     for name in given.keys() - sizes.keys():
@@ -283,6 +285,7 @@ BELONGS = {
 
 def _network(name: str, ensemble: Any, *, seed: int, layers: int | None, signals: str, **given: Any) -> Any:
     from .. import nets, relaxations
+    from ..checks import one_of
 
     network, given = NETWORKS[name], {option: value for option, value in given.items() if value is not None}
     build = getattr(nets, network.kind)
@@ -292,7 +295,7 @@ def _network(name: str, ensemble: Any, *, seed: int, layers: int | None, signals
         if needed not in takes:
             raise ValueError(f"--{option.replace('_', '-')} was given, but {name} {why}; leave it out.")
     relaxation = given.get("relaxation", "softsort")
-    _check_choice("--relaxation", relaxation, RELAXATIONS)
+    one_of("--relaxation", relaxation, RELAXATIONS)
     options = {
         "k": ensemble.k, "layers": (network.layers or ensemble.k) if layers is None else layers, "signals": signals,
         "seed": seed, "sort": getattr(relaxations, relaxation.replace("-", "_")), **given,
@@ -305,34 +308,10 @@ def _network(name: str, ensemble: Any, *, seed: int, layers: int | None, signals
     return build(ensemble.A, **{option: value for option, value in options.items() if option in takes})
 
 
-@contextlib.contextmanager
-def _bar(network: str, epochs: int) -> Iterator[Callable[[Epoch], Any] | None]:
-    """A progress bar on a terminal; yields a function to call with each epoch, or None in a pipe."""
-    if not sys.stderr.isatty():
-        yield None
-        return
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
-
-    columns = (
-        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn(),
-    )  # fmt: skip
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(network, total=epochs)
-
-        def advance(epoch: Epoch) -> None:
-            held_out = "" if epoch.validation_loss is None else f" validation {epoch.validation_loss:.3g}"
-            held_out += _decibel(epoch.validation_db)
-            bar.update(task, description=f"{network} loss {epoch.train_loss:.3g}{held_out}", completed=epoch.epoch)
-
-        yield advance
+def _line(network: str, epoch: Epoch) -> str:
+    """What the progress bar says after an epoch."""
+    held_out = "" if epoch.validation_loss is None else f" validation {epoch.validation_loss:.3g}"
+    return f"{network} loss {epoch.train_loss:.3g}{held_out}{_decibel(epoch.validation_db)}"
 
 
 def _decibel(value: float | None) -> str:
@@ -351,8 +330,3 @@ def _report(folder: Path, training: Training, *, structure: bool) -> None:
     typer.echo(f"to use the network: pursuit.nets.load({str(net)!r})(y)")
     if structure:
         typer.echo(f"its weights in any solver: pursuit.omp(A, y, k, weights=pursuit.nets.read_weights({str(net)!r}))")
-
-
-def _check_choice(name: str, value: str, known: Any) -> None:
-    if value not in known:
-        raise ValueError(f"{name} is {value!r}; choose one of {', '.join(known)}.")

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ..operators import Operator
 from .atoms import Atoms, present_first
-from .numeric import rank_tolerance
+from .numeric import rank_tolerance, safe_divide
 
 
 class Fit(NamedTuple):
@@ -177,7 +177,7 @@ def factor(B: Tensor, y: Tensor, count: Tensor) -> tuple[Tensor, Tensor]:
     rest = (~independent).nonzero().squeeze(-1)
     U, S, Vh = torch.linalg.svd(_cleared(B[rest]), full_matrices=False)
     small = tolerance * S[..., :1] >= S
-    inverse = torch.where(small, 0, 1 / torch.where(small, 1, S))
+    inverse = safe_divide(1, S, where=~small)
     G = Vh.mH * inverse.unsqueeze(-2)
     z, F = z.index_copy(0, rest, G @ (U.mH @ y[rest])), F.index_copy(0, rest, G)
     return z.reshape(*batch, k), F.reshape(*batch, k, k)

@@ -17,6 +17,7 @@ from torch import Tensor
 from ..checks import nonnegative_per_item
 from ..operators import Compose, Diagonal, Operator
 from .least_squares import Fit, fit, solve
+from .numeric import safe_divide
 from .qr import QR, put
 
 ROUNDINGS = 10  # of what x = 0 leaves: what is less is that of an exact fit
@@ -221,7 +222,7 @@ class SecondOrderModel(NamedTuple):
     def as_least_squares(self) -> tuple[Tensor, Tensor]:
         """`(w, z)`, with which `||w B d - z||^2 / 2` is the loss of a step `B d` to second order."""
         root = self.weight.sqrt()
-        return root, torch.where(root > 0, self.pseudo_residual / torch.where(root > 0, root, 1), 0)
+        return root, safe_divide(self.pseudo_residual, root)
 
 
 def second_order_model(of: Callable[[Tensor, Tensor], Tensor], v: Tensor, y: Tensor) -> SecondOrderModel:
@@ -238,7 +239,7 @@ def second_order_model(of: Callable[[Tensor, Tensor], Tensor], v: Tensor, y: Ten
         (curvature,) = torch.autograd.grad(slope.sum(), v)
     loss, slope = loss.detach(), slope.detach()
     positive = loss > torch.finfo(loss.dtype).tiny
-    linear = torch.where(positive, slope.square() / torch.where(positive, 2 * loss, 1), 0)
+    linear = safe_divide(slope.square(), 2 * loss, where=positive)
     return SecondOrderModel(loss, -slope, torch.maximum(curvature, LEAST_WEIGHT * linear))
 
 

@@ -11,6 +11,22 @@ def energy(v: Tensor) -> Tensor:
     return (v.conj() * v).real.sum(-1, keepdim=True)
 
 
+def safe_divide(a: Tensor | float, b: Tensor, where: Tensor | None = None) -> Tensor:
+    """`a / b` where the mask `where` holds, by default where `b > 0`; elsewhere 0, and so are its derivatives."""
+    where = b > 0 if where is None else where
+    return torch.where(where, a / torch.where(where, b, 1), 0)
+
+
+def safe_sqrt(v: Tensor) -> Tensor:
+    """The square root; where `v <= 0` it is 0, and so is its derivative."""
+    return torch.where(v > 0, torch.where(v > 0, v, 1).sqrt(), 0)
+
+
+def ones_for_zeros(v: Tensor) -> Tensor:
+    """`v >= 0` with 1 where it is zero: a divisor."""
+    return torch.where(v > 0, v, 1)
+
+
 def rank_tolerance(m: int, dtype: torch.dtype) -> float:
     """Below this fraction of its length, what is left of a column counts as rounding error."""
     return max(m, 10) * torch.finfo(dtype).eps

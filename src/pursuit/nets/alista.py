@@ -7,9 +7,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..checks import positive_number, whole_number
 from ..shrinkage import proximal
 from ..solvers import ista
-from .layers import Network, Sensing, old_attribute, positive, recorded, whole
+from .layers import Network, Sensing, old_attribute, recorded
 from .unroll import (
     PENALTY,
     BackProjection,
@@ -88,7 +89,7 @@ class ALISTA(Network):
         self.config = recorded(ALISTA, locals())
         self.sensing = Sensing(A, signals)
         self.back_projection = BackProjection(self.sensing, A, W)
-        self.layers, self.depth = whole("layers", layers, 10**6), None
+        self.layers, self.depth = whole_number("layers", layers, high=10**6), None
         self.shrink = shrinking(layers, self.sensing.shape[1], sparsity, selection)
         self.gamma = per_layer(gamma, layers)
         self.theta = per_layer(PENALTY / lipschitz(self.sensing.A) if theta is None else theta, layers)
@@ -161,9 +162,9 @@ class ALISTAAT(Network):
         self.config = recorded(ALISTAAT, locals())
         self.sensing = Sensing(A, signals)
         self.back_projection = BackProjection(self.sensing, A, W)
-        self.layers, self.depth = whole("layers", layers, 10**6), None
+        self.layers, self.depth = whole_number("layers", layers, high=10**6), None
         self.shrink = shrinking(layers, self.sensing.shape[1], sparsity, selection)
-        self.epsilon = positive("epsilon", epsilon)
+        self.epsilon = positive_number("epsilon", epsilon)
         self.gamma, self.theta = per_layer(gamma, layers), per_layer(theta, layers)
 
     def forward(self, y: Tensor) -> Tensor:
@@ -237,7 +238,7 @@ class AGLISTA(Network):
         self.config = recorded(AGLISTA, locals())
         self.sensing = Sensing(A, signals)
         self.back_projection = BackProjection(self.sensing, A, W)
-        self.layers, self.depth = whole("layers", layers, 10**6), None
+        self.layers, self.depth = whole_number("layers", layers, high=10**6), None
         self.shrink = shrinking(layers, self.sensing.shape[1], sparsity, selection)
         self.gamma, self.theta = per_layer(gamma, layers), per_layer(theta, layers)
         self.a, self.v, self.nu = per_layer(0.01, layers), per_layer(1.0, layers), per_layer(0.05, layers)

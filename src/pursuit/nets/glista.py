@@ -7,8 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ..checks import whole_number
 from ..shrinkage import proximal
-from .layers import Network, Sensing, old_attribute, recorded, whole
+from .layers import Network, Sensing, old_attribute, recorded
 from .unroll import (
     PENALTY,
     LearnedBackProjection,
@@ -89,7 +90,7 @@ class GLISTA(Network):
         super().__init__()
         self.config = recorded(GLISTA, locals())
         self.sensing = Sensing(A, signals)
-        self.layers, self.depth, n = whole("layers", layers, 10**6), None, self.sensing.shape[1]
+        self.layers, self.depth, n = whole_number("layers", layers, high=10**6), None, self.sensing.shape[1]
         self.shrink = shrinking(layers, n, sparsity, selection)
         L = lipschitz(self.sensing.A)
         self.back_projection = LearnedBackProjection(self.sensing, layers, L, tied=tied)

@@ -7,9 +7,10 @@ from typing import Any
 
 from torch import Tensor
 
+from ..checks import whole_number
 from ..relaxations import softsort
 from ..solvers import cosamp, htp, iht, omp, sp
-from .layers import Identify, LayerScalar, Network, ScalarSpec, Sensing, recorded, whole
+from .layers import Identify, LayerScalar, Network, ScalarSpec, Sensing, recorded
 
 
 class OMPNet(Network):
@@ -72,7 +73,7 @@ class OMPNet(Network):
         self.config = recorded(OMPNet, locals())
         self.sensing = Sensing(A, signals)
         m, n = self.sensing.shape
-        self.layers = whole("layers", layers, min(m, n))
+        self.layers = whole_number("layers", layers, high=min(m, n))
         self.identify = Identify(n, layers, tau=tau, sort=sort, weights=weights, w0=w0, relative=relative)
 
     def forward(self, y: Tensor) -> Tensor:
@@ -141,7 +142,7 @@ class IHTNet(Network):
         self.config = recorded(IHTNet, locals())
         self.sensing = Sensing(A, signals)
         m, n = self.sensing.shape
-        self.k, self.layers = whole("k", k, min(m, n)), whole("layers", layers, 10**6)
+        self.k, self.layers = whole_number("k", k, high=min(m, n)), whole_number("layers", layers, high=10**6)
         self.identify = Identify(n, layers, tau=tau, sort=sort, weights=weights, w0=w0, relative=relative)
         self.eta = LayerScalar("eta", eta, layers)
 
@@ -209,7 +210,7 @@ class CoSaMPNet(Network):
         self.config = recorded(CoSaMPNet, locals())
         self.sensing = Sensing(A, signals)
         m, n = self.sensing.shape
-        self.k, self.layers = whole("k", k, min(m, n)), whole("layers", layers, 10**6)
+        self.k, self.layers = whole_number("k", k, high=min(m, n)), whole_number("layers", layers, high=10**6)
         self.identify = Identify(n, layers, tau=tau, sort=sort, weights=weights, w0=w0, relative=relative)
 
     def forward(self, y: Tensor) -> Tensor:
@@ -277,7 +278,7 @@ class SPNet(Network):
         self.config = recorded(SPNet, locals())
         self.sensing = Sensing(A, signals)
         m, n = self.sensing.shape
-        self.k, self.layers = whole("k", k, min(m, n)), whole("layers", layers, 10**6)
+        self.k, self.layers = whole_number("k", k, high=min(m, n)), whole_number("layers", layers, high=10**6)
         self.identify = Identify(n, layers, tau=tau, sort=sort, weights=weights, w0=w0, relative=relative)
 
     def forward(self, y: Tensor) -> Tensor:
@@ -347,7 +348,7 @@ class HTPNet(Network):
         self.config = recorded(HTPNet, locals())
         self.sensing = Sensing(A, signals)
         m, n = self.sensing.shape
-        self.k, self.layers = whole("k", k, min(m, n)), whole("layers", layers, 10**6)
+        self.k, self.layers = whole_number("k", k, high=min(m, n)), whole_number("layers", layers, high=10**6)
         self.identify = Identify(n, layers, tau=tau, sort=sort, weights=weights, w0=w0, relative=relative)
         self.eta = LayerScalar("eta", eta, layers)
 

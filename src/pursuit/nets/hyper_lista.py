@@ -10,9 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ..checks import positive_number, whole_number
 from ..operators import PROBES, Operator
 from ..shrinkage import soft
-from .layers import Network, Sensing, old_attribute, positive, recorded, whole
+from .layers import Network, Sensing, old_attribute, recorded
 from .unroll import BackProjection, active
 
 
@@ -77,8 +78,8 @@ class HyperLISTA(Network):
         self.config = recorded(HyperLISTA, locals())
         self.sensing = Sensing(A, signals)
         self.back_projection = BackProjection(self.sensing, A, None)
-        self.layers, self.depth = whole("layers", layers, 10**6), None
-        self.gamma, self.ratio = positive("gamma", gamma), ratio
+        self.layers, self.depth = whole_number("layers", layers, high=10**6), None
+        self.gamma, self.ratio = positive_number("gamma", gamma), ratio
         if not 0 <= ratio < 1:
             raise ValueError(f"ratio is {ratio!r}; needed is 0 <= ratio < 1.")
         for name, value in (("c_theta", c_theta), ("c_beta", c_beta), ("c_ss", c_ss)):

@@ -8,11 +8,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..checks import positive_number, whole_number
+from ..core.numeric import ones_for_zeros
 from ..names import takes_old_names
 from ..operators import Operator
 from ..shrinkage import bernoulli_gaussian
 from ..solvers import amp
-from .layers import Network, Sensing, old_attribute, positive, recorded, whole
+from .layers import Network, Sensing, old_attribute, recorded
 from .unroll import active, per_layer
 
 # Second and later tries: factors on the odds of an entry to be non-zero, and on the variance.
@@ -99,13 +101,13 @@ class LAMP(Network):
         self.config = recorded(LAMP, locals())
         self.sensing = Sensing(A, signals)
         n = self.sensing.shape[1]
-        self.layers, self.depth = whole("layers", layers, 10**6), None
-        self.share = whole("sparsity", sparsity, n - 1) / n
-        self.retry_steps = retry_steps if retry_steps == 0 else whole("retry_steps", retry_steps, 10**6)
-        self.level = positive("level", level)
+        self.layers, self.depth = whole_number("layers", layers, high=10**6), None
+        self.share = whole_number("sparsity", sparsity, high=n - 1) / n
+        self.retry_steps = retry_steps if retry_steps == 0 else whole_number("retry_steps", retry_steps, high=10**6)
+        self.level = positive_number("level", level)
         self.gamma, self.b, self.alpha = per_layer(1.0, layers), per_layer(1.0, layers), per_layer(0.0, layers)
         self.logit = per_layer(math.log(self.share / (1 - self.share)), layers)
-        self.variance = per_layer(math.log(positive("variance", variance)), layers)
+        self.variance = per_layer(math.log(positive_number("variance", variance)), layers)
         self.register_buffer("typical_residual", torch.tensor(0.0))
         self.register_buffer("prepared", torch.tensor(False))
 
@@ -151,7 +153,7 @@ class LAMP(Network):
     def _miss(self, A: Operator, y: Tensor, x: Tensor) -> Tensor:
         """`||y - A x|| / ||y||`, zero for y = 0."""
         norm = torch.linalg.vector_norm(y, dim=-1)
-        return torch.linalg.vector_norm(A.residual(y, x), dim=-1) / torch.where(norm > 0, norm, 1)
+        return torch.linalg.vector_norm(A.residual(y, x), dim=-1) / ones_for_zeros(norm)
 
 
 def start(A: Operator, y: Tensor) -> amp.State:

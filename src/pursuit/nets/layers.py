@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from ..aliases import tensor_name
-from ..checks import finite, placed
+from ..checks import finite, placed, positive_number
+from ..core.numeric import safe_divide
 from ..core.selection import AtomSelector, Hard
 from ..names import warn
 from ..operators import ColumnScaled, Dense, Operator
@@ -97,7 +98,7 @@ class Learned:
     per_layer: bool = True
 
     def __post_init__(self) -> None:
-        positive("Learned: start", self.start)
+        positive_number("Learned: start", self.start)
 
 
 @dataclass(frozen=True)
@@ -129,17 +130,10 @@ class Annealed:
 
     def __post_init__(self) -> None:
         for name in ("start", "end", "until"):
-            positive(f"Annealed: {name}", getattr(self, name))
+            positive_number(f"Annealed: {name}", getattr(self, name))
 
 
 ScalarSpec = float | Learned | Annealed
-
-
-def positive(name: str, value: Any) -> float:
-    """The number, if it is finite and above zero."""
-    if not isinstance(value, int | float) or not (math.isfinite(value) and value > 0):
-        raise ValueError(f"{name} is {value!r}; needed is a finite number > 0.")
-    return float(value)
 
 
 class LayerScalar(nn.Module):
@@ -155,7 +149,7 @@ class LayerScalar(nn.Module):
         elif isinstance(spec, Annealed):
             self.register_buffer("progress", torch.zeros(()))  # filled by training: 0 at its start, 1 at its end
         else:
-            positive(name, spec)
+            positive_number(name, spec)
 
     def forward(self, layer: int) -> float | Tensor:
         """The number of this layer."""
@@ -191,7 +185,7 @@ class Sensing(nn.Module):
         norms = op.column_norms()
         if not norms.isfinite().all():
             raise ValueError("A has entries that are NaN or infinite; a network needs finite columns.")
-        scale = torch.where(norms > 0, 1 / torch.where(norms > 0, norms, 1), 0)
+        scale = safe_divide(1, norms)
         self.shape, self.complex = given.shape, given.dtype.is_complex  # of what was given
         self.stacked, self.real_part = op is not given, signals == "real part"
         self.register_buffer("scale", scale)
@@ -313,10 +307,3 @@ def over_layers(w: Tensor) -> Tensor:
     """One structure `(n,)` for a solver: the mean over the layers where each has its own."""
     used = w.detach().abs()
     return used if w.ndim == 1 else used.mean(0)
-
-
-def whole(name: str, value: Any, high: int) -> int:
-    """The whole number, if it lies between 1 and `high`."""
-    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= high:
-        raise ValueError(f"{name} is {value!r}; needed is a whole number, 1 <= {name} <= {high}.")
-    return value

@@ -7,10 +7,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..checks import whole_number
 from ..operators import Dense
 from ..shrinkage import proximal
 from ..solvers import ista
-from .layers import Network, Sensing, old_attribute, recorded, whole
+from .layers import Network, Sensing, old_attribute, recorded
 from .unroll import (
     PENALTY,
     Back,
@@ -82,7 +83,7 @@ class LISTA(Network):
         super().__init__()
         self.config = recorded(LISTA, locals())
         self.sensing = Sensing(A, signals)
-        self.layers, self.depth = whole("layers", layers, 10**6), None
+        self.layers, self.depth = whole_number("layers", layers, high=10**6), None
         L, matrix = lipschitz(self.sensing.A), self.sensing.A.to_dense()
         first, n = matrix.mH / L, matrix.shape[1]
         second = torch.eye(n, dtype=matrix.dtype, device=matrix.device) - first @ matrix
@@ -164,7 +165,7 @@ class LISTACP(Network):
         super().__init__()
         self.config = recorded(LISTACP, locals())
         self.sensing = Sensing(A, signals)
-        self.layers, self.depth = whole("layers", layers, 10**6), None
+        self.layers, self.depth = whole_number("layers", layers, high=10**6), None
         self.shrink = shrinking(layers, self.sensing.shape[1], sparsity, selection)
         L = lipschitz(self.sensing.A)
         self.back_projection = LearnedBackProjection(self.sensing, layers, L, tied=tied)
@@ -262,7 +263,7 @@ class TiLISTA(Network):
         super().__init__()
         self.config = recorded(TiLISTA, locals())
         self.sensing = Sensing(A, signals)
-        self.layers, self.depth = whole("layers", layers, 10**6), None
+        self.layers, self.depth = whole_number("layers", layers, high=10**6), None
         self.shrink = shrinking(layers, self.sensing.shape[1], sparsity, selection)
         L = lipschitz(self.sensing.A)
         self.back_projection = LearnedBackProjection(self.sensing, layers, L, tied=True)

@@ -8,8 +8,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from ..checks import positive_number, whole_number
 from ..shrinkage import proximal
-from .layers import Network, Sensing, old_attribute, positive, recorded, whole
+from .layers import Network, Sensing, old_attribute, recorded
 from .unroll import BackProjection, PercentSchedule, Schedule, active, shrinking
 
 INPUTS = ("r", "u", "ru")
@@ -134,9 +135,9 @@ class NAALISTA(Network):
             raise ValueError(f"inputs is {inputs!r}; choose {', '.join(map(repr, INPUTS))}.")
         self.sensing = Sensing(A, signals)
         self.back_projection = BackProjection(self.sensing, A, W)
-        self.layers, self.depth, self.inputs = whole("layers", layers, 10**6), None, inputs
+        self.layers, self.depth, self.inputs = whole_number("layers", layers, high=10**6), None, inputs
         self.shrink = shrinking(layers, self.sensing.shape[1], sparsity, selection)
-        whole("hidden", hidden, 10**6)
+        whole_number("hidden", hidden, high=10**6)
         with torch.random.fork_rng(devices=()):
             torch.manual_seed(seed)
             self.cell = nn.LSTMCell(len(inputs), hidden)
@@ -148,7 +149,7 @@ class NAALISTA(Network):
         self.register_buffer("mean", torch.zeros(len(inputs)))
         self.register_buffer("std", torch.ones(len(inputs)))
         self.register_buffer("prepared", torch.tensor(faithful_paper))
-        self.scales = positive("scale_gamma", scale_gamma), positive("scale_theta", scale_theta)
+        self.scales = positive_number("scale_gamma", scale_gamma), positive_number("scale_theta", scale_theta)
         self.to(self.sensing.scale)
 
     def prepare(self, y: Tensor) -> None:

@@ -6,9 +6,10 @@ from typing import Any
 
 from torch import Tensor
 
+from ..checks import whole_number
 from ..operators import spectral_norm_squared
 from ..solvers import sea, straight_through
-from .layers import IdentifyHard, LayerScalar, Learned, Network, ScalarSpec, Sensing, recorded, whole
+from .layers import IdentifyHard, LayerScalar, Learned, Network, ScalarSpec, Sensing, recorded
 
 
 class SEANet(Network):
@@ -72,7 +73,7 @@ class SEANet(Network):
         self.config = recorded(SEANet, locals())
         self.sensing = Sensing(A, signals)
         m, n = self.sensing.shape
-        self.k, self.layers = whole("k", k, min(m, n)), whole("layers", layers, 10**6)
+        self.k, self.layers = whole_number("k", k, high=min(m, n)), whole_number("layers", layers, high=10**6)
         self.identify = IdentifyHard(n, layers, weights=weights, w0=w0)
         if eta is None:
             eta = self.config["eta"] = Learned(1.8 / (float(spectral_norm_squared(self.sensing.A)) or 1.0))

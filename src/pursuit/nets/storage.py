@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from .. import aliases, relaxations
+from ..core.numeric import ones_for_zeros
 from ..files import output_folder, write_whole
 from ..operators import Dense, Operator
 from ..operators.adapters import as_operator
@@ -195,7 +196,7 @@ def _operator(path: str | Path, record: dict[str, Any], tensors: dict[str, Tenso
             raise ValueError(f"{holds} in {precision}; given is {op!r}: use one precision for both.")
         return op
     sizes = op.column_norms()
-    unit = op.to_dense().detach() / torch.where(sizes > 0, sizes, 1)
+    unit = op.to_dense().detach() / ones_for_zeros(sizes)
     if not torch.allclose(unit.to(stored.matrix), stored.matrix, rtol=1e-2, atol=1e-4):
         raise ValueError(f"{holds} for another matrix A of this shape; leave A out, or train a network for this A.")
     return Dense(stored.matrix.to(op.device))

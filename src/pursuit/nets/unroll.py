@@ -11,12 +11,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ..checks import positive_number, whole_number
+from ..core.numeric import safe_divide
 from ..operators import ColumnScaled, Dense, Operator, spectral_norm_squared
 from ..operators.real_form import real_form
 from ..shrinkage import SupportSelection, of_percent
 from ..solvers import ista
 from ..weights import analytic_weights, check_weights
-from .layers import Sensing, positive, whole
+from .layers import Sensing
 
 Back = Callable[[Tensor], Tensor]
 PENALTY = 0.4  # of the LASSO whose ISTA the reference networks start as
@@ -54,8 +56,8 @@ class CountSchedule:
     high: int | None = None
 
     def __post_init__(self) -> None:
-        whole("CountSchedule: sparsity", self.sparsity, 10**9)
-        positive("CountSchedule: share", self.share)
+        whole_number("CountSchedule: sparsity", self.sparsity, high=10**9)
+        positive_number("CountSchedule: share", self.share)
 
     def layers(self, layers: int, n: int) -> list[SupportSelection]:
         """What each layer does."""
@@ -93,8 +95,8 @@ class PercentSchedule:
     most: float = 13.0
 
     def __post_init__(self) -> None:
-        positive("PercentSchedule: step", self.step)
-        positive("PercentSchedule: most", self.most)
+        positive_number("PercentSchedule: step", self.step)
+        positive_number("PercentSchedule: most", self.most)
 
     def layers(self, layers: int, n: int) -> list[SupportSelection]:
         """What each layer does."""
@@ -135,7 +137,7 @@ class BackProjection(nn.Module):
                 raise ValueError(
                     f"W has batch {tuple(op.batch_shape)}; a network has one matrix: needed is shape (m, n)."
                 )
-            lengths = torch.where(sensing.scale > 0, 1 / torch.where(sensing.scale > 0, sensing.scale, 1), 0)
+            lengths = safe_divide(1, sensing.scale)
             op = ColumnScaled(real_form(op) if sensing.stacked else op, lengths)  # w_i^H a_i = 1 for any length of a_i
             op = Dense(op.to_dense()) if sensing.operator is None else op
         self.operator: Operator | None = None if isinstance(op, Dense) else op

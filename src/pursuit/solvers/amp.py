@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from ..core import loop
+from ..core.numeric import ones_for_zeros, safe_sqrt
 from ..core.solution import Arr, Solution, Status
 from ..operators import Operator
 from ..operators.adapters import Nested, OperatorLike, PerItem
@@ -74,7 +75,7 @@ def floored(tau2: Tensor) -> Tensor:
 
 def soft_threshold(z: Tensor, tau2: Tensor, *, alpha: Tensor) -> tuple[Tensor, Tensor]:
     """The soft threshold at `alpha tau`, and its slope."""
-    theta = alpha * torch.where(tau2 > 0, torch.where(tau2 > 0, tau2, 1).sqrt(), 0)
+    theta = alpha * safe_sqrt(tau2)
     size = z.abs()
     kept = size > theta
     bend = theta / torch.where(kept, size, 1) / 2 if z.is_complex() else 0.0  # derivative by z, with conj(z) fixed
@@ -207,7 +208,7 @@ def _denoiser(p: Problem, denoiser: Any, share: Tensor | None, alpha: Any, varia
         if value is not None and denoiser != owner:
             raise ValueError(f"{option} was given for the denoiser {denoiser!r}; only {owner!r} has one.")
     if callable(denoiser):
-        return partial(_in_callers_units, denoiser, torch.where(p.scale > 0, p.scale, 1))
+        return partial(_in_callers_units, denoiser, ones_for_zeros(p.scale))
     if denoiser == "soft":
         if alpha is not None:
             return partial(soft_threshold, alpha=p.per_item("alpha", alpha).unsqueeze(-1))
@@ -224,7 +225,7 @@ def _denoiser(p: Problem, denoiser: Any, share: Tensor | None, alpha: Any, varia
         if not (v > 0).all():
             raise ValueError(f"variance is {variance}; needed is a number > 0.")
         prior = partial(bernoulli_gaussian, logit=torch.logit(share).to(p.y.real.dtype), v=v)
-        return partial(_in_callers_units, prior, torch.where(p.scale > 0, p.scale, 1))
+        return partial(_in_callers_units, prior, ones_for_zeros(p.scale))
     raise ValueError(f"denoiser is {denoiser!r}; needed is 'soft', 'bernoulli-gaussian' or a function of (z, tau2).")
 
 

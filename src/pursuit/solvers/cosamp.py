@@ -13,7 +13,8 @@ from ..core.selection import AtomSelector, Hard, Selection
 from ..core.solution import Arr, Solution
 from ..operators import Operator
 from ..operators.adapters import Nested, OperatorLike, PerItem
-from .iht import State, init
+from .iht import init
+from .on_support import State
 from .problem import Hook, Problem, problem
 
 

@@ -12,13 +12,13 @@ from ..core import loop
 from ..core.atoms import Atoms
 from ..core.least_squares import factor
 from ..core.losses import LeastSquares, Loss
-from ..core.numeric import energy, rank_tolerance
+from ..core.numeric import energy, rank_tolerance, safe_divide
 from ..core.selection import Hard
 from ..core.solution import Arr, Solution, Status
 from ..operators import Operator
 from ..operators.adapters import Nested, OperatorLike, PerItem
-from . import ompr, sp
-from .iht import State
+from . import ompr
+from .on_support import State, refit
 from .problem import Hook, Problem, problem
 
 LEAST_GAIN = 1e-12  # a swap must lower ||r||^2 by at least this share
@@ -43,7 +43,7 @@ def swap_gains(A: Operator, y: Tensor, atoms: Atoms) -> Tensor:
     present = atoms.found & (length > 0)
     # Removing a column in the span of the others costs nothing: it has no direction u_i, and (B^+ B)_ii < 1.
     needed = present & ((F.mH * (Q.mH @ B)).sum(-2).real > 0.999)
-    scale = torch.where(needed, 1 / torch.where(present, length, 1), 0)
+    scale = safe_divide(1, length, where=needed)
     U = (Q @ F.mH) * scale.unsqueeze(-2)  # u_i = B (B^H B)^-1 e_i, normalised
 
     lost = (U.mH @ y.unsqueeze(-1)).squeeze(-1)
@@ -79,7 +79,7 @@ def step(A: Operator, y: Tensor, s: State, *, weights: Tensor, loss: Loss = Leas
     best = Hard()(gain.flatten(-2), loss.trials).indices  # (i, j) = argmin f(S - i + j)
     slots = torch.arange(s.atoms.indices.shape[-1], device=y.device)
     swapped = [torch.where(slots == pair // n, pair % n, s.atoms.indices) for pair in best.split(1, dim=-1)]
-    return reduce(_lower, (sp.refit(A, y, s.atoms._replace(indices=indices), loss) for indices in swapped))
+    return reduce(_lower, (refit(A, y, s.atoms._replace(indices=indices), loss) for indices in swapped))
 
 
 def _lower(a: State, b: State) -> State:
@@ -95,7 +95,7 @@ def stop(old: State, new: State) -> Tensor:
 
 def run(p: Problem, support: Tensor, on_step: Hook | None = None) -> Solution[Tensor]:
     """Swap by swap from `support (*batch, k)`, with -1 where there is no atom."""
-    start = sp.refit(p.A, p.y, Atoms(support, p.A.shape[1]), p.loss)
+    start = refit(p.A, p.y, Atoms(support, p.A.shape[1]), p.loss)
     return p.iterate(partial(step, p.A, p.y, weights=p.weights, loss=p.loss), stop, start, on_step)
 
 

@@ -9,8 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..checks import one_of
 from ..core import loop
-from ..core.numeric import energy
+from ..core.numeric import energy, safe_divide, safe_sqrt
 from ..core.selection import AtomSelector, Hard, Selection
 from ..core.solution import Arr, Solution, Status
 from ..names import takes_old_names
@@ -36,7 +37,7 @@ def l0(g: Tensor, x: Tensor, rho: Tensor, lam: Tensor, w: Tensor) -> tuple[Tenso
 def l0_sr(g: Tensor, x: Tensor, rho: Tensor, lam: Tensor, w: Tensor) -> tuple[Tensor, Tensor]:
     """`||y - A x|| + lam sum_{x_j != 0} w_j^2`."""
     p = lam * w.square()
-    fall = _over(g.square(), rho + _root(rho.square() - g.square()))  # rho - sqrt(rho^2 - g^2)
+    fall = safe_divide(g.square(), rho + safe_sqrt(rho.square() - g.square()))  # rho - sqrt(rho^2 - g^2)
     into = (fall - p).clamp(min=0)  # j not in S: max(rho - sqrt(rho^2 - g^2) - lam w^2, 0)
     out = torch.where(x > 0, (p - _rise(x, rho)).clamp(min=0), 0)  # j in S: max(rho + lam w^2 - sqrt(rho^2 + x^2), 0)
     return into, out
@@ -53,14 +54,14 @@ def l1(g: Tensor, x: Tensor, rho: Tensor, lam: Tensor, w: Tensor) -> tuple[Tenso
 def l1_sr(g: Tensor, x: Tensor, rho: Tensor, lam: Tensor, w: Tensor, *, legacy: bool = False) -> tuple[Tensor, Tensor]:
     """`||y - A x|| + lam sum_j w_j |x_j|`."""
     p = lam * w
-    c = _root(1 - p.square())
-    beside = _root(rho.square() - g.square())
+    c = safe_sqrt(1 - p.square())
+    beside = safe_sqrt(rho.square() - g.square())
     # j not in S: rho - lam w g - sqrt((1 - lam^2 w^2) (rho^2 - g^2)) if g > lam w rho, written without cancellation;
     # with rho sin(theta) = g and sin(phi) = lam w it is rho (1 - cos(theta - phi)), and s is rho sin(theta - phi).
     s = g * c - p * beside
     s = torch.where(p <= 1, s, 0) if legacy else s.clamp(min=0)  # g > lam w rho
-    into = _over(s.square(), rho + p * g + c * beside)
-    u = torch.minimum(x, torch.where(c > 0, _over(p * rho, c), torch.inf))  # j in S: |x_j| best shrinks by u
+    into = safe_divide(s.square(), rho + p * g + c * beside)
+    u = torch.minimum(x, torch.where(c > 0, safe_divide(p * rho, c), torch.inf))  # j in S: |x_j| best shrinks by u
     return into, (p * u - _rise(u, rho)).clamp(min=0)
 
 
@@ -69,7 +70,7 @@ OBJECTIVES: dict[str, Rule] = {"l0": l0, "l0-sr": l0_sr, "l1": l1, "l1-sr": l1_s
 
 def gains(A: Operator, s: State, *, rule: Rule, lam: Tensor, w: Tensor) -> Tensor:
     """Delta of every column, `(*batch, n)`; for a column that is partly in S, the mean of both cases by its share."""
-    rho = _root(energy(s.r))
+    rho = safe_sqrt(energy(s.r))
     into, out = rule(A.adjoint(s.r).abs(), omp.estimate(s).abs(), rho, lam, w)
     M = s.atoms.mask().to(rho.dtype).clamp(0, 1)
     return (1 - M) * into + M * out
@@ -187,8 +188,7 @@ def greedy_lasso(
     >>> pursuit.greedy_lasso(torch.eye(3), y, lam=0.7, objective="l0", penalty_weights=torch.tensor([0.5, 1.0, 2.0])).x
     tensor([0.5000, 4.0000, 0.0000])
     """
-    if objective not in OBJECTIVES:
-        raise ValueError(f"objective is {objective!r}; choose one of {', '.join(OBJECTIVES)}.")
+    one_of("objective", objective, OBJECTIVES)
     steps = UNLIMITED if max_steps is None else max_steps  # k or the penalty ends the search
     full = Status.MAX_STEPS if k is None and tol is not None else Status.SPARSITY
     k = ALL if k is None else k
@@ -201,14 +201,4 @@ def greedy_lasso(
 
 def _rise(u: Tensor, rho: Tensor) -> Tensor:
     """`sqrt(rho^2 + u^2) - rho`, without cancellation."""
-    return _over(u.square(), rho + _root(rho.square() + u.square()))
-
-
-def _root(v: Tensor) -> Tensor:
-    """The square root, with value and derivative 0 where `v <= 0`."""
-    return torch.where(v > 0, torch.where(v > 0, v, 1).sqrt(), 0)
-
-
-def _over(a: Tensor, b: Tensor) -> Tensor:
-    """`a / b`, and 0 where `b = 0`."""
-    return torch.where(b > 0, a / torch.where(b > 0, b, 1), 0)
+    return safe_divide(u.square(), rho + safe_sqrt(rho.square() + u.square()))

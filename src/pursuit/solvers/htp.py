@@ -15,7 +15,7 @@ from ..core.selection import AtomSelector, Hard, Selection
 from ..core.solution import Arr, Solution, Status
 from ..operators import Operator
 from ..operators.adapters import Nested, OperatorLike, PerItem
-from . import iht
+from . import iht, on_support
 from .problem import Hook, Problem, problem
 
 
@@ -25,21 +25,21 @@ class State(NamedTuple):
     x: Tensor
     r: Tensor
     atoms: Any
-    now: iht.State
+    now: on_support.State
     seen: Any
     t: Tensor
 
 
 def cycle(
-    A: Operator, y: Tensor, s: iht.State, *, eta: Tensor, choice: AtomSelector, loss: Loss = LeastSquares()
-) -> iht.State:
+    A: Operator, y: Tensor, s: on_support.State, *, eta: Tensor, choice: AtomSelector, loss: Loss = LeastSquares()
+) -> on_support.State:
     """One cycle of the paper."""
     u = A.gradient_step(s.x, loss.pseudo_residual(A, y, s.x, s.r), eta)
     ranked = choice.best(u)  # S = largest_k(x + eta A^H (y - A x))
     return refit(A, y, ranked, loss)  # x = LS(S)
 
 
-def refit(A: Operator, y: Tensor, atoms: Any, loss: Loss = LeastSquares()) -> iht.State:
+def refit(A: Operator, y: Tensor, atoms: Any, loss: Loss = LeastSquares()) -> on_support.State:
     """LS(S), fitted in order of columns: a support that repeats gives the same bits, and so no lower residual.
 
     An atom in the span of those before it gets the coefficient zero, so that the next cycle can replace it. The fit of
@@ -47,7 +47,7 @@ def refit(A: Operator, y: Tensor, atoms: Any, loss: Loss = LeastSquares()) -> ih
     """
     S = independent(A, atoms.sorted())
     z, r = loss.fit(A, y, S)
-    return iht.State(S.embed(z), r, atoms)
+    return on_support.State(S.embed(z), r, atoms)
 
 
 def step(A: Operator, y: Tensor, s: State, *, eta: Tensor, choice: AtomSelector, loss: Loss = LeastSquares()) -> State:
@@ -57,7 +57,7 @@ def step(A: Operator, y: Tensor, s: State, *, eta: Tensor, choice: AtomSelector,
     `pursuit.config.kernels = "off"`, or `on_step`, runs this text.
     """
     now = cycle(A, y, s.now, eta=eta, choice=choice, loss=loss)
-    x, r, atoms = loop.choose(loop.lower(now.r, s.r).squeeze(-1), now, iht.State(s.x, s.r, s.atoms))
+    x, r, atoms = loop.choose(loop.lower(now.r, s.r).squeeze(-1), now, on_support.State(s.x, s.r, s.atoms))
     # Brent's cycle detection: at every power of two keep the support; if it comes again, there is a cycle.
     seen = loop.choose((s.t & (s.t - 1)) == 0, s.now.atoms, s.seen)
     return State(x, r, atoms, now, seen, s.t + 1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 from torch import Tensor
 
@@ -13,15 +13,8 @@ from ..core.selection import AtomSelector, Hard, Selection
 from ..core.solution import Arr, Solution
 from ..operators import Operator
 from ..operators.adapters import Nested, OperatorLike, PerItem
+from .on_support import State
 from .problem import Hook, Problem, problem
-
-
-class State(NamedTuple):
-    """Iterate `x`, its residual `r` and its atoms."""
-
-    x: Tensor
-    r: Tensor
-    atoms: Any
 
 
 def init(A: Operator, y: Tensor, x: Tensor, choice: AtomSelector, loss: Loss = LeastSquares()) -> State:

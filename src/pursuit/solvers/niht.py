@@ -9,12 +9,12 @@ import torch
 from torch import Tensor
 
 from ..core import loop
-from ..core.numeric import energy
+from ..core.numeric import energy, safe_divide
 from ..core.selection import AtomSelector, Hard, Selection
 from ..core.solution import Arr, Solution, Status
 from ..operators import Operator
 from ..operators.adapters import Nested, OperatorLike, PerItem
-from .iht import State
+from .on_support import State, first_support
 from .problem import Hook, Problem, problem
 
 MARGIN = 0.01  # c of the paper: how far below the stable step size a trial must stay
@@ -34,8 +34,7 @@ class Trial(NamedTuple):
 
 def init(A: Operator, y: Tensor, x: Tensor, choice: AtomSelector) -> State:
     """S = supp H_k(A^H y), or the k largest entries of a warm start."""
-    warm = (x != 0).any(-1, keepdim=True)
-    atoms = choice.best(torch.where(warm, x, A.adjoint(y)))
+    atoms = first_support(A, y, x, choice)
     x = atoms.keep(x)
     return State(x, A.residual(y, x), atoms)
 
@@ -46,13 +45,13 @@ def step(A: Operator, y: Tensor, s: State, *, choice: AtomSelector) -> State:
     g_S = s.atoms.keep(g)
     # If x is optimal on S, mu would be 0 / 0: search along the whole gradient then.
     g_S = torch.where(energy(g_S) > 0, g_S, g)
-    mu = ratio(energy(g_S), energy(A.forward(g_S)))  # mu = ||g_S||^2 / ||A_S g_S||^2
+    mu = safe_divide(energy(g_S), energy(A.forward(g_S)))  # mu = ||g_S||^2 / ||A_S g_S||^2
 
     def attempt(t: Trial) -> Trial:
         u = s.x + t.mu * g
         atoms, x = choice.threshold(u)  # x' = H_k(x + mu g)
         d = x - s.x
-        safe = t.mu <= (1 - MARGIN) * ratio(energy(d), energy(A.forward(d)))
+        safe = t.mu <= (1 - MARGIN) * safe_divide(energy(d), energy(A.forward(d)))
         passed = safe.squeeze(-1) | atoms.same_set(s.atoms)
         mu = torch.where(passed.unsqueeze(-1), t.mu, SHRINK * t.mu)  # else mu <- mu / (kappa (1 - c))
         return Trial(mu, x, A.residual(y, x), atoms, passed)
@@ -65,11 +64,6 @@ def step(A: Operator, y: Tensor, s: State, *, choice: AtomSelector) -> State:
         max_steps=torch.full_like(mu.squeeze(-1), MAX_TRIALS, dtype=torch.int64),
     ).state
     return State(trials.x, trials.r, trials.atoms)
-
-
-def ratio(a: Tensor, b: Tensor) -> Tensor:
-    """`a / b`, and 0 where `b` is 0."""
-    return torch.where(b > 0, a / torch.where(b > 0, b, 1), 0)
 
 
 def run(p: Problem, x: Tensor, on_step: Hook | None = None) -> Solution[Tensor]:

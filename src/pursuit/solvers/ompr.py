@@ -15,8 +15,8 @@ from ..core.selection import AtomSelector, Hard, Selection
 from ..core.solution import Arr, Solution, Status
 from ..operators import Operator
 from ..operators.adapters import Nested, OperatorLike, PerItem
-from . import omp, sp
-from .iht import State
+from . import omp
+from .on_support import State, refit
 from .problem import Hook, Problem, problem
 
 
@@ -36,7 +36,7 @@ def step(A: Operator, y: Tensor, s: State, *, eta: Tensor, choice: AtomSelector)
     j = choice.best_of(z, among=s.atoms.complement(), count=1)  # j = argmax outside S of |z|
     J = s.atoms.union(j, max_k=choice.max_k + 1).mask()  # J = S with j
     S = choice.best_of(z, among=J)  # drop the smallest |z| of J
-    return sp.refit(A, y, S)  # x = LS(S)
+    return refit(A, y, S)  # x = LS(S)
 
 
 def stop(old: State, new: State) -> Tensor:
@@ -47,9 +47,7 @@ def stop(old: State, new: State) -> Tensor:
 
 def run(p: Problem, atoms: Any, on_step: Hook | None = None) -> Solution[Tensor]:
     """All replacements, from these atoms."""
-    return p.iterate(
-        partial(step, p.A, p.y, eta=p.eta, choice=p.choice), stop, sp.refit(p.A, p.y, atoms, p.loss), on_step
-    )
+    return p.iterate(partial(step, p.A, p.y, eta=p.eta, choice=p.choice), stop, refit(p.A, p.y, atoms, p.loss), on_step)
 
 
 def ompr(

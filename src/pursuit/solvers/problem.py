@@ -16,7 +16,7 @@ from ..core import loop
 from ..core.atoms import Atoms, compact, present_first
 from ..core.least_squares import fit
 from ..core.losses import LeastSquares, Loss, checked
-from ..core.numeric import rank_tolerance
+from ..core.numeric import ones_for_zeros, rank_tolerance
 from ..core.selection import AtomSelector, Hard, Selection
 from ..core.solution import Solution, Status
 from ..kernels import flat
@@ -131,7 +131,7 @@ class Problem:
         if x0.is_complex() and not self.y.is_complex():
             raise TypeError(f"{name} is complex but A and y are real; pass a real {name}.")
         x0 = x0.to(self.y).expand(*self.batch, n)
-        return x0 / torch.where(self.scale > 0, self.scale, 1)
+        return x0 / ones_for_zeros(self.scale)
 
     def with_step_size(self, eta: Any, default: float) -> Problem:
         """With the step size `eta`; if None, `default` over the largest second derivative of the loss in x."""
@@ -142,7 +142,7 @@ class Problem:
                     "eta was not given, and the loss has no attribute curvature for the default step size; pass eta, "
                     "or set the attribute curvature to the largest second derivative of the loss."
                 )
-            eta = default / (curvature * torch.where(largest > 0, largest, 1))
+            eta = default / (curvature * ones_for_zeros(largest))
         return replace(self, eta=self.per_item("eta", eta).unsqueeze(-1))
 
     def per_item(self, name: str, value: Any) -> Tensor:

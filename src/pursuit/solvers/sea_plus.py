@@ -8,10 +8,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..core.numeric import ones_for_zeros
 from ..core.solution import Arr, Solution
 from ..operators import Dense, Operator
 from ..operators.adapters import Nested, OperatorLike, PerItem
-from . import els, fista, sea, sp
+from . import els, fista, sea
+from .on_support import refit
 from .problem import Hook, Problem, problem
 
 # For the LASSOs that give a start: the penalty, as a share of the smallest one at which the solution is zero; the
@@ -38,9 +40,9 @@ def whitened_lasso(p: Problem, level: float) -> Tensor:
     size = torch.linalg.vector_norm(y, dim=-1, keepdim=True)
     top = p.A.norm2().detach().double()[..., None, None]
     eye = torch.eye(A.shape[-2], dtype=double, device=A.device)
-    C = torch.linalg.cholesky(A @ A.mH + level * torch.where(top > 0, top, 1) * eye)
+    C = torch.linalg.cholesky(A @ A.mH + level * ones_for_zeros(top) * eye)
     W = torch.linalg.solve_triangular(C, eye.expand_as(C), upper=False)
-    B, z = Dense((W @ A).to(single)), Dense(W).forward(y / torch.where(size > 0, size, 1)).to(single)
+    B, z = Dense((W @ A).to(single)), Dense(W).forward(y / ones_for_zeros(size)).to(single)
     return lasso(p, B, z, LASSO_STEPS).to(p.y) * size.to(p.y)
 
 
@@ -50,7 +52,7 @@ def rough_lasso(p: Problem) -> Tensor:
     if n * max(m, n) > DENSE:
         return lasso(p, p.A, p.y.detach(), PLAIN_STEPS)
     x = [whitened_lasso(p, level) for level in LEVELS]
-    left = [sp.refit(p.A, p.y.detach(), p.choice.best(each)).r.norm(dim=-1) for each in x]
+    left = [refit(p.A, p.y.detach(), p.choice.best(each)).r.norm(dim=-1) for each in x]
     best = torch.stack(left).argmin(0)
     return torch.stack(x).gather(0, best[None, ..., None].expand(1, *x[0].shape)).squeeze(0)
 

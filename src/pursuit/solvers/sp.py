@@ -5,30 +5,21 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from ..core import loop
 from ..core.least_squares import fit
-from ..core.losses import LeastSquares, Loss
 from ..core.selection import AtomSelector, Hard, Selection
 from ..core.solution import Arr, Solution
 from ..operators import Operator
 from ..operators.adapters import Nested, OperatorLike, PerItem
-from .iht import State
+from .on_support import State, first_support, refit
 from .problem import Hook, Problem, problem
 
 
 def init(A: Operator, y: Tensor, x: Tensor, *, choice: AtomSelector) -> State:
     """S = largest_k |A^H y|, or the k largest entries of a warm start; x = LS(S)."""
-    warm = (x != 0).any(-1, keepdim=True)
-    return refit(A, y, choice.best(torch.where(warm, x, A.adjoint(y))))
-
-
-def refit(A: Operator, y: Tensor, atoms: Any, loss: Loss = LeastSquares()) -> State:
-    """x = LS(S)."""
-    z, r = loss.fit(A, y, atoms)
-    return State(atoms.embed(z), r, atoms)
+    return refit(A, y, first_support(A, y, x, choice))
 
 
 def step(A: Operator, y: Tensor, s: State, *, choice: AtomSelector) -> State:

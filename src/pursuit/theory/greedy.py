@@ -14,6 +14,7 @@ from torch import Tensor
 
 from ..checks import whole
 from ..core import loop
+from ..core.numeric import ones_for_zeros
 from ..operators.adapters import as_tensor
 from ..solvers import iht, omp
 from ..solvers.problem import Problem, problem
@@ -272,7 +273,7 @@ def _omp_log_errors(
         kept = sigma[..., t] - spectral * log_rows.exp()
         holds = holds & (room > 0) & (kept > 0)
         wedin = torch.log1p(math.sqrt(2) * spectral / sigma[..., t])
-        log_e = log_rows + wedin + size.log() - torch.where(kept > 0, kept, 1).log()
+        log_e = log_rows + wedin + size.log() - ones_for_zeros(kept).log()
         errors.append(torch.where(holds, log_e, math.inf))
     return torch.stack(errors, dim=-1)
 
@@ -290,7 +291,7 @@ def _bound(
     tau = positive("tau", tau, p.batch, p.y.device)
     accuracy = positive("accuracy", accuracy, p.batch, p.y.device)
     scale = p.scale.double().amax(-1).expand(p.batch)
-    log_scale = torch.where(scale > 0, scale, 1).log()  # if all columns are zero, x is zero in any units
+    log_scale = ones_for_zeros(scale).log()  # if all columns are zero, x is zero in any units
     size = _norm(p.scale * x)
     log_wanted = accuracy.log() + torch.where(size.isfinite(), size, 0).log()  # no accuracy after an overflow
 
@@ -309,7 +310,7 @@ def _bound(
         tau,
         accuracy,
         needed,
-        torch.where(needed > 0, tau / torch.where(needed > 0, needed, 1), math.inf),
+        torch.where(needed > 0, tau / ones_for_zeros(needed), math.inf),
     )
     return Bound(*(value.cpu().numpy() if p.as_numpy else value for value in values))
 

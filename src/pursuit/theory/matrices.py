@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from ..checks import finite
+from ..core.numeric import ones_for_zeros
 from ..operators import PROBES, give
 from ..operators.adapters import as_operator
 from .common import rows
@@ -75,7 +76,7 @@ def coherence(A: Any) -> Any:
     """
     matrix = _matrix(A)
     norms = torch.linalg.vector_norm(matrix, dim=-2, keepdim=True)
-    unit = matrix / torch.where(norms > 0, norms, 1)
+    unit = matrix / ones_for_zeros(norms)
     n = unit.shape[-1]
     largest = norms.new_zeros(unit.shape[:-2])
     width = max(1, PROBES // n)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ..checks import finite, whole
+from ..core.numeric import ones_for_zeros
 from ..operators import give
 from ..operators.adapters import as_tensor
 from .common import positive, rows
@@ -199,7 +200,7 @@ def tau_for(v: Any, k: Any, error: Any) -> Any:
     scores, k = _scores(v, k)
     error = positive("error", error, scores.shape[:-1], scores.device)
     decades = _log_count(scores.shape[-1]) - error.log()
-    tau = neighbour_gap(scores, k).double() / torch.where(decades > 0, decades, 1)
+    tau = neighbour_gap(scores, k).double() / ones_for_zeros(decades)
     return give(torch.where(decades > 0, tau, math.inf).to(scores.dtype), v)
 
 

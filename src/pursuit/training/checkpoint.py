@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import math
 from dataclasses import asdict
@@ -14,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from .. import aliases
-from ..files import output_folder, write_whole
+from ..files import output_folder, write_csv, write_whole
 from .options import OLD_NAMES, Epoch, Options, Training
 from .signals import Signals
 
@@ -26,11 +24,7 @@ VERSION = 2  # of the checkpoint
 
 def write_log(path: str | Path, log: list[Epoch]) -> None:
     """Write the epochs as CSV, in full precision."""
-    text = io.StringIO(newline="")
-    table = csv.writer(text, lineterminator="\n")
-    table.writerow(Epoch._fields)
-    table.writerows(log)
-    write_whole(Path(path), lambda file: file.write(text.getvalue().encode()))
+    write_csv(Path(path), [epoch._asdict() for epoch in log], Epoch._fields)
 
 
 class State(NamedTuple):

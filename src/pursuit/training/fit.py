@@ -13,11 +13,12 @@ from typing import Any
 
 from torch import nn
 
+from ..checks import whole_number
 from ..ensembles import Ensemble
 from ..names import takes_old_names
 from .checkpoint import State, Store, settings_of
 from .learner import Learner, as_decibel, not_finite
-from .options import OLD_NAMES, Epoch, Options, Training, TrainingError, check_whole
+from .options import OLD_NAMES, Epoch, Options, Training, TrainingError
 from .processes import NUMERICAL, process_context
 from .signals import PREPARATION, PREPARING, TEST, Signals, signal_energy
 
@@ -127,7 +128,7 @@ def fit(
         clip, resample, seed, validate_every, layerwise_epochs,
     )  # fmt: skip
     options.check()
-    check_whole("checkpoint_every", checkpoint_every)
+    whole_number("checkpoint_every", checkpoint_every)
     _check_layers(net, options)
     was_training = net.training
     with process_context(ensemble.A.device) as workers:

@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 
 import torch
 
+from ..checks import one_of, positive_number, whole_number
+
 OPTIMIZERS: dict[str, Callable[[list[dict[str, Any]]], torch.optim.Optimizer]] = {
     "rmsprop": lambda groups: torch.optim.RMSprop(groups, alpha=0.99, eps=1e-8),
     "adam": lambda groups: torch.optim.Adam(groups),
@@ -133,18 +135,18 @@ class Options:
 
     def check(self) -> None:
         for name in ("epochs", "batch_size", "n_train", "n_validation", "n_test", "validate_every"):
-            check_whole(name, getattr(self, name))
-        check_whole("seed", self.seed, low=0)
+            whole_number(name, getattr(self, name))
+        whole_number("seed", self.seed, low=0)
         for name in ("halve_every", "layerwise_epochs"):
             if getattr(self, name) is not None:
-                check_whole(name, getattr(self, name))
-        check_choice("optimizer", self.optimizer, OPTIMIZERS)
-        check_choice("schedule", self.schedule, SCHEDULES)
-        check_positive("lr", self.lr)
+                whole_number(name, getattr(self, name))
+        one_of("optimizer", self.optimizer, OPTIMIZERS)
+        one_of("schedule", self.schedule, SCHEDULES)
+        positive_number("lr", self.lr)
         if self.clip is not None:
-            check_positive("clip", self.clip)
+            positive_number("clip", self.clip)
         for name, factor in self.lr_factors.items():
-            check_positive(f"lr_factors[{name!r}]", factor)
+            positive_number(f"lr_factors[{name!r}]", factor)
 
     def rate(self, done: int) -> float:
         """The learning rate after `done` epochs."""
@@ -154,18 +156,3 @@ class Options:
         """How many layers are trained after `done` epochs; None where the network is whole for good."""
         reached = math.inf if self.layerwise_epochs is None else done // self.layerwise_epochs + 1
         return int(reached) if reached <= layers else None
-
-
-def check_whole(name: str, value: Any, low: int = 1) -> None:
-    if not isinstance(value, int) or isinstance(value, bool) or value < low:
-        raise ValueError(f"{name} is {value!r}; needed is a whole number >= {low}.")
-
-
-def check_positive(name: str, value: Any) -> None:
-    if not isinstance(value, int | float) or not (math.isfinite(value) and value > 0):
-        raise ValueError(f"{name} is {value!r}; needed is a finite number > 0.")
-
-
-def check_choice(name: str, value: str, known: dict[str, Any]) -> None:
-    if value not in known:
-        raise ValueError(f"{name} is {value!r}; choose one of {', '.join(known)}.")

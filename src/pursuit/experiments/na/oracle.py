@@ -23,6 +23,7 @@ from torch import Tensor
 
 from ... import nets
 from ...core.least_squares import fit
+from ...core.numeric import ones_for_zeros
 from ...core.selection import Hard
 from ...ensembles import BernoulliGaussian
 from ...plots.style import BLACK, ORANGE
@@ -108,7 +109,7 @@ def _omp(ensemble: BernoulliGaussian) -> Recover:
 
     def recover(y: Tensor, x: Tensor) -> Tensor:
         norm = torch.linalg.vector_norm(y, dim=-1)
-        tol = share * y.std(-1) * y.shape[-1] ** 0.5 / torch.where(norm > 0, norm, 1)
+        tol = share * y.std(-1) * y.shape[-1] ** 0.5 / ones_for_zeros(norm)
         answer: Tensor = omp(ensemble.A, y, min(MOST, y.shape[-1]), tol=tol).x
         return answer
 

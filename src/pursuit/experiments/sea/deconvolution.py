@@ -24,6 +24,7 @@ import torch
 from torch import Tensor
 
 from ... import metrics, peers, problems
+from ...checks import one_of
 from ...operators import spectral_norm_squared
 from ...plots.style import BLACK, BLUE, GREEN, ORANGE, RED, SKY
 from ...problems import Instance
@@ -65,8 +66,7 @@ def check(n: int, sigma: float, boundary: str, eta: float, steps: int) -> Row:
         raise ValueError(f"n is {n}; needed is at least 2.")
     if not 0 < sigma < math.inf:
         raise ValueError(f"sigma is {sigma}; needed is a width > 0, in samples.")
-    if boundary not in problems.BOUNDARIES:
-        raise ValueError(f"boundary is {boundary!r}; choose one of {', '.join(problems.BOUNDARIES)}.")
+    one_of("boundary", boundary, problems.BOUNDARIES)
     if not 0 < eta < math.inf:
         raise ValueError(f"eta is {eta}; needed is a step size > 0, as a multiple of 1 / L.")
     if steps < 1:
