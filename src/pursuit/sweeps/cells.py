@@ -217,7 +217,7 @@ def check_methods(methods: Sequence[str]) -> None:
             elif part is not None and part not in able:
                 raise ValueError(
                     f"method is {method!r}; needed is a solver that returns at most k non-zeros: {', '.join(able)}, "
-                    "METHOD@START as sea@omp, or one of your own as module:function."
+                    "METHOD@START as sea@omp, or a solver of your own as module:function."
                 )
         if start is not None and "x0" not in takes[name]:
             startable = ", ".join(other for other in able if "x0" in takes[other])
