@@ -1,4 +1,4 @@
-"""What networks are built of: the operator, the structure weights, and numbers that each layer may have its own of."""
+"""Parts of networks: the operator, the structure weights, and numbers per layer."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from ..relaxations import Relaxed
 
 STRUCTURE = ("shared", "per-layer")
 SIGNALS = ("complex", "real part", "real")
-NOT_OPTIONS = ("A", "W", "w0")  # what a network is given besides: files hold these as tensors
+NOT_OPTIONS = ("A", "W", "w0")  # arguments that files store as tensors
 
 
 class Network(nn.Module):
@@ -33,7 +33,7 @@ class Network(nn.Module):
     sensing : Sensing
     layers : int
     config : dict
-        The options that it was built with: `nets.save` stores them, and `nets.load` builds it anew with them.
+        The options with which it was built: `nets.save` stores them, and `nets.load` builds the network with them.
     """
 
     sensing: Sensing
@@ -46,7 +46,7 @@ class Network(nn.Module):
             """The signals `(*batch, n)`."""
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
-        """Take tensors by the names that they had in earlier versions, too."""
+        """Also take tensors by their names in earlier versions."""
         names = {key: prefix + tensor_name(type(self).__name__, key.removeprefix(prefix)) for key in state_dict}
         for key, now in names.items():
             if key.startswith(prefix) and key != now:
@@ -72,12 +72,12 @@ def old_attribute(old: str, new: str) -> property:
 
 @dataclass(frozen=True)
 class Learned:
-    """A positive number that training moves, one per layer or one for all.
+    """A learned positive number, one per layer or one for all layers.
 
     Parameters
     ----------
     start : float
-        Its value before training.
+        The value before training.
     per_layer : bool, default True
 
     Raises
@@ -136,7 +136,7 @@ ScalarSpec = float | Learned | Annealed
 
 
 def positive(name: str, value: Any) -> float:
-    """The number, if it is finite and above zero."""
+    """The number, after a check that it is finite and > 0."""
     if not isinstance(value, int | float) or not (math.isfinite(value) and value > 0):
         raise ValueError(f"{name} is {value!r}; needed is a finite number > 0.")
     return float(value)
@@ -153,7 +153,7 @@ class LayerScalar(nn.Module):
         if isinstance(spec, Learned):
             self.log = nn.Parameter(torch.full((layers if spec.per_layer else 1,), math.log(spec.start)))
         elif isinstance(spec, Annealed):
-            self.register_buffer("progress", torch.zeros(()))  # filled by training: 0 at its start, 1 at its end
+            self.register_buffer("progress", torch.zeros(()))  # set by training: from 0 at its start to 1 at its end
         else:
             positive(name, spec)
 
@@ -169,10 +169,10 @@ class LayerScalar(nn.Module):
 
 
 class Sensing(nn.Module):
-    """The sensing operator with unit columns, kept with the network, and the way in and out of the caller's units.
+    """The network's operator with columns of norm one, and the conversion from and to the caller's units.
 
-    A dense matrix is a buffer, its real and imaginary parts apart, so that `state_dict` holds the whole model in real
-    tensors and `net.double()` means what it says.
+    A dense matrix is a buffer, with real and imaginary part separate: `state_dict` holds the whole model in real
+    tensors, and `net.double()` works.
     """
 
     matrix: Tensor
@@ -185,26 +185,28 @@ class Sensing(nn.Module):
         given = as_operator(A)
         if given.batch_shape:
             raise ValueError(
-                f"A has batch {tuple(given.batch_shape)}; a network has one matrix: needed is shape (m, n)."
+                f"A has batch {tuple(given.batch_shape)}, but a network has one matrix; needed is shape (m, n)."
             )
         op = real_form(given) if signals == "real" else given
         norms = op.column_norms()
         if not norms.isfinite().all():
-            raise ValueError("A has entries that are NaN or infinite; a network needs finite columns.")
+            raise ValueError("A has entries that are NaN or infinite; needed are finite columns: remove or fill them.")
         scale = torch.where(norms > 0, 1 / torch.where(norms > 0, norms, 1), 0)
-        self.shape, self.complex = given.shape, given.dtype.is_complex  # of what was given
+        self.shape, self.complex = given.shape, given.dtype.is_complex  # of A as given
         self.stacked, self.real_part = op is not given, signals == "real part"
         self.register_buffer("scale", scale)
         self.operator: Operator | None = None
         if isinstance(op, Dense):
-            matrix = (op.matrix.detach() * scale).contiguous()  # as files have it: rounding depends on the layout
+            matrix = (
+                op.matrix.detach() * scale
+            ).contiguous()  # the layout that files have, because rounding depends on it
             self.register_buffer("matrix", torch.view_as_real(matrix).clone() if matrix.is_complex() else matrix)
         else:
             self.operator = ColumnScaled(op, scale)
 
     @property
     def A(self) -> Operator:
-        """The operator with unit columns."""
+        """The operator with columns of norm one."""
         if self.operator is not None:
             return self.operator
         if self.matrix.ndim == 2:
@@ -224,7 +226,7 @@ class Sensing(nn.Module):
         m, n = self.shape
         if y.ndim == 0 or y.shape[-1] != m:
             raise ValueError(
-                f"y has shape {tuple(y.shape)}; this network was built for m={m}, n={n}: needed is (*batch, {m})."
+                f"y has shape {tuple(y.shape)}, but the network was built for m={m}, n={n}; needed is (*batch, {m})."
             )
         if y.device != placed(A.device) or y.real.dtype != A.dtype.to_real():
             raise TypeError(
@@ -242,7 +244,7 @@ class Sensing(nn.Module):
 
 
 class Identify(nn.Module):
-    """The identification step of every layer: structure weights, all ones before training, and a relaxed sort."""
+    """The choice of atoms in every layer: structure weights, ones before training, and a relaxed sort."""
 
     def __init__(
         self,
@@ -257,13 +259,13 @@ class Identify(nn.Module):
     ):
         super().__init__()
         if not callable(sort):
-            raise TypeError(f"sort is {sort!r}; needed is softsort, neuralsort, sinkhorn_sort or one like them.")
+            raise TypeError(f"sort is {sort!r}; needed is softsort, neuralsort, sinkhorn_sort or a function like them.")
         self.w = structure(n, layers, weights, w0)
         self.tau = LayerScalar("tau", tau, layers)
         self.layers, self.sort, self.relative = layers, sort, relative
 
     def forward(self, k: int) -> list[AtomSelector]:
-        """How every layer chooses `k` atoms."""
+        """The atom selector of every layer, for `k` atoms."""
         weights = by_layer(self.w, self.layers)
         return [
             AtomSelector(Relaxed(self.sort, self.tau(layer), self.relative), k, w) for layer, w in enumerate(weights)
@@ -271,12 +273,12 @@ class Identify(nn.Module):
 
     @property
     def weights(self) -> Tensor:
-        """The learned structure `(n,)`, the mean over the layers where each has its own."""
+        """The learned structure weights `(n,)`; if layers have their own, the mean over the layers."""
         return over_layers(self.w)
 
 
 class IdentifyHard(nn.Module):
-    """The identification step of every layer: structure weights, all ones before training, and the largest scores."""
+    """The choice of atoms in every layer: structure weights, ones before training, and the largest scores."""
 
     def __init__(self, n: int, layers: int, *, weights: str, w0: Tensor | None):
         super().__init__()
@@ -284,17 +286,17 @@ class IdentifyHard(nn.Module):
         self.layers = layers
 
     def forward(self, k: int) -> list[AtomSelector]:
-        """How every layer chooses `k` atoms."""
+        """The atom selector of every layer, for `k` atoms."""
         return [AtomSelector(Hard(), k, w) for w in by_layer(self.w, self.layers)]
 
     @property
     def weights(self) -> Tensor:
-        """The learned structure `(n,)`, the mean over the layers where each has its own."""
+        """The learned structure weights `(n,)`; if layers have their own, the mean over the layers."""
         return over_layers(self.w)
 
 
 def structure(n: int, layers: int, weights: str, w0: Tensor | None) -> nn.Parameter:
-    """Structure weights to learn, `(n,)` for all layers or `(layers, n)`; the sign of a weight has no meaning."""
+    """Structure weights to learn, `(n,)` for all layers or `(layers, n)`; only their magnitudes matter."""
     if weights not in STRUCTURE:
         raise ValueError(f"weights is {weights!r}; choose {' or '.join(map(repr, STRUCTURE))}.")
     start = torch.ones(n) if w0 is None else finite("w0", torch.as_tensor(w0).detach())
@@ -310,13 +312,13 @@ def by_layer(w: Tensor, layers: int) -> list[Tensor]:
 
 
 def over_layers(w: Tensor) -> Tensor:
-    """One structure `(n,)` for a solver: the mean over the layers where each has its own."""
+    """Structure weights `(n,)` for a solver; if layers have their own, the mean over the layers."""
     used = w.detach().abs()
     return used if w.ndim == 1 else used.mean(0)
 
 
 def whole(name: str, value: Any, high: int) -> int:
-    """The whole number, if it lies between 1 and `high`."""
+    """The whole number, after a check that it is between 1 and `high`."""
     if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= high:
         raise ValueError(f"{name} is {value!r}; needed is a whole number, 1 <= {name} <= {high}.")
     return value
