@@ -257,7 +257,7 @@ ERRORS = {
     "a name": ({"loss": "logistic"}, TypeError, "loss is 'logistic'|pursuit.Logistic()|function"),
     "none": ({"loss": None}, TypeError, "loss is None|pursuit.LeastSquares()"),
     "a class": ({"loss": Logistic}, TypeError, "Logistic'>|pursuit.Logistic()"),
-    "summed up": ({"loss": torch.nn.MSELoss()}, ValueError, "shape ()|(5,)|not summed"),
+    "summed up": ({"loss": torch.nn.MSELoss()}, ValueError, "shape ()|(5,)|not a sum"),
     "no tensor": ({"loss": lambda v, y: 0.0}, ValueError, "float|(5,)"),
     "another precision": ({"loss": lambda v, y: (v - y).float().square()}, ValueError, "torch.float32|torch.float64"),
     "negative": ({"loss": lambda v, y: -half_square(v, y)}, ValueError, "negative or not finite|>= 0"),

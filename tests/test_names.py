@@ -75,7 +75,7 @@ def test_greedy_lasso_takes_its_old_arguments(call):
 
 def test_an_argument_is_not_taken_twice():
     with pytest.raises(
-        TypeError, match="greedy_lasso was given objective and, by its old name, loss; give objective alone"
+        TypeError, match="greedy_lasso was given both objective and its old name loss; give only objective"
     ):
         pursuit.greedy_lasso(torch.eye(3), torch.ones(3), 1, lam=0.1, objective="l1", loss="l1")
 

@@ -205,7 +205,7 @@ def test_a_file_for_another_shape_or_that_is_no_network(tmp_path):
         pursuit.nets.load(tmp_path / "absent")
     with pytest.raises(ValueError, match=r"Linear is not a network of pursuit\.nets"):
         pursuit.nets.save(torch.nn.Linear(2, 2), path)
-    with pytest.raises(ValueError, match="which has no name in a file"):
+    with pytest.raises(ValueError, match="which cannot be stored"):
         pursuit.nets.save(OMPNet(torch.eye(3), layers=1, sort=lambda v, tau, k: pursuit.softsort(v, tau, k)), path)
 
 
@@ -221,9 +221,9 @@ BAD = {
     "weights": (lambda: OMPNet(EYE, layers=2, weights="each"), "weights is 'each'; choose 'shared' or 'per-layer'"),
     "signals": (lambda: OMPNet(EYE, layers=2, signals="imaginary"), "signals is 'imaginary'; choose"),
     "w0": (lambda: OMPNet(EYE, layers=2, w0=torch.ones(4)), r"w0 has shape \(4,\).*needed are 6 real numbers"),
-    "A": (lambda: OMPNet(torch.ones(2, 4, 6), layers=2), r"A has batch \(2,\); a network has one matrix"),
+    "A": (lambda: OMPNet(torch.ones(2, 4, 6), layers=2), r"A has batch \(2,\), but a network has one matrix"),
     "NaN": (lambda: OMPNet(EYE / 0, layers=2), "A has entries that are NaN or infinite"),
-    "m": (lambda: OMPNet(EYE, layers=2)(torch.ones(3, 5)), r"y has shape \(3, 5\); this network was built for m=4"),
+    "m": (lambda: OMPNet(EYE, layers=2)(torch.ones(3, 5)), r"y has shape \(3, 5\), but the network was built for m=4"),
     "dtype": (lambda: OMPNet(EYE, layers=2)(torch.ones(4).double()), r"y is torch.float64 .* network torch.float32"),
 }  # fmt: skip
 

@@ -578,10 +578,10 @@ def test_step_sizes_and_thresholds_are_positive():
 def test_statistics_are_taken_once(inputs):
     p = signals(A=unnormalised(m=M, n=N), batch=(50,))
     net = nets.NAALISTA(p.A, layers=2, hidden=4, inputs=inputs).double()
-    with pytest.raises(ValueError, match=r"no statistics of r and u yet; .*net\.prepare\(y\)"):
+    with pytest.raises(ValueError, match=r"no statistics of r and u; .*net\.prepare\(y\)"):
         net(p.y)
     for y in (p.y[:1], p.y[0]):
-        with pytest.raises(ValueError, match=r"needed are \(signals, m\), two at least"):
+        with pytest.raises(ValueError, match=r"needed is \(signals, m\), with at least two"):
             net.prepare(y)
     net.prepare(p.y)
     A = unit(p.A)
@@ -733,7 +733,7 @@ def test_files_of_networks_on_implicit_operators(name, tmp_path):
         nets.load(path)
     with pytest.raises(ValueError, match=r"a \w+ in torch\.float64; given is SubsampledFourier.*one precision"):
         nets.load(path, A=fourier(torch.complex64, m=M, n=N))
-    with pytest.raises(ValueError, match="that was not given weights; leave W out"):
+    with pytest.raises(ValueError, match="that was built without W; leave W out"):
         nets.load(path, A=A, W=A)
 
 
@@ -786,7 +786,7 @@ def test_files_that_do_not_fit(tmp_path):
     refused("options that cannot be read", config=[])
     refused("not a network that pursuit.nets.save wrote", tensors={"theta": torch.ones(4)})
     save_file(tensors, path, metadata={"pursuit": json.dumps({"settings": {}})})
-    with pytest.raises(ValueError, match=r"Of a training, net\.safetensors is the network"):
+    with pytest.raises(ValueError, match=r"In the folder of a training, net\.safetensors is the network"):
         nets.load(path)
 
 
@@ -797,10 +797,10 @@ BAD = {
     "layers": (lambda net: net(A, layers=0), "layers is 0; needed is a whole number"),
     "sparsity": (lambda net: net(A, sparsity=0), "sparsity is 0; needed"),
     "NaN in A": (lambda net: net(A / 0), "A has entries that are NaN or infinite"),
-    "batch of A": (lambda net: net(A.expand(2, 4, 6)), r"A has batch \(2,\); a network has one matrix"),
+    "batch of A": (lambda net: net(A.expand(2, 4, 6)), r"A has batch \(2,\), but a network has one matrix"),
     "signals": (lambda net: net(A, signals="imaginary"), "signals is 'imaginary'; choose"),
-    "m": (lambda net: net(A)(torch.ones(3, 5)), r"y has shape \(3, 5\); this network was built for m=4"),
-    "scalar y": (lambda net: net(A)(torch.ones(())), r"y has shape \(\); this network was built for m=4"),
+    "m": (lambda net: net(A)(torch.ones(3, 5)), r"y has shape \(3, 5\), but the network was built for m=4"),
+    "scalar y": (lambda net: net(A)(torch.ones(())), r"y has shape \(\), but the network was built for m=4"),
     "precision": (lambda net: net(A)(torch.ones(4).double()), r"y is torch.float64 .* network torch.float32"),
     "selection": (lambda net: net(A, selection="percent"), r"selection is 'percent'; needed is nets\.CountSchedule"),
     "zero column": (lambda net: net(A * (torch.arange(6) > 0)), "A has 1 columns that are zero"),
@@ -808,9 +808,9 @@ BAD = {
     "W diagonal": (lambda net: net(A, W=2 * A), r"W does not belong to A: w_i\^H a_i is 2"),
     "W complex": (lambda net: net(A, W=A + 0j), "needed are real weights for a real A"),
     "W NaN": (lambda net: net(A, W=A / 0), "W has 24 entries that are NaN or infinite"),
-    "W batch": (lambda net: net(A, W=A.expand(2, 4, 6)), r"W has batch \(2,\); a network has one matrix"),
-    "gamma": (lambda net: net(A, gamma=math.nan), "nan was given for layers to start from; needed is a finite number"),
-    "theta": (lambda net: net(A, theta="1"), "'1' was given for layers to start from; needed is a finite number"),
+    "W batch": (lambda net: net(A, W=A.expand(2, 4, 6)), r"W has batch \(2,\), but a network has one matrix"),
+    "gamma": (lambda net: net(A, gamma=math.nan), "the start value of the layers is nan; needed is a finite number"),
+    "theta": (lambda net: net(A, theta="1"), "the start value of the layers is '1'; needed is a finite number"),
 }  # fmt: skip
 ONLY = {
     "ALISTAAT": {"epsilon": (0.0, "epsilon is 0.0; needed")},

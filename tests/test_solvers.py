@@ -905,7 +905,7 @@ def test_the_status_says_why_it_stopped(name, options, status):
     if status.ok:
         assert sol.check() is sol
     else:
-        with pytest.raises(pursuit.RecoveryError, match=r"item \(0,\): .*2 of 2 items") as caught:
+        with pytest.raises(pursuit.RecoveryError, match=r"signal \(0,\): .*2 of 2 signals") as caught:
             sol.check()
         assert status.message in str(caught.value)
 
@@ -923,7 +923,7 @@ def test_omp_says_when_nothing_is_left_to_explain():
 def test_check_names_the_first_bad_item_of_many():
     p = instance(gaussian(), 3, batch=(2, 2), noise=0.1)
     sol = pursuit.omp(p.A, p.y.numpy(), 3, max_steps=torch.tensor([[3, 3], [1, 3]]))
-    with pytest.raises(pursuit.RecoveryError, match=r"^item \(1, 0\): .*\(1 of 4 items ended badly\)\.$"):
+    with pytest.raises(pursuit.RecoveryError, match=r"^signal \(1, 0\): .*\(1 of 4 signals did not finish\)\.$"):
         sol.check()
     with pytest.raises(pursuit.RecoveryError, match=r"^the signal: max_steps"):
         pursuit.omp(p.A, p.y[0, 0], 3, max_steps=1).check()

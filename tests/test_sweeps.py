@@ -222,11 +222,11 @@ def test_changed_solvers_are_refused(small, tmp_path, monkeypatch):
 
 def test_what_is_no_sweep_is_refused(tmp_path):
     (tmp_path / "sweep.sqlite").write_text("text " * 1000)
-    with pytest.raises(ValueError, match="is not the file of a sweep"):
+    with pytest.raises(ValueError, match="is no file of a sweep"):
         sweeps.load(tmp_path)
     with contextlib.closing(sqlite3.connect(tmp_path / "other.sqlite")) as other:
         other.execute("CREATE TABLE things (name)")
-    with pytest.raises(ValueError, match="is not the file of a sweep"):
+    with pytest.raises(ValueError, match="is no file of a sweep"):
         sweeps.load(tmp_path / "other.sqlite")
     with pytest.raises(ValueError, match="holds no sweep"):
         sweeps.load(tmp_path / "nowhere")
@@ -319,7 +319,7 @@ BAD = [
     (["phase", "--success", "luck"], "success is 'luck'"),
     (["phase", "--workers", "0"], "workers is 0"),
     (["phase", "--workers", "2", "--scheduler", "tcp://127.0.0.1:9"], "both a scheduler and a number"),
-    (["phase", "--scheduler", "nonsense://here"], "none answers there"),
+    (["phase", "--scheduler", "nonsense://here"], "no scheduler answers there"),
     (["phase", "--status"], "holds no sweep"),
     (["phase", "--status", "--n", "9"], "--status was given with options of a run"),
     (["draw", "nowhere"], "holds no sweep"),

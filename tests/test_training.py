@@ -502,9 +502,9 @@ def test_a_network_that_stays_unprepared_or_does_not_fit_is_refused():
         def forward(self, y):
             return super().forward(y)[:, 1:]
 
-    with pytest.raises(ValueError, match=r"Idle\.prepare left `prepared` false"):
+    with pytest.raises(ValueError, match=r"Idle\.prepare left the attribute prepared false"):
         fit(Idle(ENSEMBLES["fourier"], mark="buffer"), ENSEMBLES["fourier"], **QUICK)
-    with pytest.raises(ValueError, match=r"Short gives shape \(2, 15\)"):
+    with pytest.raises(ValueError, match=r"Short returns shape \(2, 15\)"):
         fit(Short(ENSEMBLES["fourier"], mark="buffer"), ENSEMBLES["fourier"], **QUICK)
 
 
@@ -582,7 +582,7 @@ def finished(tmp_path_factory):
 def test_a_folder_with_another_run_is_refused_and_left_alone(options, form, problem, message, finished):
     before = {path: path.read_bytes() for path in finished.iterdir()}
     ensemble = fourier_levels(**SMALL | problem)
-    with pytest.raises(ValueError, match="is of another run") as error:
+    with pytest.raises(ValueError, match="belongs to another run") as error:
         fit(Matched(ensemble, **form), ensemble, **QUICK | options, folder=finished)
     assert message in str(error.value)
     assert {path: path.read_bytes() for path in finished.iterdir()} == before
@@ -599,7 +599,7 @@ def test_training_signals_may_come_from_another_ensemble(tmp_path):
         assert other.train_loss > 3 * one.train_loss
     assert trained.test_loss == pytest.approx(alone.test_loss)
     for other in (None, Mixture(main, replace(main, k=20), 0.25), Mixture(main, replace(main, k=10), 0.5)):
-        with pytest.raises(ValueError, match="is of another run"):
+        with pytest.raises(ValueError, match="belongs to another run"):
             fit(Matched(main), main, training_ensemble=other, folder=tmp_path, **options)
 
 
@@ -627,7 +627,7 @@ def test_a_run_of_another_version_is_refused(tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(module, "VERSION", 1)
         fit(Matched(ENSEMBLES["fourier"]), ENSEMBLES["fourier"], **QUICK, folder=tmp_path)
-    with pytest.raises(ValueError, match=r"another version of pursuit, in format 1 .* goes on with format 2\. Finish"):
+    with pytest.raises(ValueError, match=r"of format 1, from another version of pursuit; .* format 2\. Finish"):
         fit(Matched(ENSEMBLES["fourier"]), ENSEMBLES["fourier"], **QUICK, folder=tmp_path)
 
 
@@ -714,7 +714,10 @@ BAD_OPTIONS = [
     ({"lr": math.nan}, "lr is nan; needed is a finite number > 0"),
     ({"clip": -1}, "clip is -1"),
     ({"lr_factors": {"weights": 0}}, "lr_factors['weights'] is 0"),
-    ({"lr_factors": {"eta": 2.0}}, "lr_factors names 'eta', as no parameter begins; there are weights, part.log"),
+    (
+        {"lr_factors": {"eta": 2.0}},
+        "lr_factors has 'eta'; needed is the beginning of a parameter's name: weights, part.log",
+    ),
     ({"folder": "/dev/null/x"}, "cannot be written to"),
 ]
 
@@ -729,9 +732,9 @@ def test_options_that_make_no_sense_are_refused(options, message):
 @pytest.mark.parametrize(
     ("net", "message"),
     [
-        (nn.Linear(8, 15).double(), "Linear gives shape (2, 15) for y of shape (2, 8); needed is (2, 16)"),
-        (nn.Identity(), "Identity has no parameters to train"),
-        (nn.Linear(8, 16).double().requires_grad_(False), "Linear has no parameters to train"),
+        (nn.Linear(8, 15).double(), "Linear returns shape (2, 15) for y of shape (2, 8); needed is (2, 16)"),
+        (nn.Identity(), "Identity has no parameters; needed"),
+        (nn.Linear(8, 16).double().requires_grad_(False), "Linear has no parameters; needed"),
     ],
     ids=["shape", "empty", "frozen"],
 )

@@ -1,10 +1,10 @@
-"""What may be switched for the whole package.
+"""Settings for the whole package.
 
 Attributes
 ----------
 kernels : str
-    "auto": compiled kernels where there are any for the device and the dtype. "off": plain torch everywhere. Another
-    value raises a `ValueError` when a kernel is next asked for.
+    "auto": use compiled kernels if there is one for the solver, the device and the dtype. "off": always use torch.
+    Any other value raises a `ValueError` at the next call.
 
 Examples
 --------

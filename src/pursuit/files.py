@@ -1,4 +1,4 @@
-"""Arrays from and to files. Nothing that is read can run code; files are written whole or not at all."""
+"""Read and write arrays. Reading cannot run code; files are written completely or not at all."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def read_array(spec: str | Path) -> Any:
     Raises
     ------
     ValueError
-        If the file is missing, unreadable, of another format, or holds several arrays and no name was given.
+        If the file is missing, cannot be read, has another format, or holds several arrays and no name was given.
     """
     text = str(spec)
     named = re.fullmatch(r"(.+\.(?:npz|mat)):(.+)", text, flags=re.IGNORECASE)
@@ -44,7 +44,7 @@ def read_array(spec: str | Path) -> Any:
     }
     suffix = path.suffix.lower()
     if suffix not in readers:
-        raise ValueError(f"{text}: the ending {suffix!r} is not one that can be read; needed is {FORMATS}.")
+        raise ValueError(f"{text}: files with the ending {suffix!r} cannot be read; needed is {FORMATS}.")
     if not path.is_file():
         raise ValueError(f"{path}: no such file; give the path of a {suffix} file.")
     try:
@@ -57,7 +57,7 @@ def read_array(spec: str | Path) -> Any:
 
 
 def write_array(path: str | Path, array: np.ndarray) -> None:
-    """Write an array as `.npy`, `.npz` (key `x`), `.mat` (name `x`) or `.csv`, by the path's ending."""
+    """Write an array as `.npy`, `.npz` (key `x`), `.mat` (name `x`) or `.csv`, by the ending of the path."""
     path = Path(path)
     check_writable(path)
 
@@ -78,7 +78,7 @@ def write_array(path: str | Path, array: np.ndarray) -> None:
 
 
 def check_writable(path: str | Path) -> None:
-    """Raise ValueError now if an array could not be written to `path` later."""
+    """Raise ValueError if an array cannot be written to `path`."""
     path = Path(path)
     if path.suffix.lower() not in (".npy", ".npz", ".mat", ".csv"):
         raise ValueError(
@@ -90,7 +90,7 @@ def check_writable(path: str | Path) -> None:
 
 
 def output_folder(path: str | Path) -> Path:
-    """The folder `path`, made if need be; raises ValueError if nothing can be written there."""
+    """The folder `path`, which is made if it does not exist; raises ValueError if it cannot be written to."""
     path = Path(path)
     try:
         path.mkdir(parents=True, exist_ok=True)
@@ -102,7 +102,7 @@ def output_folder(path: str | Path) -> Path:
 
 
 def write_whole(path: Path, save: Callable[[Any], None]) -> None:
-    """Let `save` write to a temporary file beside `path`, then put that in its place."""
+    """Let `save` write to a temporary file next to `path`, then rename it to `path`."""
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "wb") as file:
@@ -117,7 +117,7 @@ def write_whole(path: Path, save: Callable[[Any], None]) -> None:
 
 
 def write_csv(path: Path, rows: Sequence[dict[str, Any]], columns: Sequence[str] | None = None) -> None:
-    """Rows as CSV; by default one column per name that any row has."""
+    """Write rows as CSV, by default with a column for every name in any row."""
     names = list(dict.fromkeys(name for row in rows for name in row)) if columns is None else columns
     text = io.StringIO(newline="")
     table = csv.DictWriter(text, names, lineterminator="\n")
@@ -127,7 +127,7 @@ def write_csv(path: Path, rows: Sequence[dict[str, Any]], columns: Sequence[str]
 
 
 def environment() -> dict[str, Any]:
-    """Versions and machine, for the record beside every result."""
+    """Versions and machine, to record with every result."""
     import os
     import platform
     from importlib.metadata import version
@@ -141,7 +141,7 @@ def environment() -> dict[str, Any]:
 
 
 class _Unclear(ValueError):
-    """The file is sound, but which array is meant is not clear."""
+    """The file can be read, but it is not clear which array is meant."""
 
 
 def _read_npy(path: Path, name: str | None) -> Any:
@@ -205,12 +205,12 @@ def _choose(path: Path, name: str | None, names: list[str]) -> str:
     if name is not None and name not in names:
         raise _Unclear(f"{path}: has no array {name!r}; it has {listed}.")
     if name is None and len(names) != 1:
-        raise _Unclear(f"{path}: holds {len(names)} arrays ({listed}); say which one as {path}:NAME.")
+        raise _Unclear(f"{path}: holds {len(names)} arrays ({listed}); choose one, as {path}:NAME.")
     return names[0] if name is None else name
 
 
 def _numbers(spec: str, array: Any) -> Any:
-    """The array in one of the four dtypes that the solvers take."""
+    """The array, in one of the four dtypes that the solvers take."""
     dtype = array.dtype
     if dtype.kind in "biu":
         return array.astype(np.float64)

@@ -1,4 +1,4 @@
-"""Names that changed: the old one works for one release more and warns; and methods that are spelled in two ways."""
+"""Old names, which work and warn for one more release; and methods with two spellings."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from typing import Any, ParamSpec, TypeVar
 
 P = ParamSpec("P")
 R = TypeVar("R")
-SPELLINGS = {"sea+": "sea_plus"}  # of a method; the second is what is shown and stored
+SPELLINGS = {"sea+": "sea_plus"}  # other spelling of a method -> the one that is shown and stored
 
 
 def method_name(name: str) -> str:
-    """A method's name, as `sea` or `sea@omp`, in the one spelling that is shown and stored.
+    """A method's name, such as `sea` or `sea@omp`, in the spelling that is shown and stored.
 
     Examples
     --------
@@ -25,12 +25,12 @@ def method_name(name: str) -> str:
 
 
 def takes_old_names(**names: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
-    """A decorator: the function takes keyword arguments by their old names too, and then warns.
+    """Make a decorator with which a function also takes keyword arguments by their old names, and then warns.
 
     Parameters
     ----------
     **names : str
-        The new name of every old one.
+        New names, by the old ones.
 
     Examples
     --------
@@ -59,37 +59,37 @@ def takes_old_names(**names: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
 
 
 def in_new_names(function: Callable[..., Any], given: dict[str, Any]) -> dict[str, Any]:
-    """Keyword arguments for a function, by its new names, with a warning to the caller of what calls this.
+    """Keyword arguments with their new names, and a warning for each old name.
 
     Raises
     ------
     TypeError
-        If one is given by both its names.
+        If an argument is given by both names.
     """
     name = getattr(function, "__qualname__", "").removesuffix(".__init__").rpartition(".")[-1]  # a class by its own
     names = getattr(function, "old_names", {})
     for old in [old for old in given if old in names]:
         new = names[old]
         if new in given:
-            raise TypeError(f"{name} was given {new} and, by its old name, {old}; give {new} alone.")
+            raise TypeError(f"{name} was given both {new} and its old name {old}; give only {new}.")
         warn(f"{name}({old}=...)", f"{name}({new}=...)")
         given = {new if key == old else key: value for key, value in given.items()}
     return given
 
 
 def old_name(module: str, name: str, names: dict[str, str]) -> Any:
-    """What a module's `__getattr__` returns: the thing that was called `name`, with a warning.
+    """For a module's `__getattr__`: what was once called `name`, with a warning.
 
     Parameters
     ----------
     module, name : str
     names : dict of str to str
-        The new name of every old one.
+        New names, by the old ones.
 
     Raises
     ------
     AttributeError
-        If there was no such name.
+        If the module never had this name.
     """
     if name not in names:
         raise AttributeError(f"module {module!r} has no attribute {name!r}")
@@ -98,6 +98,6 @@ def old_name(module: str, name: str, names: dict[str, str]) -> Any:
 
 
 def warn(old: str, new: str, *, stacklevel: int = 4) -> None:
-    """Warn, at the line that is so many calls away from here."""
+    """Warn, at the line `stacklevel` calls away."""
     message = f"{old} is now {new}; the old name goes with the next release."
     warnings.warn(message, DeprecationWarning, stacklevel=stacklevel)

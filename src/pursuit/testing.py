@@ -1,4 +1,4 @@
-"""Does a solver keep what the library promises? For solvers of one's own, as for the library's."""
+"""Tests of what every solver promises, for the library's solvers and your own."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from .solvers.by_name import solver as by_name
 M, N, K = 24, 40, 3
 DTYPES = (torch.float64, torch.float32, torch.complex128, torch.complex64)
 BATCHES = ((), (3,), (1,), (2, 2), (0,))
-NEAR = {torch.float32: 1e-3, torch.float64: 1e-5}  # of the size of what is compared
+NEAR = {torch.float32: 1e-3, torch.float64: 1e-5}  # relative tolerance of comparisons
 
 
 def check_solver(solver: Method, *, skip: Collection[str] = (), **options: Any) -> None:
@@ -27,24 +27,24 @@ def check_solver(solver: Method, *, skip: Collection[str] = (), **options: Any) 
 
     The checks, by name: "arrays", "shapes", "dtypes", "inputs unchanged", "support", "zero off the support",
     "residual", "status", "zero y", "scale of y", "column norms", "alone and in a batch", "k per signal", "operators",
-    "weights", "tol", "max_steps", "warm start", "deterministic", "bad input". Those of `weights`, `tol`, `max_steps`
-    and a warm start `x0` are made where the solver's signature has the parameter.
+    "weights", "tol", "max_steps", "warm start", "deterministic", "bad input". The checks of `weights`, `tol`,
+    `max_steps` and `x0` (warm start) are made if the solver has the parameter.
 
     Parameters
     ----------
     solver : callable (A, y, k, ...) -> Solution
-        Or a name, or `"module:function"`.
+        A function, the name of a solver, or `"module:function"`.
     skip : collection of str
-        Names of checks to leave out: "column norms" for a solver that takes columns as they are.
+        Names of checks to leave out, for example "column norms" for a solver that does not normalise columns.
     **options
-        Given to the solver at every call, as a small `max_steps`.
+        Arguments for every call of the solver, for example a small `max_steps`.
 
     Raises
     ------
     AssertionError
-        Which check, what was found, and what is needed.
+        The message says which check failed, what was found and what is needed.
     ValueError
-        If `skip` names no check.
+        If `skip` has a name that is not that of a check.
 
     Examples
     --------
@@ -73,13 +73,13 @@ def check_solver(solver: Method, *, skip: Collection[str] = (), **options: Any) 
 
 @dataclass(frozen=True)
 class _Run:
-    """The solver, with the options of every call; whatever it raises is a failure."""
+    """The solver with the options of every call; any exception is a failure."""
 
     solver: Callable[..., Solution[Any]]
     options: dict[str, Any]
 
     def takes(self, name: str) -> bool:
-        """Whether the signature has a parameter of that name, and it is not given at every call."""
+        """Whether the solver has this parameter, and it is not among the options of every call."""
         return name in inspect.signature(self.solver).parameters and name not in self.options
 
     def given(self, A: Any, y: Any, k: Any, **more: Any) -> Solution[Any]:
@@ -102,7 +102,7 @@ def _need(holds: bool | Tensor | np.bool_, found: str, needed: str) -> None:
 
 
 def _drawn(*shape: int, dtype: torch.dtype = torch.float64, seed: int = 0) -> Tensor:
-    """Gaussian numbers, those of single precision the same but for rounding."""
+    """Gaussian numbers, the same in single and double precision up to rounding."""
     wide = torch.complex128 if dtype.is_complex else torch.float64
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=wide).to(dtype)
 
@@ -114,7 +114,7 @@ def _matrix(dtype: torch.dtype = torch.float64, seed: int = 0) -> Tensor:
 
 
 def _signals(batch: tuple[int, ...] = (), dtype: torch.dtype = torch.float64) -> Tensor:
-    """K entries of size 1 to 2 each, at other places in every signal."""
+    """Signals with K non-zeros of size 1 to 2, at different places."""
     size = 1 + _drawn(*batch, N, seed=1).sigmoid()
     turn = _drawn(*batch, N, dtype=dtype, seed=2)
     places = _drawn(*batch, N, seed=3).argsort(-1) < K
@@ -130,7 +130,7 @@ def _easy(
 
 
 def _same(found: Tensor, wanted: Tensor, what: str, needed: str) -> None:
-    """Equal but for rounding."""
+    """Raise unless both are equal up to rounding."""
     size = max(1.0, float(wanted.abs().max())) if wanted.numel() else 1.0
     off = float((found - wanted).abs().max()) if wanted.numel() else 0.0
     _need(off <= NEAR[wanted.real.dtype] * size, f"{what} differs by {off:.3g}", needed)

@@ -1,1 +1,1 @@
-"""The mathematics of a step: no checks of input, which the public doors make."""
+"""The mathematics of steps, without checks of input, which the public functions make."""

@@ -1,4 +1,4 @@
-"""Chosen atoms, hard and relaxed, and what is done with them."""
+"""Chosen atoms, hard and relaxed, and operations with them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Atoms(NamedTuple):
     Attributes
     ----------
     indices : Tensor (*batch, k) int64
-        Column numbers; -1 where there is none.
+        Column numbers; -1 for an empty place.
     n : int
         Length of the signal.
 
@@ -38,40 +38,40 @@ class Atoms(NamedTuple):
 
     @property
     def found(self) -> Tensor:
-        """Where an entry holds an atom, `(*batch, k)`."""
+        """Which places hold an atom, `(*batch, k)`."""
         return self.indices >= 0
 
     def columns(self, A: Operator) -> Tensor:
-        """The chosen columns, `(*batch, m, k)`; zero where there is none."""
+        """The chosen columns, `(*batch, m, k)`; zero for empty places."""
         return A.columns(self.indices.clamp(min=0)) * self.found.unsqueeze(-2)
 
     def embed(self, z: Tensor) -> Tensor:
         """The signal with coefficients `z (*batch, k)` on the chosen atoms, `(*batch, n)`."""
-        slots = self.indices.where(self.found, self.n)  # a spare slot takes what has no atom
+        slots = self.indices.where(self.found, self.n)  # empty places write to a spare entry
         return z.new_zeros(*z.shape[:-1], self.n + 1).scatter(-1, slots, z)[..., : self.n]
 
     def take(self, x: Tensor) -> Tensor:
-        """The entries of `x (*batch, n)` on the chosen atoms, `(*batch, k)`; zero where there is none."""
+        """The entries of `x (*batch, n)` on the chosen atoms, `(*batch, k)`; zero for empty places."""
         return x.gather(-1, self.indices.clamp(min=0)) * self.found
 
     def keep(self, x: Tensor) -> Tensor:
-        """`x (*batch, n)` with everything off the chosen atoms set to zero."""
+        """`x (*batch, n)`, set to zero off the chosen atoms."""
         return torch.where(self.mask(), x, 0)
 
     def mask(self) -> Tensor:
-        """Where the chosen atoms are, `(*batch, n)` bool."""
+        """True for chosen atoms, `(*batch, n)`."""
         return self.embed(self.found)
 
     def complement(self) -> Tensor:
-        """Where the other atoms are, `(*batch, n)`."""
+        """True for atoms that are not chosen, `(*batch, n)`."""
         return ~self.mask()
 
     def exclude(self, score: Tensor) -> Tensor:
-        """`score (*batch, n)` with no chance for the chosen atoms."""
+        """`score (*batch, n)`, so low for the chosen atoms that none is chosen again."""
         return torch.where(self.mask(), NEVER, score)
 
     def first(self, count: Tensor) -> Atoms:
-        """The best `count (*batch,)` of them."""
+        """The first `count (*batch,)` of these atoms."""
         rank = torch.arange(self.indices.shape[-1], device=self.indices.device)
         return self._replace(indices=self.indices.where(rank < count.unsqueeze(-1), -1))
 
@@ -80,23 +80,23 @@ class Atoms(NamedTuple):
         return self._replace(indices=self.indices.gather(-1, order))
 
     def with_atom_at(self, place: int, atom: Atoms) -> Atoms:
-        """With the one `atom` at this place."""
+        """These atoms with one `atom` more, at this place."""
         here = torch.arange(self.indices.shape[-1], device=self.indices.device) == place
         return self._replace(indices=torch.where(here, atom.indices, self.indices))
 
     def supporting(self, x: Tensor) -> Atoms:
-        """Only those that `x (*batch, n)` uses."""
+        """Only the atoms on which `x (*batch, n)` is not zero."""
         return self._replace(indices=self.indices.where(self.take(x) != 0, -1))
 
     @takes_old_names(most="max_k")
     def union(self, other: Atoms, max_k: int) -> Atoms:
-        """These atoms, then those of `other` that are new, `max_k` at most."""
+        """These atoms, then the new ones of `other`; at most `max_k` in all."""
         fresh = other.indices.where(~self.mask().gather(-1, other.indices.clamp(min=0)), -1)
         joint = compact(torch.cat([self.indices, fresh], dim=-1))
         return self._replace(indices=joint[..., :max_k])
 
     def sorted(self) -> Atoms:
-        """The same atoms by column number."""
+        """The same atoms, sorted by column number."""
         return self._replace(indices=self.indices.sort(dim=-1).values)
 
     def same_set(self, other: Atoms) -> Tensor:
@@ -105,27 +105,27 @@ class Atoms(NamedTuple):
 
 
 def compact(indices: Tensor) -> Tensor:
-    """Move the -1 entries to the end, keeping the order of the others."""
+    """Move the entries of -1 to the end; the others stay in order."""
     return indices.gather(-1, present_first(indices >= 0))
 
 
 def present_first(found: Tensor) -> Tensor:
-    """The order that brings the entries that are `found (*batch, k)` to the front."""
+    """The order that moves the `found (*batch, k)` entries to the front."""
     return (~found).sort(dim=-1, stable=True).indices
 
 
 class SoftAtoms:
-    """Relaxed atoms: every row spreads its weight of one over the columns, most of it on the best one.
+    """Relaxed atoms: every row is a distribution over the columns, with most of its weight on one of them.
 
-    The methods are those of `Atoms` with the 0/1 rows of a permutation replaced by these; where the rows are one-hot
-    they agree. Rows are formed when first asked for: IHT wants the mask alone, which costs less.
+    The methods are those of `Atoms`, with these rows instead of the rows of a permutation; for one-hot rows they agree.
+    Rows are formed at their first use, because IHT needs only the mask, which costs less.
 
     Parameters
     ----------
     *parts : callables () -> Tensor (*batch, p, n)
-        Rows, from the top; zero where there is none.
+        The rows, first ones first; zero for empty places.
     mask : callable () -> Tensor (*batch, n), optional
-        The column sums, where there is a quicker way to them.
+        The column sums of the rows, if there is a faster way to compute them.
 
     Attributes
     ----------
@@ -143,12 +143,12 @@ class SoftAtoms:
 
     @property
     def found(self) -> Tensor:
-        """Where an entry holds an atom, `(*batch, k)`."""
+        """Which places hold an atom, `(*batch, k)`."""
         return self.rows.detach().sum(-1) > 0
 
     @property
     def indices(self) -> Tensor:
-        """The column that each row has most of, `(*batch, k)` int64; -1 where there is no row or it repeats one."""
+        """The column of largest weight of each row, `(*batch, k)` int64; -1 for an empty place or a repeated column."""
         best = self.rows.detach().argmax(-1)
         repeats = (best.unsqueeze(-1) == best.unsqueeze(-2)).tril(-1).any(-1)
         return best.where(self.found & ~repeats, -1)
@@ -177,15 +177,15 @@ class SoftAtoms:
         return self.rows.sum(-2) if self._mask is None else self._mask()
 
     def complement(self) -> Tensor:
-        """What the mask leaves of the other columns, `(*batch, n)`."""
+        """One minus the mask, at least zero, `(*batch, n)`."""
         return (1 - self.mask()).clamp(min=0)
 
     def exclude(self, score: Tensor) -> Tensor:
-        """`score` as it is: the paper's soft algorithms may take a column again."""
+        """`score` unchanged: the paper's soft algorithms may choose a column again."""
         return score
 
     def first(self, count: Tensor) -> SoftAtoms:
-        """The best `count (*batch,)` of them."""
+        """The first `count (*batch,)` of these atoms."""
         rank = torch.arange(self.rows.shape[-2], device=self.rows.device)
         return self._only((rank < count.unsqueeze(-1)).unsqueeze(-1))
 
@@ -194,21 +194,21 @@ class SoftAtoms:
         return SoftAtoms(lambda: self.rows.gather(-2, order.unsqueeze(-1).expand(*order.shape, self.rows.shape[-1])))
 
     def with_atom_at(self, place: int, atom: SoftAtoms) -> SoftAtoms:
-        """With the one row of `atom` at this place, where every row is a part of its own."""
+        """These rows with the one row of `atom` at this place; each row must be a part of its own."""
         return SoftAtoms(*self._parts[:place], lambda: atom.rows, *self._parts[place + 1 :])
 
     def supporting(self, x: Tensor) -> SoftAtoms:
-        """None where `x (*batch, n)` is zero."""
+        """These rows, or none for a signal with `x (*batch, n) = 0`."""
         return self._only((x != 0).any(-1)[..., None, None])
 
     @takes_old_names(most="max_k")
     def union(self, other: SoftAtoms, max_k: int) -> SoftAtoms:
-        """These rows, then those of `other` (which may repeat them), `max_k` at most."""
+        """These rows, then those of `other`, which may repeat them; at most `max_k` in all."""
         joint = SoftAtoms(lambda: self.rows, lambda: other.rows)
         return joint if joint.rows.shape[-2] <= max_k else joint.reorder(present_first(joint.found)[..., :max_k])
 
     def choose(self, where: Tensor, old: SoftAtoms) -> SoftAtoms:
-        """These where `where (*batch,)` holds, else the `old` ones."""
+        """These rows if `where (*batch,)` is true, else the `old` ones."""
         here = where[..., None, None]
         if len(self._parts) == len(old._parts):
             blocks = [torch.where(here, new(), before()) for new, before in zip(self._parts, old._parts, strict=True)]
@@ -220,11 +220,11 @@ class SoftAtoms:
         return SoftAtoms(lambda: torch.where(where, self.rows, 0))
 
     def sorted(self) -> SoftAtoms:
-        """The same rows: their order is part of them."""
+        """The same rows: rows have no other order."""
         return self
 
     def same_set(self, other: SoftAtoms) -> Tensor:
-        """Whether both hold the same rows to rounding, `(*batch,)`."""
+        """Whether both have the same rows up to rounding, `(*batch,)`."""
         change = (self.rows - other.rows).detach().abs().amax((-2, -1))
         return change <= 10 * torch.finfo(change.dtype).eps
 

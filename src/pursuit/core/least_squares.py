@@ -1,4 +1,4 @@
-"""The least squares of the package: grown by a column, or solved on a support."""
+"""Least squares on a support."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def project(B: Tensor, y: Tensor, count: Tensor) -> Fit:
 def leading(B: Tensor, y: Tensor, count: Tensor) -> Fit:
     """Least squares on the leading `count (p, *batch)` columns of `B (*batch, m, k)`: p fits by one factorisation.
 
-    The columns up to the largest count are independent. It is not made for derivatives: see `project`.
+    The columns up to the largest count must be independent. Use `project` if derivatives are needed.
     """
     Q, R = torch.linalg.qr(B)
     place = torch.arange(B.shape[-1], device=B.device)
@@ -43,16 +43,16 @@ def leading(B: Tensor, y: Tensor, count: Tensor) -> Fit:
 def fit(A: Operator, y: Tensor, atoms: Any, minimise: Callable[[Tensor, Tensor, Tensor], Fit] = project) -> Fit:
     """Least squares of `y (*batch, m)` on the chosen columns of `A`, hard or soft, at most `m` of them.
 
-    Dependent columns get the coefficients of minimum norm; absent ones get zero.
+    Dependent columns get the coefficients of minimum norm, empty places zero.
 
     Parameters
     ----------
     A : Operator
     y : Tensor (*batch, m)
     atoms : Atoms
-        Their `indices` are `(*batch, k)`, -1 where there is none.
+        Their `indices` are `(*batch, k)`, -1 for an empty place.
     minimise : callable, optional
-        Another loss has another one.
+        The fit on a matrix; other losses have another one.
 
     Returns
     -------
@@ -74,11 +74,11 @@ def fit(A: Operator, y: Tensor, atoms: Any, minimise: Callable[[Tensor, Tensor, 
     return Fit(z.new_zeros(found.shape).scatter(-1, order, z), r)
 
 
-@torch.no_grad()  # which they are is a constant
+@torch.no_grad()  # the choice has no derivative
 def independent(A: Operator, atoms: Any) -> Any:
-    """The atoms without those that the ones before them span, to rounding; relaxed atoms as given: they are no columns.
+    """The atoms without those in the span of earlier ones, up to rounding; a fit on them is as good as on all.
 
-    Fitted on these, as good a fit as on all.
+    Relaxed atoms are returned unchanged, because they are no columns.
     """
     if not isinstance(atoms, Atoms):
         return atoms
@@ -88,8 +88,8 @@ def independent(A: Operator, atoms: Any) -> Any:
     pivots = torch.geqrf(B)[0].diagonal(dim1=-2, dim2=-1).abs()
     spanned = found & ~(pivots > tolerance * torch.linalg.vector_norm(B, dim=-2))
 
-    # As in `factor`, a list that is mostly empty. A pivot tells that there are such columns, but not which: after one
-    # of them the next direction of the QR is arbitrary. So: which do not add to the rank of those before.
+    # As in `factor`, a list that is mostly empty. A small pivot shows that there are dependent columns, but not which:
+    # after the first one the next direction of the QR is arbitrary. So find the columns that do not raise the rank.
     rest = spanned.any(-1).reshape(-1).nonzero().squeeze(-1)
     leading = torch.ones(k, k, dtype=torch.bool, device=B.device).triu().mT.unsqueeze(-2)
     S = torch.linalg.svdvals(_cleared(B.reshape(-1, *B.shape[-2:])[rest]).unsqueeze(-3) * leading)
@@ -106,7 +106,7 @@ def solve(B: Tensor, y: Tensor, count: Tensor | None = None) -> Tensor:
     ----------
     B, y : Tensor
     count : Tensor (*batch,) int64, optional
-        How many leading columns are in use; the others are zero. Default all.
+        Number of leading columns in use; the others are zero. Default all.
     """
     if count is None:
         count = torch.full(B.shape[:-2], B.shape[-1], device=B.device)
@@ -115,7 +115,7 @@ def solve(B: Tensor, y: Tensor, count: Tensor | None = None) -> Tensor:
 
 
 class _Solve(torch.autograd.Function):
-    """Least squares with the derivative of its normal equations, so that any factorisation may serve forward.
+    """Least squares with the derivative of the normal equations, for any factorisation in the forward pass.
 
     With M = (B^H B)^+ : dz = M (dB^H r + B^H (dy - dB z)).
     """
@@ -155,7 +155,7 @@ class _Normal(torch.autograd.Function):
 def factor(B: Tensor, y: Tensor, count: Tensor) -> tuple[Tensor, Tensor]:
     """`(z, F)` with `z = B^+ y` and `(B^H B)^+ = F F^H`; `B F` is then an orthonormal basis of the range of `B`.
 
-    From QR, and from the SVD where columns are dependent.
+    By QR, or by the SVD if columns are dependent.
 
     Only the first `count (*batch,)` columns of `B (*batch, m, k)` are in use; the others are zero.
     """
@@ -169,11 +169,11 @@ def factor(B: Tensor, y: Tensor, count: Tensor) -> tuple[Tensor, Tensor]:
     tolerance = rank_tolerance(B.shape[-2], B.dtype)
     independent = (pivots > tolerance * torch.linalg.vector_norm(R, dim=-2)).all(dim=-1)
     R = torch.where(independent[..., None, None], R, eye)
-    # F c instead of a solve for z would lose digits of the residual.
+    # z = F c, instead of solving for z, would lose digits of the residual.
     both = torch.linalg.solve_triangular(R, torch.cat([eye.expand_as(R), c * used.unsqueeze(-1)], dim=-1), upper=True)
     F, z = both[..., :k] * used.unsqueeze(-2), both[..., k:]
 
-    # Indexing with a list that is mostly empty, not a branch: the SVD is taken of the dependent items alone.
+    # Indexing with a list that is mostly empty, instead of a branch: only dependent items need the SVD.
     rest = (~independent).nonzero().squeeze(-1)
     U, S, Vh = torch.linalg.svd(_cleared(B[rest]), full_matrices=False)
     small = tolerance * S[..., :1] >= S
@@ -184,9 +184,9 @@ def factor(B: Tensor, y: Tensor, count: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _cleared(B: Tensor) -> Tensor:
-    """`B (items, m, k)` without entries that are nothing beside others of their column.
+    """`B (items, m, k)` with entries set to zero that are negligible in their column.
 
-    Where their squares underflow, LAPACK makes NaN of complex numbers in single precision, and its SVD gives up.
+    If squares of such entries underflow, LAPACK's QR of complex64 returns NaN, and its SVD fails.
     """
     size = B.abs()
     return torch.where(size < torch.finfo(B.dtype).eps ** 2 * size.amax(-2, keepdim=True), 0, B)
@@ -195,7 +195,7 @@ def _cleared(B: Tensor) -> Tensor:
 def _triangle(B: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     """`R` in the upper triangle, and `Q^H y`, of `B = Q R`: `(items, k, k)` and `(items, k, 1)`."""
     k = B.shape[-1]
-    if B.is_cuda:  # there reflectors are applied item after item; as one more column of R, Q^H y is there at once
+    if B.is_cuda:  # reflectors would be applied one item at a time; Q^H y as one more column of R is faster
         both = torch.geqrf(torch.cat([B, y], dim=-1))[0]
         return both[..., :k, :k], both[..., :k, k:]
     reflectors, tau = torch.geqrf(B)

@@ -1,4 +1,4 @@
-"""The only loop: it repeats a step until every item of the batch has a reason to stop."""
+"""The loop of all solvers: it repeats a step until every signal of the batch has stopped."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .solution import Status
 
 
 class State(Protocol):
-    """What the loop needs of a solver's state, a NamedTuple of tensors, of tuples, and of things that can `choose`."""
+    """A solver's state: a NamedTuple with `r`, made of tensors, tuples and objects with a method `choose`."""
 
     @property
     def r(self) -> Tensor:
@@ -21,11 +21,11 @@ class State(Protocol):
 
 
 S = TypeVar("S", bound=State)
-STILL = 10  # roundings of `x` that count as no step
+STILL = 10  # a change of x by at most so many roundings is no change
 
 
 class Run(NamedTuple, Generic[S]):
-    """How a loop ended: the last state, and per item the steps taken and the status."""
+    """Result of a loop: the last state, and for each signal the number of steps and the status."""
 
     state: S
     steps: Tensor
@@ -43,19 +43,19 @@ def run(
     watch: Callable[[int, S, Tensor], None] | None = None,
     taken: Tensor | None = None,
 ) -> Run[S]:
-    """Repeat `step` from `state`, each item of the batch until it stops.
+    """Repeat `step` from `state`; each signal of the batch stops on its own.
 
     Parameters
     ----------
     step : state -> state
     stop : (old, new) -> Tensor (*batch,)
-        The solver's own reasons: codes of `Status`, `RUNNING` to go on. With `NO_DECREASE` or `EXHAUSTED` the
-        old state is kept.
+        The solver's stop rule: codes of `Status`; `RUNNING` goes on. With `NO_DECREASE` or `EXHAUSTED` the old state
+        is kept.
     target : Tensor (*batch,)
-        Residual norm at which an item is done.
+        Residual norm at which a signal is solved.
     max_steps : Tensor (*batch,) int64
     at_budget : Status
-        What reaching `max_steps` means.
+        Status of a signal that reaches `max_steps`.
     watch : callable, optional
         Called with the step's number, the state and the status after every step.
     taken : Tensor (*batch,) int64, optional
@@ -84,12 +84,12 @@ def run(
 
 
 def never(old: State, new: State) -> Tensor:
-    """No reason of its own to stop."""
+    """Do not stop."""
     return torch.full(new.r.shape[:-1], Status.RUNNING, device=new.r.device)
 
 
 def no_decrease(old: State, new: State) -> Tensor:
-    """Stop where the residual did not shrink, and keep the state before.
+    """Stop if the residual did not shrink, and keep the state before.
 
     Parameters
     ----------
@@ -114,7 +114,7 @@ def no_decrease(old: State, new: State) -> Tensor:
 
 
 def stationary(old: Any, new: Any) -> Tensor:
-    """Stop where the step moved `x` by no more than rounding.
+    """Stop if the step changed `x` by rounding only.
 
     Parameters
     ----------
@@ -136,17 +136,17 @@ def stationary(old: Any, new: Any) -> Tensor:
     True
     """
     change, size = _norm(new.x - old.x), _norm(new.x)
-    still = (change <= STILL * torch.finfo(size.dtype).eps * size) & size.isfinite()  # of an overflow one cannot tell
+    still = (change <= STILL * torch.finfo(size.dtype).eps * size) & size.isfinite()  # not after an overflow
     return torch.where(still, Status.STATIONARY, Status.RUNNING)
 
 
 def lower(r: Tensor, best: Tensor) -> Tensor:
-    """Where the residual `r (*batch, m)` is smaller than the best so far, `(*batch, 1)`."""
+    """Whether the residual `r (*batch, m)` is smaller than the best so far, `(*batch, 1)`."""
     return (_norm(r) < _norm(best)).unsqueeze(-1)
 
 
 def choose(where: Tensor, new: Any, old: Any) -> Any:
-    """The new state where `where (*batch,)` holds, else the old one, field by field."""
+    """The new state if `where (*batch,)` is true, else the old one, field by field."""
     if hasattr(new, "choose"):
         return new.choose(where, old)
     if isinstance(new, tuple):

@@ -1,7 +1,7 @@
-"""Losses: what a solver makes small, and how its steps get at it.
+"""Losses that solvers minimise, and what their steps need of them.
 
-A loss is a sum over the measurements of `l(v_i, y_i) >= 0` with `v = A x`. Whatever it is, a state's `r` has
-`||r||^2 = 2 sum_i l_i`, which for least squares is `y - A x`: stopping, best-so-far and tolerance need nothing else.
+A loss is a sum over the measurements of `l(v_i, y_i) >= 0` with `v = A x`. For every loss, the residual `r` of a state
+has `||r||^2 = 2 sum_i l_i`; for least squares it is `y - A x`. Stop rules, the best iterate and `tol` use only `r`.
 """
 
 from __future__ import annotations
@@ -20,21 +20,21 @@ from .least_squares import Fit, fit, solve
 from .numeric import safe_divide
 from .qr import QR, put
 
-ROUNDINGS = 10  # of what x = 0 leaves: what is less is that of an exact fit
-NEWTON_STEPS, HALVINGS = 100, 40  # at most; ten and none are usual
-SHARE = 1e-4  # of the fall that the slope promises, which a step must bring
+ROUNDINGS = 10  # a residual below so many roundings of that of x = 0 is that of an exact fit
+NEWTON_STEPS, HALVINGS = 100, 40  # most; usually ten and none
+SHARE = 1e-4  # a step must bring this share of the decrease that the slope predicts
 LEAST_WEIGHT = 1e-3  # of a measurement, as a share of l'^2 / (2 l)
 
 
 class Loss(Protocol):
-    """What a solver's step needs of a loss.
+    """The methods of a loss.
 
     Attributes
     ----------
     curvature : float or None
-        The largest `l''`, where it is known: the largest step size is inverse to it.
+        The largest `l''`, or None if unknown; default step sizes are inverse to it.
     trials : int
-        How many of the best swaps by `quadratic` are to be fitted to know which is the best.
+        How many of the best swaps by `quadratic` ELS refits to find the best one.
     """
 
     @property
@@ -44,37 +44,37 @@ class Loss(Protocol):
     def trials(self) -> int: ...
 
     def rounding(self, eps: float) -> float:
-        """As a share of the residual of `x = 0`, how little is no residual but rounding by `eps`."""
+        """The share of the residual of `x = 0` below which a residual is rounding by `eps`."""
         ...
 
     def initial_residual(self, y: Tensor) -> Tensor:
-        """What `x = 0` leaves of `y (*batch, m)`: its residual."""
+        """The residual of `x = 0`, for measurements `y (*batch, m)`."""
         ...
 
     def residual(self, A: Operator, y: Tensor, x: Tensor) -> Tensor:
-        """What `x (*batch, n)` leaves of `y (*batch, m)`: `||r||^2 / 2` is the loss."""
+        """The residual `r (*batch, m)` of `x (*batch, n)`: `||r||^2 / 2` is the loss."""
         ...
 
     def pseudo_residual(self, A: Operator, y: Tensor, x: Tensor, r: Tensor) -> Tensor:
-        """`-l'(v)` at `v = A x`, given the residual `r` of `x`: the loss falls fastest along `A^H` of it."""
+        """`p = -l'(v)` at `v = A x`, given the residual `r` of `x`: `A^H p` is the negative gradient of the loss."""
         ...
 
     def fit(self, A: Operator, y: Tensor, atoms: Any) -> Fit:
-        """The least loss on the chosen atoms."""
+        """The fit with the least loss on the chosen atoms."""
         ...
 
     def empty(self, y: Tensor, capacity: int) -> Any:
-        """A fit with no columns yet, that takes in one by one: `QR`, or something with its methods."""
+        """A fit without columns, to which columns are appended one by one: `QR`, or an object with its methods."""
         ...
 
     def quadratic(self, A: Operator, y: Tensor, x: Tensor) -> tuple[Operator, Tensor]:
-        """The `A` and `y` whose least squares has the slopes and the curvatures of the loss at `x`."""
+        """`A` and `y` of the least squares with the same first and second derivatives at `x` as the loss."""
         ...
 
 
 @dataclass(frozen=True)
 class LeastSquares:
-    """`|v - y|^2 / 2`, the default. The only loss for complex numbers, for derivatives and for compiled kernels.
+    """`|v - y|^2 / 2`, the default. Only this loss has complex numbers, derivatives and compiled kernels.
 
     Examples
     --------
@@ -115,8 +115,8 @@ class LeastSquares:
 class Logistic:
     """`log(1 + exp(-s v))` with labels `s = 1` where `y` is 1, and `s = -1` where `y` is 0 or -1.
 
-    On separable data no finite `x` is the best: a refit then ends where the loss is zero to rounding, all labels on
-    their right side by about 35 (15 in single precision), and so does the solver, with `Status.TOLERANCE`.
+    If the labels are separable, no finite `x` is optimal. A refit then stops when the loss is zero up to rounding, with
+    every label on its right side by about 35 (15 in single precision), and the solver has the status `TOLERANCE`.
 
     Examples
     --------
@@ -133,17 +133,17 @@ class Logistic:
         return -torch.nn.functional.logsigmoid(torch.where(y > 0, v, -v))
 
     def check(self, y: Tensor) -> None:
-        """Refuse what are no labels."""
+        """Raise ValueError unless `y` are labels."""
         if not (((y == 1) | (y == 0)).all() or ((y == 1) | (y == -1)).all()):
             raise ValueError(
-                f"y goes from {y.min().item():.3g} to {y.max().item():.3g}; the logistic loss needs labels, all 0 or 1 "
-                "or all -1 or 1."
+                f"y goes from {y.min().item():.3g} to {y.max().item():.3g}; the logistic loss needs labels: all 0 or "
+                "1, or all -1 or 1."
             )
 
 
 @dataclass(frozen=True)
 class SmoothLoss:
-    """Any loss that autograd differentiates twice; its refits are some weighted least squares, one after the other.
+    """Any loss that torch differentiates twice; a refit is a sequence of weighted least squares.
 
     Attributes
     ----------
@@ -160,7 +160,7 @@ class SmoothLoss:
         return value
 
     def rounding(self, eps: float) -> float:
-        return math.sqrt(ROUNDINGS * eps)  # it is the loss that is rounded
+        return math.sqrt(ROUNDINGS * eps)  # the loss is rounded, and the residual is its square root
 
     def initial_residual(self, y: Tensor) -> Tensor:
         return self.deviance_residual(torch.zeros_like(y), y)
@@ -194,9 +194,9 @@ class SmoothLoss:
     def minimise(self, B: Tensor, y: Tensor, count: Tensor) -> Fit:
         """The least loss of `v = B z`, by Newton's method from `z = 0`; arguments as for `least_squares.solve`.
 
-        From zero, so that the fit depends on the support alone, not on where the solver came from. Every item
-        of the batch ends by itself: where a step promises no more than rounding, where the loss is zero to rounding
-        (which is where separable data end), or where no step lowers it.
+        It starts from zero, so that the fit depends only on the support. Each signal stops on its own: when the
+        predicted decrease is rounding, when the loss is zero up to rounding (for separable labels), or when no step
+        lowers it.
         """
         m, k = B.shape[-2:]
         flat, labels, counts = B.reshape(-1, m, k), y.expand(B.shape[:-1]).reshape(-1, m), count.reshape(-1)
@@ -213,24 +213,24 @@ class SmoothLoss:
 
 
 class SecondOrderModel(NamedTuple):
-    """A loss around `v (*batch, m)`: `loss`, `pseudo_residual = -l'`, and `weight`, the curvature for Newton."""
+    """A loss at `v (*batch, m)`: `loss`, `pseudo_residual = -l'`, and `weight`, the curvature for Newton's method."""
 
     loss: Tensor
     pseudo_residual: Tensor
     weight: Tensor
 
     def as_least_squares(self) -> tuple[Tensor, Tensor]:
-        """`(w, z)`, with which `||w B d - z||^2 / 2` is the loss of a step `B d` to second order."""
+        """`(w, z)` such that `||w B d - z||^2 / 2` is, up to a constant, the loss of a step `B d` to second order."""
         root = self.weight.sqrt()
         return root, safe_divide(self.pseudo_residual, root)
 
 
 def second_order_model(of: Callable[[Tensor, Tensor], Tensor], v: Tensor, y: Tensor) -> SecondOrderModel:
-    """A loss to second order.
+    """The second-order model of a loss.
 
-    A measurement that is flat there (Huber's outlier, a label that is far on the wrong side) keeps a little of the
-    curvature `l'^2 / (2 l)` that `sqrt(2 l)`, the residual, would have if it were linear in v. So the curvature is
-    positive wherever there is a slope, whatever the loss and its units.
+    A measurement without curvature (an outlier under Huber's loss, a label far on the wrong side) gets a small share of
+    `l'^2 / (2 l)`, the curvature if its residual `sqrt(2 l)` were linear in v. So the curvature is positive wherever
+    the first derivative is not zero, for any loss in any units.
     """
     with torch.inference_mode(False), torch.enable_grad():
         v, y = v.detach().clone().requires_grad_(), y.detach().clone()
@@ -246,7 +246,7 @@ def second_order_model(of: Callable[[Tensor, Tensor], Tensor], v: Tensor, y: Ten
 def newton(
     of: Callable[[Tensor, Tensor], Tensor], B: Tensor, y: Tensor, count: Tensor, z: Tensor, v: Tensor, exact: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """One step of every item `B (items, m, k)`, halved until the loss falls: `z`, `v = B z`, and where to go on."""
+    """A Newton step for each `B (items, m, k)`, halved until the loss falls: `z`, `v = B z`, and which items go on."""
     here = second_order_model(of, v, y)
     root, target = here.as_least_squares()
     d = solve(root.unsqueeze(-1) * B, target, count)
@@ -265,20 +265,20 @@ def newton(
 
 
 class ActiveSetFit(NamedTuple):
-    """The fit on columns that are taken in one by one; for another loss what `QR` is for least squares.
+    """The fit on columns that are appended one by one: for other losses what `QR` is for least squares.
 
     Attributes
     ----------
     loss : SmoothLoss
     y : Tensor (*batch, m)
     B : tuple of k Tensors (*batch, m)
-        The columns, zero where there is none.
+        The columns; zero for empty places.
     z : Tensor (*batch, k)
         Their coefficients.
     force : Tensor (*batch, m)
         `-l'` at `B z`.
     size : int
-        How many columns are in.
+        Number of columns.
     """
 
     loss: SmoothLoss
@@ -289,7 +289,7 @@ class ActiveSetFit(NamedTuple):
     size: int
 
     def append(self, a: Tensor, r: Tensor) -> tuple[ActiveSetFit, Tensor]:
-        """Take in the column `a (*batch, m)`: the fit on all, and its residual."""
+        """Append the column `a (*batch, m)`; returns the fit on all columns and its residual."""
         t = self.size + 1
         columns = put(self.B, self.size, a)
         B = torch.stack(columns[:t], dim=-1)
@@ -299,35 +299,34 @@ class ActiveSetFit(NamedTuple):
         return self._replace(B=columns, z=z, force=force, size=t), r
 
     def pseudo_residual(self, r: Tensor) -> Tensor:
-        """What the next column is to correlate with: `-l'`, at which those taken in have a right angle."""
+        """`-l'`, with which the next column should correlate; it is orthogonal to the columns of the fit."""
         return self.force
 
     def solve(self) -> Tensor:
-        """Coefficients of the columns taken in so far, `(*batch, k)`."""
+        """Coefficients of the columns so far, `(*batch, k)`."""
         return self.z
 
 
 def checked(loss: Any, y: Tensor) -> Loss:
-    """The loss that a user gave, for measurements `y (*batch, m)`, in the form that the steps take.
+    """The user's loss for measurements `y (*batch, m)`, in the form that the steps take.
 
-    A function may have the attributes `curvature`, the largest second derivative, and `check`, which may refuse `y`.
+    A function may have the attributes `curvature`, its largest second derivative, and `check`, a function that raises
+    an error for a wrong `y`.
 
     Raises
     ------
     TypeError, ValueError
-        If it is none, or none for such measurements.
+        If it is no loss, or not one for these measurements.
     """
     if isinstance(loss, LeastSquares):
         return loss
     if not callable(loss) or isinstance(loss, type):
         raise TypeError(
-            f"loss is {loss!r}; needed is pursuit.LeastSquares(), pursuit.Logistic(), or a function (v, y) that gives "
-            "one loss per measurement, twice differentiable by torch."
+            f"loss is {loss!r}; needed is pursuit.LeastSquares(), pursuit.Logistic(), or a function (v, y) that torch "
+            "can differentiate twice, with one loss per measurement."
         )
     if y.is_complex():
-        raise TypeError(
-            f"A or y is complex, and the loss is {loss!r}; for complex numbers there is LeastSquares() alone."
-        )
+        raise TypeError(f"A or y is complex, and the loss is {loss!r}; for complex numbers use pursuit.LeastSquares().")
     if hasattr(loss, "check"):
         loss.check(y)
     if getattr(loss, "curvature", None) is not None:
@@ -338,7 +337,7 @@ def checked(loss: Any, y: Tensor) -> Loss:
         given = f"shape {tuple(values.shape)}, {values.dtype}" if isinstance(values, Tensor) else type(values).__name__
         raise ValueError(
             f"the loss of v = 0 is a {given}; needed is one loss per measurement, with the shape {tuple(y.shape)} and "
-            f"the dtype {y.dtype} of y, not summed up."
+            f"the dtype {y.dtype} of y, not a sum."
         )
     if not ((values >= 0) & values.isfinite()).all():
         raise ValueError("the loss of v = 0 is negative or not finite for some y; needed is a loss >= 0.")

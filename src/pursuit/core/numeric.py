@@ -1,4 +1,4 @@
-"""Small pieces of arithmetic that several steps share."""
+"""Arithmetic that several steps share."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from torch import Tensor
 
 
 def energy(v: Tensor) -> Tensor:
-    """`||v||^2` of every vector on the last axis, which is kept with length one."""
+    """`||v||^2` of the vectors on the last axis, which is kept with length one."""
     return (v.conj() * v).real.sum(-1, keepdim=True)
 
 
@@ -28,7 +28,7 @@ def ones_for_zeros(v: Tensor) -> Tensor:
 
 
 def rank_tolerance(m: int, dtype: torch.dtype) -> float:
-    """Below this fraction of its length, what is left of a column counts as rounding error."""
+    """The part of a column outside a span is rounding if its share of the column's norm is below this."""
     return max(m, 10) * torch.finfo(dtype).eps
 
 
@@ -43,7 +43,7 @@ def by_tau(slope: Tensor, logits: Tensor, tau: Tensor) -> Tensor:
 
 
 def top_k(v: Tensor, k: int) -> Tensor:
-    """Where the `k` largest are, largest first, ties to the lowest index, `(*batch, k)`."""
+    """Indices of the `k` largest, largest first, ties to the lowest index, `(*batch, k)`."""
     if k == 1:
         return v.argmax(dim=-1, keepdim=True)
     return v.sort(dim=-1, descending=True, stable=True).indices[..., :k]

@@ -1,4 +1,4 @@
-"""A thin QR factorisation that grows by a column."""
+"""A thin QR factorisation to which columns are appended."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from .numeric import energy, rank_tolerance
 
 
 class QR(NamedTuple):
-    """A thin QR factorisation of fixed capacity, and `y` in its basis; columns are appended one by one.
+    """A thin QR factorisation with room for k columns, which are appended one by one, and `y` in its basis.
 
     Attributes
     ----------
     Q : tuple of k Tensors (*batch, m)
-        Orthonormal columns, zero where there is none. Apart, so that a new one copies nothing that autograd needs.
+        Orthonormal columns; zero for empty places. Separate tensors, so that appending copies nothing.
     R : tuple of k Tensors (*batch, 1), ..., (*batch, k)
         Columns of the triangular factor.
     g : tuple of k Tensors (*batch, 1)
         `Q^H y`.
     size : int
-        How many columns are in.
+        Number of columns.
     """
 
     Q: tuple[Tensor, ...]
@@ -41,9 +41,9 @@ class QR(NamedTuple):
         return cls((none,) * capacity, R, (none[..., :1],) * capacity, 0)
 
     def append(self, a: Tensor, r: Tensor) -> tuple[Self, Tensor]:
-        """Take in the column `a (*batch, m)`; returns the factorisation and the residual `r` without it.
+        """Append the column `a (*batch, m)`; returns the factorisation and the new residual.
 
-        A column that depends on those before it (or is zero) adds nothing: its coefficient is zero.
+        A column that is zero or depends on those before gets the coefficient zero.
         """
         t = self.size
         Q = torch.stack(self.Q[:t], dim=-2) if t else a.new_zeros(*a.shape[:-1], 0, a.shape[-1])
@@ -53,11 +53,11 @@ class QR(NamedTuple):
         return type(self)(put(self.Q, t, q), put(self.R, t, column), put(self.g, t, gamma), t + 1), r
 
     def pseudo_residual(self, r: Tensor) -> Tensor:
-        """What the next column is to correlate with: the residual `r` itself."""
+        """The residual `r` itself, with which the next column should correlate."""
         return r
 
     def solve(self) -> Tensor:
-        """Coefficients of the columns taken in so far, `(*batch, k)`."""
+        """Coefficients of the columns so far, `(*batch, k)`."""
         g = torch.cat(self.g, dim=-1)
         return torch.linalg.solve_triangular(self.triangle(), g.unsqueeze(-1), upper=True).squeeze(-1)
 
@@ -68,7 +68,7 @@ class QR(NamedTuple):
 
 
 class _Append(torch.autograd.Function):
-    """One column more, with a derivative of its own: a tenth of the operations that autograd would record.
+    """Append a column, with a hand-written derivative: a tenth of the operations that autograd would record.
 
     With Q orthonormal: `v = Q^H a`, `p = a - Q v`, `rho = ||p||`, `q = p / rho`, `gamma = q^H r`, `r' = r - q gamma`.
     `Q (*batch, t, m)` holds the columns as rows.
@@ -100,7 +100,7 @@ def _way_back(
     Q: Tensor, a: Tensor, r: Tensor, q: Tensor, column: Tensor, gamma: Tensor, new: Tensor,
     of_q: Tensor, of_column: Tensor, of_gamma: Tensor, of_r: Tensor,
 ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
-    """The gradients by Q, a and r, in operations that have derivatives too."""
+    """The gradients by Q, a and r, by operations that have derivatives."""
     v, rho = column[..., :-1], column[..., -1:].real
     of_v, of_rho = of_column[..., :-1], of_column[..., -1:].real
     of_gamma = of_gamma - (q.conj() * of_r).sum(-1, keepdim=True)
@@ -116,7 +116,7 @@ def _way_back(
 
 
 class _CompiledAppend(torch.autograd.Function):
-    """The same by one kernel each way. For networks: what they would save a hard solver, compiling them may cost it."""
+    """The same by a kernel forward and one backward. Only for networks: for a hard solver compiling may cost more."""
 
     @staticmethod
     def forward(ctx: Any, Q: Tensor, a: Tensor, r: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -134,7 +134,7 @@ class _CompiledAppend(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, ...]:
         Q, a, r, q, column, gamma, new = ctx.saved_tensors
-        if torch.is_grad_enabled():  # this is to be differentiated in turn
+        if torch.is_grad_enabled():  # for a second derivative
             return _way_back(Q, a, r, q, column, gamma, new, *grads)
         given = flat(Q, 2), *(flat(v) for v in (a, r, q, column, gamma)), flat(new.squeeze(-1), 0)
         out = [torch.empty_like(v) for v in given[:3]]
@@ -143,5 +143,5 @@ class _CompiledAppend(torch.autograd.Function):
 
 
 def put(values: tuple[Tensor, ...], place: int, value: Tensor) -> tuple[Tensor, ...]:
-    """With another value at this place."""
+    """The tuple with another value at this place."""
     return (*values[:place], value, *values[place + 1 :])

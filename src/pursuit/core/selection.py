@@ -1,7 +1,7 @@
-"""Identification: which atoms a solver takes, and what it then does with them.
+"""Selection: the choice of atoms.
 
-A solver never touches an index. It asks a *selection* for the best atoms of a score and works with the answer, so that
-another selection (a relaxed one) turns the same solver into its differentiable relative.
+A solver does not use indices. It calls a *selection* with a score and works with the `Atoms` that it returns. With a
+relaxed selection the same solver is differentiable.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from .atoms import NEVER, Atoms
 
 
 class Selection(Protocol):
-    """What a solver needs of an identification rule."""
+    """The methods of a selection."""
 
     @property
     def never(self) -> float:
@@ -29,21 +29,21 @@ class Selection(Protocol):
         ...
 
     def __call__(self, score: Tensor, k: int) -> Any:
-        """The `k` best of `score (*batch, n)`, best first: `Atoms`, or something with their methods."""
+        """The `k` best atoms by `score (*batch, n)`, best first: `Atoms`, or an object with the same methods."""
         ...
 
     def threshold(self, u: Tensor, weights: Tensor, k: int) -> tuple[Any, Tensor]:
-        """The `k` best atoms of the score `weights |u|`, and `u (*batch, n)` on them."""
+        """The `k` best atoms by `weights |u|`, and `u (*batch, n)` on these atoms."""
         ...
 
     def empty(self, y: Tensor, k: int, n: int) -> Any:
-        """Room for `k` atoms, and none in it, for measurements `y (*batch, m)`."""
+        """No atoms yet, with room for `k`, for measurements `y (*batch, m)`."""
         ...
 
 
 @dataclass(frozen=True)
 class Hard:
-    """The `k` largest scores, ties to the lowest index; a negative score is never taken.
+    """The `k` largest scores; ties go to the lowest index, and a negative score is never chosen.
 
     Examples
     --------
@@ -59,7 +59,7 @@ class Hard:
         return weights * c.abs()
 
     def __call__(self, score: Tensor, k: int) -> Atoms:
-        """Choose `k` of `score (*batch, n)`, best first."""
+        """The `k` best atoms by `score (*batch, n)`, best first."""
         if k == 1:
             best = score.argmax(dim=-1, keepdim=True)
         else:
@@ -67,27 +67,27 @@ class Hard:
         return Atoms(best.where(score.gather(-1, best) >= 0, -1), score.shape[-1])
 
     def threshold(self, u: Tensor, weights: Tensor, k: int) -> tuple[Atoms, Tensor]:
-        """The `k` best atoms of the score `weights |u|`, and `u` on them."""
+        """The `k` best atoms by `weights |u|`, and `u` on these atoms."""
         atoms = self(self.score(u, weights), k)
         return atoms, atoms.keep(u)
 
     def empty(self, y: Tensor, k: int, n: int) -> Atoms:
-        """Room for `k` atoms, and none in it."""
+        """No atoms yet, with room for `k`."""
         return Atoms(torch.full((*y.shape[:-1], k), -1, device=y.device), n)
 
 
 @dataclass(frozen=True)
 class AtomSelector:
-    """How a solver chooses: the best atoms by `w |c|`.
+    """Chooses atoms for a solver: the best by `w |c|`.
 
     Attributes
     ----------
     select : Selection
     max_k : int
-        How many atoms an item may have.
+        Most atoms of a signal.
     weights : Tensor (n,) or (*batch, n)
     k : Tensor (*batch,) int64, optional
-        How many each item may have, where they differ; `max_k` is the largest.
+        Most atoms of each signal, if they differ; `max_k` is the largest.
     barred : Tensor (n,) or (*batch, n) bool, optional
         Atoms that are never chosen.
 
@@ -112,7 +112,7 @@ class AtomSelector:
         return self.max_k
 
     def score(self, c: Tensor) -> Tensor:
-        """`w |c|`, except where an atom is barred."""
+        """`w |c|`, or a score that is never chosen for barred atoms."""
         score = self.select.score(c, self.weights)
         return score if self.barred is None else torch.where(self.barred, self.select.never, score)
 
@@ -122,14 +122,14 @@ class AtomSelector:
         return best if self.k is None else best.first(times * self.k)
 
     def threshold(self, u: Tensor) -> tuple[Any, Tensor]:
-        """The k best atoms of `u (*batch, n)`, and `H_k(u)`: `u` on those alone."""
+        """The k best atoms by `u (*batch, n)`, and `H_k(u)`: `u` on these atoms, else zero."""
         if self.k is None and self.barred is None:
             return self.select.threshold(u, self.weights, self.max_k)
         atoms = self.best(u)
         return atoms, atoms.keep(u)
 
     def best_of(self, c: Tensor, among: Tensor, count: int | None = None) -> Any:
-        """The best atoms by `c`, k or `count` of them, out of those in the mask `among (*batch, n)`, hard or soft."""
+        """The k (or `count`) best atoms by `c` among those of the mask `among (*batch, n)`, hard or soft."""
         score = torch.where(among > 0, among * self.score(c), self.select.never)
         if count is not None:
             return self.select(score, count)
@@ -137,15 +137,15 @@ class AtomSelector:
         return best if self.k is None else best.first(self.k)
 
     def next(self, c: Tensor, chosen: Any) -> Any:
-        """The best atom for a residual that is orthogonal to those chosen."""
+        """The best atom by `c`, the correlation with a residual that is orthogonal to the `chosen` atoms."""
         return self.select(chosen.exclude(self.score(c)), 1)
 
     def extend(self, chosen: Any, c: Tensor, count: int) -> Any:
-        """The atoms `chosen`, then the `count` best others by `c (*batch, n)`; k in all."""
+        """The `chosen` atoms, then the `count` best others by `c (*batch, n)`; at most k in all."""
         new = self.select(chosen.exclude(self.score(c)), count)
         atoms = chosen.union(new, self.max_k)
         return atoms if self.k is None else atoms.first(self.k)
 
     def empty(self, y: Tensor, n: int) -> Any:
-        """Room for the atoms, and none in it."""
+        """No atoms yet."""
         return self.select.empty(y, self.max_k, n)

@@ -1,4 +1,4 @@
-"""What every solver returns."""
+"""The result of a solver."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Status(IntEnum):
 
     @property
     def ok(self) -> bool:
-        """Whether the result is as asked."""
+        """Whether the solver finished: it neither diverged nor ran out of steps."""
         return self not in (Status.RUNNING, Status.MAX_STEPS, Status.DIVERGED)
 
 
@@ -56,17 +56,17 @@ _MESSAGES = {
     Status.TOLERANCE: "the residual reached the tolerance",
     Status.SPARSITY: "all k atoms were chosen",
     Status.STATIONARY: "a fixed point was reached: another step changes nothing",
-    Status.NO_DECREASE: "the next step would not lower the residual; the last one that did was kept",
-    Status.CYCLE: "the supports repeat in a cycle; the best residual among them was kept",
-    Status.EXPLORED: "the whole budget of steps was explored; the best support seen was kept",
-    Status.EXHAUSTED: "no atom correlates with the residual any more: fewer than k were needed",
+    Status.NO_DECREASE: "the next step does not lower the residual; the last one that did was kept",
+    Status.CYCLE: "the supports repeat in a cycle; the one with the smallest residual was kept",
+    Status.EXPLORED: "all max_steps steps were taken; the best support was kept",
+    Status.EXHAUSTED: "no further atom lowers the residual; fewer than k were needed",
     Status.MAX_STEPS: "max_steps was reached first: pass a larger max_steps or a looser tol",
     Status.DIVERGED: "the iterates diverged; the last before that was kept: pass a smaller step size eta, or damping",
 }
 
 
 class RecoveryError(RuntimeError):
-    """A solver ended without what was asked; raised by `Solution.check`.
+    """A signal diverged or ran out of steps; raised by `Solution.check`.
 
     Examples
     --------
@@ -81,23 +81,23 @@ class RecoveryError(RuntimeError):
 class Solution(Generic[Arr]):
     """A recovered signal, or a batch of them; NumPy arrays for NumPy input, else tensors.
 
-    It holds the coefficients on the support. The signal `x`, which may be thousands of times as large, is formed when
-    it is first asked for.
+    It holds the coefficients on the support. The signal `x`, which may be thousands of times as large, is formed at its
+    first use.
 
     Attributes
     ----------
     support : (*batch, k) int64
-        Column numbers in order of selection, -1 where fewer were found.
+        Column numbers in order of selection; -1 if fewer were found.
     coefficients : (*batch, k)
         The entries of `x` on the support, in the caller's units; zero where the support is -1.
     residual_norm : (*batch,)
-        `||y - A x||`; with another `loss` than least squares, the root of twice the loss.
+        `||y - A x||`; with another `loss` than least squares, the square root of twice the loss.
     steps : (*batch,) int64
-        Steps taken.
+        Number of steps.
     status : (*batch,) int64
         Codes of `Status`.
     compiled : (*batch,) bool
-        Whether a compiled kernel found it, not the solver's steps: see `pursuit.config`.
+        Whether a compiled kernel solved the signal, not the solver's steps: see `pursuit.config`.
     n : int
         Length of the signal.
     x : (*batch, n)
@@ -125,7 +125,7 @@ class Solution(Generic[Arr]):
     def of_signal(
         cls, x: Arr, support: Arr, residual_norm: Arr, steps: Arr, status: Arr, compiled: Arr
     ) -> Solution[Arr]:
-        """The solution whose signal `x (*batch, n)` is known in full; it may be non-zero off the support as well.
+        """A solution with a given signal `x (*batch, n)`, which may be non-zero off the support.
 
         Examples
         --------
@@ -139,7 +139,7 @@ class Solution(Generic[Arr]):
         """
         coefficients = _on_support(x, support)
         solution = cls(support, coefficients, residual_norm, steps, status, compiled, x.shape[-1])
-        solution.__dict__["x"] = x  # which the property then need not form
+        solution.__dict__["x"] = x  # so that the property does not form it
         return solution
 
     @cached_property
@@ -151,7 +151,7 @@ class Solution(Generic[Arr]):
         return _embed(z, support, self.n).numpy()
 
     def check(self) -> Solution[Arr]:
-        """Return the solution itself, or raise `RecoveryError` for the first item that is not as asked.
+        """Return the solution itself, or raise `RecoveryError` for the first signal that diverged or ran out of steps.
 
         Examples
         --------
@@ -164,8 +164,8 @@ class Solution(Generic[Arr]):
         if bad.size == 0:
             return self
         first = np.unravel_index(bad[0], codes.shape)
-        where = f"item {tuple(int(i) for i in first)}" if codes.ndim else "the signal"
-        more = f" ({bad.size} of {codes.size} items ended badly)" if codes.ndim else ""
+        where = f"signal {tuple(int(i) for i in first)}" if codes.ndim else "the signal"
+        more = f" ({bad.size} of {codes.size} signals did not finish)" if codes.ndim else ""
         raise RecoveryError(f"{where}: {Status(int(codes[first])).message}{more}.")
 
 

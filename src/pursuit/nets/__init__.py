@@ -1,4 +1,4 @@
-"""Networks unrolled from the solvers: each layer is a solver's step with learned values."""
+"""Networks unrolled from solvers: each layer is a step of a solver, with learned values."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""ALISTA: ISTA with analytic weights; ALISTA-AT, with thresholds that adapt; AGLISTA, with gates."""
+"""ALISTA: ISTA with analytic weights; ALISTA-AT, with adaptive thresholds; AGLISTA, with gates."""
 
 from __future__ import annotations
 
@@ -26,28 +26,28 @@ from .unroll import (
 
 
 class ALISTA(Network):
-    """Analytic LISTA, `net(y) -> x`: of every layer only step size and threshold are learned.
+    """Analytic LISTA, `net(y) -> x`: only the step size and the threshold of every layer are learned.
 
     `x = eta(x + gamma_k W^H (y - A x), theta_k)`, from x = 0, with support selection.
 
     Parameters
     ----------
     A : array (m, n), or anything `as_operator` takes
-        Columns of any norm. A dense matrix becomes part of the network and of what is saved.
+        Columns of any norm. A dense matrix is part of the network and is saved with it.
     layers : int, default 16
     sparsity : int, optional
-        Expected number of non-zeros: support selection as in NA-ALISTA's experiments, `CountSchedule(sparsity)`.
+        Expected number of non-zeros. If given, support selection is that of NA-ALISTA, `CountSchedule(sparsity)`.
     selection : CountSchedule, PercentSchedule or None, default PercentSchedule()
-        Support selection, where no sparsity was given; None for none.
+        Support selection if no sparsity is given; None for no selection.
     W : array (m, n) or Operator, optional
         Weights with `W_i^H A_i = 1`. Default `analytic_weights(A)`.
     gamma : float or sequence (layers,), default 1.0
         Step size before training.
     theta : float or sequence (layers,), optional
-        Threshold before training, for coefficients of unit columns. Default 0.4 over the largest eigenvalue of `A^H A`.
+        Threshold before training, for columns of norm one. Default 0.4 over the largest eigenvalue of `A^H A`.
         NA-ALISTA's experiments start from 0.5 for both.
     signals : {"complex", "real part", "real"}
-        What is known of the signals where `A` is complex.
+        Signals for a complex `A`; see `OMPNet`.
 
     Attributes
     ----------
@@ -57,7 +57,7 @@ class ALISTA(Network):
     Raises
     ------
     ValueError, TypeError
-        On values that make no network; when called, on a `y` that does not fit.
+        If an argument has a wrong type or value; when called, if `y` does not fit.
 
     References
     ----------
@@ -104,21 +104,21 @@ class ALISTA(Network):
 
 
 class ALISTAAT(Network):
-    """ALISTA with adaptive thresholds, `net(y) -> x`: an entry's threshold is lower the larger the entry was.
+    """ALISTA with adaptive thresholds, `net(y) -> x`: large entries get lower thresholds.
 
     `x_i = eta(x_i + gamma_k (W^H (y - A x))_i, theta_k / (1 + |x_i| / epsilon))`, from x = 0, with support selection.
 
     Parameters
     ----------
     A : array (m, n), or anything `as_operator` takes
-        Columns of any norm. A dense matrix becomes part of the network and of what is saved.
+        Columns of any norm. A dense matrix is part of the network and is saved with it.
     layers : int, default 16
     epsilon : float, default 0.1
         The magnitude at which a threshold is halved.
     gamma, theta : float or sequence (layers,), default 0.5
-        Step size and threshold before training, for coefficients of unit columns.
+        Step size and threshold before training, for columns of norm one.
     sparsity, selection, W, signals
-        As those of `ALISTA`.
+        As in `ALISTA`.
 
     Attributes
     ----------
@@ -128,7 +128,7 @@ class ALISTAAT(Network):
     Raises
     ------
     ValueError, TypeError
-        On values that make no network; when called, on a `y` that does not fit.
+        If an argument has a wrong type or value; when called, if `y` does not fit.
 
     References
     ----------
@@ -181,20 +181,20 @@ class AGLISTA(Network):
     """ALISTA with gain and overshoot gates, `net(y) -> x`.
 
     Thresholds make iterates too small. A gain `kappa = 1 + t nu_k exp(-v_k |x|)` enlarges them before the residual is
-    taken, and an overshoot `o = 1 + a_k / (|z - x| + 0.01)` goes beyond the step's end z:
+    computed, and an overshoot `o = 1 + a_k / (|z - x| + 0.01)` goes beyond the result z of the step:
 
     `z = eta(x + gamma_k W^H (y - A (kappa x)), theta_k)`, then `x = o z + (1 - o) x`, from x = 0, with support
-    selection; `t` is `theta_k`, in the first layer a value of its own. That one has no effect, nor has the gain: x = 0.
+    selection. `t` is `theta_k`, in the first layer `theta_init`; there neither it nor the gain has an effect, as x = 0.
 
     Parameters
     ----------
     A : array (m, n), or anything `as_operator` takes
-        Columns of any norm. A dense matrix becomes part of the network and of what is saved.
+        Columns of any norm. A dense matrix is part of the network and is saved with it.
     layers : int, default 16
     gamma, theta : float or sequence (layers,), default 0.5
-        Step size and threshold before training, for coefficients of unit columns.
+        Step size and threshold before training, for columns of norm one.
     sparsity, selection, W, signals
-        As those of `ALISTA`; gates act on the magnitudes of complex signals.
+        As in `ALISTA`; gates act on the magnitudes of complex signals.
 
     Attributes
     ----------
@@ -205,7 +205,7 @@ class AGLISTA(Network):
     Raises
     ------
     ValueError, TypeError
-        On values that make no network; when called, on a `y` that does not fit.
+        If an argument has a wrong type or value; when called, if `y` does not fit.
 
     References
     ----------

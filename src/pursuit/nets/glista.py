@@ -26,8 +26,8 @@ class GLISTA(Network):
     """Gated LISTA, `net(y) -> x`: LISTA-CP with a gain gate before the residual and an overshoot gate after the step.
 
     A gain `kappa = 1 + 0.2 a_k / (0.001 + |D_k x|)` enlarges the iterate, and an overshoot `g = 1 - b_k t / (|z - x| +
-    0.1)` corrects the step's end z, with t the threshold of the layer before, zero on the entries that it let pass (in
-    the first layer its own, everywhere):
+    0.1)` corrects the result z of the step. t is the threshold of the previous layer, zero on entries that passed
+    unshrunk; in the first layer it is that layer's own threshold:
 
     `z = eta(kappa x + W_k^H (y - A (kappa x)), theta_k)`, then `x = g z + (1 - g) x`, from x = 0, with support
     selection.
@@ -35,33 +35,33 @@ class GLISTA(Network):
     Parameters
     ----------
     A : array (m, n), or anything `as_operator` takes
-        Columns of any norm. A dense matrix becomes part of the network and of what is saved; weights start from its
-        columns.
+        Columns of any norm. A dense matrix is part of the network and is saved with it; weights start from its columns.
     layers : int, default 16
     tied : bool, default True
-        One matrix for all layers; else one each.
+        One matrix for all layers, or one per layer.
     sparsity : int, optional
-        Expected number of non-zeros: support selection as in NA-ALISTA's experiments, `CountSchedule(sparsity)`.
+        Expected number of non-zeros. If given, support selection is that of NA-ALISTA, `CountSchedule(sparsity)`.
     selection : CountSchedule, PercentSchedule or None, default PercentSchedule()
-        Support selection, where no sparsity was given; None for none.
+        Support selection if no sparsity is given; None for no selection.
     signals : {"complex", "real part", "real"}
-        What is known of the signals where `A` is complex; gates act on magnitudes.
+        Signals for a complex `A`; see `OMPNet`. Gates act on magnitudes.
 
     Attributes
     ----------
     back_projection.matrix : Parameter (1 or layers, m, n)
-        `W` (published code holds `W^T`), from `A / L`; a complex one as real and imaginary parts, in a last axis of 2.
+        `W` (published code holds `W^T`), from `A / L`; if complex, with a last axis of 2 for real and imaginary part.
     theta : Parameter (layers, n)
         Thresholds of every entry, from `0.4 / L`.
     a, b : Parameter (layers,)
-        Of the gates, from 0.01, near LISTA-CPSS. The authors' 5.0 and 1.0 are far from what training finds.
+        Parameters of the gates, from 0.01, which is near LISTA-CPSS. The authors start from 5.0 and 1.0, far from the
+        trained values.
     D : Parameter (layers, n)
-        Of the gain, from 1.
+        Parameters of the gain, from 1.
 
     Raises
     ------
     ValueError, TypeError
-        On values that make no network; when called, on a `y` that does not fit.
+        If an argument has a wrong type or value; when called, if `y` does not fit.
 
     References
     ----------
@@ -109,6 +109,6 @@ class GLISTA(Network):
             z = proximal(point, c, 1.0, self.theta[k], self.shrink[k])  # z = eta_theta(kappa x + c)
             over = 1 - self.b[k] * t / ((z - x).abs() + 0.1)  # g = 1 - b t / (|z - x| + 0.1)
             x = over * z + (1 - over) * x
-            # What passed was not shrunk: the next layer has nothing to make up for.
+            # Entries that passed were not shrunk, so the next layer need not correct them.
             t = torch.where(self.shrink[k].passing(point + c, self.theta[k]), 0, self.theta[k])
         return self.sensing.to_caller_units(x)

@@ -1,4 +1,4 @@
-"""Soft greedy solvers unrolled: OMP-Net, IHT-Net, and CoSaMP, Subspace Pursuit and HTP likewise."""
+"""Networks unrolled from soft greedy solvers: OMP-Net, IHT-Net, CoSaMP-Net, SP-Net and HTP-Net."""
 
 from __future__ import annotations
 
@@ -21,27 +21,27 @@ class OMPNet(Network):
     Parameters
     ----------
     A : array (m, n), or anything `as_operator` takes
-        Columns of any norm. A dense matrix becomes part of the network and of what is saved.
+        Columns of any norm. A dense matrix is part of the network and is saved with it.
     layers : int
         Atoms per signal, at most m.
     tau : float, Learned or Annealed, default 1e-3
         Temperature of the sort.
     sort : callable, default softsort
-        `softsort`, `neuralsort` or `sinkhorn_sort`.
+        Relaxed sort: `softsort`, `neuralsort` or `sinkhorn_sort`.
     weights : {"shared", "per-layer"}
-        Whether all layers have the same structure weights.
+        One set of structure weights for all layers, or one per layer.
     w0 : Tensor (n,), optional
-        Structure weights to start from, say another network's `weights`; by default ones.
+        Structure weights before training, for example another network's `weights`. Default: ones.
     relative : bool, default False
-        Measure tau in units of the largest score.
+        If True, tau is a multiple of the largest score.
     signals : {"complex", "real part", "real"}
-        What is known of the signals where `A` is complex: nothing; that they are real, and the real part of the answer
-        is returned (the paper's way); or that they are real, and scores and fits are over the reals.
+        Signals for a complex `A`. "complex": complex signals. "real part": real signals; scores and fits are complex,
+        and the real part of the result is returned, as in the paper. "real": real signals; scores and fits are real.
 
     Raises
     ------
     ValueError, TypeError
-        On values that make no network; when called, on a `y` that does not fit.
+        If an argument has a wrong type or value; when called, if `y` does not fit.
 
     References
     ----------
@@ -86,7 +86,7 @@ class OMPNet(Network):
 
     @property
     def weights(self) -> Tensor:
-        """The learned structure `(n,)`, for the `weights` of any solver."""
+        """The learned structure weights `(n,)`; pass them to any solver as `weights=`."""
         return self.identify.weights
 
 
@@ -105,12 +105,12 @@ class IHTNet(Network):
     eta : float, Learned or Annealed, default 0.5
         Step size.
     tau, sort, weights, w0, relative, signals
-        As those of `OMPNet`.
+        As in `OMPNet`.
 
     Raises
     ------
     ValueError, TypeError
-        On values that make no network; when called, on a `y` that does not fit.
+        If an argument has a wrong type or value; when called, if `y` does not fit.
 
     References
     ----------
@@ -157,7 +157,7 @@ class IHTNet(Network):
 
     @property
     def weights(self) -> Tensor:
-        """The learned structure `(n,)`, for the `weights` of any solver."""
+        """The learned structure weights `(n,)`; pass them to any solver as `weights=`."""
         return self.identify.weights
 
 
@@ -174,16 +174,16 @@ class CoSaMPNet(Network):
         Atoms per signal.
     layers : int
     tau, sort, weights, w0, relative, signals
-        As those of `OMPNet`.
+        As in `OMPNet`.
 
     Raises
     ------
     ValueError, TypeError
-        On values that make no network; when called, on a `y` that does not fit.
+        If an argument has a wrong type or value; when called, if `y` does not fit.
 
     References
     ----------
-    "Deep greedy unfolding", arXiv 2505.15661, which names it as open.
+    "Deep greedy unfolding", arXiv 2505.15661, where it is an open question.
 
     Examples
     --------
@@ -224,7 +224,7 @@ class CoSaMPNet(Network):
 
     @property
     def weights(self) -> Tensor:
-        """The learned structure `(n,)`, for the `weights` of any solver."""
+        """The learned structure weights `(n,)`; pass them to any solver as `weights=`."""
         return self.identify.weights
 
 
@@ -242,16 +242,16 @@ class SPNet(Network):
         Atoms per signal.
     layers : int
     tau, sort, weights, w0, relative, signals
-        As those of `OMPNet`.
+        As in `OMPNet`.
 
     Raises
     ------
     ValueError, TypeError
-        On values that make no network; when called, on a `y` that does not fit.
+        If an argument has a wrong type or value; when called, if `y` does not fit.
 
     References
     ----------
-    "Deep greedy unfolding", arXiv 2505.15661, which names it as open.
+    "Deep greedy unfolding", arXiv 2505.15661, where it is an open question.
 
     Examples
     --------
@@ -292,7 +292,7 @@ class SPNet(Network):
 
     @property
     def weights(self) -> Tensor:
-        """The learned structure `(n,)`, for the `weights` of any solver."""
+        """The learned structure weights `(n,)`; pass them to any solver as `weights=`."""
         return self.identify.weights
 
 
@@ -311,16 +311,16 @@ class HTPNet(Network):
     eta : float, Learned or Annealed, default 0.5
         Step size.
     tau, sort, weights, w0, relative, signals
-        As those of `OMPNet`.
+        As in `OMPNet`.
 
     Raises
     ------
     ValueError, TypeError
-        On values that make no network; when called, on a `y` that does not fit.
+        If an argument has a wrong type or value; when called, if `y` does not fit.
 
     References
     ----------
-    "Deep greedy unfolding", arXiv 2505.15661, which names it as open.
+    "Deep greedy unfolding", arXiv 2505.15661, where it is an open question.
 
     Examples
     --------
@@ -363,5 +363,5 @@ class HTPNet(Network):
 
     @property
     def weights(self) -> Tensor:
-        """The learned structure `(n,)`, for the `weights` of any solver."""
+        """The learned structure weights `(n,)`; pass them to any solver as `weights=`."""
         return self.identify.weights

@@ -1,4 +1,4 @@
-"""HyperLISTA: ISTA with momentum whose step sizes, thresholds and support selection follow from three numbers."""
+"""HyperLISTA: ISTA with momentum; thresholds, momentum and support selection are computed from three numbers."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ from .unroll import BackProjection, active
 
 
 class HyperLISTA(Network):
-    """HyperLISTA, `net(y) -> x`: an ultra-light network of three numbers, found by a grid search on one batch.
+    """HyperLISTA, `net(y) -> x`: a network with three numbers, found by a grid search on one batch.
 
     With `e = ||A^+ (A x - y)||_1`: `theta = c_theta gamma e`, momentum `beta = c_beta #{|x_i| > ratio max |x|}`, and
-    the share `p = min(max(c_ss log(||A^+ y||_1 / e), 0), 1)` of the entries passes where above the threshold;
+    a share `p = min(max(c_ss log(||A^+ y||_1 / e), 0), 1)` of the entries passes if above the threshold;
     `x = eta(x + gamma W^H (y - A x) + beta (x - x_previous), theta, p)`, from x = 0.
 
     Parameters
     ----------
     A : array (m, n), or anything `as_operator` takes
-        Columns of any norm. A dense matrix becomes part of the network and of what is saved.
+        Columns of any norm. A dense matrix is part of the network and is saved with it.
     layers : int, default 16
     c_theta, c_beta, c_ss : float
         The three numbers before `tune` or training.
     gamma : float, default 1.0
-        Step size, the paper's; its code has 0.05 where the step size is not learned.
+        Step size of the paper; its code uses 0.05 if the step size is not learned.
     ratio : float, default 0.0
     signals : {"complex", "real part", "real"}
-        What is known of the signals where `A` is complex.
+        Signals for a complex `A`; see `OMPNet`.
 
     Attributes
     ----------
@@ -45,7 +45,7 @@ class HyperLISTA(Network):
     Raises
     ------
     ValueError, TypeError
-        On values that make no network; when called, on a `y` that does not fit.
+        If an argument has a wrong type or value; when called, if `y` does not fit.
 
     References
     ----------
@@ -101,11 +101,11 @@ class HyperLISTA(Network):
             size = x.abs()
             large = (size > self.ratio * size.amax(-1, keepdim=True)).sum(-1, keepdim=True)
             beta, theta = c_beta * large, c_theta * self.gamma * e  # beta = c_beta #{|x_i| > ratio max |x|}
-            tiny = torch.finfo(e.dtype).tiny  # a signal that is met exactly has e = 0
+            tiny = torch.finfo(e.dtype).tiny  # after an exact fit e = 0
             p = (c_ss * torch.log(first.clamp(min=tiny) / e.clamp(min=tiny))).clamp(0, 1)
             z = x + self.gamma * c + beta * (x - last)  # z = x + gamma W^H (y - A x) + beta (x - x_previous)
             size = z.detach().abs()
-            # x = eta_theta(z), but the share p of the entries passes
+            # x = eta_theta(z), but a share p of the entries passes
             last, x = x, soft(z, theta, (size >= _quantile(size, 1 - p.detach())) & (size >= theta))
         return self.sensing.to_caller_units(x)
 
@@ -118,13 +118,13 @@ class HyperLISTA(Network):
         c_beta: Sequence[float] | None = None,
         c_ss: Sequence[float] | None = None,
     ) -> float:
-        """Set the three numbers to those of a grid with the least error on one batch.
+        """Set the three numbers to those of the grid that have the least error on one batch.
 
         Parameters
         ----------
         y : Tensor (signals, m)
         x : Tensor (signals, n)
-            What should be found.
+            True signals.
         c_theta, c_beta, c_ss : sequence of float, optional
             The grid. Default the paper's: 11, 11 and 21 values.
 
@@ -145,7 +145,7 @@ class HyperLISTA(Network):
         return least
 
     def _pseudo_inverse_l1(self, c: Tensor) -> Tensor:
-        """`||A^+ r||_1` from `c = W^H r`: the analytic weights are the pseudo-inverse but for a factor per row."""
+        """`||A^+ r||_1` from `c = W^H r`: `W^H` is the pseudo-inverse times a factor per row."""
         return (self.leverage * c.abs()).sum(-1, keepdim=True)
 
 

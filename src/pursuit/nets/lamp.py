@@ -17,54 +17,54 @@ from ..solvers import amp
 from .layers import Network, Sensing, old_attribute, recorded
 from .unroll import active, per_layer
 
-# Second and later tries: factors on the odds of an entry to be non-zero, and on the variance.
+# Retries: factors of the odds that an entry is non-zero, and of the variance.
 TRIES = ((2.0, 1.0), (1.5, 0.9), (1.0, 0.8))
 
 
 class LAMP(Network):
-    """Learned approximate message passing, `net(y) -> x`: near the oracle where the entries of `A` are like random.
+    """Learned approximate message passing, `net(y) -> x`: close to the oracle if `A` is close to a random matrix.
 
-    ISTA's residual plus Onsager's term is, for such matrices, white Gaussian noise of known variance in every entry, so
-    the best shrinkage is the posterior mean: `tau^2 = alpha_k ||r||^2 / m`, `x = E[x | x + gamma_k A^H r; tau^2]`,
-    `r = y - A x + b_k (n / m) <slope> r`, from x = 0. Step size and threshold follow each signal through its own tau.
+    For such matrices, Onsager's term makes the input of each denoiser the signal plus white Gaussian noise of known
+    variance. The best denoiser is then the posterior mean: `tau^2 = alpha_k ||r||^2 / m`,
+    `x = E[x | x + gamma_k A^H r; tau^2]`, `r = y - A x + b_k (n / m) <slope> r`, from x = 0. Each signal has its own
+    tau.
 
-    Untrained it is Bernoulli-Gaussian AMP; training moves five numbers per layer. For matrices far from random (say,
-    neighbouring columns alike) its theory fails and AMP can diverge: try NA-ALISTA there.
+    Untrained it is Bernoulli-Gaussian AMP; training changes five numbers per layer. For matrices that are far from
+    random (for example, similar neighbouring columns) AMP can diverge: try NA-ALISTA there.
 
-    The few signals that are not found after the last layer, by their residual, are tried again, for longer, with priors
-    of more non-zeros and less noise, and the answer of least residual is kept. That is for recovery alone: there is no
-    retry while training, where gradients are taken, and in a network that `torch.export` or `torch.compile` made.
+    If the residual of a signal is too large after the last layer, the signal is tried again with more steps and with
+    priors of more non-zeros and less noise; the result with the smallest residual is returned. There are no retries in
+    training, with gradients, and in a network made by `torch.export` or `torch.compile`.
 
     Parameters
     ----------
     A : array (m, n), or anything `as_operator` takes
-        Columns of any norm. A dense matrix becomes part of the network and of what is saved.
+        Columns of any norm. A dense matrix is part of the network and is saved with it.
     layers : int, default 16
     sparsity : int
         Expected number of non-zeros.
     variance : float, default 1.0
         Expected variance of the non-zeros, for unit columns.
     retry_steps : int, default 60
-        Steps of each retry; 0 for no retry.
+        Steps of each retry; 0 for no retries.
     level : float, default 1.6
-        Signals are tried again whose residual is this many times as large, measured by y, as that of most: `prepare`
-        finds out what that is.
+        A signal is tried again if `||y - A x|| / ||y||` is larger than `level` times `typical_residual`.
     signals : {"complex", "real part", "real"}
-        What is known of the signals where `A` is complex.
+        Signals for a complex `A`; see `OMPNet`.
 
     Attributes
     ----------
     gamma, alpha, b : Parameter (layers,)
-        Step sizes, factors on the variance, and factors on Onsager's term, from 1; alpha as its logarithm.
+        Step sizes, factors of the variance, and factors of Onsager's term, from 1; alpha as its logarithm.
     logit, variance : Parameter (layers,)
-        The prior: log odds of an entry to be non-zero, and the logarithm of its variance.
+        The prior: log odds that an entry is non-zero, and the logarithm of its variance.
     typical_residual : Tensor ()
-        The median of `||y - A x|| / ||y||`: a buffer, saved with the network. Without it there is no retry.
+        The median of `||y - A x|| / ||y||`, a buffer that `prepare` sets. Without it there are no retries.
 
     Raises
     ------
     ValueError, TypeError
-        On values that make no network; when called, on a `y` that does not fit.
+        If an argument has a wrong type or value; when called, if `y` does not fit.
 
     References
     ----------
@@ -119,7 +119,7 @@ class LAMP(Network):
         return self.sensing.to_caller_units(x)
 
     def prepare(self, y: Tensor) -> None:
-        """Find out how large a residual usually is, from measurements `y (signals, m)`."""
+        """Set `typical_residual` from measurements `y (signals, m)`."""
         A, y = self.sensing.prepare(y)
         with torch.no_grad():
             self.typical_residual.copy_(self._miss(A, y, self._layers(A, y).x).median())
@@ -134,7 +134,7 @@ class LAMP(Network):
         return s
 
     def _retried(self, A: Operator, y: Tensor, x: Tensor) -> Tensor:
-        """The answers, those of too large a residual replaced where another try leaves less."""
+        """The signals; those with too large a residual are replaced if a retry leaves a smaller one."""
         batch, limit = x.shape[:-1], self.level * self.typical_residual
         x, y = x.reshape(-1, x.shape[-1]), y.reshape(-1, y.shape[-1])
         for odds, alpha in TRIES:
@@ -162,5 +162,5 @@ def start(A: Operator, y: Tensor) -> amp.State:
 
 
 def posterior_mean(logit: Tensor | float, variance: Tensor) -> amp.Denoiser:
-    """That of a Bernoulli-Gaussian entry with these log odds and this variance."""
+    """The posterior mean of Bernoulli-Gaussian entries with these log odds and this variance."""
     return lambda z, tau2: bernoulli_gaussian(z, amp.floored(tau2), logit, variance)

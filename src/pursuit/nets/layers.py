@@ -1,4 +1,4 @@
-"""What networks are built of: the operator, the structure weights, and numbers that each layer may have its own of."""
+"""Parts of networks: the operator, the structure weights, and numbers per layer."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from ..relaxations import Relaxed
 
 STRUCTURE = ("shared", "per-layer")
 SIGNALS = ("complex", "real part", "real")
-NOT_OPTIONS = ("A", "W", "w0")  # what a network is given besides: files hold these as tensors
+NOT_OPTIONS = ("A", "W", "w0")  # arguments that files store as tensors
 
 
 class Network(nn.Module):
@@ -34,7 +34,7 @@ class Network(nn.Module):
     sensing : Sensing
     layers : int
     config : dict
-        The options that it was built with: `nets.save` stores them, and `nets.load` builds it anew with them.
+        The options with which it was built: `nets.save` stores them, and `nets.load` builds the network with them.
     """
 
     sensing: Sensing
@@ -47,7 +47,7 @@ class Network(nn.Module):
             """The signals `(*batch, n)`."""
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
-        """Take tensors by the names that they had in earlier versions, too."""
+        """Also take tensors by their names in earlier versions."""
         names = {key: prefix + tensor_name(type(self).__name__, key.removeprefix(prefix)) for key in state_dict}
         for key, now in names.items():
             if key.startswith(prefix) and key != now:
@@ -73,12 +73,12 @@ def old_attribute(old: str, new: str) -> property:
 
 @dataclass(frozen=True)
 class Learned:
-    """A positive number that training moves, one per layer or one for all.
+    """A learned positive number, one per layer or one for all layers.
 
     Parameters
     ----------
     start : float
-        Its value before training.
+        The value before training.
     per_layer : bool, default True
 
     Raises
@@ -147,7 +147,7 @@ class LayerScalar(nn.Module):
         if isinstance(spec, Learned):
             self.log = nn.Parameter(torch.full((layers if spec.per_layer else 1,), math.log(spec.start)))
         elif isinstance(spec, Annealed):
-            self.register_buffer("progress", torch.zeros(()))  # filled by training: 0 at its start, 1 at its end
+            self.register_buffer("progress", torch.zeros(()))  # set by training: from 0 at its start to 1 at its end
         else:
             positive_number(name, spec)
 
@@ -163,10 +163,10 @@ class LayerScalar(nn.Module):
 
 
 class Sensing(nn.Module):
-    """The sensing operator with unit columns, kept with the network, and the way in and out of the caller's units.
+    """The network's operator with columns of norm one, and the conversion from and to the caller's units.
 
-    A dense matrix is a buffer, its real and imaginary parts apart, so that `state_dict` holds the whole model in real
-    tensors and `net.double()` means what it says.
+    A dense matrix is a buffer, with real and imaginary part separate: `state_dict` holds the whole model in real
+    tensors, and `net.double()` works.
     """
 
     matrix: Tensor
@@ -179,26 +179,28 @@ class Sensing(nn.Module):
         given = as_operator(A)
         if given.batch_shape:
             raise ValueError(
-                f"A has batch {tuple(given.batch_shape)}; a network has one matrix: needed is shape (m, n)."
+                f"A has batch {tuple(given.batch_shape)}, but a network has one matrix; needed is shape (m, n)."
             )
         op = real_form(given) if signals == "real" else given
         norms = op.column_norms()
         if not norms.isfinite().all():
-            raise ValueError("A has entries that are NaN or infinite; a network needs finite columns.")
+            raise ValueError("A has entries that are NaN or infinite; needed are finite columns: remove or fill them.")
         scale = safe_divide(1, norms)
-        self.shape, self.complex = given.shape, given.dtype.is_complex  # of what was given
+        self.shape, self.complex = given.shape, given.dtype.is_complex  # of A as given
         self.stacked, self.real_part = op is not given, signals == "real part"
         self.register_buffer("scale", scale)
         self.operator: Operator | None = None
         if isinstance(op, Dense):
-            matrix = (op.matrix.detach() * scale).contiguous()  # as files have it: rounding depends on the layout
+            matrix = (
+                op.matrix.detach() * scale
+            ).contiguous()  # the layout that files have, because rounding depends on it
             self.register_buffer("matrix", torch.view_as_real(matrix).clone() if matrix.is_complex() else matrix)
         else:
             self.operator = ColumnScaled(op, scale)
 
     @property
     def A(self) -> Operator:
-        """The operator with unit columns."""
+        """The operator with columns of norm one."""
         if self.operator is not None:
             return self.operator
         if self.matrix.ndim == 2:
@@ -218,7 +220,7 @@ class Sensing(nn.Module):
         m, n = self.shape
         if y.ndim == 0 or y.shape[-1] != m:
             raise ValueError(
-                f"y has shape {tuple(y.shape)}; this network was built for m={m}, n={n}: needed is (*batch, {m})."
+                f"y has shape {tuple(y.shape)}, but the network was built for m={m}, n={n}; needed is (*batch, {m})."
             )
         if y.device != placed(A.device) or y.real.dtype != A.dtype.to_real():
             raise TypeError(
@@ -236,7 +238,7 @@ class Sensing(nn.Module):
 
 
 class Identify(nn.Module):
-    """The identification step of every layer: structure weights, all ones before training, and a relaxed sort."""
+    """The choice of atoms in every layer: structure weights, ones before training, and a relaxed sort."""
 
     def __init__(
         self,
@@ -251,13 +253,13 @@ class Identify(nn.Module):
     ):
         super().__init__()
         if not callable(sort):
-            raise TypeError(f"sort is {sort!r}; needed is softsort, neuralsort, sinkhorn_sort or one like them.")
+            raise TypeError(f"sort is {sort!r}; needed is softsort, neuralsort, sinkhorn_sort or a function like them.")
         self.w = structure(n, layers, weights, w0)
         self.tau = LayerScalar("tau", tau, layers)
         self.layers, self.sort, self.relative = layers, sort, relative
 
     def forward(self, k: int) -> list[AtomSelector]:
-        """How every layer chooses `k` atoms."""
+        """The atom selector of every layer, for `k` atoms."""
         weights = by_layer(self.w, self.layers)
         return [
             AtomSelector(Relaxed(self.sort, self.tau(layer), self.relative), k, w) for layer, w in enumerate(weights)
@@ -265,12 +267,12 @@ class Identify(nn.Module):
 
     @property
     def weights(self) -> Tensor:
-        """The learned structure `(n,)`, the mean over the layers where each has its own."""
+        """The learned structure weights `(n,)`; if layers have their own, the mean over the layers."""
         return over_layers(self.w)
 
 
 class IdentifyHard(nn.Module):
-    """The identification step of every layer: structure weights, all ones before training, and the largest scores."""
+    """The choice of atoms in every layer: structure weights, ones before training, and the largest scores."""
 
     def __init__(self, n: int, layers: int, *, weights: str, w0: Tensor | None):
         super().__init__()
@@ -278,17 +280,17 @@ class IdentifyHard(nn.Module):
         self.layers = layers
 
     def forward(self, k: int) -> list[AtomSelector]:
-        """How every layer chooses `k` atoms."""
+        """The atom selector of every layer, for `k` atoms."""
         return [AtomSelector(Hard(), k, w) for w in by_layer(self.w, self.layers)]
 
     @property
     def weights(self) -> Tensor:
-        """The learned structure `(n,)`, the mean over the layers where each has its own."""
+        """The learned structure weights `(n,)`; if layers have their own, the mean over the layers."""
         return over_layers(self.w)
 
 
 def structure(n: int, layers: int, weights: str, w0: Tensor | None) -> nn.Parameter:
-    """Structure weights to learn, `(n,)` for all layers or `(layers, n)`; the sign of a weight has no meaning."""
+    """Structure weights to learn, `(n,)` for all layers or `(layers, n)`; only their magnitudes matter."""
     if weights not in STRUCTURE:
         raise ValueError(f"weights is {weights!r}; choose {' or '.join(map(repr, STRUCTURE))}.")
     start = torch.ones(n) if w0 is None else finite("w0", torch.as_tensor(w0).detach())
@@ -304,6 +306,6 @@ def by_layer(w: Tensor, layers: int) -> list[Tensor]:
 
 
 def over_layers(w: Tensor) -> Tensor:
-    """One structure `(n,)` for a solver: the mean over the layers where each has its own."""
+    """Structure weights `(n,)` for a solver; if layers have their own, the mean over the layers."""
     used = w.detach().abs()
     return used if w.ndim == 1 else used.mean(0)

@@ -1,4 +1,4 @@
-"""LISTA, whose matrices are learned; LISTA-CP, with one learned matrix per layer; LISTA-CPSS and TiLISTA, its kin."""
+"""LISTA, LISTA-CP, LISTA-CPSS and TiLISTA: networks unrolled from ISTA with learned matrices."""
 
 from __future__ import annotations
 
@@ -34,29 +34,29 @@ class LISTA(Network):
     Parameters
     ----------
     A : array (m, n), or anything `as_operator` takes
-        It gives the start, `W1 = A^H / L` and `W2 = I - A^H A / L`, and is not used afterwards. Columns of any norm.
+        Columns of any norm. It is used only for the start, `W1 = A^H / L` and `W2 = I - A^H A / L`.
     layers : int, default 16
     tied : bool, default True
-        One pair of matrices for all layers; else one each.
+        One pair of matrices for all layers, or one per layer.
     sparsity : int, optional
-        Expected number of non-zeros: support selection as in NA-ALISTA's experiments, `CountSchedule(sparsity)`.
+        Expected number of non-zeros. If given, support selection is that of NA-ALISTA, `CountSchedule(sparsity)`.
     selection : CountSchedule, PercentSchedule or None, default None
-        Support selection, where no sparsity was given.
+        Support selection if no sparsity is given.
     signals : {"complex", "real part", "real"}
-        What is known of the signals where `A` is complex.
+        Signals for a complex `A`; see `OMPNet`.
 
     Attributes
     ----------
     W1 : Parameter (layers or 1, n, m)
     W2 : Parameter (layers or 1, n, n)
-        Complex ones as real and imaginary parts, in a last axis of 2.
+        If complex, with a last axis of 2 for real and imaginary part.
     theta : Parameter (layers,)
-        Thresholds for coefficients of unit columns, from `0.4 / L`.
+        Thresholds for columns of norm one, from `0.4 / L`.
 
     Raises
     ------
     ValueError, TypeError
-        On values that make no network; when called, on a `y` that does not fit.
+        If an argument has a wrong type or value; when called, if `y` does not fit.
 
     References
     ----------
@@ -101,7 +101,7 @@ class LISTA(Network):
         return self.sensing.to_caller_units(x)
 
     def _products(self, W: Tensor, dtype: torch.dtype) -> list[Back]:
-        """The product by the matrix of every layer."""
+        """The product with the matrix of every layer."""
 
         def product(matrix: Tensor) -> Back:
             return Dense(matrix.to(dtype)).forward
@@ -117,25 +117,24 @@ class LISTACP(Network):
     Parameters
     ----------
     A : array (m, n), or anything `as_operator` takes
-        Columns of any norm. A dense matrix becomes part of the network and of what is saved; weights start from its
-        columns.
+        Columns of any norm. A dense matrix is part of the network and is saved with it; weights start from its columns.
     layers : int, default 16
     tied : bool, default True
-        One matrix for all layers; else one each.
+        One matrix for all layers, or one per layer.
     sparsity, selection, signals
-        As those of `LISTA`.
+        As in `LISTA`.
 
     Attributes
     ----------
     back_projection.matrix : Parameter (1 or layers, m, n)
-        `W` (published code holds `W^T`), from `A / L`; a complex one as real and imaginary parts, in a last axis of 2.
+        `W` (published code holds `W^T`), from `A / L`; if complex, with a last axis of 2 for real and imaginary part.
     theta : Parameter (layers,)
-        Thresholds for coefficients of unit columns, from `0.4 / L`; L is the largest eigenvalue of `A^H A`.
+        Thresholds for columns of norm one, from `0.4 / L`; L is the largest eigenvalue of `A^H A`.
 
     Raises
     ------
     ValueError, TypeError
-        On values that make no network; when called, on a `y` that does not fit.
+        If an argument has a wrong type or value; when called, if `y` does not fit.
 
     References
     ----------
@@ -189,12 +188,12 @@ def LISTACPSS(
     selection: Schedule | None = PercentSchedule(),
     signals: str = "complex",
 ) -> LISTACP:
-    """LISTA-CP with support selection, as its authors do it by default: a `LISTACP` whose largest entries pass.
+    """LISTA-CP with support selection, by default that of its authors: a `LISTACP` whose largest entries pass.
 
     Parameters
     ----------
     A, layers, tied, sparsity, selection, signals
-        As those of `LISTACP`, but that `selection` is `PercentSchedule()` unless told otherwise.
+        As in `LISTACP`, but `selection` is `PercentSchedule()` by default.
 
     Returns
     -------
@@ -217,25 +216,24 @@ class TiLISTA(Network):
     Parameters
     ----------
     A : array (m, n), or anything `as_operator` takes
-        Columns of any norm. A dense matrix becomes part of the network and of what is saved; weights start from its
-        columns.
+        Columns of any norm. A dense matrix is part of the network and is saved with it; weights start from its columns.
     layers : int, default 16
     sparsity, selection, signals
-        As those of `LISTA`, but that `selection` is `PercentSchedule()` unless told otherwise.
+        As in `LISTA`, but `selection` is `PercentSchedule()` by default.
 
     Attributes
     ----------
     back_projection.matrix : Parameter (1, m, n)
-        `W` (published code holds `W^T`), from `A / L`; a complex one as real and imaginary parts, in a last axis of 2.
+        `W` (published code holds `W^T`), from `A / L`; if complex, with a last axis of 2 for real and imaginary part.
     gamma : Parameter (layers,)
         Step sizes, from 1.
     theta : Parameter (layers,)
-        Thresholds for coefficients of unit columns, from `0.4 / L`; L is the largest eigenvalue of `A^H A`.
+        Thresholds for columns of norm one, from `0.4 / L`; L is the largest eigenvalue of `A^H A`.
 
     Raises
     ------
     ValueError, TypeError
-        On values that make no network; when called, on a `y` that does not fit.
+        If an argument has a wrong type or value; when called, if `y` does not fit.
 
     References
     ----------

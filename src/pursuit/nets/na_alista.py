@@ -1,4 +1,4 @@
-"""NA-ALISTA: ALISTA whose step size and threshold an LSTM predicts for every signal."""
+"""NA-ALISTA: ALISTA with an LSTM that predicts step size and threshold for every signal."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ INPUTS = ("r", "u", "ru")
 
 
 class Adapted(NamedTuple):
-    """One layer of NA-ALISTA on its way.
+    """The values of one layer of NA-ALISTA.
 
     Attributes
     ----------
     x : Tensor (*batch, n)
-        The iterate after the layer, in units of unit columns.
+        The iterate after the layer, for columns of norm one.
     gamma, theta : Tensor (*batch, 1)
         Step size and threshold of the layer.
     r, u : Tensor (*batch, 1)
-        The l1 norms of the residual and of its back-projection that the layer began with.
+        The l1 norms of the residual and of its back-projection before the layer.
 
     Examples
     --------
@@ -55,27 +55,28 @@ class NAALISTA(Network):
     Parameters
     ----------
     A : array (m, n), or anything `as_operator` takes
-        Columns of any norm. A dense matrix becomes part of the network and of what is saved.
+        Columns of any norm. A dense matrix is part of the network and is saved with it.
     layers : int, default 16
     sparsity : int, optional
-        Expected number of non-zeros: support selection as in the paper's experiments, `CountSchedule(sparsity)`.
+        Expected number of non-zeros. If given, support selection is that of the paper, `CountSchedule(sparsity)`.
     selection : CountSchedule, PercentSchedule or None, default PercentSchedule()
-        Support selection, where no sparsity was given; None for none.
+        Support selection if no sparsity is given; None for no selection.
     hidden : int, default 128
         Size of the LSTM.
     inputs : {"ru", "r", "u"}
         LSTM inputs.
     faithful_paper : bool, default False
-        The network as it is printed: r and u as they are, one matrix `U (2, hidden)` without bias. It is hard to train:
-        r and u are in the tens and hundreds. The default is the network of the authors' code.
+        If True, the network as printed: r and u are not standardised, and the head is one matrix `U (2, hidden)`
+        without bias. It is hard to train, because r and u are in the tens and hundreds. False is the network of the
+        authors' code.
     W : array (m, n) or Operator, optional
         Weights with `W_i^H A_i = 1`. Default `analytic_weights(A)`.
     scale_gamma, scale_theta : float, default 1.0
-        Factors on the two outputs; the authors' communication experiment has 3 and 1/20.
+        Factors of the two outputs; the authors' communication experiment uses 3 and 1/20.
     seed : int, default 0
-        Of the values before training.
+        Seed of the values before training.
     signals : {"complex", "real part", "real"}
-        What is known of the signals where `A` is complex.
+        Signals for a complex `A`; see `OMPNet`.
 
     Attributes
     ----------
@@ -86,14 +87,14 @@ class NAALISTA(Network):
     h0, c0 : Parameter (hidden,)
         Initial hidden and cell state.
     mean, std : Tensor (inputs,)
-        What standardises r and u, in this order: buffers, saved with the network. `prepare` fills them, and
-        `pursuit.training.fit` calls it; recovery depends on all their digits.
+        Mean and standard deviation of r and u, in this order: buffers, saved with the network. `prepare`, which
+        `pursuit.training.fit` calls, sets them. Results depend on all their digits.
 
     Raises
     ------
     ValueError, TypeError
-        On values that make no network; when called, on a `y` that does not fit, or before `prepare`; one that
-        `torch.export` made gives NaN then.
+        If an argument has a wrong type or value; when called, if `y` does not fit, or before `prepare`. A network made
+        by `torch.export` returns NaN before `prepare`.
 
     References
     ----------
@@ -153,18 +154,20 @@ class NAALISTA(Network):
         self.to(self.sensing.scale)
 
     def prepare(self, y: Tensor) -> None:
-        """Take mean and standard deviation of r and u in the first layer from measurements.
+        """Set mean and standard deviation of r and u in the first layer from measurements.
 
         Parameters
         ----------
         y : Tensor (signals, m)
-            At least two, better 10 000: a small error in these numbers is a large one in late layers.
+            At least two signals, better 10 000: small errors in these numbers become large ones in the last layers.
         """
         if self.prepared:
             return
         A, y = self.sensing.prepare(y)
         if y.ndim != 2 or len(y) < 2:
-            raise ValueError(f"prepare was given y of shape {tuple(y.shape)}; needed are (signals, m), two at least.")
+            raise ValueError(
+                f"prepare was given y of shape {tuple(y.shape)}; needed is (signals, m), with at least two signals."
+            )
         with torch.no_grad():
             std, mean = torch.std_mean(self._lstm_inputs(y, self.back_projection.adjoint(A)(y)), dim=0)
             self.mean.copy_(mean)
@@ -177,13 +180,13 @@ class NAALISTA(Network):
         return self.sensing.to_caller_units(x)
 
     def trace(self, y: Tensor) -> Iterator[Adapted]:
-        """All layers one by one: iterates, step sizes, thresholds, and what they were predicted from."""
+        """All layers one by one: iterates, step sizes, thresholds, and the LSTM inputs."""
         if not torch.compiler.is_compiling() and not self.prepared:
             raise ValueError(
-                "this NA-ALISTA has no statistics of r and u yet; train it with pursuit.training.fit, or call "
-                "net.prepare(y) with measurements, 10 000 or more."
+                "this NA-ALISTA has no statistics of r and u; train it with pursuit.training.fit, or call "
+                "net.prepare(y) with the measurements of 10 000 or more signals."
             )
-        # A graph that torch.export or torch.compile makes cannot raise: without statistics its signals are NaN.
+        # A graph made by torch.export or torch.compile cannot raise: without statistics it returns NaN.
         mean = torch.where(self.prepared, self.mean, torch.nan)
         A, y = self.sensing.prepare(y)
         back, batch, lstm = self.back_projection.adjoint(A), y.shape[:-1], self._lstm(y.shape[:-1].numel())
@@ -198,10 +201,10 @@ class NAALISTA(Network):
             yield Adapted(x, gamma, theta, norms[..., :1], norms[..., -1:])
 
     def _lstm(self, items: int) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
-        """The recurrent network from its start: called layer after layer it gives step sizes and thresholds.
+        """The recurrent network from its start: each call returns step sizes and thresholds of the next layer.
 
-        What `self.cell` and `self.head` compute, with signals as columns: gates are then contiguous, and the two
-        products of the cell are one.
+        It computes `self.cell` and `self.head` with signals as columns: so gates are contiguous, and the two products
+        of the cell are one.
         """
         cell, (*hidden, last) = self.cell, [m for m in self.head.modules() if isinstance(m, nn.Linear)]
         W, bias = torch.cat([cell.weight_hh, cell.weight_ih], dim=1), (cell.bias_hh + cell.bias_ih).unsqueeze(1)
@@ -223,11 +226,11 @@ class NAALISTA(Network):
         return advance
 
     def _lstm_inputs(self, b: Tensor, c: Tensor) -> Tensor:
-        """Norms of the residual and of its back-projection, `(*batch, 1 or 2)`."""
+        """The inputs r and u, norms of the residual and of its back-projection, `(*batch, 1 or 2)`."""
         norms = {"r": b, "u": c}
         return torch.stack([_l1(norms[name]) for name in self.inputs], dim=-1)
 
 
 def _l1(v: Tensor) -> Tensor:
-    """The l1 norm, of complex numbers that of real and imaginary parts, as in the authors' code."""
+    """The l1 norm; for complex numbers that of real and imaginary parts, as in the authors' code."""
     return torch.linalg.vector_norm(torch.view_as_real(v).flatten(-2) if v.is_complex() else v, ord=1, dim=-1)

@@ -1,4 +1,4 @@
-"""SEA-Net: the Support Exploration Algorithm unrolled."""
+"""SEA-Net, unrolled from the Support Exploration Algorithm."""
 
 from __future__ import annotations
 
@@ -15,33 +15,32 @@ from .layers import IdentifyHard, LayerScalar, Learned, Network, ScalarSpec, Sen
 class SEANet(Network):
     """SEA with a fixed number of steps and trainable step sizes and structure weights, `net(y) -> x`.
 
-    Every layer is a step of `pursuit.sea`, from X = 0: it looks at one support, and the best one seen is the answer, in
-    training as after it. Gradients pass straight through the choice of a support, as they do in SEA itself, so that
-    there is no temperature, and what is trained is what is used: `pursuit.sea` with the learned weights.
+    Every layer is a step of `pursuit.sea`, from X = 0: it fits one support. The network returns the best fit, in
+    training and afterwards. Gradients pass straight through the choice of the support, as in SEA itself. So there is no
+    temperature, and the trained function is that of `pursuit.sea` with the learned weights.
 
     Parameters
     ----------
     A : array (m, n), or anything `as_operator` takes
-        Columns of any norm. A dense matrix becomes part of the network and of what is saved.
+        Columns of any norm. A dense matrix is part of the network and is saved with it.
     k : int
         Atoms per signal.
     layers : int
-        Supports to look at. As all entries of X are equal at first, the first one has nothing to say.
+        Number of supports to fit. The first one is arbitrary, because X = 0 there.
     eta : float, Learned or Annealed, optional
-        Step size; by default learned, from 1.8 / L in every layer, with `L` the largest eigenvalue of `A^H A` after the
-        columns are normalised. Above 2 / L gradients grow from layer to layer, and little is learned.
+        Step size. Default: learned, from 1.8 / L in every layer, where L is the largest eigenvalue of `A^H A` for
+        columns of norm one. Above 2 / L gradients grow from layer to layer, and little is learned.
     weights : {"shared", "per-layer"}
-        Whether all layers have the same structure weights.
+        One set of structure weights for all layers, or one per layer.
     w0 : Tensor (n,), optional
-        Structure weights to start from, say another network's `weights`; by default ones.
+        Structure weights before training, for example another network's `weights`. Default: ones.
     signals : {"complex", "real part", "real"}
-        What is known of the signals where `A` is complex: nothing; that they are real, and the real part of the answer
-        is returned; or that they are real, and scores and fits are over the reals.
+        Signals for a complex `A`; see `OMPNet`.
 
     Raises
     ------
     ValueError, TypeError
-        On values that make no network; when called, on a `y` that does not fit.
+        If an argument has a wrong type or value; when called, if `y` does not fit.
 
     References
     ----------
@@ -89,5 +88,5 @@ class SEANet(Network):
 
     @property
     def weights(self) -> Tensor:
-        """The learned structure `(n,)`, for the `weights` of any solver."""
+        """The learned structure weights `(n,)`; pass them to any solver as `weights=`."""
         return self.identify.weights

@@ -1,4 +1,4 @@
-"""Networks in files: safetensors for the numbers, JSON in its header for the rest; no file can run code."""
+"""Networks in files: safetensors for tensors, JSON in its header for options; reading cannot run code."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ HEADER = ("net", "config", "shape", "complex")
 
 
 def save(net: nn.Module, path: str | Path) -> None:
-    """Write a network to a `.safetensors` file: parameters, buffers, how it was built, and `A` and `W` if dense.
+    """Write a network to a `.safetensors` file: parameters, buffers, options, and `A` and `W` if dense.
 
     Parameters
     ----------
@@ -46,7 +46,7 @@ def save(net: nn.Module, path: str | Path) -> None:
     Raises
     ------
     ValueError
-        If the network holds a sort that has no name, or the file cannot be written.
+        If the network's sort is not one of the library, or the file cannot be written.
 
     Examples
     --------
@@ -72,14 +72,14 @@ def load(path: str | Path, A: Any = None, W: Any = None) -> Any:
     ----------
     path : str or Path
     A : array (m, n), or anything `as_operator` takes, optional
-        Needed where the network was built on an operator that is not a dense matrix.
+        Needed if the network was built with an operator that is not a dense matrix.
     W : array (m, n), or anything `as_operator` takes, optional
-        Needed where, besides, the network was given weights of its own.
+        Needed if, in addition, the network was built with an argument `W`.
 
     Raises
     ------
     ValueError
-        If the file is no network, or is one for another matrix than `A`, or needs what was not given.
+        If the file is no network, is one for another matrix than `A`, or needs `A` or `W`.
 
     Examples
     --------
@@ -94,20 +94,20 @@ def load(path: str | Path, A: Any = None, W: Any = None) -> Any:
     options = _options(path, record) | _weights(path, record, tensors, op, W)
     tensors = {name: value.to(op.device) for name, value in tensors.items()}
     try:
-        with torch.random.fork_rng(devices=[]):  # what is drawn here is not kept
+        with torch.random.fork_rng(devices=[]):  # random start values are replaced below
             net = NETS[record["net"]](op, **options)
     except (TypeError, ValueError) as error:
         raise ValueError(f"{path}: holds a {record['net']} that cannot be built: {error}") from None
     _check_same(path, net, tensors)
     for name, value in (*net.named_parameters(), *net.named_buffers()):
-        # In memory of its own, on the device of A: results depend on its alignment.
+        # Copied, on the device of A: results depend on the alignment of its memory.
         value.data = value.data.to(tensors[name].device, tensors[name].dtype)
     net.load_state_dict(tensors)
     return net
 
 
 def read_weights(path: str | Path) -> Tensor:
-    """The learned structure weights `(n,)` of a saved network, for the `weights` of any solver.
+    """The learned structure weights `(n,)` of a saved network; pass them to any solver as `weights=`.
 
     Parameters
     ----------
@@ -116,7 +116,7 @@ def read_weights(path: str | Path) -> Tensor:
     Raises
     ------
     ValueError
-        If the file is no network, or one without structure weights.
+        If the file is no network, or the network has no structure weights.
 
     Examples
     --------
@@ -130,21 +130,21 @@ def read_weights(path: str | Path) -> Tensor:
     record, tensors = _read(path)
     if "identify.w" not in tensors:
         raise ValueError(
-            f"{path}: holds a {record['net']}, which has no structure weights; needed is a network that has: "
+            f"{path}: holds a {record['net']}, which has no structure weights; needed is a network with them: "
             f"{', '.join(net.__name__ for net in STRUCTURED)}."
         )
     return over_layers(tensors["identify.w"])
 
 
 def describe(net: nn.Module) -> dict[str, Any]:
-    """What a network was built with, as JSON takes it."""
+    """The class and the options of a network, in a form for JSON."""
     name = type(net).__name__
     if NETS.get(name) is not type(net):
         raise ValueError(f"{name} is not a network of pursuit.nets ({', '.join(NETS)}); save its state_dict yourself.")
     config: Any = net.config
     sort = config.get("sort")
     if sort is not None and SORTS.get(getattr(sort, "__name__", "")) is not sort:
-        raise ValueError(f"the network sorts by {sort!r}, which has no name in a file; use one of {', '.join(SORTS)}.")
+        raise ValueError(f"the network sorts by {sort!r}, which cannot be stored; needed is one of {', '.join(SORTS)}.")
     plain = {key: _named(value) for key, value in config.items()}
     sensing: Any = net.sensing
     given = {"weights": "given"} if getattr(getattr(net, "back_projection", None), "given", False) else {}
@@ -158,7 +158,7 @@ def _named(value: Any) -> Any:
 
 
 def _options(path: str | Path, record: dict[str, Any]) -> dict[str, Any]:
-    """The options that a network was built with."""
+    """The options with which a network was built."""
     kinds: dict[str, Any] = {kind.__name__: kind for kind in OPTIONS}
     kinds |= {old: kinds[new] for old, new in aliases.OBJECTS.items()}
     values = {}
@@ -174,7 +174,7 @@ def _options(path: str | Path, record: dict[str, Any]) -> dict[str, Any]:
 
 
 def _operator(path: str | Path, record: dict[str, Any], tensors: dict[str, Tensor], A: Any) -> Operator:
-    """The operator to build on: that of the file, which must be `A`, or `A`."""
+    """The operator of the network: that of the file, which must equal `A` if given, else `A`."""
     stored = Dense(_matrix(tensors["sensing.matrix"], record)) if "sensing.matrix" in tensors else None
     if A is None:
         if stored is None:
@@ -203,10 +203,10 @@ def _operator(path: str | Path, record: dict[str, Any], tensors: dict[str, Tenso
 
 
 def _weights(path: str | Path, record: dict[str, Any], tensors: dict[str, Tensor], op: Operator, W: Any) -> Any:
-    """The option `W`, where the network was given weights of its own."""
+    """The argument `W`, if the network was built with one."""
     if record.get("weights") != "given":
         if W is not None:
-            raise ValueError(f"{path}: holds a {record['net']} that was not given weights; leave W out.")
+            raise ValueError(f"{path}: holds a {record['net']} that was built without W; leave W out.")
         return {}
     if "back_projection.matrix" not in tensors:
         if W is None:
@@ -251,8 +251,8 @@ def _read(path: str | Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
         raise ValueError(f"{path}: not a network that pursuit.nets.save wrote ({error!r}).") from None
     if not isinstance(record, dict) or not all(name in record for name in HEADER) or "sensing.scale" not in tensors:
         raise ValueError(
-            f"{path}: not a network that pursuit.nets.save wrote. Of a training, net.safetensors is the network and "
-            "checkpoint.safetensors is for going on with it."
+            f"{path}: not a network that pursuit.nets.save wrote. In the folder of a training, net.safetensors is the "
+            "network, and checkpoint.safetensors only continues the training."
         )
     if record["net"] not in NETS:
         raise ValueError(
@@ -262,7 +262,7 @@ def _read(path: str | Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
 
 
 def _matrix(stored: Tensor, record: dict[str, Any]) -> Tensor:
-    """The matrix in the form that the network was given."""
+    """The matrix in the form in which the network was built."""
     m = record["shape"][0]
     if stored.ndim == 3:
         return torch.view_as_complex(stored)

@@ -1,4 +1,4 @@
-"""What networks unrolled from ISTA are built of: the back-projection, support selection, and the loop."""
+"""Parts of networks unrolled from ISTA: the back-projection, support selection, and start values."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from ..weights import analytic_weights, check_weights
 from .layers import Sensing
 
 Back = Callable[[Tensor], Tensor]
-PENALTY = 0.4  # of the LASSO whose ISTA the reference networks start as
+PENALTY = 0.4  # untrained reference networks are ISTA with this penalty
 
 
 @dataclass(frozen=True)
 class CountSchedule:
-    """Support selection by counts that grow linearly to `share` times the sparsity, as NA-ALISTA's authors do it.
+    """Support selection by counts that grow linearly to `share` times the sparsity, as in NA-ALISTA's code.
 
-    In layer i the entries strictly above the p_i-th largest pass, whether or not they are above the threshold.
+    In layer i, entries strictly above the p_i-th largest pass, even if they are below the threshold.
 
     Parameters
     ----------
@@ -36,12 +36,12 @@ class CountSchedule:
         Expected number of non-zeros.
     share : float, default 1.2
     low, high : int, optional
-        Bounds on the counts; the authors' communication experiment has 3 and 10.
+        Bounds on the counts; the authors' communication experiment uses 3 and 10.
 
     Raises
     ------
     ValueError
-        If a number makes no sense.
+        If a number has a wrong value.
 
     Examples
     --------
@@ -60,7 +60,7 @@ class CountSchedule:
         positive_number("CountSchedule: share", self.share)
 
     def layers(self, layers: int, n: int) -> list[SupportSelection]:
-        """What each layer does."""
+        """The shrinkage of each layer."""
         first, last = self.share * self.sparsity // layers, self.share * self.sparsity
         high = n if self.high is None else min(self.high, n)
         # The sum is rounded up where it is a whole number but for rounding.
@@ -70,9 +70,9 @@ class CountSchedule:
 
 @dataclass(frozen=True)
 class PercentSchedule:
-    """Support selection by percentages that grow by `step` per layer up to `most`, as LISTA-CPSS's authors do it.
+    """Support selection by percentages that grow by `step` per layer up to `most`, as in LISTA-CPSS.
 
-    In layer i, from 1, the largest `min(step i, most)` percent of the entries pass if they are above the threshold.
+    In layer i = 1, 2, ..., the largest `min(step i, most)` percent of the entries pass if above the threshold.
 
     Parameters
     ----------
@@ -82,7 +82,7 @@ class PercentSchedule:
     Raises
     ------
     ValueError
-        If a number makes no sense.
+        If a number has a wrong value.
 
     Examples
     --------
@@ -99,19 +99,19 @@ class PercentSchedule:
         positive_number("PercentSchedule: most", self.most)
 
     def layers(self, layers: int, n: int) -> list[SupportSelection]:
-        """What each layer does."""
+        """The shrinkage of each layer."""
         return [SupportSelection(of_percent(n, min(self.step * (i + 1), self.most)), True) for i in range(layers)]
 
 
 Schedule = CountSchedule | PercentSchedule
-Start = float | Sequence[float]  # a number that layers start from, or one for each
+Start = float | Sequence[float]  # start value for all layers, or one for each
 
 
 def shrinking(layers: int, n: int, sparsity: int | None, selection: Schedule | None) -> list[SupportSelection]:
-    """How every layer shrinks: with the support selection for the sparsity, if given, else with that of `selection`."""
+    """The shrinkage of every layer, with support selection for the sparsity if given, else by `selection`."""
     schedule = selection if sparsity is None else CountSchedule(sparsity)
     if schedule is None:
-        return [SupportSelection(0)] * layers  # softly
+        return [SupportSelection(0)] * layers  # the soft threshold alone
     if not isinstance(schedule, Schedule):
         raise TypeError(
             f"selection is {selection!r}; needed is nets.CountSchedule(...), nets.PercentSchedule(...) or None."
@@ -120,10 +120,7 @@ def shrinking(layers: int, n: int, sparsity: int | None, selection: Schedule | N
 
 
 class BackProjection(nn.Module):
-    """The weights `W (m, n)` that residuals are projected back with, `W^H r`; a buffer where they are a matrix.
-
-    They are kept for unit columns, as `Sensing` keeps the operator.
-    """
+    """The weights `W (m, n)` of the back-projection `W^H r`, for columns of norm one; a matrix is a buffer."""
 
     matrix: Tensor
 
@@ -135,7 +132,7 @@ class BackProjection(nn.Module):
             op = check_weights(W, A)
             if op.batch_shape:
                 raise ValueError(
-                    f"W has batch {tuple(op.batch_shape)}; a network has one matrix: needed is shape (m, n)."
+                    f"W has batch {tuple(op.batch_shape)}, but a network has one matrix; needed is shape (m, n)."
                 )
             lengths = safe_divide(1, sensing.scale)
             op = ColumnScaled(real_form(op) if sensing.stacked else op, lengths)  # w_i^H a_i = 1 for any length of a_i
@@ -159,7 +156,7 @@ class BackProjection(nn.Module):
 
 
 class LearnedBackProjection(nn.Module):
-    """Weights that training moves, one matrix for all layers where they are tied, else one each, from `A / L`."""
+    """Learned weights, from `A / L`: one matrix for all layers if tied, else one per layer."""
 
     def __init__(self, sensing: Sensing, layers: int, L: float, *, tied: bool):
         super().__init__()
@@ -172,28 +169,28 @@ class LearnedBackProjection(nn.Module):
 
 
 def stacked(matrix: Tensor, layers: int, tied: bool) -> nn.Parameter:
-    """A matrix to learn, `(1, ...)` where all layers are tied to one, else `(layers, ...)`."""
+    """A matrix to learn, `(1, ...)` if tied, else `(layers, ...)`."""
     return nn.Parameter(as_parts(torch.stack([matrix] * (1 if tied else layers))))
 
 
 def of_every_layer(build: Callable[[Tensor], Back], learned: Tensor, cplx: bool, layers: int) -> list[Back]:
-    """What `build` makes of the matrix of every layer; where they are tied, all are the one thing it made."""
+    """`build(matrix)` for the matrix of every layer, called once if there is one matrix for all."""
     built = [build(matrix) for matrix in as_complex(learned, cplx).unbind()]
     return built * layers if len(built) == 1 else built
 
 
 def per_layer(value: float | Sequence[float], layers: int) -> nn.Parameter:
-    """A number for each layer, of either sign, from one to start all from or one each."""
+    """A learned number for each layer, of either sign; the start value is one for all, or one for each."""
     values = [value] * layers if isinstance(value, int | float) else list(value)
     if len(values) != layers or not all(isinstance(v, int | float) and math.isfinite(v) for v in values):
         raise ValueError(
-            f"{value!r} was given for layers to start from; needed is a finite number, or one for each of {layers}."
+            f"the start value of the layers is {value!r}; needed is a finite number, or one for each of {layers}."
         )
     return nn.Parameter(torch.tensor([float(v) for v in values]))
 
 
 def lipschitz(A: Operator) -> float:
-    """The largest eigenvalue of `A^H A`, and a thousandth more as the reference networks have it."""
+    """The largest eigenvalue of `A^H A` times 1.001, as in the reference networks."""
     return 1.001 * float(spectral_norm_squared(A))
 
 
@@ -208,17 +205,17 @@ def start(A: Operator, y: Tensor) -> ista.State:
 
 
 def as_parts(matrix: Tensor) -> Tensor:
-    """A matrix as buffers and parameters hold it, in real numbers: `net.double()` would drop imaginary parts."""
+    """A matrix in real numbers, for buffers and parameters: `net.double()` would drop imaginary parts."""
     matrix = matrix.resolve_conj().contiguous()
     return torch.view_as_real(matrix).clone() if matrix.is_complex() else matrix
 
 
 def as_complex(parts: Tensor, cplx: bool) -> Tensor:
-    """The matrix that `as_parts` was given, complex or not."""
+    """The matrix from the result of `as_parts`."""
     return torch.view_as_complex(parts.contiguous()) if cplx else parts
 
 
 def _adjoint(matrix: Tensor, like: Operator) -> Back:
-    """The back-projection by a matrix; a complex one conjugates once for all its products."""
+    """The back-projection by a matrix, which is conjugated once for all products."""
     W = Dense(matrix, conjugate=matrix.conj().resolve_conj() if matrix.is_complex() else None)
     return (W if W.dtype == like.dtype else W.complexified()).adjoint

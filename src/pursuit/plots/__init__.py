@@ -1,4 +1,4 @@
-"""Pictures: of comparisons, trainings and sweeps. matplotlib is imported when one is drawn."""
+"""Figures of comparisons, trainings and sweeps. matplotlib is imported when one is drawn."""
 
 from . import comparison, sweeps, training
 

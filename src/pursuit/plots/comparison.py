@@ -1,4 +1,4 @@
-"""The picture of `pursuit compare`: truth, measurements, the three best reconstructions, error per method."""
+"""The figure of `pursuit compare`: truth, measurements, the three best reconstructions, error per method."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from .style import BLACK, BLUE, GREEN, ORANGE, RED
 BEST = (BLUE, RED, GREEN)
 
 
-SPARSE = 0.2  # below this share of non-zeros a signal is drawn as spikes
+SPARSE = 0.2  # a signal with a smaller share of non-zeros is drawn as spikes
 
 
 def draw(path: Path, instance: Instance, rows: Sequence[Row], oracle_db: float | None) -> None:
-    """Draw the comparison of one signal (the one of median error under the best method) and of all methods."""
+    """Draw one signal (that of median error under the best method), and the errors of all methods."""
     from matplotlib.figure import Figure
 
     item = typical(instance, rows[0])
@@ -108,7 +108,7 @@ def _plot_measurements(ax: Axes, y: np.ndarray, complex_valued: bool) -> None:
 
 
 def _bars(ax: Axes, rows: Sequence[Row], oracle_db: float | None, *, known: bool) -> None:
-    # Beyond these nothing is told apart, and a bar that long would hide the others.
+    # Longer bars would hide the others.
     low, high = max(-120.0, min(row.error_db for row in rows)), 10.0
     edge = 1.12 * low - 0.5
     values = np.clip([row.error_db for row in rows], low, high)

@@ -1,4 +1,4 @@
-"""The palette of Okabe and Ito, which colour-blind readers can tell apart."""
+"""The palette of Okabe and Ito, which colour-blind readers can distinguish."""
 
 from __future__ import annotations
 

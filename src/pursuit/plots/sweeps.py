@@ -1,4 +1,4 @@
-"""The picture of a run: a success heat map per method, and the 50 % and 95 % curves of all."""
+"""The figure of a run: a heat map of success per method, and the 50 % and 95 % curves of all methods."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ MISSING = "0.88"
 
 
 def draw(path: Path, sweep: Sweep, *, success: str = "support") -> None:
-    """Draw what there is of a run to a PNG file."""
+    """Draw the results of a run so far to a PNG file."""
     figure = picture(sweep, success=success)
     data = io.BytesIO()
     figure.savefig(data, format="png")
@@ -42,7 +42,7 @@ def draw(path: Path, sweep: Sweep, *, success: str = "support") -> None:
 
 
 def picture(sweep: Sweep, *, success: str = "support") -> Figure:
-    """The figure of what there is of a run."""
+    """The figure of the results of a run so far."""
     from matplotlib.figure import Figure
 
     methods = sweep.methods
@@ -95,7 +95,7 @@ def _title(sweep: Sweep) -> str:
 
 
 def _heat(ax: Axes, sweep: Sweep, rows: list[dict[str, Any]], success: str) -> Any:
-    """Every cell as a box around its own m / n and k / m."""
+    """Every cell as a box around its m / n and k / m."""
     from matplotlib.collections import PolyCollection
 
     rate = "found_rate" if success == "support" else "exact_rate"
@@ -124,7 +124,7 @@ def _heat(ax: Axes, sweep: Sweep, rows: list[dict[str, Any]], success: str) -> A
 
 
 def _edges(centres: list[float], ends: tuple[float, float]) -> list[float]:
-    """Boundaries midway between the centres; the outermost as far out as the next one in, within `ends`."""
+    """Boundaries midway between the centres; the outermost at the same distance from their centre, within `ends`."""
     inner = [(a + b) / 2 for a, b in itertools.pairwise(centres)]
     first = inner[0] if inner else centres[0] * 1.5
     last = inner[-1] if inner else centres[0] * 0.5
@@ -170,6 +170,6 @@ def _look(method: str, methods: tuple[str, ...]) -> tuple[str, Any]:
 
 
 def _line(ax: Axes, rows: list[dict[str, Any]], **look: Any) -> None:
-    """The curve where it lies within the grid; the dots show it where its neighbours do not."""
+    """The part of the curve within the grid; dots show points whose neighbours are not within."""
     rho = [row["rho"] if row["where"] == "inside" else math.nan for row in rows]
     ax.plot([row["zeta"] for row in rows], rho, marker=".", markersize=3, **look)

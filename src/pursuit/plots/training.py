@@ -1,4 +1,4 @@
-"""The pictures of `pursuit train`: losses against the epoch, and learned structure weights against the oracle's."""
+"""The figures of `pursuit train`: losses over the epochs, and learned weights next to those of the oracle."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Curve = tuple[Sequence[float], Sequence[float]]
 def draw(
     path: Path, log: Sequence[Epoch], published: Mapping[str, Curve] | None = None, *, kept: int | None = None
 ) -> None:
-    """Draw a training's losses, marking the epoch that was kept; on the right, the validation loss in dB.
+    """Draw the losses of a training, and mark the epoch whose parameters were kept; the right axis is in dB.
 
     Parameters
     ----------
@@ -26,10 +26,10 @@ def draw(
         A .png file.
     log : sequence of Epoch
     published : mapping of str to pair of sequences, optional
-        Epochs and losses of other runs to draw behind, by the name to give them.
+        Epochs and losses of other runs to draw in the background, by their names.
     kept : int, optional
-        The epoch that was kept; by default that of the least validation loss. In a layer-wise training another one
-        can be kept: cut networks do not count.
+        The epoch that was kept. Default: that of the least validation loss. In a layer-wise training it is another one
+        if a cut network has the least loss.
     """
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
@@ -55,7 +55,7 @@ def draw(
 
 
 def _draw_decibels(ax: Any, log: Sequence[Epoch]) -> None:
-    """The scale of the right side: losses as NMSE of the validation signals, from any epoch that has both."""
+    """The right axis: losses as NMSE of the validation signals, from an epoch with both."""
     known = (record for record in log if record.validation_loss and record.validation_db is not None)
     record = next((record for record in known if isfinite(record.validation_db or 0)), None)
     if record is None:
@@ -72,7 +72,7 @@ def _draw_decibels(ax: Any, log: Sequence[Epoch]) -> None:
 
 
 def draw_weights(path: Path, weights: Sequence[float], oracle: Sequence[float] | None = None) -> None:
-    """Draw structure weights, and where the non-zeros can be.
+    """Draw structure weights, and the places where non-zeros can be.
 
     Parameters
     ----------
@@ -94,7 +94,7 @@ def draw_weights(path: Path, weights: Sequence[float], oracle: Sequence[float] |
 
 
 def stems(ax: Any, weights: Sequence[float], oracle: Sequence[float] | None = None) -> None:
-    """Structure weights over the index, in the colour of what the oracle says of them."""
+    """Structure weights over the index; colours show where non-zeros can be."""
     inside = [bool(o) for o in oracle] if oracle is not None else [True] * len(weights)
     for here, colour, label in ((False, "0.55", "elsewhere"), (True, BLUE, "admissible places")):
         mine = [(j, w) for j, w in enumerate(weights) if inside[j] is here]
@@ -105,7 +105,7 @@ def stems(ax: Any, weights: Sequence[float], oracle: Sequence[float] | None = No
         ax.plot(at, values, "o", color=colour, markersize=3, label="learned" if oracle is None else f"learned, {label}")
     if oracle is not None:
         places = [j for j, here in enumerate(inside) if here]
-        size = max(weights)  # weights have no scale: only their ratios choose
+        size = max(weights)  # only ratios of weights matter
         ax.plot(
             places, [size] * len(places), "_", color=ORANGE, markersize=7, markeredgewidth=2, label="oracle, else 0"
         )

@@ -1,4 +1,4 @@
-"""Grids of trials: in process or on Dask, results in one SQLite file, resumable."""
+"""Random trials over a grid of sizes, in one process or on Dask; results in one SQLite file, resumable."""
 
 from .cells import Settings
 from .comparing import Difference, diff

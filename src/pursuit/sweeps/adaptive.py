@@ -1,7 +1,7 @@
-"""Which trials to run next: those that narrow the 95 % curve's band most.
+"""Choose the next trials: those that narrow the band of the 95 % curve most.
 
-A round is planned from the results of all rounds before it and from nothing else. So a run that was killed plans the
-same rounds again, finds what is finished, and goes on; and the table at the end is the same, whoever computed it.
+A round is planned from the results of the rounds before it only. So a run that was killed plans the same rounds again,
+finds the finished cells and continues, and the final table does not depend on who computed it.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ from .curves import Fit, Point
 LEVEL = 0.95
 FIRST = 5  # values of k to begin with
 Counts = dict[int, tuple[int, int]]  # k -> trials, successes
-LEAST_WEIGHT = 1e-4  # of a trial far from the curve, so that a fit which is too steep at first is not believed for ever
+LEAST_WEIGHT = 1e-4  # of a trial far from the curve, so that a first fit which is too steep can be corrected
 
 
 class Curve(NamedTuple):
-    """One method at one m: what is known of it, and the k that the grid has."""
+    """The results so far of one method at one m, and the k of the grid."""
 
     ks: tuple[int, ...]
     counts: Counts
 
 
 class Saving(NamedTuple):
-    """Trials spent, and trials that an even spread over the grid would need for the same error on every curve."""
+    """The number of trials, and the number that an even spread over the grid needs for the same errors."""
 
     spent: int
     even: int
@@ -48,7 +48,7 @@ def first(ks: Sequence[int]) -> list[int]:
 
 
 def estimate(curve: Curve, level: float = LEVEL) -> Point | None:
-    """The curve's point at this level; None while there is too little to say."""
+    """The curve's point at this level; None as long as there are too few trials."""
     if not curve.counts:
         return None
     span = (min(curve.ks), max(curve.ks))
@@ -60,7 +60,7 @@ def estimate(curve: Curve, level: float = LEVEL) -> Point | None:
 
 
 def more(curve: Curve, *, error: float, block: int, most: int) -> list[int]:
-    """The values of k to spend a block each on next, some twice; none if the band's half-width is at most `error`.
+    """The k of the next blocks, some twice; empty if the band's half-width is at most `error`.
 
     Parameters
     ----------
@@ -84,11 +84,11 @@ def more(curve: Curve, *, error: float, block: int, most: int) -> list[int]:
     p = fitted.probability(ks)
     weight = block * np.maximum(p * (1 - p), LEAST_WEIGHT)
     left = np.array([(most - curve.counts.get(k, (0, 0))[0]) // block for k in curve.ks])
-    left[~curves.near(curves.fit(*_columns(curve)), LEVEL, ks)] = 0  # far from the curve the fit will not look
+    left[~curves.near(curves.fit(*_columns(curve)), LEVEL, ks)] = 0  # the fit does not use k far from the curve
     spent = sum(trials for trials, _ in curve.counts.values()) // block
     V, begin = fitted.covariance, aim @ fitted.covariance @ aim
     chosen: list[int] = []
-    # At most as much again as there is: what is learned on the way should be heeded.
+    # At most as many as there are, so that the next round can use their results.
     while len(chosen) < spent and left.any() and (not chosen or aim @ V @ aim > begin * (error / here.error) ** 2):
         Vx = x @ V
         gain = weight * (Vx @ aim) ** 2 / (1 + weight * (Vx * x).sum(1))
@@ -100,10 +100,10 @@ def more(curve: Curve, *, error: float, block: int, most: int) -> list[int]:
 
 
 def saving(found: Mapping[Any, Curve]) -> Saving | None:
-    """What was spent on the curves that end within the grid, and what an even spread over the grid's k would need.
+    """The trials for curves that end within the grid, and how many an even spread over the grid's k would need.
 
-    The latter is computed from the Fisher information of the fits, curve by curve: an even sweep has the same number of
-    trials on all curves, so it would need more still.
+    The latter is computed from the Fisher information of the fits, for each curve separately. An even sweep has the
+    same number of trials on all curves, so it would need even more.
     """
     spent = even = 0
     for curve in found.values():

@@ -1,11 +1,11 @@
-"""What a cell of a sweep is: its settings, its trials, and what every method makes of them.
+"""The cells of a sweep: settings, trials, and the results of methods.
 
-A cell is (method, m, k, block): one block of trials, solved by one method as one batch. The trials are drawn from a
-seed that depends on (seed, n, m, k, block) and on nothing else, so all methods see the same ones, a method can be added
-to a run later, and more blocks can be added where they are wanted. What is sent to a worker is a `Task`, one block with
-all methods that lack it: its trials are drawn once, and what several methods start from is computed once.
+A cell is (method, m, k, block): one block of trials, solved by one method as one batch. The seed of the trials depends
+only on (seed, n, m, k, block). So all methods get the same trials, and methods and blocks can be added later. Workers
+get a `Task`, which is one block and all methods that have not solved it: its trials are drawn once, and a start that
+several methods share is computed once.
 
-This module imports no torch until it solves: the process that hands out tasks does not need it.
+This module imports torch only when it solves: the process that distributes tasks does not need it.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ import numpy as np
 
 from ..names import method_name
 
-EXACT_DB = -80.0  # NMSE of a trial below which it counts as recovered exactly: an error of 1e-4 of the signal's norm
-CHUNK = 2**23  # numbers in the matrices that are solved together: 64 MiB
+EXACT_DB = -80.0  # NMSE up to which a trial is recovered exactly: an error of 1e-4 of the signal's norm
+CHUNK = 2**23  # most numbers in the matrices that are solved together: 64 MiB
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What the result of a cell depends on besides (method, m, k, block).
+    """Everything on which the result of a cell depends, besides (method, m, k, block).
 
     Attributes
     ----------
@@ -45,13 +45,13 @@ class Settings:
     eta : float
         Step size of SEA, IHT and HTP in units of `1 / L`, with `L` the largest eigenvalue of `A^T A`.
     max_steps : int
-        Of every method that iterates until it stops.
+        Most steps of every iterative method.
     problem : str
-        What is drawn; see `DRAWS`.
+        Kind of trials; see `DRAWS`.
     exact_db : float
-        NMSE of a trial, in dB, up to which it is recovered exactly.
+        NMSE in dB up to which a trial is recovered exactly.
     code, torch, numpy : str
-        A digest of the solvers' source text, and the versions of what computes. Filled in.
+        A digest of the solvers' source text, and the versions of torch and NumPy. Default: those here.
 
     Examples
     --------
@@ -84,7 +84,7 @@ class Settings:
 
 
 class Task(NamedTuple):
-    """A block of trials, and the methods that are to solve it."""
+    """A block of trials, and the methods to solve it."""
 
     m: int
     k: int
@@ -93,7 +93,7 @@ class Task(NamedTuple):
 
 
 class Cell(NamedTuple):
-    """The result of a cell. All but `seconds` is the same whoever computes it."""
+    """The result of a cell. Everything except `seconds` is the same on every worker."""
 
     method: str
     m: int
@@ -116,7 +116,7 @@ class Trials(NamedTuple):
 
 
 def draw_gaussian(rng: np.random.Generator, n: int, m: int, k: int, count: int) -> Trials:
-    """A Gaussian matrix with unit columns for every trial, Gaussian values at k places, each choice equally likely."""
+    """For every trial a Gaussian matrix with columns of norm one, and k Gaussian values at uniformly random places."""
     A = rng.standard_normal((count, m, n))
     A /= np.linalg.norm(A, axis=1, keepdims=True)
     support = rng.random((count, n)).argsort(axis=1)[:, :k]
@@ -129,11 +129,11 @@ DRAWS = {"gaussian": draw_gaussian}
 
 
 def chunks(settings: Settings, m: int, k: int, block: int) -> Iterator[Trials]:
-    """The trials of a block, as many at a time as fit into memory well.
+    """The trials of a block in parts that fit into memory.
 
-    How many is told by the sizes of the problem alone, never by the machine, so it cannot change a result.
+    The size of a part depends on the sizes of the problem only, not on the machine, so that results do not change.
     """
-    # NumPy's seeds take all five numbers; torch's generator on the CPU keeps 32 bits of one.
+    # NumPy takes all five numbers as a seed; torch's generator on the CPU uses 32 bits of one.
     rng = np.random.default_rng([settings.seed, settings.n, m, k, block])
     most = max(1, CHUNK // (m * settings.n))
     for begin in range(0, settings.block, most):
@@ -141,7 +141,7 @@ def chunks(settings: Settings, m: int, k: int, block: int) -> Iterator[Trials]:
 
 
 def solve(settings: Settings, task: Task, own: Mapping[str, str] | None = None) -> list[Cell]:
-    """The cells of a task, on one thread: more would add in another order.
+    """The cells of a task, computed on one thread: several would add in another order.
 
     Parameters
     ----------
@@ -149,7 +149,7 @@ def solve(settings: Settings, task: Task, own: Mapping[str, str] | None = None) 
     task : Task
         Its methods may be of `pursuit.peers` as well.
     own : mapping, optional
-        What `own_code` of its methods must be here.
+        The value that `own_code` of its methods must have on this machine.
 
     Returns
     -------
@@ -159,7 +159,7 @@ def solve(settings: Settings, task: Task, own: Mapping[str, str] | None = None) 
     Raises
     ------
     ValueError
-        If the code here is not the one that the settings were made with.
+        If the code here differs from that of the settings.
 
     Examples
     --------
@@ -186,7 +186,7 @@ def solve(settings: Settings, task: Task, own: Mapping[str, str] | None = None) 
 
 
 def parts(method: str) -> tuple[str, str | None]:
-    """A method and what it starts from: `("sea", "omp")` of `sea@omp`, `("sea", None)` of `sea`."""
+    """A method and its start: `("sea", "omp")` of `sea@omp`, `("sea", None)` of `sea`."""
     name, at, start = method.partition("@")
     return name, start if at else None
 
@@ -204,7 +204,7 @@ def check_methods(methods: Sequence[str]) -> None:
     """
     from ..solvers.by_name import SOLVERS, solver_of_k, spelled
 
-    # Not those that return more than k non-zeros: a support may be found by returning everything.
+    # Not those that may return more than k non-zeros: a support that contains every index would always be a success.
     takes = {name: inspect.signature(call).parameters for name, call in SOLVERS.items()}
     able = [name for name in takes if "k" in takes[name] and not {"lam", "denoiser"} & takes[name].keys()]
     if not methods:
@@ -216,8 +216,8 @@ def check_methods(methods: Sequence[str]) -> None:
                 takes[part] = inspect.signature(solver_of_k(spelled(part))).parameters
             elif part is not None and part not in able:
                 raise ValueError(
-                    f"method is {method!r}; choose among {', '.join(able)}, or METHOD@START as sea@omp: what returns k "
-                    "non-zeros can be swept. A solver of your own is module:function."
+                    f"method is {method!r}; needed is a solver that returns at most k non-zeros: {', '.join(able)}, "
+                    "METHOD@START as sea@omp, or a solver of your own as module:function."
                 )
         if start is not None and "x0" not in takes[name]:
             startable = ", ".join(other for other in able if "x0" in takes[other])
@@ -225,7 +225,7 @@ def check_methods(methods: Sequence[str]) -> None:
 
 
 def is_own(name: str) -> bool:
-    """Whether a method's name is `module:function` of the user's own."""
+    """Whether a method is `module:function`, a solver of the user's own."""
     return ":" in name
 
 
@@ -235,9 +235,9 @@ def own_code(methods: Sequence[str]) -> dict[str, str]:
     return {module: source_digest(module) for module in sorted({name.partition(":")[0] for name in names})}
 
 
-@functools.cache  # as it was when it was first asked for: what has been imported does not change with the file
+@functools.cache  # the digest at the first call: an imported module does not change with its file
 def source_digest(module: str) -> str:
-    """Of a module's file; of a package, of all its Python files."""
+    """The digest of a module's file; for a package, of all its Python files."""
     spec = importlib.util.find_spec(module.partition(".")[0])
     folders = spec.submodule_search_locations if spec is not None else None
     if folders is not None:
@@ -251,14 +251,14 @@ def source_digest(module: str) -> str:
 
 @functools.cache
 def software() -> dict[str, str]:
-    """A digest of the source text that solves, and the versions of what computes."""
+    """A digest of the solvers' source text, and the versions of torch and NumPy."""
     package = Path(__file__).parents[1]
     files = [file for part in SOLVING for file in (package / part).rglob("*.py")]
     files += [package / name for name in SOLVING if name.endswith(".py")]
     return {"code": _digest(sorted(files)), "torch": version("torch"), "numpy": version("numpy")}
 
 
-# Folders and files of the package whose code decides what a solver finds.
+# Folders and files of the package on which a solver's result depends.
 SOLVING = (
     "operators", "core", "kernels", "solvers", "checks.py", "names.py", "peers.py", "relaxations.py", "shrinkage.py",
     "sweeps/cells.py",
@@ -266,7 +266,7 @@ SOLVING = (
 
 
 def _digest(files: Iterable[Path]) -> str:
-    """Of what the files compute: docstrings, comments and layout may change."""
+    """A digest of the code of the files, without docstrings, comments and layout."""
     digest = hashlib.sha256()
     for path in files:
         digest.update(path.name.encode() + b"\0" + _code(path.read_text()).encode() + b"\0")
@@ -289,7 +289,7 @@ class _Outcome(NamedTuple):
 
 
 def _outcomes(settings: Settings, methods: Sequence[str], trials: Trials, k: int) -> dict[str, _Outcome]:
-    """What every method makes of the trials; a start shared by several is computed once."""
+    """The results of all methods on the trials; a start that several share is computed once."""
     import torch
 
     A, x = torch.from_numpy(trials.A), torch.from_numpy(trials.x)
@@ -300,7 +300,7 @@ def _outcomes(settings: Settings, methods: Sequence[str], trials: Trials, k: int
     def solution(method: str) -> Any:
         if method not in solved:
             name, start = parts(method)
-            # A start that diverged is no start.
+            # A start that diverged is not used.
             x0 = None if start is None else torch.nan_to_num(solution(start).x, 0.0, 0.0, 0.0)
             begin = time.perf_counter()
             found = _run(name, A, y, k, eta, settings.max_steps, x0)
@@ -319,9 +319,9 @@ def _run(name: str, A: Any, y: Any, k: int, eta: Any, max_steps: int, x0: Any) -
     call = solver(name)
     takes = inspect.signature(call).parameters
     options: dict[str, Any] = {}
-    if "eta" in takes and takes["eta"].default is None and not is_own(name):  # whose default is a factor of 1 / L
+    if "eta" in takes and takes["eta"].default is None and not is_own(name):  # the default is a factor of 1 / L
         options["eta"] = eta
-    if "max_steps" in takes and takes["max_steps"].default is not None:  # not OMP, which ends after k
+    if "max_steps" in takes and takes["max_steps"].default is not None:  # not OMP, which stops after k
         options["max_steps"] = max_steps
     if x0 is not None:
         options["x0"] = x0
@@ -334,7 +334,7 @@ class _Found(NamedTuple):
 
 
 def _by_peer(name: str, A: Any, y: Any, k: int) -> _Found:
-    """What another package makes of the trials, one by one."""
+    """The results of another package on the trials, one by one."""
     import torch
 
     from ..peers import peer

@@ -1,4 +1,4 @@
-"""Do two runs differ? A test per cell, one per method over all cells, and both corrected for how many there are."""
+"""Test whether two runs differ: for each cell, and for each method over all cells, with corrections for many tests."""
 
 from __future__ import annotations
 
@@ -17,21 +17,20 @@ ALPHA = 0.05
 
 @dataclass(frozen=True)
 class Difference:
-    """How two runs compare.
+    """Result of the comparison of two runs, A and B.
 
     Attributes
     ----------
     paired : bool
-        Whether the runs have the same trials, so that each is compared with itself (McNemar's exact test). Else
-        proportions are compared (Fisher's exact test; over all cells Cochran, Mantel and Haenszel's).
+        Whether the runs have the same trials, which are then compared one by one (McNemar's exact test). Otherwise
+        proportions are compared (Fisher's exact test; over all cells that of Cochran, Mantel and Haenszel).
     methods : list of dict
-        Per method over all cells: trials and successes of A and B, in paired runs how many trials only A and only B
-        recovered, `p`, and `p_corrected` for the number of methods.
+        For each method over all cells: trials and successes of A and B; for paired runs the trials in which only A and
+        only B succeeded; `p`, and `p_corrected` for the number of methods.
     cells : list of dict
-        The same per method, m and k, with `p_corrected` for the number of cells.
+        The same for each method, m and k, with `p_corrected` for the number of cells.
     alpha : float
-        Chance of finding a difference where there is none. Half is spent on the methods, half on the cells, each with
-        Holm's correction.
+        Significance level. Half of it is used for the methods, half for the cells, each with Holm's correction.
     """
 
     paired: bool
@@ -46,28 +45,28 @@ class Difference:
 
     @property
     def differing_methods(self) -> list[dict[str, Any]]:
-        """The methods that differ over all cells."""
+        """The methods whose success differs over all cells."""
         return [row for row in self.methods if row["p_corrected"] <= self.alpha / 2]
 
     @property
     def differing_cells(self) -> list[dict[str, Any]]:
-        """The cells that differ by themselves."""
+        """The cells whose success differs."""
         return [row for row in self.cells if row["p_corrected"] <= self.alpha / 2]
 
 
 def diff(a: str | Path | Sweep, b: str | Path | Sweep, *, success: str = "support", alpha: float = ALPHA) -> Difference:
-    """Compare two runs statistically, so that a change to a solver can be checked.
+    """Compare two runs statistically, for example before and after a change to a solver.
 
-    Compared are the cells that both have. Runs with the same problem, n, seed and block have the same trials: these are
-    compared one by one, which shows far smaller differences, and counts only blocks that both have.
+    Only cells of both runs are compared. Runs with the same problem, n, seed and block have the same trials. Then the
+    trials of blocks that both have are compared one by one, which detects far smaller differences.
 
     Parameters
     ----------
     a, b : str, Path or Sweep
     success : str
-        `support` or `exact`.
+        Success criterion, `support` or `exact`.
     alpha : float
-        Chance of finding a difference where there is none, over all tests.
+        Significance level, over all tests.
 
     Returns
     -------
@@ -123,7 +122,7 @@ DRAWN = ("problem", "n", "seed", "block")  # settings that the trials depend on
 
 
 def holm(p: Sequence[float]) -> list[float]:
-    """Holm's correction: compare with a level, and the chance of any false alarm is below it.
+    """Holm's correction: if results are compared with a level, the chance of any false alarm is below that level.
 
     Examples
     --------
@@ -180,7 +179,7 @@ def _unpaired(pairs: Pairs) -> dict[str, Any]:
 
 
 def _stratified(pairs: Pairs) -> float:
-    """Cochran, Mantel and Haenszel's test: the excess of A's successes over all cells, each compared with itself."""
+    """The test of Cochran, Mantel and Haenszel: the excess of A's successes over B's, summed over all cells."""
     excess = variance = 0.0
     for a, b in pairs:
         total, won = len(a) + len(b), float(a.sum() + b.sum())

@@ -1,9 +1,8 @@
-"""Where success ends: a logistic fit of success against k, and the k at which it crosses a level.
+"""A logistic fit of success against k, and the k at which it crosses a level.
 
-The fit is by maximum likelihood with Firth's penalty (Jeffreys' prior), which is finite where the data are separated,
-that is where some k divides all successes from all failures, as happens in every sweep with few trials. Only k near the
-level take part. Bands are Fieller's: all k at which the fit, give or take its Wald error from the Fisher information,
-agrees with the level.
+The fit is by maximum likelihood with Firth's penalty (Jeffreys' prior). It stays finite if some k separates all
+successes from all failures, which happens in every sweep with few trials. Only k near the level are used. Bands are
+Fieller's: all k at which the fit agrees with the level within its Wald error from the Fisher information.
 
 References
 ----------
@@ -26,11 +25,11 @@ if TYPE_CHECKING:
 Z = 1.959963984540054  # of 95 % confidence
 WINDOW, FEWEST = 2.0, 4  # around 95 %, that is 72 % to 99.3 %; around 50 %, 12 % to 88 %
 STEPS = 100
-LARGEST_STEP = 5.0  # of the coefficients, in a Newton step
+LARGEST_STEP = 5.0  # largest change of a coefficient in a Newton step
 
 
 class Fit(NamedTuple):
-    """`logit P(success) = intercept + slope * (k - centre) / scale`, and the covariance of the two."""
+    """`logit P(success) = intercept + slope * (k - centre) / scale`, and the covariance of intercept and slope."""
 
     intercept: float
     slope: float
@@ -56,10 +55,10 @@ class Fit(NamedTuple):
 
 
 class Point(NamedTuple):
-    """A curve at one m: the largest k of at least this probability of success, with a 95 % band.
+    """A curve at one m: the largest k with at least this probability of success, with a 95 % band.
 
-    All three are within the k that the grid has; `where` is "above" if success is likelier than the level at all of
-    these, "below" if at none, else "inside".
+    All three are within the k of the grid. `where` is "above" if the success is above the level at all k of the grid,
+    "below" if it is above at none, else "inside".
     """
 
     k: float
@@ -113,9 +112,9 @@ def fit(
 
 
 def local(ks: np.ndarray, trials: np.ndarray, successes: np.ndarray, level: float) -> Fit:
-    """Fit success against k near a level: first to all k, then to those near the level by that fit.
+    """Fit success against k near a level: first with all k, then with those near the level by the first fit.
 
-    Success is not quite logistic in k: one fit to all k is off, where it crosses 95 %, by more than its error.
+    Success is not quite logistic in k: the 95 % crossing of a fit to all k is wrong by more than its standard error.
 
     Parameters
     ----------
@@ -128,20 +127,20 @@ def local(ks: np.ndarray, trials: np.ndarray, successes: np.ndarray, level: floa
 
 
 def near(fitted: Fit, level: float, ks: np.ndarray) -> np.ndarray:
-    """Which k are within `WINDOW` of the level, in logits; at least the `FEWEST` nearest of them."""
+    """Which k are within `WINDOW` logits of the level; at least the `FEWEST` nearest."""
     distance = np.abs(fitted.logit(ks) - math.log(level / (1 - level)))
     least = np.sort(distance)[min(FEWEST, len(ks)) - 1]
     return np.asarray(distance <= max(WINDOW, float(least)))
 
 
 def point(fitted: Fit, level: float, span: tuple[float, float]) -> Point:
-    """Where the fit crosses the level, and a 95 % band, both within `span`, the least and the largest k of the grid."""
+    """The k at which the fit crosses the level, and a 95 % band, within `span`, the least and largest k of the grid."""
     target = math.log(level / (1 - level))
     ends = np.array(span, dtype=float)
     k, where = _crossing(fitted, target, span)
     logit, error = fitted.logit(ends), Z * fitted.error(ends)
     low, high = _fieller(fitted, target)
-    if not low <= k <= high:  # the slope may as well be none: the band is all there is, unless one side is excluded
+    if not low <= k <= high:  # the slope may be zero: the band is the whole span, unless one side is excluded
         low, high = span
         if (logit - error > target).all():
             low = high
@@ -152,14 +151,14 @@ def point(fitted: Fit, level: float, span: tuple[float, float]) -> Point:
 
 
 def single(trials: int, successes: int, level: float, k: float) -> Point:
-    """The point where the grid has one k only: nothing to fit, and no width."""
+    """The point if the grid has only one k: there is no fit, and the band has no width."""
     return Point(k, k, k, "above" if successes >= level * trials else "below")
 
 
 def _crossing(fitted: Fit, target: float, span: tuple[float, float]) -> tuple[float, str]:
     least, largest = span
     if fitted.slope >= 0:
-        # No decline to follow; success is the same everywhere.
+        # Success does not decline with k; it is the same everywhere.
         return (largest, "above") if fitted.logit((least + largest) / 2) >= target else (least, "below")
     k = fitted.centre + fitted.scale * (target - fitted.intercept) / fitted.slope
     if k >= largest:
@@ -168,7 +167,7 @@ def _crossing(fitted: Fit, target: float, span: tuple[float, float]) -> tuple[fl
 
 
 def _fieller(fitted: Fit, target: float) -> tuple[float, float]:
-    """All k at which the logit is within Z errors of the target; an empty interval if that is no interval."""
+    """All k at which the logit is within Z errors of the target; an empty interval if these k are no interval."""
     V, b = fitted.covariance, fitted.slope
     a = fitted.intercept - target
     square = b * b - Z * Z * V[1, 1]
@@ -184,16 +183,16 @@ def _fieller(fitted: Fit, target: float) -> tuple[float, float]:
 def _information(
     beta: np.ndarray, X: np.ndarray, count: np.ndarray, success: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The covariance, and Firth's score."""
+    """The covariance and Firth's score."""
     p = _expit(X @ beta)
-    weight = np.maximum(count * p * (1 - p), 1e-12)  # far out on a steep fit they vanish all together
+    weight = np.maximum(count * p * (1 - p), 1e-12)  # all could vanish, far out on a steep fit
     covariance = np.linalg.inv(X.T @ (weight[:, None] * X))
     leverage = weight * np.einsum("ij,jk,ik->i", X, covariance, X)
     return covariance, X.T @ (success - count * p + leverage * (0.5 - p))
 
 
 def _likelihood(beta: np.ndarray, X: np.ndarray, count: np.ndarray, success: np.ndarray) -> float:
-    """Penalised: the logarithm of the likelihood, plus half that of the information's determinant."""
+    """The penalised log-likelihood: with half the logarithm of the determinant of the information."""
     logit = X @ beta
     p = _expit(logit)
     weight = np.maximum(count * p * (1 - p), 1e-12)

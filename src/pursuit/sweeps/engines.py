@@ -1,4 +1,4 @@
-"""Who computes: this process, or Dask."""
+"""Compute tasks in this process or on Dask."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ PATIENCE = 10  # seconds to wait for a scheduler
 
 
 class LostCells(RuntimeError):
-    """Workers died, again and again, with some tasks; all other results are kept."""
+    """Some tasks were lost because their workers died several times; all other results are kept."""
 
 
 @contextlib.contextmanager
 def engine(scheduler: str | None = None, workers: int | None = None) -> Iterator[Engine[Any, Any]]:
-    """In process; on the cluster at `scheduler`; or on a cluster of `workers` processes, as long as the block lasts.
+    """This process; the cluster at `scheduler`; or a cluster of `workers` processes for the duration of the block.
 
     Raises
     ------
@@ -37,7 +37,7 @@ def engine(scheduler: str | None = None, workers: int | None = None) -> Iterator
         return
     if scheduler is not None and workers is not None:
         raise ValueError(
-            "both a scheduler and a number of workers were given; a running cluster has its own: give one."
+            "both a scheduler and a number of workers were given, but a running cluster has its own workers; give one."
         )
     if workers is not None and workers < 1:
         raise ValueError(f"workers is {workers}; needed is at least 1.")
@@ -46,7 +46,7 @@ def engine(scheduler: str | None = None, workers: int | None = None) -> Iterator
 
 
 def in_process(work: Callable[[T], R], tasks: Sequence[T]) -> Iterator[R]:
-    """One after the other, here."""
+    """One task after the other, in this process."""
     import torch
 
     threads = torch.get_num_threads()
@@ -57,21 +57,21 @@ def in_process(work: Callable[[T], R], tasks: Sequence[T]) -> Iterator[R]:
 
 
 def on_cluster(client: Any, work: Callable[[T], R], tasks: Sequence[T]) -> Iterator[R]:
-    """On the workers of a Dask client. A worker that dies costs what it was at work on; Dask gives that to another.
+    """The tasks on the workers of a Dask client. If a worker dies, Dask gives its task to another worker.
 
     Raises
     ------
     LostCells
-        At the end, if workers died with some tasks more often than the scheduler allows.
+        At the end, if workers died during a task more often than the scheduler allows.
     """
     from distributed import as_completed
     from distributed.scheduler import KilledWorker
 
     lost = 0
-    # Not pure: a key made of the task would find results that another run's driver still holds.
+    # Not pure: with a key made from the task, Dask would return results that the driver of another run still holds.
     for future in as_completed(client.map(work, tasks, pure=False), loop=client.loop):
         if future.status == "cancelled":
-            raise LostCells("the scheduler is gone; what was finished is kept: start it again and repeat the command.")
+            raise LostCells("the scheduler stopped; finished cells are kept: start it again and repeat the command.")
         error = future.exception() if future.status == "error" else None
         if isinstance(error, KilledWorker):
             lost += 1
@@ -81,8 +81,8 @@ def on_cluster(client: Any, work: Callable[[T], R], tasks: Sequence[T]) -> Itera
             yield future.result()
     if lost:
         raise LostCells(
-            f"{lost} of {len(tasks)} tasks were lost with their workers, several times each; all others are kept: look "
-            "at the workers' memory and repeat the command."
+            f"{lost} of {len(tasks)} tasks were lost because their workers died several times; all others are kept: "
+            "check the workers' memory and repeat the command."
         )
 
 
@@ -94,7 +94,7 @@ def _client(scheduler: str) -> Iterator[Any]:
         client = Client(scheduler, timeout=PATIENCE, set_as_default=False)
     except (OSError, ValueError, TypeError) as error:
         raise ValueError(
-            f"scheduler is {scheduler!r}, and none answers there ({_first_line(error)}); "
+            f"scheduler is {scheduler!r}, but no scheduler answers there ({_first_line(error)}); "
             "start one with: dask scheduler, or leave it out."
         ) from None
     with client:

@@ -1,4 +1,4 @@
-"""Which cells a sweep has."""
+"""The cells of a sweep."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ SUCCESS = ("support", "exact")
 
 
 def grid_cells(n: int, grid: tuple[int, int], rho: float) -> dict[int, tuple[int, ...]]:
-    """The k of every m. Grid points that round to the same integers are one; those that round to k = 0 are none.
+    """The k of every m. Grid points that round to the same integers are merged; those with k = 0 are left out.
 
     Examples
     --------
@@ -40,23 +40,23 @@ Key = tuple[str, int, int, int]
 
 @dataclass(frozen=True)
 class Plan:
-    """Which cells a run is to have. Unlike `Settings`, a run may be given more of them.
+    """The cells that a run should have. Unlike `Settings`, the plan of an existing run may be extended.
 
     Attributes
     ----------
     methods : tuple of str
     grid : tuple of int
-        How many values of `zeta = m / n` and of `rho = k / m`.
+        Numbers of values of `zeta = m / n` and of `rho = k / m`.
     rho : float
         The largest `k / m`.
     trials : int
-        Per cell of the grid; in adaptive mode at most.
+        Trials per cell; in adaptive mode, at most.
     adaptive : float, optional
-        Spend trials where the curve is, until the half-width of its 95 % band is at most this, in units of rho.
+        Add trials near the curve until the half-width of its 95 % band is at most this, in units of rho.
     success : str
-        What the adaptive mode counts: support or exact.
+        Success criterion of the adaptive mode: support or exact.
     own : dict of str
-        Of every module that holds a solver of the user's own, a digest of its source text.
+        A digest of the source text of every module with a solver of the user's own.
     """
 
     methods: tuple[str, ...]

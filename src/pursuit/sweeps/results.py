@@ -1,4 +1,4 @@
-"""A run's results: tables, curves, exports. Read from its file at any time, also while it is at work."""
+"""The results of a run: tables, curves, exports. They can be read at any time, also while it is running."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ from .curves import LEVELS
 
 @dataclass(frozen=True)
 class Sweep:
-    """What a run holds so far.
+    """The results of a run so far.
 
     Attributes
     ----------
     path : Path
-        Of the SQLite file.
+        The SQLite file.
     settings : Settings
-        What the cells depend on.
+        Everything on which the cells depend.
     plan : Plan
-        Which cells there are to be.
+        The cells that the run should have.
     counts : dict
-        `(method, m, k, block)` to trials, how many of them found the support, and how many are exact.
+        `(method, m, k, block)` -> number of trials, of trials that found the support, and of exact trials.
     seconds : dict
-        `(method, m, k)` to the time its solver took; a start (`sea@omp`) counts with the start's own cells.
+        `(method, m, k)` -> time of the solver; the time of a start (`sea@omp`) counts for the start's own cells.
     """
 
     path: Path
@@ -51,11 +51,11 @@ class Sweep:
 
     @property
     def methods(self) -> tuple[str, ...]:
-        """The methods in the order in which they were asked for."""
+        """The methods, in the order of the plan."""
         return self.plan.methods
 
     def table(self) -> list[dict[str, Any]]:
-        """A row per method, m and k that has trials: how many, and how many succeeded."""
+        """A row per method, m and k with trials: the numbers of trials and successes."""
         total: dict[tuple[str, int, int], list[int]] = {}
         for (method, m, k, _), counted in sorted(self.counts.items()):
             sums = total.setdefault((method, m, k), [0, 0, 0])
@@ -73,15 +73,15 @@ class Sweep:
     def curves(self, levels: Sequence[float] = LEVELS, *, success: str = "support") -> list[dict[str, Any]]:
         """A row per level, method and m: the k, and rho = k / m, at which the success falls to the level.
 
-        `k` and its 95 % band `k_low`, `k_high` are of a logistic fit and lie within the k of the grid; `where` says if
-        success is above the level at all of them, below it at all, or crosses it (inside). `k_counted` is the poster's:
-        the largest k of which more trials than the level's share succeeded, None if there is none.
+        `k` and its 95 % band `k_low`, `k_high` come from a logistic fit and lie within the k of the grid. `where` says
+        whether success is above the level at all of these k ("above"), below it ("below"), or crosses it ("inside").
+        `k_counted` is the poster's rule: the largest k at which the share of successes is above the level, or None.
 
         Parameters
         ----------
         levels : sequence of float
         success : str
-            `support` or `exact`.
+            Success criterion, `support` or `exact`.
         """
         for level in levels:
             if not 0 < level < 1:
@@ -105,16 +105,16 @@ class Sweep:
         return rows
 
     def saving(self) -> adaptive.Saving | None:
-        """Trials spent, and those that an even spread over the grid would need for the same error of the 95 % curves.
+        """The number of trials, and the number that an even spread over the grid needs for the same 95 % curves.
 
-        Of an adaptive run, by what it counts as success; None while no curve ends within the grid.
+        For an adaptive run, with its success criterion; None as long as no curve ends within the grid.
         """
         return adaptive.saving(curves_of(counted(self.counts, self.plan.success), self.grid, self.methods))
 
     def status(self) -> list[dict[str, Any]]:
-        """A row per method: cells done and planned (None in adaptive mode), trials, seconds of the solver, error.
+        """A row per method: finished and planned cells (None in adaptive mode), trials, seconds of the solver, error.
 
-        `error` is the widest half-width of the 95 % curve's band in units of rho, None while there is no curve.
+        `error` is the largest half-width of the 95 % curve's band in units of rho; None as long as there is no curve.
         """
         from .plan import planned
 
@@ -140,7 +140,7 @@ class Sweep:
         return rows
 
     def cells(self) -> list[Cell]:
-        """Every cell with the outcome of every trial, read from the file."""
+        """All cells with the outcome of every trial, read from the file."""
         store = existing(self.path)
         try:
             return list(store.cells())
@@ -188,7 +188,7 @@ def load(path: str | Path) -> Sweep:
     Parameters
     ----------
     path : str or Path
-        Its output folder, or the `.sqlite` file.
+        Its folder, or the `.sqlite` file.
 
     Returns
     -------
@@ -197,7 +197,7 @@ def load(path: str | Path) -> Sweep:
     Raises
     ------
     ValueError
-        If there is no run.
+        If there is no run at this path.
 
     Examples
     --------
@@ -215,7 +215,7 @@ def load(path: str | Path) -> Sweep:
 
 
 def counted(counts: Mapping[Key, tuple[int, int, int]], success: str) -> dict[Key, tuple[int, int]]:
-    """Trials and successes of every cell, by what counts as one."""
+    """Trials and successes of every cell, by a success criterion."""
     from .plan import SUCCESS
 
     if success not in SUCCESS:
@@ -227,7 +227,7 @@ def counted(counts: Mapping[Key, tuple[int, int, int]], success: str) -> dict[Ke
 def curves_of(
     known: Mapping[Key, tuple[int, int]], grid: Mapping[int, tuple[int, ...]], methods: Iterable[str]
 ) -> dict[tuple[str, int], Curve]:
-    """Per method and m, trials and successes of every k of the grid."""
+    """For each method and m, trials and successes of every k of the grid."""
     found = {(method, m): Curve(ks, Counts()) for method in methods for m, ks in grid.items()}
     for (method, m, k, _), (trials, successes) in sorted(known.items()):
         curve = found.get((method, m))

@@ -1,4 +1,4 @@
-"""A sweep from beginning to end: plan, engine, store."""
+"""Run a sweep: plan the cells, compute them, store them."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ BLOCK, ADAPTIVE_BLOCK = 250, 50
 
 
 class Progress(NamedTuple):
-    """How far a run is: its cells, and in adaptive mode the round and the widest error of a curve so far."""
+    """Progress of a run: cells, and in adaptive mode the round and the largest error of a curve."""
 
     done: int
     total: int
@@ -55,43 +55,44 @@ def phase(
 ) -> Sweep:
     """Phase transition: how often each method finds the support, over `zeta = m / n` and `rho = k / m`.
 
-    Every trial has a Gaussian matrix of its own with unit columns, a support of which every choice is equally likely,
-    Gaussian values, and no noise. A run that is there already goes on; it can be given more methods and more trials.
+    Every trial draws a Gaussian matrix with columns of norm one and a uniformly random support with Gaussian values;
+    there is no noise. A run in `output` is continued, also with more methods and more trials.
 
     Parameters
     ----------
     methods : sequence of str or callable
-        Names of `pursuit.methods()` that take k, also with another method to start from: `sea@omp`. Solvers of your own
-        are functions `(A, y, k, ...) -> Solution` of a module that worker processes can import, or `"module:function"`,
-        also before or after an @. By default the twelve of the SEA poster.
+        Names of `pursuit.methods()` that take k, also with another method as the start: `sea@omp`. A solver of your own
+        is a function `(A, y, k, ...) -> Solution` in a module that worker processes can import, or `"module:function"`,
+        also before or after an @. Default: the twelve of the SEA poster.
     n : int
         Unknowns.
     grid : tuple of int
-        How many values of zeta, evenly within (0, 1), and of rho, up to `rho`. Those of the same m and k are one.
+        Number of values of zeta, evenly within (0, 1), and of rho, up to `rho`. Values with the same m and k are
+        merged.
     trials : int
-        Per cell; in adaptive mode at most. A multiple of `block`.
+        Trials per cell; in adaptive mode, at most. A multiple of `block`.
     output : str or Path
-        Folder (or `.sqlite` file) to keep the results in.
+        Folder (or `.sqlite` file) for the results.
     rho : float
         The largest k / m.
     seed : int
-        Of all that is drawn.
+        Random seed.
     eta : float
         Step size of `sea`, `iht` and `htp` in units of `1 / L`, with L the largest eigenvalue of `A^T A`.
     max_steps : int
-        Of every method that iterates until it stops.
+        Most steps of every iterative method.
     block : int, optional
-        Trials that are drawn and solved together. By default 250 (in adaptive mode 50) or `trials`, whichever is less,
-        and that of the run if it is there already.
+        Trials that are drawn and solved together. Default: that of the run in `output`, else 250 (in adaptive mode 50),
+        or `trials` if that is less.
     adaptive : float, optional
-        Spend trials where the 95 % curve is, until half the width of its 95 % band is at most this, in units of rho.
+        Add trials near the 95 % curve until half the width of its 95 % band is at most this, in units of rho.
     success : str
-        What the adaptive mode counts: `support`, the true support is within the one found, or `exact`, the NMSE is at
-        most -80 dB.
+        Success criterion of the adaptive mode: `support`, the support found contains the true one, or `exact`, the NMSE
+        is at most -80 dB.
     scheduler : str, optional
-        Address of a running Dask cluster, as `tcp://host:8786`. By default all is computed in this process.
+        Address of a running Dask cluster, for example `tcp://host:8786`. Default: compute in this process.
     workers : int, optional
-        Start a Dask cluster of so many processes here, for as long as the run lasts.
+        Start a Dask cluster of so many processes on this machine for the duration of the run.
     on_progress : callable, optional
         Called with a `Progress` before the first cell and after every task.
 
@@ -102,7 +103,7 @@ def phase(
     Raises
     ------
     ValueError
-        Before any work, if something cannot be swept as given, or the run there has other settings.
+        If an argument has a wrong value, or the run in `output` has other settings, before any work starts.
 
     Examples
     --------
@@ -122,14 +123,14 @@ def phase(
     settings = Settings(n=n, seed=seed, block=block, eta=eta, max_steps=max_steps)
     if trials % block:
         raise ValueError(
-            f"trials is {trials} and a block has {block}; needed is a multiple, as {trials // block * block or block}."
+            f"trials is {trials} and block is {block}; needed is a multiple, as {trials // block * block or block}."
         )
     plan = Plan(methods, grid, rho, trials, adaptive, success, own_code(methods))
     with engine(scheduler, workers) as run:
         store = _opened(file)
         try:
             joined = store.begin(settings, plan)
-            # What was asked for now is computed; what was before, and is not asked for, is only kept.
+            # Methods of this call are computed; others of the run are only kept.
             _compute(store, settings, replace(joined, methods=methods, trials=trials), run, on_progress or _silent)
         finally:
             store.close()
@@ -137,7 +138,7 @@ def phase(
 
 
 def tasks_of(keys: Iterable[Key], order: Sequence[str]) -> list[Task]:
-    """The cells as tasks, block after block, shuffled: half done is half done everywhere, what is left costs alike."""
+    """The cells as tasks, block after block, shuffled, so that progress is even over the grid."""
     by_block: dict[tuple[int, int, int], list[str]] = {}
     for method, m, k, block in keys:
         by_block.setdefault((m, k, block), []).append(method)
@@ -175,7 +176,7 @@ def _compute(
 
 
 def _round(found: dict[tuple[str, int], allocation.Curve], settings: Settings, plan: Plan) -> list[Key]:
-    """The cells of the next round: of every curve the next blocks at the k chosen."""
+    """The cells of the next round: for every curve the next blocks at the chosen k."""
     assert plan.adaptive is not None
     keys: list[Key] = []
     for (method, m), curve in found.items():
@@ -187,7 +188,7 @@ def _round(found: dict[tuple[str, int], allocation.Curve], settings: Settings, p
 
 
 def _finish(store: Store, settings: Settings, plan: Plan, keys: Sequence[Key], run: Engine[Any, Any]) -> Iterator[int]:
-    """Compute what is missing of the cells, keep every task's as they come; yields how many there are."""
+    """Compute the missing cells and store them task by task; yields the number of finished cells."""
     there = store.done().keys()
     missing = [key for key in keys if key not in there]
     done = len(keys) - len(missing)
@@ -203,7 +204,7 @@ def _finish(store: Store, settings: Settings, plan: Plan, keys: Sequence[Key], r
 
 
 def _spelled(methods: Sequence[str | Callable[..., Any]]) -> tuple[str, ...]:
-    """The methods by names that any process understands, each once. Names alone need no solvers loaded."""
+    """The methods, each once, by names that any process understands. Names do not need the solvers to be loaded."""
     if all(isinstance(method, str) for method in methods):
         return tuple(dict.fromkeys(method_name(str(method)) for method in methods))
     from ..solvers.by_name import spelled
@@ -233,18 +234,18 @@ def _check(
     there: tuple[Settings, Plan] | None, methods: Sequence[str],
 ) -> None:  # fmt: skip
     if len(grid) != 2 or min(grid) < 1:
-        raise ValueError(f"grid is {grid}; needed are two numbers of at least 1, of values of m / n and of k / m.")
+        raise ValueError(f"grid is {grid}; needed are the numbers of values of m / n and of k / m, each at least 1.")
     if not 0 < rho <= 1:
-        raise ValueError(f"rho is {rho}; needed is a largest k / m in (0, 1].")
+        raise ValueError(f"rho is {rho}; needed is the largest k / m, > 0 and <= 1.")
     if trials < 1:
         raise ValueError(f"trials is {trials}; needed is at least 1.")
     if adaptive is not None and not 0 < adaptive < 1:
-        raise ValueError(f"adaptive is {adaptive}; needed is an error of rho between 0 and 1, as 0.01.")
+        raise ValueError(f"adaptive is {adaptive}; needed is an error of rho between 0 and 1, for example 0.01.")
     if success not in SUCCESS:
         raise ValueError(f"success is {success!r}; choose one of {', '.join(SUCCESS)}.")
     if n < 2 or not grid_cells(n, grid, rho):
-        raise ValueError(f"n is {n}, the grid {grid[0]}x{grid[1]} up to rho {rho}: no m has a k of 1; take a larger n.")
-    # The methods of a run were checked when it was begun: going on with it need not load the solvers.
+        raise ValueError(f"n is {n} and the grid {grid[0]}x{grid[1]} up to rho {rho} has no k >= 1; take a larger n.")
+    # The methods of a run were checked when it began: to continue it, solvers need not be loaded.
     if there is None or not methods or set(methods) - set(there[1].methods):
         check_methods(methods)
 

@@ -1,7 +1,7 @@
 """One SQLite file per run: settings, plan and finished cells, written in transactions.
 
-Numbers, text and bytes only: nothing that is read can run code. The rollback journal is kept (no write-ahead log), so
-a run is one file, on network file systems too, and a process that is killed leaves what it had committed.
+It holds numbers, text and bytes only, so reading it cannot run code. It uses SQLite's rollback journal, no write-ahead
+log: a run is one file, also on network file systems, and a killed process loses only what it had not committed.
 """
 
 from __future__ import annotations
@@ -47,12 +47,12 @@ OLD = "ON CONFLICT (method, m, k, block) DO NOTHING"
 
 
 class Store:
-    """The SQLite file of a run, open.
+    """The open SQLite file of a run.
 
     Parameters
     ----------
     path : Path or str
-        Of the file; `":memory:"` for none.
+        Path of the file; `":memory:"` for no file.
     """
 
     def __init__(self, path: Path | str) -> None:
@@ -65,12 +65,12 @@ class Store:
             )
         except sqlite3.DatabaseError as error:
             self._db.close()
-            raise ValueError(f"{path}: is not the file of a sweep ({error}); choose another output folder.") from None
+            raise ValueError(f"{path}: is no file of a sweep ({error}); choose another output folder.") from None
         self.new = not found
         if found and mark != (APPLICATION, FORMAT):
             self._db.close()
             raise ValueError(
-                f"{path}: is not the file of a sweep, or of another version of pursuit; choose another output folder."
+                f"{path}: is no file of a sweep, or one of another version of pursuit; choose another output folder."
             )
 
     def close(self) -> None:
@@ -78,7 +78,7 @@ class Store:
         self._db.close()
 
     def begin(self, settings: Settings, plan: Plan) -> Plan:
-        """Write settings and plan to a new file; to an old one, add what the plan has more. Returns the plan there now.
+        """Write settings and plan to a new file, or extend the plan of an existing one. Returns the new plan.
 
         Raises
         ------
@@ -112,17 +112,17 @@ class Store:
         return joined
 
     def settings(self) -> Settings:
-        """Those that the cells were computed with."""
+        """The settings of the cells."""
         return Settings(**self._one("settings"))
 
     def plan(self) -> Plan:
-        """What the run is to have."""
+        """The plan of the run."""
         read = self._one("plan")
         methods = tuple(map(method_name, read["methods"]))
         return Plan(**{**read, "methods": methods, "grid": tuple(read["grid"])})
 
     def add(self, cells: Sequence[Cell]) -> None:
-        """Keep finished cells, all or none. One that is there already stays."""
+        """Store finished cells, all or none. Existing cells stay."""
         self._db.execute("BEGIN IMMEDIATE")
         try:
             self._db.executemany(f"INSERT INTO cells VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) {OLD}", (c[:9] for c in cells))
@@ -145,7 +145,7 @@ class Store:
         return (Cell(method_name(row[0]), *row[1:]) for row in self._db.execute(query))
 
     def seconds(self) -> dict[tuple[str, int, int], float]:
-        """Time spent per method, m and k."""
+        """Time per method, m and k."""
         query = "SELECT method, m, k, sum(seconds) FROM times GROUP BY method, m, k"
         return {(method_name(row[0]), row[1], row[2]): row[3] for row in self._db.execute(query)}
 
@@ -159,24 +159,24 @@ class Store:
         ]
         if changed:
             raise ValueError(
-                f"{self.path}: the run there has {'; '.join(changed)}. Results would be mixed: "
-                "go on with its settings, or choose another output folder for a new run."
+                f"{self.path}: the run there has {'; '.join(changed)}; its results cannot be mixed with others: "
+                "use its settings to continue it, or choose another output folder for a new run."
             )
 
 
 def file_of(path: str | Path) -> Path:
-    """The SQLite file of a run, from that path or its folder's."""
+    """The SQLite file of a run, given its path or that of its folder."""
     path = Path(path)
     return path if path.suffix == ".sqlite" else path / FILE
 
 
 def existing(path: str | Path) -> Store:
-    """The run that is there.
+    """Open an existing run.
 
     Raises
     ------
     ValueError
-        If there is none.
+        If there is no run.
     """
     file = file_of(path)
     if not file.is_file():

@@ -28,7 +28,7 @@ def write_log(path: str | Path, log: list[Epoch]) -> None:
 
 
 class State(NamedTuple):
-    """All that a run needs to go on after an epoch; its tensors are copies."""
+    """Everything needed to continue a run after an epoch; the tensors are copies."""
 
     log: list[Epoch]
     net: dict[str, Tensor]
@@ -49,21 +49,21 @@ class State(NamedTuple):
         state = self._replace(log=[*self.log, record], net=net, optimizer=optimizer)
         if record.validation_loss is None:
             return state
-        if not whole:  # its loss compares with no other; good enough to fall back on
+        if not whole:  # the loss of a cut network is not comparable; keep it in case training fails
             return state._replace(best=net, best_epoch=record.epoch)
         if record.validation_loss >= self.best_loss:
             return state
         return state._replace(best=net, best_epoch=record.epoch, best_loss=record.validation_loss)
 
     def result(self) -> Training:
-        """At the end, when the test signals have been seen."""
+        """The result, after the test signals were evaluated."""
         assert self.test_loss is not None
         best = self.log[self.best_epoch - 1]
         return Training(self.log, self.best_epoch, self.best_loss, self.test_loss, best.validation_db, self.test_db)
 
 
 def settings_of(net: nn.Module, signals: Signals, options: Options) -> dict[str, Any]:
-    """All that the numbers of a run depend on, as JSON gives it back."""
+    """Everything on which the numbers of a run depend, as JSON returns it."""
     ensemble, other = signals.ensemble, signals.trained_on
     trained_on = {} if other is ensemble else {"training ensemble": {"name": other.name, **other.settings}}
     config = getattr(net, "config", None)
@@ -106,7 +106,7 @@ def form_of(value: Tensor) -> str:
 
 
 class Store:
-    """A run's checkpoint. One file has everything that resuming needs: a kill leaves the old state or the new."""
+    """A run's checkpoint. It is one file, so a killed run leaves the old state or the new one."""
 
     def __init__(
         self, folder: str | Path | None, settings: dict[str, Any], held_out: tuple[Tensor, Tensor], *, writes: bool
@@ -115,10 +115,13 @@ class Store:
             output_folder(folder)
         self.file = None if folder is None else Path(folder) / CHECKPOINT
         self.settings, self.writes = settings, writes
-        self.example = {"y": held_out[0][0], "x": held_out[1][0]}  # tells operators and draws apart
+        self.example = {
+            "y": held_out[0][0],
+            "x": held_out[1][0],
+        }  # part of the settings: shows another operator or other signals
 
     def save(self, state: State) -> None:
-        """Write the state and the log, if there is a folder and this process is the one who writes."""
+        """Write the state and the log, if there is a folder and this is the first process."""
         if self.file is None or not self.writes:
             return
         from safetensors.torch import save
@@ -139,7 +142,7 @@ class Store:
         write_log(self.file.with_name(LOG), state.log)
 
     def load(self) -> State | None:
-        """The state in the folder, if there is one; raises ValueError if it is of another run."""
+        """The state in the folder, or None; raises ValueError if it belongs to another run."""
         if self.file is None or not self.file.exists():
             return None
         header, tensors = read(self.file)
@@ -155,9 +158,8 @@ class Store:
     def _check_version(self, theirs: Any) -> None:
         if theirs != VERSION:
             raise ValueError(
-                f"{self.file}: was written by another version of pursuit, in format {theirs} of the checkpoint; this "
-                f"one goes on with format {VERSION}. Finish that run with the version that began it, or choose another "
-                "folder."
+                f"{self.file}: is a checkpoint of format {theirs}, from another version of pursuit; this version needs "
+                f"format {VERSION}. Finish that run with the version that began it, or choose another folder."
             )
 
     def _check_same(self, theirs: dict[str, Any], example: dict[str, Tensor]) -> None:
@@ -168,19 +170,19 @@ class Store:
             differ = ["its settings are the same but its signals or its A are others"]
         if differ:
             raise ValueError(
-                f"{self.file}: is of another run ({'; '.join(differ[:3])}); give the same settings to go on with it, "
+                f"{self.file}: belongs to another run ({'; '.join(differ[:3])}); give the same settings to continue, "
                 "or choose another folder."
             )
 
 
 def storable(value: Tensor) -> Tensor:
-    """A copy in a form that safetensors takes: it has no complex128."""
+    """A copy in a form that safetensors can store: it has no complex128."""
     real = torch.view_as_real(value) if value.is_complex() else value
     return real.detach().cpu().clone(memory_format=torch.contiguous_format)
 
 
 def read(file: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """What `Store.save` wrote."""
+    """Read what `Store.save` wrote."""
     from safetensors import safe_open
 
     try:
@@ -194,5 +196,5 @@ def read(file: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
 
 
 def close_to(a: Tensor, b: Tensor) -> bool:
-    """Equal up to rounding, which another machine may change."""
+    """Whether two tensors are equal up to rounding, which may differ on another machine."""
     return a.shape == b.shape and torch.allclose(a.cpu(), b.cpu(), rtol=1e-3, atol=1e-4)

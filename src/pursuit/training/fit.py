@@ -48,53 +48,54 @@ def fit(
     validate_every: int = 1,
     on_epoch: Callable[[Epoch], Any] | None = None,
 ) -> Training:
-    """Train a network on an ensemble; at the end it has the parameters of least validation loss.
+    """Train a network on an ensemble. At the end the network has the parameters of the least validation loss.
 
-    The loss is the mean over signals of `||net(y) - x||^2`. Training, validation and test signals are drawn apart;
-    the test signals are looked at once, at the end. One seed gives one result on one machine.
+    The loss is the mean over signals of `||net(y) - x||^2`. Training, validation and test signals are different; the
+    test signals are used once, at the end. On one machine, a seed always gives the same result.
 
-    Started by `torchrun` on several processes, or with `torch.distributed` initialised, every batch is split over them
-    and the gradients are summed: the same training to rounding. Each process gives the same options, and `net` and
-    `ensemble` on its own device; all start from the first one's parameters and buffers, and the first one alone writes
-    files and calls `on_epoch`.
+    Several processes, started by `torchrun` or joined by `torch.distributed`, split every batch and add their
+    gradients: up to rounding the training is the same. Each process calls `fit` with the same options, and with `net`
+    and `ensemble` on its own device. All start from the parameters and buffers of the first process; only the first one
+    writes files and calls `on_epoch`.
 
     Parameters
     ----------
     net : Module
-        `net(y) -> x` for batches. Buffers named `progress` are filled before each step with the share of the training
-        that is over. A network with a method `prepare` and a false attribute or buffer `prepared` is prepared once,
-        before the first epoch: `net.prepare(y)` with measurements of 16384 signals drawn for that, of which it is to
-        keep what it needs in buffers, and make `prepared` true. The checkpoint has the buffers.
+        `net(y) -> x` for batches. Buffers named `progress` are set before each step to the share of the training that
+        is over. If the network has a method `prepare`, and an attribute or buffer `prepared` that is false, `fit` calls
+        `net.prepare(y)` once before the first epoch, with the measurements of 16384 signals drawn for it. The method
+        stores its statistics in buffers and sets `prepared` to true. Checkpoints contain the buffers.
     ensemble : Ensemble
     epochs, batch_size : int
         Passes over the training signals, and signals per step.
     n_train, n_validation, n_test : int
-        How many signals of each kind.
+        Number of training, validation and test signals.
     optimizer : {"rmsprop", "adam"}
     lr : float
         Learning rate.
     schedule : {"halve", "cosine"}
-        How the learning rate falls: by half every `halve_every` epochs, or to zero along a half cosine.
+        How the learning rate falls: it is halved every `halve_every` epochs, or follows half a cosine to zero.
     halve_every : int, optional
-        None keeps the learning rate.
+        None keeps the learning rate constant.
     lr_factors : dict of str to float, optional
-        Factors on the learning rate of the parameters whose names begin so; the longest beginning counts.
+        Factors of the learning rate, by the beginning of parameter names; the longest match is used.
     clip : float, optional
-        Largest norm of the gradient; None for no bound.
+        Largest norm of the gradient; None for no limit.
     resample : bool, default False
-        New training signals in every epoch.
+        Whether to draw new training signals in every epoch.
     layerwise_epochs : int, optional
-        Train layer by layer first: for so many epochs the network is cut after its first layer, for so many after its
-        second, and so on; then it is trained whole. All parameters reached are trained. The network has `layers`, their
-        number, and `depth`, which is set to how many are to be used, None for all. Losses of a cut network do not
-        choose the parameters that are kept. By default the network is always whole.
+        First train layer by layer, each for this number of epochs: the network is cut after its first layer, then after
+        its second, and so on, and at last trained as a whole. The parameters of all layers before the cut are trained.
+        The network must have attributes `layers`, their number, and `depth`, which `fit` sets to the number of layers
+        to use, None for all. The best epoch is chosen among those of the whole network. Default: no layer-wise
+        training.
     training_ensemble : Ensemble, optional
-        Where the training signals come from, if not from `ensemble`: a `Mixture` of it and a harder one, for example,
-        so that the rare hard signal does not blow up.
+        Draw training signals from this ensemble instead of `ensemble`. For example, a `Mixture` with a harder ensemble
+        prevents that the network diverges on rare hard signals.
     seed : int
     folder : path, optional
-        Where checkpoints and `log.csv` go. A run of the same settings that is there already goes on where it was, with
-        the numbers that it would have had without the interruption.
+        Folder for checkpoints and `log.csv`. If it holds an interrupted run of the same settings, that run continues,
+        with the same numbers as without the interruption.
     checkpoint_every, validate_every : int
         In epochs.
     on_epoch : callable, optional
@@ -107,11 +108,11 @@ def fit(
     Raises
     ------
     ValueError
-        If an option or the network does not fit, the folder holds a run of other settings or of another version, or
-        processes that train together were told different things.
+        If an option or the network does not fit, the folder holds a run with other settings or of another version, or
+        processes that train together got different options.
     TrainingError
-        If the loss or a gradient becomes NaN or infinite. The network then has the best parameters until there; the
-        last ones validated, if it was cut.
+        If the loss or a gradient becomes NaN or infinite. The network then has the best parameters so far; during
+        layer-wise training, the last ones validated.
 
     Examples
     --------
@@ -151,7 +152,7 @@ def _train(
 ) -> Training:
     learner.cut(None)
     workers = learner.workers
-    if not learner.unprepared:  # otherwise it may refuse to be called; and `prepare` looks at y first
+    if not learner.unprepared:  # otherwise it may not be callable yet; and `prepare` checks y
         learner.check_fits(*signals.held_out)
     store = Store(folder, settings_of(learner.net, signals, options), signals.held_out, writes=workers.first)
     state = _start(learner, signals, store)
@@ -169,7 +170,7 @@ def _train(
             loss = learner.loss(y, x)
             state = state._replace(test_loss=loss, test_db=as_decibel(loss, signal_energy(x)))
             store.save(state)
-        workers.wait()  # nobody looks for the files before they are there
+        workers.wait()  # no process reads files before they are written
         return state.result()
     except TrainingError:
         learner.restore(state.best)
@@ -180,9 +181,9 @@ def _train(
 
 
 def _start(learner: Learner, signals: Signals, store: Store) -> State:
-    """The state to begin with, from the folder or new; the network has it, on all processes."""
+    """The first state, from the folder or new; on all processes the network has it."""
     state, workers = store.load(), learner.workers
-    # Nothing is written before all have read and come here.
+    # Nothing is written before all processes have read and come here.
     workers.check_agree(
         options=zlib.crc32(json.dumps(asdict(signals.options), sort_keys=True).encode()),
         signals=float(signals.held_out[0].abs().double().sum()),
@@ -190,7 +191,7 @@ def _start(learner: Learner, signals: Signals, store: Store) -> State:
     )
     if state is not None:
         learner.restore(state.net, state.optimizer)
-    if state is not None and learner.unprepared:  # an attribute, where the checkpoint had the buffers
+    if state is not None and learner.unprepared:  # `prepared` is an attribute, which a checkpoint does not have
         learner.net.prepared = True
     if learner.unprepared:
         learner.prepare(signals.draw(PREPARATION, PREPARING)[0])
@@ -200,7 +201,7 @@ def _start(learner: Learner, signals: Signals, store: Store) -> State:
 
 
 def _next(state: State, learner: Learner, signals: Signals, options: Options) -> State:
-    """The state after one epoch more."""
+    """The state after one more epoch."""
     begin, done = time.perf_counter(), len(state.log)
     data, order = signals.epoch(done)
     lr = options.rate(done)
@@ -226,7 +227,7 @@ def _check_layers(net: nn.Module, options: Options) -> None:
     if not hasattr(net, "depth") or not isinstance(layers, int):
         raise ValueError(
             f"layerwise_epochs is {options.layerwise_epochs} and {type(net).__name__} cannot be cut; needed are its "
-            "attributes layers, a whole number, and depth, how many of them to use or None; or leave the option out."
+            "attributes layers, a whole number, and depth, how many of them to use, or None; or leave the option out."
         )
     before = options.layerwise_epochs * layers
     if options.epochs <= before:

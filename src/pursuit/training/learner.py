@@ -1,4 +1,4 @@
-"""Training: the network's parameters are moved until it recovers an ensemble's signals; interrupted runs go on."""
+"""A network and its optimizer during training."""
 
 from __future__ import annotations
 
@@ -14,14 +14,16 @@ from .signals import AT_ONCE
 
 
 class Learner:
-    """A network and its optimizer: what training changes."""
+    """The network and its optimizer, with one epoch of training, losses, and copies of their tensors."""
 
-    net: Any  # a Module, and what only some of them have
+    net: Any  # a Module, some with `layers`, `depth` or `prepare`
 
     def __init__(self, net: nn.Module, options: Options, workers: SingleProcess):
         named = {name: p for name, p in net.named_parameters() if p.requires_grad}
         if not named:
-            raise ValueError(f"{type(net).__name__} has no parameters to train.")
+            raise ValueError(
+                f"{type(net).__name__} has no parameters; needed is at least one that requires a gradient."
+            )
         groups: dict[float, list[str]] = {}
         for name, rate in _rate_of_each(list(named), options.lr_factors).items():
             groups.setdefault(rate, []).append(name)
@@ -35,7 +37,7 @@ class Learner:
         self.progress = {n: b for n, b in net.named_buffers() if n.rpartition(".")[2] == "progress"}
 
     def epoch(self, data: tuple[Tensor, Tensor], order: tuple[Tensor, ...], done: int, epochs: int, lr: float) -> float:
-        """One pass over the data; the mean loss. What went wrong is found out at its end: no step waits for another."""
+        """One pass over the data; returns the mean loss. Errors are raised at the end, so that no step has to wait."""
         y, x = data
         for group in self.optimizer.param_groups:
             group["lr"] = lr * group["rate"]
@@ -61,18 +63,18 @@ class Learner:
         if failure is not None:
             raise failure
         self._tell((done + 1) / epochs)
-        self.workers.copy_first([*self.net.buffers()])  # statistics of the batches were of each one's share
+        self.workers.copy_first([*self.net.buffers()])  # batch statistics differ between processes
         sizes = [len(items) for items in order]
         return sum(v * s for v, s in zip(torch.stack(losses).tolist(), sizes, strict=True)) / sum(sizes)
 
     def loss(self, y: Tensor, x: Tensor) -> float:
-        """The mean loss, in few large batches."""
+        """The mean loss, computed in few large batches."""
         self.net.eval()
         mine = self.workers.share(y), self.workers.share(x)
         return float(self.workers.total(lambda: self._squared_error(*mine))) / len(x)
 
     def cut(self, done: int | None) -> bool:
-        """Cut the network as it is to be after `done` epochs, None for not at all; whether all of it is left."""
+        """Cut the network as for the epoch after `done`, None for no cut; returns whether it is whole."""
         if self.options.layerwise_epochs is not None:
             self.net.depth = None if done is None else self.options.depth(done, self.net.layers)
             self.whole = self.net.depth in (None, self.net.layers)
@@ -80,31 +82,31 @@ class Learner:
 
     @property
     def unprepared(self) -> bool:
-        """Whether the network waits for signals to take statistics from."""
+        """Whether the network needs `prepare`."""
         prepared = getattr(self.net, "prepared", None)
         return prepared is not None and not bool(prepared) and callable(getattr(self.net, "prepare", None))
 
     def prepare(self, y: Tensor) -> None:
-        """Let the network take its statistics from these measurements."""
+        """Let the network compute its statistics from these measurements."""
         self.net.eval()
         with torch.no_grad():
             self.net.prepare(y)
         if self.unprepared:
             raise ValueError(
-                f"{type(self.net).__name__}.prepare left `prepared` false; needed is that it makes it true."
+                f"{type(self.net).__name__}.prepare left the attribute prepared false; needed is that it sets it true."
             )
 
     def copy_first(self) -> None:
-        """Take over the first process's network."""
+        """Copy the network of the first process."""
         self.workers.copy_first([*self.net.parameters(), *self.net.buffers()])
 
     def check_fits(self, y: Tensor, x: Tensor) -> None:
-        """Raise ValueError unless the network gives signals of the ensemble's shape."""
+        """Raise ValueError unless the network returns signals of the ensemble's shape."""
         with torch.no_grad():
             shape = tuple(self.net(y[:2]).shape)
         if shape != tuple(x[:2].shape):
             raise ValueError(
-                f"{type(self.net).__name__} gives shape {shape} for y of shape {tuple(y[:2].shape)}; "
+                f"{type(self.net).__name__} returns shape {shape} for y of shape {tuple(y[:2].shape)}; "
                 f"needed is {tuple(x[:2].shape)}, one row of n={x.shape[-1]} per signal."
             )
 
@@ -115,7 +117,7 @@ class Learner:
         return _copies(self._tensors()), _copies(optimizer)
 
     def restore(self, net: dict[str, Tensor], optimizer: dict[str, Tensor] | None = None) -> None:
-        """Put such copies back; without an optimizer's, that one stays."""
+        """Restore such copies; None leaves the optimizer as it is."""
         with torch.no_grad():
             for name, tensor in self._tensors().items():
                 tensor.copy_(net[name])
@@ -134,12 +136,12 @@ class Learner:
         return loss, norm
 
     def _gradient(self, y: Tensor, x: Tensor, size: int) -> Tensor:
-        """The loss of these signals of a batch of `size`, its gradient in the parameters."""
+        """The loss of these signals of a batch of `size`; its gradient is added to the parameters."""
         if not len(y):
             return torch.zeros((), device=y.device)
         errors = _squared_errors(self.net(y), x)
         loss = errors.mean() if len(y) == size else errors.sum() / size
-        if loss.requires_grad or self.whole:  # the first layers can be without parameters
+        if loss.requires_grad or self.whole:  # the first layers may have no parameters
             loss.backward()
         return loss.detach()
 
@@ -180,7 +182,7 @@ def _copies(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _first_not_finite(losses: list[Tensor], norms: list[Tensor]) -> tuple[int, str] | None:
-    """The number of the first step that failed, and by what."""
+    """The number of the first step with a loss or gradient that is not finite, and which of the two."""
     if not losses:
         return None
     good = [torch.stack(values).isfinite().tolist() for values in (losses, norms)]
@@ -203,6 +205,8 @@ def not_finite(what: str, epoch: int, step: int, cause: Exception | None = None)
 def _rate_of_each(names: list[str], factors: dict[str, float]) -> dict[str, float]:
     for prefix in factors:
         if not any(name.startswith(prefix) for name in names):
-            raise ValueError(f"lr_factors names {prefix!r}, as no parameter begins; there are {', '.join(names)}.")
+            raise ValueError(
+                f"lr_factors has {prefix!r}; needed is the beginning of a parameter's name: {', '.join(names)}."
+            )
     longest_first = sorted(factors, key=len, reverse=True)
     return {name: next((factors[p] for p in longest_first if name.startswith(p)), 1.0) for name in names}

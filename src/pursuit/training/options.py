@@ -1,4 +1,4 @@
-"""What a training is told, and what it tells after every epoch."""
+"""Options of a training, and its record of each epoch."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ OPTIMIZERS: dict[str, Callable[[list[dict[str, Any]]], torch.optim.Optimizer]] =
 }
 
 
-# What lr is multiplied by in an epoch, counted from 0, of so many.
+# Factor of lr in an epoch, counted from 0, of a number of epochs.
 SCHEDULES: dict[str, Callable[[int, int, int | None], float]] = {
     "halve": lambda epoch, epochs, every: 0.5 ** (epoch // every) if every else 1.0,
     "cosine": lambda epoch, epochs, every: (1 + math.cos(math.pi * epoch / epochs)) / 2,
@@ -31,23 +31,23 @@ OLD_NAMES = {
 
 
 class Epoch(NamedTuple):
-    """What is known after an epoch.
+    """Record of an epoch.
 
     Attributes
     ----------
     epoch : int
-        From 1.
+        Counted from 1.
     step : int
-        Steps taken since the start.
+        Number of steps since the start.
     train_loss : float
-        Mean over the epoch, while the parameters moved.
+        Mean over the steps of the epoch.
     validation_loss : float or None
-        At the end of the epoch; None where it was not evaluated.
+        Validation loss at the end of the epoch; None if it was not computed.
     lr : float
     seconds : float
     validation_db : float or None
-        The validation loss as NMSE in dB, `10 log10(sum ||net(y) - x||^2 / sum ||x||^2)` over all signals: minus
-        infinity where they are met exactly; None where it was not evaluated or all signals are zero.
+        The validation loss as NMSE in dB, `10 log10(sum ||net(y) - x||^2 / sum ||x||^2)` over all signals. Minus
+        infinity if there is no error; None if it was not computed or all signals are zero.
 
     Examples
     --------
@@ -65,17 +65,17 @@ class Epoch(NamedTuple):
 
 
 class Training(NamedTuple):
-    """What `fit` found.
+    """Result of `fit`.
 
     Attributes
     ----------
     log : list of Epoch
     best_epoch : int
-        The one whose parameters the network now has.
+        Epoch whose parameters the network now has.
     validation_loss : float
-        Its loss on the signals that chose it.
+        Its loss on the validation signals, by which the epoch was chosen.
     test_loss : float
-        Its loss on signals that chose nothing.
+        Its loss on the held-out test signals.
     validation_db, test_db : float or None
         The same as NMSE in dB; see `Epoch`.
 
@@ -100,7 +100,7 @@ class TrainingError(RuntimeError):
     ----------
     message : str
     epoch, step : int
-        Where, both from 1.
+        Where it happened, counted from 1.
 
     Examples
     --------
@@ -115,7 +115,7 @@ class TrainingError(RuntimeError):
 
 @dataclass(frozen=True)
 class Options:
-    """All options that the numbers depend on."""
+    """All options on which the numbers depend."""
 
     epochs: int
     batch_size: int
@@ -153,6 +153,6 @@ class Options:
         return self.lr * SCHEDULES[self.schedule](done, self.epochs, self.halve_every)
 
     def depth(self, done: int, layers: int) -> int | None:
-        """How many layers are trained after `done` epochs; None where the network is whole for good."""
+        """Number of layers in the epoch after `done`; None once the network is trained as a whole."""
         reached = math.inf if self.layerwise_epochs is None else done // self.layerwise_epochs + 1
         return int(reached) if reached <= layers else None

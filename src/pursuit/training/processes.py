@@ -1,7 +1,7 @@
-"""One training on several processes, as `torchrun` starts them: each takes its share of every batch.
+"""Training on several processes, as `torchrun` starts them: each takes a share of every batch.
 
-`SingleProcess` and `ProcessGroup` have the same methods, so that training is written once. In a single process none of
-them does anything.
+`SingleProcess` and `ProcessGroup` have the same methods, so that training is written once. In a single process they do
+nothing.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-# What a network that worked before training raises when its numbers overflow: linear algebra, and checks of values.
+# Errors of a network whose numbers overflow during training: from linear algebra, and from checks of values.
 NUMERICAL = (torch.linalg.LinAlgError, ValueError, ArithmeticError)
 _meetings = itertools.count()
 
@@ -31,7 +31,7 @@ class SingleProcess:
     first : bool
         Whether this process writes the files.
     failure : Exception or None
-        What made this process go on without computing, so that the others need not wait.
+        The error after which this process continues without computing, so that the others do not wait for it.
 
     Examples
     --------
@@ -48,7 +48,7 @@ class SingleProcess:
         return items
 
     def gradient(self, work: Callable[[], Tensor], parameters: Sequence[nn.Parameter]) -> Tensor:
-        """Let `work` return a loss and leave its gradient in the parameters; both as sums over the processes."""
+        """The loss that `work` returns, and its gradient in the parameters, both summed over the processes."""
         return work()
 
     def total(self, work: Callable[[], Tensor]) -> Tensor:
@@ -59,7 +59,7 @@ class SingleProcess:
         """Give the tensors the values that they have on the first process."""
 
     def wait(self) -> None:
-        """Return when all processes have come here."""
+        """Return when all processes have called this."""
 
     def check_agree(self, **values: float) -> None:
         """Raise ValueError if whole numbers differ between processes, or others by more than rounding; also waits."""
@@ -71,7 +71,7 @@ class ProcessGroup(SingleProcess):
     Parameters
     ----------
     device : device
-        Where this process computes.
+        Device of this process.
     """
 
     def __init__(self, device: torch.device):
@@ -83,7 +83,7 @@ class ProcessGroup(SingleProcess):
 
     def gradient(self, work: Callable[[], Tensor], parameters: Sequence[nn.Parameter]) -> Tensor:
         loss = self._attempt(work)
-        # A parameter without a gradient must stay so, for optimizers skip it; here it may lack one where others do not.
+        # A parameter without a gradient on all processes must stay without, because optimizers skip it.
         given = torch.tensor([p.grad is not None for p in parameters], dtype=torch.float64, device=self.device)
         parts = [loss.reshape(1), given, *(_flat(p) for p in parameters)]
         flat = torch.cat([part.double() for part in parts])
@@ -124,11 +124,11 @@ class ProcessGroup(SingleProcess):
         if differ:
             raise ValueError(
                 f"the processes differ in their {' and '.join(differ)}; give each the same options, seed and ensemble, "
-                "and a folder on a disk that all of them see."
+                "and a folder on a disk that all of them share."
             )
 
     def _attempt(self, work: Callable[[], Tensor]) -> Tensor:
-        # One who left would keep the others waiting: it stays and adds NaN, by which all stop at the same place.
+        # If a process left, the others would wait for it: it stays and adds NaN, at which all stop in the same step.
         if self.failure is None:
             try:
                 return work()
@@ -141,17 +141,17 @@ class ProcessGroup(SingleProcess):
 def process_context(device: torch.device) -> Iterator[SingleProcess]:
     """The processes that train together: those of the process group, else those that `torchrun` started.
 
-    A process group that is made here (gloo on the CPU, nccl on CUDA) is gone afterwards; one that was there stays.
+    A process group that is made here (gloo on the CPU, nccl on CUDA) is destroyed at the end; an existing one stays.
 
     Parameters
     ----------
     device : device
-        Where this process computes.
+        Device of this process.
 
     Yields
     ------
     SingleProcess or ProcessGroup
-        `SingleProcess` in a group of one, and where there is no group and `RANK` and `WORLD_SIZE` are not set.
+        `SingleProcess` in a group of one, or if there is no group and `RANK` and `WORLD_SIZE` are not set.
 
     Raises
     ------
@@ -173,7 +173,7 @@ def process_context(device: torch.device) -> Iterator[SingleProcess]:
         return
     if not dist.is_available():
         raise ValueError(
-            f"{os.environ['WORLD_SIZE']} processes were started, and this build of PyTorch has no torch.distributed; "
+            f"{os.environ['WORLD_SIZE']} processes were started, but this build of PyTorch has no torch.distributed; "
             "start one process, or install another build."
         )
     store, rank, size = _store()

@@ -1,4 +1,4 @@
-"""The signals of a training: drawn apart for training, validation and test."""
+"""The signals of a training: separate ones for training, validation and test."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ TRAINING, VALIDATION, TEST, ORDER, PREPARING = range(5)  # each draws its own ra
 AT_ONCE = 1024  # signals evaluated at a time
 
 
-PREPARATION = 16384  # signals from which a network takes its statistics
+PREPARATION = 16384  # signals for a network's `prepare`
 
 
 class Signals:
-    """The signals of a run: what is drawn for one purpose depends on nothing drawn for another."""
+    """The signals of a run; those for one purpose do not depend on those for another."""
 
     def __init__(self, ensemble: Ensemble, trained_on: Ensemble, options: Options):
         self.ensemble, self.trained_on, self.options = ensemble, trained_on, options
@@ -39,7 +39,7 @@ class Signals:
         return data, order.split(self.options.batch_size)
 
     def _generator(self, stream: int, epoch: int) -> torch.Generator:
-        # Each epoch has a generator of its own: a resumed run needs no generator's state.
+        # Each epoch has its own generator, so a resumed run needs no state of a generator.
         mixed = np.random.SeedSequence((self.options.seed, stream, epoch)).generate_state(1, np.uint64)
         return torch.Generator(self.ensemble.A.device).manual_seed(int(mixed[0]))
 
