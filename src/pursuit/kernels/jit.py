@@ -23,6 +23,8 @@ def jit(function: Kernel) -> Kernel:
 
     Machine code holds the functions that it calls. Numba makes it anew where the file of the function itself has
     changed; here it does so where any file of this folder has.
+
+    Numba compiles a function once more for a literal among its arguments: kernels pass `np.int64(0)`, not `0`.
     """
     try:
         kernel = numba.njit(cache=True, **OPTIONS)(function)

@@ -70,7 +70,7 @@ def enter(x: Array, w: Array, k: int, s: Array, rank: Array, inside: Array, orde
     """Take up `x` cut down to its k largest entries, `z` at `order`; returns how many they are."""
     for j in range(x.size):
         inside[j] = False
-    count = largest(x, w, k, s, rank, inside, 0)
+    count = largest(x, w, k, s, rank, inside, np.int64(0))
     for i in range(count):
         order[i] = rank[i]
         z[i] = x[rank[i]]

@@ -414,14 +414,14 @@ def by_gram(
     U, g = np.empty(planes * most * N, real.dtype), np.zeros(planes * N, real.dtype)
     best, pairs = np.empty(2 * x.T // TILE, real.dtype), np.empty(2 * most, real.dtype)
     scale, energy = np.empty(chunk, real.dtype), np.empty(chunk, real.dtype)
-    w = work(*memory(1, S.y, real, most, N, planes), 0, m, most, planes)
+    w = work(*memory(np.int64(1), S.y, real, most, N, planes), 0, m, most, planes)
     for start in range(first, last, chunk):
         count = min(chunk, last - start)
         for s in range(count):
             begin(S, f, x, start + s, scale, energy, s)
             scaled(S, start + s, scale[s], w.y)
             fill(w.y, planes, V, s * planes * m * planes)
-        correlate(M.tiles, M.step, M.jump, 0, N, x.T, V, m * planes, count * planes, C)
+        correlate(M.tiles, M.step, M.jump, np.int64(0), N, x.T, V, m * planes, count * planes, C)
         for s in range(count):
             if scale[s] > 0:
                 scaled(S, start + s, scale[s], w.y)
@@ -447,7 +447,7 @@ def one_by_gram(
     for tile in range(N // T):  # no step yet: u = 0
         for u in range(planes * T):
             U[tile * leap + u] = 0
-    i = advance(x, U, 0, leap, T, x.zero, x.zero, C, at, square, rest, best)
+    i = advance(x, U, np.int64(0), leap, T, x.zero, x.zero, C, at, square, rest, best)
     t = 0
     while i >= 0:
         length = G[i, i].real
@@ -494,13 +494,13 @@ def one_by_gram(
         if planes == 2:
             for h in range(n):
                 g[h], g[N + h] = G[i, h].real, G[i, h].imag
-            complex_row(g, 0, U, pairs, x.one / pivot, most, t - 1, N, T)
+            complex_row(g, np.int64(0), U, pairs, x.one / pivot, most, t - 1, N, T)
         elif n == N:
             real_row(flat, i * n, U, pairs, x.one / pivot, most, t - 1, N, T)
         else:
             for h in range(n):
                 g[h] = G[i, h].real
-            real_row(g, 0, U, pairs, x.one / pivot, most, t - 1, N, T)
+            real_row(g, np.int64(0), U, pairs, x.one / pivot, most, t - 1, N, T)
         i = advance(x, U, (t - 1) * planes * T, leap, T, re, im, C, at, square, rest, best)
     for h in range(t):
         support[b, h] = -1
@@ -537,7 +537,7 @@ def by_columns(M: Matrix, S: Signals, f: Results, x: Numbers, real: Array, items
             w.square[:] = S.square[min(items[s], S.square.shape[0] - 1)]
             norm[s] = before[s] = np.sqrt(norm[s])
             fill(w.y, planes, V, s * planes * m * planes)
-    correlate(M.tiles, M.step, M.jump, 0, N, x.T, V, m * planes, rows, C)
+    correlate(M.tiles, M.step, M.jump, np.int64(0), N, x.T, V, m * planes, rows, C)
     for s in range(count):
         if running[s]:
             w, at = work(own, flat, others, s, m, most, planes), s * planes * N
@@ -558,12 +558,12 @@ def by_columns(M: Matrix, S: Signals, f: Results, x: Numbers, real: Array, items
                 fill(w.r, planes, V, s * planes * m * planes)
                 before[s] = norm[s]
         if stale:  # an update has errors of rounding as large as the correlations with a residual so small
-            correlate(M.tiles, M.step, M.jump, 0, N, x.T, V, m * planes, rows, C)
+            correlate(M.tiles, M.step, M.jump, np.int64(0), N, x.T, V, m * planes, rows, C)
         for s in range(count):
             if running[s]:
                 w = work(own, flat, others, s, m, most, planes)
                 fill(w.B[t], planes, V, s * planes * m * planes)
-        correlate(M.tiles, M.step, M.jump, 0, N, x.T, V, m * planes, rows, U)
+        correlate(M.tiles, M.step, M.jump, np.int64(0), N, x.T, V, m * planes, rows, U)
         for s in range(count):
             if running[s]:
                 w, at = work(own, flat, others, s, m, most, planes), s * planes * N
