@@ -80,18 +80,8 @@ def _found(f: Results) -> Found:
 def _numbers(d: Data, ols: bool, number: Any) -> Numbers:
     info = np.finfo(number)
     eps = float(info.eps)
-    values = (
-        eps ** (1 / 3),
-        eps,
-        LOST * eps,
-        NEAR,
-        1 + 4 * eps,
-        eps ** (1 / 4),
-        0,
-        1,
-        max(d.y.shape[1], 10) * eps,
-        d.tolerance,
-    )
+    values = (eps ** (1 / 3), eps, LOST * eps, NEAR, 1 + 4 * eps, eps ** (1 / 4), 0, 1,
+              max(d.y.shape[1], 10) * eps, d.tolerance)  # fmt: skip
     whole: Any = (ols, d.full, 1 + d.y.is_complex(), -int(info.minexp) - 2, TILE * lanes(number))
     return Numbers(*map(number, values), *whole)
 
