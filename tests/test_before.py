@@ -74,7 +74,7 @@ def test_another_run_of_before_is_not_gone_on_with(tmp_path):
     save_file(tensors, file, metadata={"pursuit": json.dumps(header)})
     draw, build = TRAININGS["GLISTA"]
     ensemble = draw()
-    with pytest.raises(ValueError, match=r"is of another run \(the network's gain is exp there and None here\)"):
+    with pytest.raises(ValueError, match=r"belongs to another run \(the network's gain is exp there and None here\)"):
         pursuit.training.fit(
             build(ensemble.A),
             ensemble,
