@@ -300,5 +300,5 @@ def test_a_build_without_processes_says_so(monkeypatch):
     monkeypatch.setenv("RANK", "0")
     monkeypatch.setenv("WORLD_SIZE", "3")
     monkeypatch.setattr(torch.distributed, "is_available", lambda: False)
-    with pytest.raises(ValueError, match=r"3 processes were started, and this build of PyTorch has no torch"):
+    with pytest.raises(ValueError, match=r"3 processes were started, but this build of PyTorch has no torch"):
         fit(Toy(given := fourier_levels(**SMALL)), given, **QUICK)

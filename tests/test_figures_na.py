@@ -141,7 +141,7 @@ def test_some_cells_only():
     assert selected(cells, None) == cells
     with pytest.raises(ValueError, match="--only has 'modle=ALISTA'; needed is FIELD=VALUE with a field of model, n"):
         selected(cells, "modle=ALISTA")
-    with pytest.raises(ValueError, match=r"no cell is so; there are model: AGLISTA, ALISTA, .*; n: 1000, 2000, 500"):
+    with pytest.raises(ValueError, match=r"no cell matches; there are model: AGLISTA, ALISTA, .*; n: 1000, 2000, 500"):
         selected(cells, "model=ALISTA,n=999")
 
 
@@ -287,7 +287,7 @@ def test_adopting_takes_no_file_of_other_experiments(tmp_path):
     ("arguments", "message"),
     [
         (("na-fig6", "--quick", "--full"), "choose one of them"),
-        (("na-fig6", "--quick", "--only", "model=OMP"), "--only model=OMP: no cell is so"),
+        (("na-fig6", "--quick", "--only", "model=OMP"), "--only model=OMP: no cell matches"),
         (("dgu-fig1", "--published-protocol"), "leave --published-protocol out"),
     ],
 )

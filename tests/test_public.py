@@ -41,6 +41,31 @@ def test_solvers_say_what_a_hook_costs(name):
     assert "\non_step : callable, optional\n    Run without the compiled kernel, and call this " in text
 
 
+SHARED = ("y", "tol", "loss", "select", "weights", "max_steps", "x0", "eta", "on_step")  # parameters of several solvers
+
+
+def parameters_of(name):
+    """What a solver's docstring says of each parameter: its first line, with the type, and the text below it."""
+    text = inspect.getdoc(getattr(pursuit, name))
+    section = text.partition("\nParameters\n----------\n")[2].partition("\nReturns\n")[0]
+    found = re.findall(r"^(\w+) : (.*)\n((?: {4}.*\n)*)", section + "\n", flags=re.MULTILINE)
+    return {parameter: (kind, " ".join(below.split())) for parameter, kind, below in found}
+
+
+@pytest.mark.parametrize("parameter", ["y", "tol", "loss"])
+def test_a_parameter_has_the_same_words_in_all_solvers(parameter):
+    said = {parameters_of(name)[parameter] for name in pursuit.methods() if parameter in parameters_of(name)}
+    assert len(said) == 1, said
+
+
+def test_solve_explains_what_solvers_share():
+    explained = parameters_of("solve")
+    for name in pursuit.methods():
+        for parameter in set(SHARED) & parameters_of(name).keys():
+            assert len(explained[parameter][1]) >= 50 or parameter == "y", (name, parameter)
+    assert set(SHARED) <= explained.keys()
+
+
 DOCUMENTED = sorted(
     {
         name

@@ -611,7 +611,7 @@ def test_a_mixture_of_shares_and_operators():
         assert ((x != 0).sum(-1) > 20).sum() == count
     with pytest.raises(ValueError, match="share is 2"):
         Mixture(main, main, 2)
-    with pytest.raises(ValueError, match="needed is one"):
+    with pytest.raises(ValueError, match="needed are equal ones"):
         Mixture(main, bernoulli_gaussian(n=50, m=20, k=2), 0.5)
 
 

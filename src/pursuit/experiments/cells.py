@@ -89,7 +89,7 @@ def selected(cells: Sequence[Row], only: str | None) -> list[Row]:
     if not kept:
         there = {field: sorted(set().union(*(_values(cell.get(field)) for cell in cells))) for field in wanted}
         listed = "; ".join(f"{field}: {', '.join(values)}" for field, values in there.items())
-        raise ValueError(f"--only {only}: no cell is so; there are {listed}.")
+        raise ValueError(f"--only {only}: no cell matches; there are {listed}.")
     return kept
 
 

@@ -1,18 +1,18 @@
-"""Training through complex matrices: are the gradients right, and are complex signals learned as real ones are?
+"""Training with complex signals: are the gradients right, and do networks learn as well as with real signals?
 
-"Deep greedy unfolding" trains on real signals under complex matrices and leaves the complex case open. What makes it
-delicate are the moduli that rank the atoms, whose derivative is not holomorphic, and least squares over the complex
+"Deep greedy unfolding" trains on real signals and complex matrices, and leaves complex signals open. The difficult
+parts are the moduli that rank the atoms, whose derivative is not holomorphic, and least squares over the complex
 numbers.
 
 - `gradients`: the derivative of the loss by structure weights (in four random directions), temperatures and step sizes,
   by automatic differentiation and by central differences of fourth order, for five networks of 3 layers, real and
-  complex matrices (12 x 20, 3 non-zeros, noise 1e-2) and signals; double precision. Of five steps of the differences
-  the one counts that agrees best with the next smaller one: softsort has a kink where two scores tie, and a step across
-  it finds a mixture of both slopes. `spread` is by how much these two disagree; where it is above 1e-5 the differences
-  tell nothing. That happens to CoSaMP-Net, whose joint support may hold one atom in two rows that are all but equal,
-  so that the fit is all but singular: there neither derivative means anything, automatic ones may be huge, and even
-  the laws below may fail, as rounding decides the answer.
-- `equivariance`: what should stay as it is when a problem is written in another way; errors are relative. "phase":
+  complex matrices (12 x 20, 3 non-zeros, noise 1e-2) and signals; double precision. Of five step lengths of the
+  differences, the one that agrees best with the next smaller one is used, because softsort has a kink where two scores
+  tie, and a difference across it mixes both slopes. `spread` is the disagreement of these two; if it is above 1e-5, the
+  differences give no result. This happens for CoSaMP-Net: its joint support may contain one atom in two almost equal
+  rows, so that the fit is almost singular. Then automatic derivatives may be huge, and even the laws below may fail,
+  because the result depends on rounding.
+- `equivariance`: laws for a problem that is written in another way; errors are relative. "phase":
   `net(e^{i phi} y) = e^{i phi} net(y)`, and the same gradients. "rotated": a real problem `(A, y)` as a complex one,
   `(U A, U y)` with a unitary `U`, has the same answer and gradients; it compares complex arithmetic with real. (A
   complex problem of n unknowns as a real one of 2 n is no such law: the atoms come in pairs that must be chosen
@@ -24,11 +24,10 @@ numbers.
   signals (RMSprop, batches of 32, rate 2e-2 halved once). A seed has its own matrix, places and signals. Beside the
   losses are those of the hard algorithm, without and with knowledge of the places.
 
-How to read the figure: on the left, all errors should be what differences can tell in double precision, and those for
-complex matrices (solid) no higher than for real ones (dotted); what differences cannot tell is left out, and counted in
-the legend.
-On the right, a network has learned where its curve ends far below its own hard algorithm's loss (thin dotted line of
-the same colour). Complex values are twice as many unknowns, and their losses start higher.
+How to read the figure: on the left, all errors should be at the accuracy of differences in double precision, and those
+for complex matrices (solid) no higher than those for real ones (dotted). Comparisons without a result are left out, and
+counted in the legend. On the right, a network has learned if its curve ends far below the loss of its hard algorithm
+(thin dotted line of the same colour). Complex values are twice as many unknowns, so their losses start higher.
 """
 
 from __future__ import annotations

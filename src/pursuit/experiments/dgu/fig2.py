@@ -1,30 +1,31 @@
-"""Soft-OMP and Soft-IHT against OMP and IHT over the temperature, beside the authors' stored outcomes.
+"""Soft-OMP and Soft-IHT next to OMP and IHT, over the temperature, with the authors' published results.
 
 Gaussian matrices with unit columns, 200 x 400, signals of norm 1 with 15 non-zeros, Gaussian noise of root mean square
 norm sigma; matrix, signal and noise are new in every trial, and the sigmas of one trial share matrix and signal.
 Everything is double precision.
 
 - `recovery_error`: `||x_hat - x||`, OMP after 15 steps, IHT after 30 steps of 0.6.
-- `soft_minus_hard`: `||x_n - soft x_n|| / ||x_n||` after `n` steps at sigma = 1e-3; logarithms are of that plus 1e-12,
-  as the authors' are.
+- `soft_minus_hard`: `||x_n - soft x_n|| / ||x_n||` after `n` steps at sigma = 1e-3; 1e-12 is added before logarithms
+are
+  taken, as the authors do.
 
-A cell with `legacy` draws signals as the authors did: places with replacement and never the first one, a repeated
-place keeps the last value (so 23 % of the signals have fewer non-zeros and norm below 1). Those are the tables `trials`
-and `summary`. `summary_distinct` is of 15 distinct places, equally likely. Recovery errors are the same within their
-spread; soft and hard are closer at `tau` of 1e-6 to 1e-3, by up to 2.5 decades of the mean logarithm (OMP, n = 15).
-Where a place repeats, 15 is more than the sparsity, and the rest is chosen among the noise, by small gaps.
+A cell with `legacy` draws signals as the authors did: places with replacement and never the first one, a repeated place
+keeps the last value (so 23 % of the signals have fewer non-zeros and norm below 1). Their results are in `trials` and
+`summary`; `summary_distinct` has those for 15 distinct places. Recovery errors are the same within their spread. Soft
+and hard solvers are closer at `tau` of 1e-6 to 1e-3, by up to 2.5 decades of the mean logarithm (OMP, n = 15): with
+repeated places there are fewer than 15 non-zeros, and the last steps choose noise, with small gaps.
 
-Trials differ by decades where soft turns into hard, so there are more of them than the authors' 50 or 100, for a mean
-of which the chance is theirs alone; `trials` lists the first 50.
+In the transition from soft to hard, trials differ by decades. So there are more trials than the authors' 50 or 100;
+`trials` lists the first 50.
 
-The stored outcomes of IHT named n = 15 and n = 45 do not agree with those numbers of steps (up to 10 standard errors),
-but do with 10 and 30, at every temperature, as n = 1 does with 1. So 10 and 30 are run too, and drawn dashed. Their
-recovery errors are of single precision, which may be why Soft-OMP's exceed ours at `tau` above 1, where its columns are
-nearly equal; the differences, of double precision, agree there.
+The published results of IHT for n = 15 and n = 45 do not agree with these numbers of steps (up to 10 standard errors),
+but with 10 and 30, at every temperature; n = 1 agrees. So 10 and 30 are run too, and drawn dashed. The published
+recovery errors are of single precision. This may be why those of Soft-OMP exceed ours at `tau` above 1, where its
+columns are nearly equal; the differences, in double precision, agree there.
 
-The authors run a fixed number of steps. The solvers here may stop sooner, but the data are noisy, so that neither an
-exact fit nor a residual without decrease is met: OMP takes all its steps, also the 15 beyond the sparsity that fit
-noise. IHT stops where a step changes x by rounding alone (at high temperature), and its later iterates are that one.
+The authors run a fixed number of steps. The solvers here may stop earlier, but with noisy data neither an exact fit nor
+an increase of the residual occurs: OMP takes all steps, also the 15 beyond the sparsity, which fit noise. IHT stops if
+a step changes x by rounding only (at high temperature); its later iterates are the same.
 """
 
 from __future__ import annotations

@@ -2,13 +2,13 @@
 
 Settings of "Deep greedy unfolding": partial Fourier matrices (m = 20 for OMP-Net, 36 for IHT-Net), 10 non-zeros, noise
 1e-3, 1024 training and 512 validation signals, batches of 64, tau 1e-3, RMSprop at 1e-2 halved after 500 epochs,
-gradients clipped at 1, 1000 epochs; OMP-Net has 10 layers, IHT-Net 30 with step size 0.5. Matrix, places and signals
-are drawn anew for every seed; the authors show one matrix. 512 test signals choose nothing.
+gradients clipped at 1, 1000 epochs; OMP-Net has 10 layers, IHT-Net 30 with step size 0.5. Every seed draws its own
+matrix, places and signals; the authors show one matrix. The 512 test signals are held out.
 
 - variant "paper": the paper's architecture and training.
-- variant "warm", for OMP-Net, which from weights one sometimes learns nothing: the paper's architecture, but the
-  weights start from how often 1024 training signals use each place; Adam at 5e-3 along a cosine, 500 epochs of fresh
-  signals.
+- variant "warm", for OMP-Net, which sometimes does not learn from weights of one: the paper's architecture, but the
+  weights start from how often 1024 training signals use each place; Adam at 5e-3 with a cosine schedule, 500 epochs of
+  new signals.
 - variant "options": scores and fits over the reals, 300 epochs of fresh signals, learning rate along a cosine. OMP-Net
   has 12 layers and a temperature that falls from 0.1 to 1e-3; IHT-Net has structure weights and learned step sizes per
   layer. They were chosen by validation loss on seeds 0 and 1 among a dozen.

@@ -1,25 +1,24 @@
-"""What becomes of a trained network on signals of another structure? "Deep greedy unfolding" leaves it open.
+"""Trained networks on signals with another structure, an open question of "Deep greedy unfolding".
 
 OMP-Net (4 layers, 12 Fourier samples) and IHT-Net (15 layers, 20 samples) are trained on the problem of
 `pursuit.experiments.small_networks`, tau annealed from 1e-1 to 1e-3. They then meet signals of the same matrix and
 noise
 
-- of which a share p of the 4 non-zeros lies outside the admissible places (where p k is no whole number it is rounded
-  up or down at random, so that the mean share is p),
+- with a share p of the 4 non-zeros outside the admissible places (p k is rounded up or down at random, so that the mean
+  share is p),
 - with 2 to 8 non-zeros, all admissible.
 
-Beside the network is its hard solver, told the number of non-zeros, with five sets of weights: ones, the learned ones,
-the oracle's (1 on admissible places, else 0), and, as a remedy, the learned ones raised to at least 0.3 or 0.6 of their
-largest. For another number of non-zeros there are two networks: as trained, and built anew with the learned weights and
-told the number.
+The network is compared with its hard solver, which knows the number of non-zeros, with five sets of weights: ones, the
+learned ones, the oracle's (1 on admissible places, else 0), and the learned ones raised to at least 0.3 or 0.6 of the
+largest. For other numbers of non-zeros there are two networks: as trained, and built for that number with the learned
+weights.
 
 `errors` has loss, median and mean relative error of every method for every `axis` ("outside" or "k") and `value`, on
 1024 (quick: 128) signals per seed; the same random numbers draw the signals for every value.
 
-In the figure, where a curve crosses that of weights 1 the learned structure begins to harm. The oracle's weights forbid
-the places outside and stand for full confidence; under weights raised to r of the largest a place outside is taken
-wherever its correlation is 1 / r times the best one inside. Medians jump where half of the signals have a non-zero
-outside.
+In the figure, the learned weights do harm where their curve is above that of weights 1. The oracle's weights exclude
+all places outside. With weights raised to r of the largest, a place outside is chosen if its correlation is at least 1
+/ r times the best one inside. Medians jump where half of the signals have a non-zero outside.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What the experiments of "Neurally augmented ALISTA" share: models, recipes, trainings, published values.
+"""Shared by the experiments of "Neurally augmented ALISTA": models, training recipes, published values.
 
 Real signals of n entries, each non-zero with probability 50 / n and then N(0, 1); 250 measurements by a Gaussian matrix
 with unit columns, which a seed draws anew (the authors have one per n); noise at an SNR. Networks are built as the
@@ -7,8 +7,8 @@ are the closed-form ones (the authors' are an under-converged descent towards th
 
 Recipes: "full" is the paper's protocol; "ours" and "quick" are short trainings with larger steps, cosine and clipping.
 
-The published values are minima over the epochs of the NMSE on the test signals, so those chose the epoch. Ours,
-`test_db`, are of signals that chose nothing: the epoch is that of least NMSE on validation signals (`validation_db`).
+The published values are minima over the epochs of the NMSE on the test signals. Ours, `test_db`, are of held-out test
+signals, for the epoch with the least NMSE on validation signals (`validation_db`).
 
 Tables: `results`, a row per model and setting, and `log`, some epochs of each training.
 """
@@ -34,14 +34,14 @@ from ...training import Epoch, TrainingError, fit
 from ..cells import Row, Tables, adopt_begun, path_of
 from ..registry import published as published_rows
 
-M, S, K, N, SNR = 250, 50, 16, 1000, 40  # what the paper has where it does not vary it
+M, S, K, N, SNR = 250, 50, 16, 1000, 40  # the paper's main setting
 LAYERS = (1, *range(2, 30, 2))
 QUICK_LAYERS = 10  # of the quick form; there the published curves are well apart, and training takes half as long
 LSTM_INPUTS = {"UR": "ru", "U": "u", "R": "r"}  # of the published names
 LAMBDA = 0.4  # of ISTA and FISTA
 START = 0.5  # of step sizes and thresholds, the authors'
-# Large steps from there push late thresholds up until no entry is between them and the selected ones: they get no
-# gradient any more, and stay. Thresholds that fall over the layers, as errors do, are all alive.
+# With a large learning rate from there, the last thresholds become so high that every entry is selected or zero. Their
+# gradient is then zero, and they never recover. Thresholds that fall over the layers, as errors do, avoid this.
 FALLING: Row = {"gamma": 0.5, "theta": [0.5, 0.05]}  # of the first and the last layer, geometric in between
 SIGNALS = 10_000
 TEST_SEED = 10**6  # far from those of matrices and trainings
@@ -52,7 +52,7 @@ PARTIAL = True  # pictures are of what is finished
 
 
 class Model(NamedTuple):
-    """How a model is called and drawn."""
+    """Label, colour and marker of a model."""
 
     label: str
     colour: str
@@ -77,8 +77,9 @@ COMPARED = ("ISTA", "FISTA", "ALISTA", "AGLISTA", "NA_ALISTA_UR_128", "ALISTA_AT
 SHORT: Row = {"schedule": "cosine", "clip": 0.3, "validation": 2048, "test": SIGNALS}
 TINY: Row = {**SHORT, "validation": 1024, "test": 2048}
 CONSTANTS: Row = {**SHORT, **FALLING, "layerwise": 1, "epochs": 12, "steps": 100, "batch": 128, "lr": 1e-2}
-# Their large entries have next to no threshold: one signal of 10 000, of many non-zeros, may blow up and be all of the
-# error. A few harder signals in training prevent it, at some cost to the others; more signals choose the epoch.
+# These networks hardly shrink large entries: one test signal of 10 000, with many non-zeros, may diverge and dominate
+# the error. A few harder signals in training prevent this, at some cost for others; more validation signals choose the
+# epoch.
 HARDER_MIX: Row = {**CONSTANTS, "harder": {"share": 0.1, "k": 65}, "validation": SIGNALS}
 RECIPES: dict[str, dict[str, Row]] = {
     "quick": {

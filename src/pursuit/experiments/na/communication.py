@@ -4,9 +4,9 @@
 experiment is in the authors' code and not in the paper. Their published values could not be reproduced from their own
 checkpoints: they are indicative, to 2 dB or so.
 
-By default their slips are mended: pilots are distinct; noise is of each signal's own level, and on pilots only; signals
-are new in every epoch. `published_protocol` has their pilots, drawn with replacement (93, 73, 49 distinct ones; a
-pilot drawn twice is measured once), signals drawn once, and their training (70 + 9 K epochs at 5e-5); `full` has that
+By default their mistakes are corrected: pilots are distinct; the noise level is that of each signal, on pilots only;
+signals are new in every epoch. `published_protocol` has their pilots, drawn with replacement (93, 73, 49 distinct ones;
+a pilot drawn twice is measured once), signals drawn once, and their training (70 + 9 K epochs at 5e-5); `full` has that
 training on the mended data. Their noise, whose level is taken from other signals, is in neither.
 
 The authors' operator is part of the orthonormal transform, with columns of norm `c = sqrt(m / 1024)`. Ours has unit
@@ -15,7 +15,7 @@ are `c^2` times theirs: they start from `3 c^2`, NA-ALISTA's are `3 c^2` times w
 is `c^2`. Back-projections are by the adjoint, as theirs. ISTA's penalty is 0.031, which fits the published curve (the
 one in their file, 0.4, gives x = 0), FISTA's is 0.003.
 
-Beside them, least squares on the true support, which does not depend on the layers: what no method can expect to pass.
+Least squares on the true support, which does not depend on the layers, is drawn as a reference.
 
 Networks get the operator as a matrix: at these sizes that is three to ten times faster than the FFT.
 """

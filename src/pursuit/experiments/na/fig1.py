@@ -1,7 +1,7 @@
-"""Does what the LSTM is told say anything of the error? l1 norms against each other, a point per signal (Figure 1).
+"""Are the LSTM inputs related to the error? l1 norms against each other, a point per signal (Figure 1).
 
-- (a), (b): `||x||_1` against `u = ||W^H A x||_1`, for Gaussian x with 15 non-zeros, and with all 1000. `W^H A` keeps
-  norms of sparse vectors, not of others.
+- (a), (b): `||x||_1` against `u = ||W^H A x||_1`, for Gaussian x with 15 non-zeros, and with all 1000. `W^H A`
+  preserves norms of sparse vectors, not of others.
 - (c), (d): in a trained NA-ALISTA (16 layers, 1000 unknowns, 40 dB), `u^(5)`, of the iterate after five layers, against
   the l1 errors of `x^(6)` and of `x^(8)`.
 

@@ -1,12 +1,12 @@
-"""Thresholds over step sizes against the true l1 error, layer by layer in a trained NA-ALISTA (Figure 5).
+"""Ratio of threshold and step size next to the true l1 error, in every layer of a trained NA-ALISTA (Figure 5).
 
-Theory asks of every layer that `theta^(k) / gamma^(k) >= mu ||x^(k) - x*||_1`, (5), with the error of the iterate that
-the layer begins with. The authors' notebook pairs theta and gamma with the error after the layer; both are drawn.
+Condition (5) of the theory is `theta^(k) / gamma^(k) >= mu ||x^(k) - x*||_1` in every layer, with the error before the
+layer. The authors' notebook uses the error after the layer; both are drawn.
 
-The figure shows whether the network makes its thresholds follow the error; it says nothing of the guarantee, which
-these signals are far beyond: at 1000 unknowns mu = 0.27 holds for two non-zeros, and they have 50, noise, and support
-selection. The ratio is about a tenth of what (5) asks for, so that (5) holds for no signal in any layer
-(`share_within_5`); of a network whose training got stuck with idle first layers, theirs is a hundred times larger.
+The figure shows whether the network's thresholds follow the error. It does not show the guarantee, which does not cover
+these signals: at 1000 unknowns mu = 0.27 allows two non-zeros, but they have 50, noise, and support selection. The
+ratio is about a tenth of what (5) requires, so that (5) holds for no signal in any layer (`share_within_5`). In the
+authors' figure the ratio is a hundred times larger; it is of a network whose training got stuck with idle first layers.
 
 Tables: `layers` (means and standard deviations over test signals; correlations over them, within a layer), `summary`
 (correlation of the means over the layers), and the network's `results` and `log`. Networks are those of `na-fig6`.

@@ -1,10 +1,10 @@
-"""How near to the oracle? Beyond the paper: its networks, LAMP, AMP, OMP, and least squares on the true support.
+"""The paper's networks, LAMP, AMP and OMP next to least squares on the true support (not in the paper).
 
-At the paper's main setting and at N = 2000, 40 dB, 16 layers. Errors are of 10 000 test signals that chose nothing, the
-same for all; networks are those of `na-fig6`. The oracle is told where the non-zeros are. OMP is told the noise level
-and stops there. AMP is LAMP untrained and without retries: what training and retries add is the difference.
+At the paper's main setting and at N = 2000, 40 dB, 16 layers. Errors are of the same 10 000 held-out test signals for
+all; networks are those of `na-fig6`. The oracle knows the places of the non-zeros. OMP knows the noise level and stops
+there. AMP is LAMP untrained and without retries.
 
-Times are medians of batches of 512 signals, all methods in turns in one process, without gradients; OMP, which takes
+Times are medians of batches of 512 signals, all methods alternating in one process, without gradients; OMP, which takes
 longer, has fewer turns. `times_na_alista` is a ratio of such medians.
 
 Tables: `oracle`, and the networks' `results` and `log`.

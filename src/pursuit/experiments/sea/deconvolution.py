@@ -1,4 +1,4 @@
-"""What the figures of the Support Exploration Algorithm share: the deconvolution, and who takes part in it.
+"""Shared by the figures of the Support Exploration Algorithm: the deconvolution problem and the methods.
 
 Spikes uniform on [-2, -1] and [1, 2] on a uniformly random support, convolved with `exp(-t^2 / (2 sigma^2))`, atoms of
 unit norm. The poster says that the filter is Gaussian, sigma = 3, coherence 0.97 (which is this filter's), 200 runs,

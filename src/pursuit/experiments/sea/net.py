@@ -1,4 +1,4 @@
-"""SEA-Net beside IHT-Net and OMP-Net: does the straight-through gradient learn where the non-zeros tend to be?
+"""SEA-Net, IHT-Net and OMP-Net: does the straight-through gradient learn where the non-zeros tend to be?
 
 Real signals of norm 1 with 4 non-zeros, all among the same 16 of 96 places, from 20 Gaussian measurements with noise of
 root mean square norm 1e-3. A seed gives another matrix, other places, other signals and other batches. All networks are
