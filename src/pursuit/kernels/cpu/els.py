@@ -135,7 +135,8 @@ def swap(
         if status[b] != RUNNING:
             continue
         A, G = At[min(b, At.shape[0] - 1)], GT[min(b, GT.shape[0] - 1)]
-        w, size = weights[min(b, weights.shape[0] - 1)], np.int64(0)
+        w = weights[min(b, weights.shape[0] - 1)]
+        size: Any = np.int64(0)
         for j in range(n):
             inside[j] = False
         for i in range(max_k):
