@@ -681,9 +681,11 @@ def test_weights_of_one_change_nothing_others_do(name):
 def test_weights_per_item_equal_each_item_alone(name):
     p = instance(gaussian(), 3, batch=(4,), noise=0.3)
     weights = 0.1 + torch.rand(4, 48, generator=torch.Generator().manual_seed(2), dtype=REAL)
-    together = recover(name, p.A, p.y, p.k, weights=weights).x
+    option = "penalty_weights" if name == "greedy_lasso" else "weights"
+    together = recover(name, p.A, p.y, p.k, **{option: weights}).x
     for i in range(4):
-        assert_close(recover(name, p.A, p.y[i], p.k, weights=weights[i]).x, together[i], rtol=0, atol=SETTLED[name])
+        alone = recover(name, p.A, p.y[i], p.k, **{option: weights[i]}).x
+        assert_close(alone, together[i], rtol=0, atol=SETTLED[name])
 
 
 # ---- warm starts ---------------------------------------------------------------------------------------------------
