@@ -135,8 +135,8 @@ def swap(
         if status[b] != RUNNING:
             continue
         A, G = At[min(b, At.shape[0] - 1)], GT[min(b, GT.shape[0] - 1)]
-        none: Any = np.int64(0)
-        w, size = weights[min(b, weights.shape[0] - 1)], none
+        w = weights[min(b, weights.shape[0] - 1)]
+        size: Any = np.int64(0)
         for j in range(n):
             inside[j] = False
         for i in range(max_k):
@@ -144,7 +144,7 @@ def swap(
             if order[i] >= 0:
                 inside[order[i]] = True
                 size = i + 1
-        left = fit(A, G, y[b], back[b], order, none, size, PIVOT, L, dz, z, r)
+        left = fit(A, G, y[b], back[b], order, np.int64(0), size, PIVOT, L, dz, z, r)
         while status[b] == RUNNING and left < np.inf:
             if left <= target[b] * target[b]:
                 status[b] = TOLERANCE

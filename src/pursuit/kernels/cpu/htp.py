@@ -83,9 +83,8 @@ def pursue(
                 t += 1
                 break
             kept, size = reorder(rank, count, inside, order, size, fitted)
-            left = fit(
-                A, G, y[b], back[b], order, kept if t > 0 else np.int64(0), size, least, L, dz, z, r
-            )  # x = LS(S)
+            there = kept if t > 0 else np.int64(0)  # rows of L
+            left = fit(A, G, y[b], back[b], order, there, size, least, L, dz, z, r)  # x = LS(S)
             if left == np.inf:
                 status[b] = DECLINED
                 break

@@ -158,8 +158,8 @@ def explore(
         status[b] = EXPLORED
         A, G = At[min(b, At.shape[0] - 1)], GT[min(b, GT.shape[0] - 1)]
         w, x, all_of_y = weights[min(b, weights.shape[0] - 1)], X[b], energy(y[b])
-        none: Any = np.int64(0)
-        count = size = valid = none
+        zero: Any = np.int64(0)
+        count = size = valid = zero
         for j in range(n):
             inside[j] = fitted[j] = False
             s[j] = w[j] * abs(x[j]) if w[j] > 0 else -1
