@@ -104,7 +104,7 @@ MUTATIONS = (
         "HTP chooses its support without the weights",
         "solvers/htp.py",
         "ranked = choice.best(u)  #",
-        "ranked = choice.select(u.abs(), choice.most)  #",
+        "ranked = choice.select(u.abs(), choice.max_k)  #",
         "test_solvers test_laws",
     ),
     Mutation(
