@@ -233,3 +233,8 @@ def test_bad_input(case):
     call, message = BAD[case]
     with pytest.raises((ValueError, TypeError), match=message):
         call()
+
+
+def test_a_network_asks_for_a_tensor():
+    with pytest.raises(TypeError, match=r"y is a list; a network needs a tensor: pass torch.as_tensor\(y\)"):
+        pursuit.nets.OMPNet(torch.eye(3), layers=2, signals="real")([1.0, 2.0, 3.0])

@@ -728,3 +728,30 @@ def test_a_physics_may_say_its_shape_by_any_of_its_names(name):
     op = pursuit.as_operator(physics)
     assert op.shape == (4, 8)
     assert pursuit.adjoint_gap(op) < 1e-6
+
+
+def test_a_product_takes_numbers_of_every_kind():
+    real, imaginary = pursuit.as_operator(np.eye(2)), pursuit.as_operator(1j * np.eye(2))
+    assert (real @ np.array([1j, 2])).tolist() == [1j, 2]
+    assert (imaginary @ np.array([1.0, 2.0])).tolist() == [1j, 2j]
+    assert (imaginary.H @ np.array([1.0, 2.0])).tolist() == [-1j, -2j]
+    for x in ([1, 2], np.array([1, 2]), np.array([1.0, 2.0], ">f8"), np.array([1.0, 2.0])):
+        assert (real @ x).tolist() == [1, 2]
+    learned = pursuit.as_operator(torch.eye(2, dtype=torch.float64, requires_grad=True))
+    assert (learned @ np.array([1.0, 2.0])).tolist() == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("A", "x", "error", "message"),
+    [
+        (torch.eye(2), torch.ones(2, dtype=torch.float64), TypeError, "use one precision for both"),
+        (torch.eye(2), np.ones(2), TypeError, "use one precision for both"),
+        (torch.ones(3, 4, 6), torch.ones(2, 6), ValueError, r"a batch \(3,\); needed is x of shape"),
+        (torch.eye(2), torch.ones(3), ValueError, r"needed is x of shape \(\*batch, 2\): signals are rows"),
+        (torch.eye(2), pursuit.Dense(torch.eye(2)), TypeError, r"pursuit.Compose\(A, B\)"),
+    ],
+    ids=["tensor of another precision", "array of another precision", "batch", "shape", "operator"],
+)
+def test_a_product_that_cannot_be(A, x, error, message):
+    with pytest.raises(error, match=message):
+        pursuit.as_operator(A) @ x

@@ -121,10 +121,6 @@ def test_where_a_coefficient_comes_out_zero_there_is_a_run_for_each(runs):
 def test_of_every_solver(name):
     p = instance(unnormalised(), 4, batch=(2,), noise=0.2)
     options = {"greedy_lasso": {"lam": 0.0}, "sea": {"max_steps": 30}, "sea_plus": {"max_steps": 30}}.get(name, {})
-    if name == "greedy_lasso":  # it cannot be called with k alone
-        with pytest.raises(TypeError, match=r"'greedy_lasso' cannot be called with A, y and k: .*'lam'"):
-            pursuit.path(p.A, p.y, KS, method=name, **options)
-        return
     assert_is_each_alone(p.A, p.y, KS, name, atol=1e-6, **options)
 
 
@@ -207,3 +203,12 @@ def test_options_of_a_nested_path_are_the_solver_s():
         assert (
             inspect.signature(getattr(one, one.__name__.rpartition(".")[2])).parameters.keys() > module.NESTED_OPTIONS
         )
+
+
+def test_a_solver_that_needs_an_option_takes_it():
+    p = instance(gaussian(), 4, noise=0.2)
+    sol = pursuit.path(p.A, p.y, [1, 3], method="greedy_lasso", lam=0.1)
+    for k, x in zip((1, 3), sol.x, strict=True):
+        assert torch.equal(x, pursuit.greedy_lasso(p.A, p.y, k, lam=0.1).x)
+    with pytest.raises(TypeError, match="cannot be called with A, y and k: missing a required argument: 'lam'"):
+        pursuit.path(p.A, p.y, [1, 3], method="greedy_lasso")

@@ -973,3 +973,21 @@ def test_the_signal_is_formed_when_it_is_asked_for():
     assert few.support.tolist() == [2, -1, -1]
     assert few.coefficients.tolist() == [7, 0, 0]
     assert few.x.tolist() == [0, 0, 7, 0]
+
+
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+def test_the_signal_has_its_gradient_wherever_it_is_first_asked_for(mode):
+    y = torch.tensor([1.0, 2.0], dtype=REAL, requires_grad=True)
+    sol = pursuit.omp(torch.eye(2, dtype=REAL), y, k=1)
+    with mode():
+        assert sol.x.tolist() == [0, 2]
+    sol.x.square().sum().backward()
+    assert y.grad.tolist() == [0, 4]
+
+
+def test_a_solution_of_inference_mode_can_be_used_outside():
+    with torch.inference_mode():
+        sol = pursuit.omp(torch.eye(2), torch.ones(2), k=1)
+    w = torch.ones(2, requires_grad=True)
+    (w * sol.x).sum().backward()
+    assert w.grad.tolist() == [1, 0]

@@ -127,6 +127,8 @@ class Solution(Generic[Arr]):
     ) -> Solution[Arr]:
         """A solution with a given signal `x (*batch, n)`, which may be non-zero off the support.
 
+        `dataclasses.replace` forms `x` anew from the coefficients; what lies off the support is then lost.
+
         Examples
         --------
         >>> import numpy as np, pursuit
@@ -146,8 +148,9 @@ class Solution(Generic[Arr]):
     def x(self) -> Arr:
         """The signal, `(*batch, n)`."""
         if isinstance(self.coefficients, Tensor):
-            return _embed(self.coefficients, self.support, self.n)
-        z, support = torch.from_numpy(self.coefficients), torch.from_numpy(self.support)
+            with torch.inference_mode(False), torch.enable_grad():  # it outlives the mode in which it is asked for
+                return _embed(self.coefficients, self.support, self.n)
+        z, support = (torch.from_numpy(np.array(v)) for v in (self.coefficients, self.support))
         return _embed(z, support, self.n).numpy()
 
     def check(self) -> Solution[Arr]:

@@ -218,6 +218,8 @@ class Sensing(nn.Module):
         """
         A = self.A
         m, n = self.shape
+        if not isinstance(y, Tensor):
+            raise TypeError(f"y is a {type(y).__name__}; a network needs a tensor: pass torch.as_tensor(y).")
         if y.ndim == 0 or y.shape[-1] != m:
             raise ValueError(
                 f"y has shape {tuple(y.shape)}, but the network was built for m={m}, n={n}; needed is (*batch, {m})."

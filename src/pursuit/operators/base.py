@@ -84,14 +84,35 @@ class Operator:
         raise NotImplementedError(f"{type(self).__name__} must define adjoint(y)")
 
     def __matmul__(self, x: Any) -> Any:
-        """`A @ x`: `forward(x)`, of a tensor or of what NumPy reads, `(*batch, n) -> (*batch, m)`; NumPy for NumPy."""
+        """`A @ x`: `forward(x)`, of a tensor or of what NumPy reads, `(*batch, n) -> (*batch, m)`; NumPy for NumPy.
+
+        A complex `x` and a real `A`, or the other way round, give a complex product; whole numbers are taken in the
+        precision of `A`.
+
+        Raises
+        ------
+        TypeError
+            If `x` is an operator, or of another precision than `A`.
+        ValueError
+            If the shapes do not fit.
+        """
+        if isinstance(x, Operator):
+            raise TypeError("x is an operator; A @ x takes signals: pursuit.Compose(A, B) is the product of operators.")
         if not isinstance(x, Tensor):
-            signals = torch.from_numpy(np.array(x)).to(self.device)
-            return (self @ signals).cpu().resolve_conj().numpy()
-        if x.ndim == 0 or x.shape[-1] != self.shape[1]:
-            needed = f"(*batch, {self.shape[1]}): signals are rows"
-            raise ValueError(f"x has shape {tuple(x.shape)} and A {self.shape}; needed is x of shape {needed}.")
-        return self.forward(x)
+            array = np.array(x)
+            signals = torch.from_numpy(array.astype(array.dtype.newbyteorder("="))).to(self.device)
+            return (self @ signals).detach().cpu().resolve_conj().numpy()
+        if x.ndim == 0 or x.shape[-1] != self.shape[1] or not _broadcast(self.batch_shape, x.shape[:-1]):
+            batch = f" and a batch {tuple(self.batch_shape)}" if self.batch_shape else ""
+            raise ValueError(
+                f"x has shape {tuple(x.shape)} and A {self.shape}{batch}; needed is x of shape "
+                f"(*batch, {self.shape[1]}): signals are rows."
+            )
+        numbers = x.is_floating_point() or x.is_complex()
+        if numbers and x.dtype.to_real() != self.dtype.to_real():
+            raise TypeError(f"x has dtype {x.dtype} and A {self.dtype}; use one precision for both.")
+        A = self.complexified() if x.is_complex() else self
+        return A.forward(x.to(A.dtype))
 
     @property
     def H(self) -> Operator:
@@ -341,6 +362,11 @@ class Complexified(Operator):
 
     def with_inner_batch(self) -> Operator:
         return Complexified(self.operator.with_inner_batch())
+
+
+def _broadcast(a: torch.Size, b: torch.Size) -> bool:
+    """Whether two batches go together."""
+    return all(p == q or 1 in (p, q) for p, q in zip(reversed(a), reversed(b), strict=False))
 
 
 def _tensors(thing: Any) -> list[Tensor]:

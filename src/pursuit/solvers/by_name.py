@@ -65,19 +65,20 @@ def solver(method: Method) -> Callable[..., Solution[Any]]:
     )
 
 
-def solver_of_k(method: Method) -> Callable[..., Solution[Any]]:
-    """The solver, if it can be called with A, y and k alone.
+def solver_of_k(method: Method, **options: Any) -> Callable[..., Solution[Any]]:
+    """The solver, if it can be called with A, y and k alone, or with these options besides.
 
     Raises
     ------
     ValueError, TypeError
-        If there is no such solver, or it needs more than A, y and k.
+        If there is no such solver, or it needs more than A, y, k and the options.
     """
     call = solver(method)
     try:
-        inspect.signature(call).bind(None, None, k=1)
+        inspect.signature(call).bind(None, None, k=1, **options)
     except TypeError as problem:
-        raise TypeError(f"method {name_of(method)!r} cannot be called with A, y and k: {problem}.") from None
+        given = ", ".join(["A", "y", *options])
+        raise TypeError(f"method {name_of(method)!r} cannot be called with {given} and k: {problem}.") from None
     return call
 
 

@@ -58,7 +58,7 @@ def path(
     >>> sol.residual_norm.round(decimals=3), sol.support[1]
     (tensor([2.2360, 1.0000, 0.0000]), tensor([ 1,  3, -1, -1]))
     """
-    recover, measured = solver_of_k(method), as_tensor("y", y)
+    recover, measured = solver_of_k(method, **options), as_tensor("y", y)
     op = as_operator(A, dtype=measured.dtype, device=measured.device)
     sizes = _sizes(ks, op.shape, measured.device)
     max_k = int(sizes.max())
