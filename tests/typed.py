@@ -11,7 +11,7 @@ import pursuit
 
 A = np.eye(2)
 assert_type(pursuit.omp(A, np.ones(2), 1).x, NDArray[Any])
-assert_type(pursuit.iht(A, [1.0, 2.0], 1).check().support, NDArray[Any])
+assert_type(pursuit.omp(A, [1.0, 2.0], 1).check().support, NDArray[Any])
 assert_type(pursuit.omp(torch.eye(2), torch.ones(2), 1).x, Tensor)
 assert_type(pursuit.fista(torch.eye(2), torch.ones(2), 0.1).coefficients, Tensor)
 assert_type(pursuit.solve(A, np.ones(2), "omp", k=1), pursuit.Solution[NDArray[Any]])
