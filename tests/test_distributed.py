@@ -198,6 +198,7 @@ try:
     fit(Toy(given), given, **QUICK | CASES["resumed"]["options"], folder=folder / ("mine" if rank else "resumed"))
 except ValueError as error:
     report("folders", str(error))
+dist.barrier()
 dist.destroy_process_group()  # a process that ends in a group is aborted half of the time
 """
 
