@@ -109,6 +109,15 @@ def compact(indices: Tensor) -> Tensor:
     return indices.gather(-1, present_first(indices >= 0))
 
 
+def nonzero_first(indices: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
+    """Indices and coefficients `(*batch, k)`; those whose coefficient is zero become -1 and move to the end."""
+    present = (indices >= 0) & (z != 0)
+    if present.all():
+        return indices, z
+    order = present_first(present)
+    return indices.where(present, -1).gather(-1, order), z.where(present, 0).gather(-1, order)
+
+
 def present_first(found: Tensor) -> Tensor:
     """The order that moves the `found (*batch, k)` entries to the front."""
     return (~found).sort(dim=-1, stable=True).indices

@@ -174,7 +174,7 @@ class Solution(Generic[Arr]):
 
 @kernels.alone()
 def _embed(z: Tensor, support: Any, n: int) -> Tensor:
-    """The signal with coefficients `z (*batch, k)` on the support, `(*batch, n)`."""
+    """The signal with coefficients `z (*batch, k)` on the support, `(*batch, n)`; unlike `Atoms.embed` in one piece."""
     return z.new_zeros(*z.shape[:-1], n).scatter_add(-1, support.clamp(min=0), torch.where(support >= 0, z, 0))
 
 

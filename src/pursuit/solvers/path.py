@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ..checks import to_tensor, whole
-from ..core.atoms import Atoms, present_first
+from ..core.atoms import Atoms, nonzero_first
 from ..core.least_squares import fit, leading
 from ..core.solution import Arr, Solution, Status
 from ..operators.adapters import Nested, OperatorLike, as_operator, as_tensor
@@ -106,12 +106,9 @@ def _nested(name: str, module: Any, p: Problem, sizes: Tensor) -> Solution[Any] 
         z, r = fit(p.A, p.y.expand(len(sizes), *p.y.shape), first)
     else:
         z, r = leading(atoms.columns(p.A), p.y, first.found.sum(-1))
-    support = first.indices.where(z != 0, -1)
-    order = present_first(support >= 0)
     return p.to_caller(
         Solution(
-            support.gather(-1, order),
-            z.gather(-1, order),
+            *nonzero_first(first.indices, z),
             torch.linalg.vector_norm(r, dim=-1),
             torch.where(reached, k, steps),
             torch.where(reached, int(Status.SPARSITY), status),

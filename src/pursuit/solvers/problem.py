@@ -13,7 +13,7 @@ from torch import Tensor
 from .. import kernels
 from ..checks import expands, finite, nonnegative_per_item, placed, to_tensor, whole
 from ..core import loop
-from ..core.atoms import Atoms, compact, present_first
+from ..core.atoms import Atoms, compact, nonzero_first
 from ..core.least_squares import fit
 from ..core.losses import LeastSquares, Loss, checked
 from ..core.numeric import ones_for_zeros, rank_tolerance
@@ -277,10 +277,7 @@ class Problem:
             norm = _length(r)
         else:
             z, norm = found.z.view(support.shape), found.norm.view(self.batch)
-        if not (present := (support >= 0) & (z != 0)).all():
-            order = present_first(present)
-            support, z = support.where(present, -1).gather(-1, order), z.where(present, 0).gather(-1, order)
-        return Solution(support, z, norm, steps, status, compiled, n)
+        return Solution(*nonzero_first(support, z), norm, steps, status, compiled, n)
 
     def _flat(self, v: Tensor, own: int) -> Tensor:
         """One value per signal, with a flat batch."""
