@@ -562,7 +562,13 @@ def kill_a_worker(rng, cluster):
 
 def finished(folder):
     """How many cells a run has."""
-    return len(sweeps.load(folder).counts) if (folder / "sweep.sqlite").is_file() else 0
+    if not (folder / "sweep.sqlite").is_file():
+        return 0
+    try:
+        return len(sweeps.load(folder).counts)
+    except ValueError as error:  # killed between the file and the first line in it
+        assert "has not begun" in str(error)
+        return 0
 
 
 def wait_for_cells(folder, before, working):
