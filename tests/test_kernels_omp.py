@@ -5,6 +5,7 @@ from dataclasses import replace
 from functools import partial
 from importlib import import_module
 
+import numpy as np
 import pytest
 import torch
 from torch.testing import assert_close
@@ -149,6 +150,20 @@ def test_an_error_in_a_thread_ends_the_others(monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         threads.share(work, 1000, threads.PART)
     assert len(done) < 20
+
+
+@pytest.mark.parametrize("number", [1, 2, 5])
+@pytest.mark.parametrize("items", [0, 1, 7, 1000])
+def test_every_part_is_worked_on_once(monkeypatch, number, items):
+    monkeypatch.setattr(torch, "get_num_threads", lambda: number)
+    times = np.zeros(items, int)
+
+    def work(first, last):
+        times[first:last] += 1
+        time.sleep(1e-5)  # so that others take the next
+
+    threads.share(work, items, threads.PART // 3)
+    assert (times == 1).all()
 
 
 @pytest.mark.parametrize("coherence", [0.9, 0.999])
