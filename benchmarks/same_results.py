@@ -2,6 +2,7 @@
 
     python benchmarks/same_results.py write before.npz     # with the code before
     python benchmarks/same_results.py compare before.npz   # with the code after: what differs, and by how much
+    python benchmarks/same_results.py compare before.npz --norms torch   # with norms of columns as torch sums them
 
 One thread, so that the sums are taken in the same order. Only public names are used, which is what both versions share.
 """
@@ -147,7 +148,10 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=["write", "compare"])
     parser.add_argument("file")
+    parser.add_argument("--norms", choices=["as they are", "torch"], default="as they are")
     arguments = parser.parse_args()
+    if arguments.norms == "torch":  # whose roundings the code had at dd13197
+        pursuit.Dense.column_norms = lambda self: torch.linalg.vector_norm(self.matrix, dim=-2)
     if arguments.what == "write":
         np.savez_compressed(arguments.file, **all_results())
     else:
