@@ -8,7 +8,10 @@ one too, if it is no worse.
 
 from __future__ import annotations
 
+import _thread
 import math
+import threading
+import time
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
@@ -19,7 +22,7 @@ import torch
 from torch import Tensor
 
 import pursuit
-from helpers import COMPLEX, DTYPES, REAL, generator, unit
+from helpers import COMPLEX, DTYPES, REAL, generator, normal, unit
 from pursuit import Status, config, kernels
 from pursuit.core import loop
 from pursuit.kernels.cpu import pursuit_run
@@ -414,3 +417,16 @@ def test_numbers_that_kernels_repeat_are_those_of_the_steps(name):
         assert here.get(code.name, code) == code
     assert here.get("STILL", loop.STILL) == loop.STILL
     assert here.get("LEAST_GAIN", els.LEAST_GAIN) == els.LEAST_GAIN
+
+
+@pytest.mark.parametrize("name", ["sea", "iht"])
+def test_an_interrupt_ends_a_long_run_on_one_signal(name):
+    A, y = normal(0, 64, 256), normal(1, 64)
+    few = {"k": 8, "eta": 1e-9, "max_steps": 3} if name == "iht" else {"k": 8, "max_steps": 3}
+    assert pursuit.solve(A, y, name, **few).compiled
+    begin = time.perf_counter()
+    interrupt = threading.Timer(0.3, _thread.interrupt_main)
+    interrupt.start()
+    with pytest.raises(KeyboardInterrupt):
+        pursuit.solve(A, y, name, **few | {"max_steps": 10**9})
+    assert time.perf_counter() - begin < 5  # hours otherwise

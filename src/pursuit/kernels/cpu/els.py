@@ -122,7 +122,7 @@ def best_swap(
 @jit
 def swap(
     At: Array, GT: Array, y: Array, back: Array, weights: Array, target: Array, max_steps: Array, tolerance: Any,
-    least_gain: Any, support: Array, steps: Array, status: Array,
+    least_gain: Any, stop: Array, support: Array, steps: Array, status: Array,
 ) -> None:  # fmt: skip
     """Improve `support (batch, max_k)`, with -1 only at the end, as long as a swap takes the share `least_gain` off the
     energy of the residual; `steps (batch,)` are those made, with the last, which is no gain; `status` as in `whole`."""
@@ -146,6 +146,8 @@ def swap(
                 size = i + 1
         left = fit(A, G, y[b], back[b], order, np.int64(0), size, PIVOT, L, dz, z, r)
         while status[b] == RUNNING and left < np.inf:
+            if stop[0]:
+                return
             if left <= target[b] * target[b]:
                 status[b] = TOLERANCE
                 break

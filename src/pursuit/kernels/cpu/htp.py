@@ -43,7 +43,7 @@ def run(d: Data, x: Tensor) -> Found:
 @jit
 def pursue(
     At: Array, GT: Array, y: Array, back: Array, weights: Array, k: Array, eta: Array, target: Array, max_steps: Array,
-    x: Array, tolerance: Any, best: Array, steps: Array, status: Array,
+    x: Array, tolerance: Any, stop: Array, best: Array, steps: Array, status: Array,
 ) -> None:  # fmt: skip
     """From the k largest entries of `x (batch, n)`, the supports of least residual, `best (batch, max_k)`.
 
@@ -70,6 +70,8 @@ def pursue(
             status[b] = DECLINED if start > 0 else TOLERANCE
         t = 0
         while status[b] == RUNNING:
+            if stop[0]:
+                return
             if t >= max_steps[b]:
                 status[b] = MAX_STEPS
                 break

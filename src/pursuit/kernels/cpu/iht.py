@@ -80,7 +80,7 @@ def enter(x: Array, w: Array, k: int, s: Array, rank: Array, inside: Array, orde
 @jit
 def iterate(
     At: Array, GT: Array, y: Array, back: Array, weights: Array, k: Array, eta: Array, target: Array, max_steps: Array,
-    room: Array, still: Any, x: Array, support: Array, steps: Array, status: Array,
+    room: Array, still: Any, stop: Array, x: Array, support: Array, steps: Array, status: Array,
 ) -> None:  # fmt: skip
     """From the signals `x (batch, n)`, which move, the last iterates; `support (batch, max_k)` are their atoms.
 
@@ -110,6 +110,8 @@ def iterate(
         if status[b] == RUNNING:
             correlate(G, back[b], order, size, z, g)
         while status[b] == RUNNING:
+            if stop[0]:
+                return
             ascend(g, order, size, z, eta[b], u)  # u = x + eta A^H (y - A x)
             count = largest(u, w, k[b], s, rank, inside, count)
             change, length = 0.0, 0.0

@@ -138,7 +138,7 @@ def remove(A: Array, order: Array, size: int, tolerance: Any, Q: Array, r: Array
 @jit
 def explore(
     At: Array, GT: Array, y: Array, back: Array, weights: Array, k: Array, eta: Array, target: Array, max_steps: Array,
-    tolerance: Any, X: Array, best: Array, norm: Array, steps: Array, status: Array,
+    tolerance: Any, stop: Array, X: Array, best: Array, norm: Array, steps: Array, status: Array,
 ) -> None:  # fmt: skip
     """From the exploration variables `X (batch, n)`, which move, the supports of least residual.
 
@@ -164,6 +164,8 @@ def explore(
             inside[j] = fitted[j] = False
             s[j] = w[j] * abs(x[j]) if w[j] > 0 else -1
         for t in range(max_steps[b]):
+            if stop[0]:
+                return
             steps[b] = t + 1
             count = merge(s, rank, inside, count, k[b])  # S^t = the k largest |X^t|
             before_it = size

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -19,6 +20,7 @@ DTYPES = (torch.float32, torch.float64, torch.complex64, torch.complex128)
 ENTRIES = 2**24  # of a matrix, or of the Gram matrices that a thread has in memory at a time
 SMALL = 2**20  # entries up to which a Gram matrix costs no more than some dozens of steps without it
 MANY = 64  # signals of a part
+LONG = 2**31  # multiplications, about a second: more may be interrupted in the middle of a signal
 ROOM = 1e-3  # share of the range of the caller's precision that a kernel makes use of
 TELLING = 1e4  # times the norm of y: largest coefficient of columns that the Gram matrix tells from dependent ones
 RUNNING, TOLERANCE = 0, 1  # of Status
@@ -35,7 +37,10 @@ def small(items: int, m: int, n: int, max_k: int, at_hand: bool) -> bool:
 
 
 def run(d: Data, kernel: Callable[..., None], given: tuple[Tensor, ...], numbers: tuple[Any, ...], out: Any) -> None:
-    """Run a kernel: matrix, Gram matrix, y, `A^H y` and weights, what is `given` per item, numbers, and outputs."""
+    """Run a kernel: matrix, Gram matrix, y, `A^H y` and weights, what is `given` per item, numbers, and outputs.
+
+    Before the outputs it takes an array, and returns from its loop over steps where the array's one entry is true.
+    """
     y, weights = d.y.to(wide(d.y)), d.weights.double()
     shared = None
     if len(d.A) == 1:
@@ -50,10 +55,12 @@ def run(d: Data, kernel: Callable[..., None], given: tuple[Tensor, ...], numbers
         back = (atoms.conj() @ y[i].unsqueeze(-1)).squeeze(-1)
         w = weights if len(weights) == 1 else weights[i]
         arrays = (atoms, gram, y[i], back, w, *(v[i] for v in given)), tuple(v[i] for v in out)
-        kernel(*(v.numpy() for v in arrays[0]), *numbers, *(v.numpy() for v in arrays[1]))
+        kernel(*(v.numpy() for v in arrays[0]), *numbers, stop, *(v.numpy() for v in arrays[1]))
 
+    stop = np.zeros(1, np.bool_)
+    longest = float(d.max_steps.max()) * min(len(y), MANY) * d.A.shape[-1] * d.max_k
     most = MANY if shared else max(1, ENTRIES // (d.A.shape[-1] * max(d.A.shape[-2:])))
-    share(part, len(y), PART // min(MANY, most))
+    share(part, len(y), PART // min(MANY, most), stop=stop if longest > LONG else None)
 
 
 def rows(A: Tensor) -> Tensor:
