@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import inspect
 import json
@@ -91,6 +92,28 @@ def selected(cells: Sequence[Row], only: str | None) -> list[Row]:
         listed = "; ".join(f"{field}: {', '.join(values)}" for field, values in there.items())
         raise ValueError(f"--only {only}: no cell matches; there are {listed}.")
     return kept
+
+
+def read_tables(folder: Path) -> Tables:
+    """The tables that a run has written to a folder, its CSV files; an empty field is None."""
+    tables: Tables = {}
+    for path in sorted(folder.glob("*.csv")):
+        with path.open(newline="") as text:
+            lines = list(csv.DictReader(text))
+        columns = {name: _column([line[name] for line in lines]) for name in (lines[0] if lines else ())}
+        tables[path.stem] = [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
+    return tables
+
+
+def _column(texts: Sequence[str]) -> list[Any]:
+    """A column's values: whole numbers, numbers or truth values if all of them are, else text."""
+    booleans = {"True": True, "False": False}
+    for kind in (int, float, booleans.__getitem__):
+        try:
+            return [kind(text) if text else None for text in texts]
+        except (ValueError, KeyError):
+            continue
+    return [text or None for text in texts]
 
 
 def path_of(cell: Row, store: Path) -> Path:

@@ -27,7 +27,18 @@ from typing import Any
 
 from ..files import environment, output_folder, write_csv, write_whole
 from ..names import method_name
-from .cells import Row, Tables, _columns, _label, adopt_begun, adopt_finished, path_of, planned, selected
+from .cells import (
+    Row,
+    Tables,
+    _columns,
+    _label,
+    adopt_begun,
+    adopt_finished,
+    path_of,
+    planned,
+    read_tables,
+    selected,
+)
 from .registry import module
 
 
@@ -45,6 +56,9 @@ def reproduce(
     started: Callable[[str], Any] | None = None,
 ) -> Tables:
     """Run an experiment, or what is left of it, and write its tables, settings and picture to `folder`.
+
+    Where the folder has the tables of all these cells, but not the files of the cells (as the results that come with
+    the source), only the picture is drawn again.
 
     Parameters
     ----------
@@ -78,7 +92,8 @@ def reproduce(
     Raises
     ------
     ValueError
-        If there is no such experiment, or it has no such form, settings or cells.
+        If there is no such experiment, or it has no such form, settings or cells; or if the folder has tables without
+        the files of their cells, which a run would replace by tables of other cells.
 
     Examples
     --------
@@ -92,6 +107,9 @@ def reproduce(
     cells = planned(name, settings=settings, **form)
     chosen = selected(cells, only)
     folder = output_folder(folder)
+    if has_tables_only(folder):
+        needed = chosen if getattr(experiment, "PARTIAL", False) else cells
+        return _drawn_again(name, folder, needed, quick)
     store = output_folder(folder / "cells")
     paths = [path_of(cell, store) for cell in cells]
     for path in paths:
@@ -113,9 +131,34 @@ def reproduce(
     }
     write_whole(folder / "settings.json", lambda file: file.write((json.dumps(record, indent=1) + "\n").encode()))
     if len(finished) == len(cells) or getattr(experiment, "PARTIAL", False):
-        figure = experiment.draw(tables, quick=quick)
-        write_whole(folder / "figure.png", lambda file: figure.savefig(file, format="png"))
+        _draw(experiment, tables, folder, quick)
     return tables
+
+
+def has_tables_only(folder: Path) -> bool:
+    """Whether a folder has the tables and settings of finished cells, but not the files of these cells."""
+    return (folder / "settings.json").exists() and not any(folder.glob("cells/*"))
+
+
+def _drawn_again(name: str, folder: Path, needed: Sequence[Row], quick: bool) -> Tables:
+    """Draw the tables of a folder; its settings must list all the needed cells."""
+    record = json.loads((folder / "settings.json").read_text())
+    finished = record.get("cells", []) if record.get("experiment") == name else []
+    missing = sum(cell not in finished for cell in needed)
+    if missing:
+        raise ValueError(
+            f"{folder} has tables, but not the files of their cells, and {missing} of {len(needed)} cells of {name} "
+            "are not in these tables, which a run would replace; choose another folder for the run, or name cells that "
+            "its settings.json lists."
+        )
+    tables = read_tables(folder)
+    _draw(module(name), tables, folder, quick)
+    return tables
+
+
+def _draw(experiment: Any, tables: Tables, folder: Path, quick: bool) -> None:
+    figure = experiment.draw(tables, quick=quick)
+    write_whole(folder / "figure.png", lambda file: figure.savefig(file, format="png"))
 
 
 def _work_off(name: str, todo: Sequence[tuple[Row, Path]], jobs: int, started: Callable[[str], Any] | None) -> None:
