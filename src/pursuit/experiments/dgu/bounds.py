@@ -114,9 +114,9 @@ def draw(tables: Tables, quick: bool) -> Figure:
     for ax in axes.flat:
         ax.set_xlabel(r"temperature $\tau$ (units of the scores)", fontsize=9)
     last = axes.flat[-1]
-    last.set_ylabel("share of trials with a bound (no unit)", fontsize=9)
-    last.set_title("where the theorem says anything", loc="left", fontsize=9)
-    last.legend(fontsize=8, frameon=False, loc="upper right")
+    last.set_ylabel("share of trials (no unit)", fontsize=9)
+    last.set_title("trials for which the theorem gives a bound", loc="left", fontsize=9)
+    last.legend(fontsize=7, frameon=False, loc="upper right", handlelength=1.2)
     _explain(figure, tables)
     return figure
 
@@ -242,7 +242,9 @@ def _panel(ax: Axes, tables: Tables, setting: tuple[Any, ...], colour: str) -> N
     ax.set_yscale("log")
     ax.set_ylim(FLOOR / 3, 1e3)  # bounds of 1e-100 would make all else invisible
     ratio = totals["observed_over_guaranteed"]
-    said = "never within 1e-6" if ratio is None else rf"within 1e-6 up to {ratio:.2g} $\times$ the guaranteed $\tau$"
+    said = (
+        "error never below 1e-6" if ratio is None else rf"error < 1e-6 up to {ratio:.2g} $\times$ the guaranteed $\tau$"
+    )
     ax.set_title(f"{_title(setting)}\n{said}", loc="left", fontsize=9)
     _tidy(ax)
 
@@ -250,7 +252,7 @@ def _panel(ax: Axes, tables: Tables, setting: tuple[Any, ...], colour: str) -> N
 def _shares(ax: Axes, rows: list[Row], setting: tuple[Any, ...], colour: str) -> None:
     ax.plot(
         [row["tau"] for row in rows], [row["share_bounded"] for row in rows], color=colour, marker=".", linewidth=1.2,
-        label=_title(setting).replace("Soft-", "").replace(" steps", ""),
+        label=_title(setting).replace("Soft-", ""),
     )  # fmt: skip
     ax.set_ylim(-0.03, 1.05)
     _tidy(ax)
@@ -272,10 +274,10 @@ def _explain(figure: Figure, tables: Tables) -> None:
     handles: list[Any] = [
         Line2D([], [], color=BLACK, linewidth=1.4, label=f"error, median of {trials} trials"),
         Patch(color=BLACK, alpha=0.15, linewidth=0, label="its quartiles"),
-        Line2D([], [], color=BLACK, linestyle="--", label="bound, median of those there are"),
-        Line2D([], [], color=GREEN, linewidth=1, label=r"median gap / ln n"),
+        Line2D([], [], color=BLACK, linestyle="--", label="bound, median of the trials that have one"),
+        Line2D([], [], color=GREEN, linewidth=1, label=r"expected transition: median of gap / ln n"),
     ]
-    title = f"{broken} of {bounds} bounds are broken"
+    title = f"{broken} of {bounds} bounds are exceeded by the error"
     figure.legend(
         handles=handles, loc="outside upper center", ncols=len(handles), fontsize=8, frameon=False, title=title
     )

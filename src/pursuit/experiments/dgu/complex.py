@@ -315,6 +315,10 @@ def _rounded(value: float) -> float:
     return float(f"{value:.6g}")
 
 
+def _title(network: str) -> str:
+    return f"{network.removesuffix('Net')}-Net"
+
+
 def _draw_gradients(ax: Axes, rows: list[Row]) -> None:
     for network, colour in COLOURS.items():
         for matrix, line, marker in (("complex", "-", "o"), ("real", ":", "x")):
@@ -324,8 +328,8 @@ def _draw_gradients(ax: Axes, rows: list[Row]) -> None:
             for row in decided:
                 worst[row["tau"]] = max(worst.get(row["tau"], 0.0), row["relative_error"])
             taus = sorted(worst)
-            missing = len(mine) - len(decided)
-            label = f"{network}, {matrix} A" + (f" (without {missing} of {len(mine)})" if missing else "")
+            share = f" ({len(decided)} of {len(mine)})" if len(decided) < len(mine) else ""
+            label = f"{_title(network)}, {matrix} A{share}"
             ax.plot(
                 taus, [worst[t] for t in taus], color=colour, linestyle=line, marker=marker, markersize=5, label=label
             )
@@ -335,7 +339,8 @@ def _draw_gradients(ax: Axes, rows: list[Row]) -> None:
     ax.set_ylabel("relative error of the gradient (no unit)", fontsize=9)
     title = "automatic against numerical differentiation: worst of parameters, signals, seeds"
     ax.set_title(title, loc="left", fontsize=9)
-    ax.legend(fontsize=7.5, frameon=False, loc="lower center", ncols=2)
+    title = "in brackets: comparisons with a reliable numerical derivative; the others are left out"
+    ax.legend(fontsize=7.5, frameon=False, loc="lower center", ncols=2, title=title, title_fontsize=7.5)
 
 
 def _draw_training(ax: Axes, log: list[Row], trained: list[Row]) -> None:
@@ -351,11 +356,11 @@ def _draw_training(ax: Axes, log: list[Row], trained: list[Row]) -> None:
             epochs = sorted(losses)
             least, mean, most = ([of(losses[e]) for e in epochs] for of in (min, geometric_mean, max))
             ax.fill_between(epochs, least, most, color=colour, alpha=0.12, linewidth=0)
-            ax.plot(epochs, mean, color=colour, linewidth=1.4, label=f"{network}, {signals} signals")
+            ax.plot(epochs, mean, color=colour, linewidth=1.4, label=f"{_title(network)}, {signals} signals")
             of_kind = [row for row in trained if (row["network"], row["signals"]) == (network, signals)]
             hard = geometric_mean(row["hard_loss"] for row in of_kind)
             ax.axhline(hard, color=colour, linewidth=1, linestyle=":")
-    ax.plot([], [], color=BLACK, linewidth=1, linestyle=":", label="the hard algorithm, same colour")
+    ax.plot([], [], color=BLACK, linewidth=1, linestyle=":", label="hard solver, weights 1 (same colour)")
     low, high = ax.get_ylim()
     ax.set_ylim(low, high * 10)  # room for the legend
     ax.set_xlabel("epoch", fontsize=9)

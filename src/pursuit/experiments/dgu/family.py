@@ -110,8 +110,8 @@ def draw(tables: Tables, quick: bool) -> Figure:
     _panel(right, rows, "median_relative_error")
     left.set_ylabel(r"test loss: mean of $\|\hat{x} - x\|^2$ (no unit)", fontsize=9)
     right.set_ylabel(r"median of $\|\hat{x} - x\|\,/\,\|x\|$ (no unit)", fontsize=9)
-    left.set_title("loss: ruled by the signals that fail", loc="left", fontsize=9)
-    right.set_title("median: the typical signal", loc="left", fontsize=9)
+    left.set_title("mean of the squared error: the signals that fail dominate it", loc="left", fontsize=9)
+    right.set_title("median of the error: a typical signal", loc="left", fontsize=9)
     legend_above(figure, _handles(len({row["seed"] for row in rows})), 3)
     return figure
 

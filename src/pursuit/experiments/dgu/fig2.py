@@ -128,7 +128,7 @@ def draw(tables: Tables, quick: bool) -> Figure:
             _panel(ax, rows, algorithm, quantity)
     hard, soft = r"\|x^n\|", r"\|x^n - \tilde{x}^n\|"
     axes[0, 0].set_ylabel(r"recovery error $\|\hat{x} - x\|$ ($\|x\| \leq 1$, no unit)", fontsize=9)
-    axes[1, 0].set_ylabel(rf"soft against hard: ${soft}\,/\,{hard}$ (no unit)", fontsize=9)
+    axes[1, 0].set_ylabel(rf"soft minus hard: ${soft}\,/\,{hard} + 10^{{-12}}$ (no unit)", fontsize=9)
     for ax in axes[1]:
         ax.set_xlabel(r"temperature $\tau$ (units of the scores: of $|A^H r|$ in OMP, of $|u|$ in IHT)", fontsize=9)
     _explain(figure, sorted({_count(tables, algorithm, quantity) for algorithm in NAMES for quantity in FLOOR}))
@@ -256,6 +256,7 @@ def _panel(ax: Axes, rows: list[Row], algorithm: str, quantity: str) -> None:
             _curve(ax, curve, colours[level], label)
         else:
             mean = [10 ** row["mean_log10"] for row in curve]
+            label += f" (fits the published n = {UNNAMED[level]})"
             ax.plot([row["tau"] for row in curve], mean, "--", color=colours[UNNAMED[level]], linewidth=1, label=label)
     ax.set_xscale("log")
     ax.set_yscale("log")
@@ -294,9 +295,19 @@ def _explain(figure: Figure, counts: list[int]) -> None:
 
     trials = " or ".join(map(str, counts))
     handles: list[Any] = [
-        Line2D([], [], color=BLACK, linewidth=1.4, label=f"soft: geometric mean of {trials} trials"),
+        Line2D([], [], color=BLACK, linewidth=1.4, label=f"soft solver, geometric mean of {trials} trials"),
         Patch(color=BLACK, alpha=0.15, linewidth=0, label="one standard deviation of the logarithm"),
-        Line2D([], [], color=BLACK, marker="o", linestyle="none", fillstyle="none", markersize=4, label="published"),
-        Line2D([], [], color=BLACK, linestyle=":", linewidth=1, label="hard"),
+        Line2D(
+            [],
+            [],
+            color=BLACK,
+            marker="o",
+            linestyle="none",
+            fillstyle="none",
+            markersize=4,
+            label="soft solver, published",
+        ),
+        Line2D([], [], color=BLACK, linestyle=":", linewidth=1, label="hard solver"),
+        Line2D([], [], color=BLACK, linestyle="--", linewidth=1, label="soft solver, other n than published"),
     ]
     figure.legend(handles=handles, loc="outside upper center", ncols=len(handles), fontsize=8, frameon=False)

@@ -180,7 +180,7 @@ def draw(tables: Tables, quick: bool) -> Figure:
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(13, 7.4), dpi=110, layout="constrained")
-    axes = figure.subplots(2, 3, width_ratios=(1.15, 1, 1))
+    axes = figure.subplots(2, 3, width_ratios=(1.1, 1, 1.15))
     for row, network in zip(axes, TITLES, strict=True):
         _losses(row[0], network, tables)
         _weights(row[1], network, tables["weights"])
@@ -232,7 +232,7 @@ def _boxes(ax: Any, network: str, rows: list[Row]) -> None:
         ("paper", "net", "network,\npaper", SKY),
         ("warm", "net", "network,\nwarm", GREEN),
         ("options", "net", "network,\noptions", ORANGE),
-        ("paper", "polished", "learned\nweights,\nOMP + SP", RED),
+        ("paper", "polished", "learned\nweights,\nreal-valued\nOMP + SP", RED),
     ]
     rows = _of(rows, network=network)
     shown = [box for box in shown if _of(rows, variant=box[0])]

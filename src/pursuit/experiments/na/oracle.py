@@ -41,7 +41,7 @@ __all__ = ["PARTIAL", "SHARED", "cells", "draw", "run"]
 
 NETWORKS = ("ALISTA", "ALISTA_AT", "AGLISTA", "NA_ALISTA_UR_128", "LAMP")
 LABELS = {
-    "OMP": "OMP, told the noise level",
+    "OMP": "OMP, stopped at the known noise level",
     "AMP": "AMP (LAMP untrained)",
     "oracle": "least squares on the true support",
 }
@@ -184,7 +184,13 @@ def _methods(ax: Axes, rows: list[Row]) -> None:
         colour, marker = (model.colour, model.marker) if model else (ORANGE, "*" if row["method"] == "AMP" else "P")
         label = model.label.partition(" (")[0] if model else LABELS[row["method"]].partition(" (")[0]
         ax.plot(row["ms_per_signal"], row["test_db"], marker, color=colour, markersize=7)
-        right, place = row["ms_per_signal"] > 1, max(row["test_db"], free)
-        ax.annotate(f"{label}, {row['test_db']:.1f}", (row["ms_per_signal"] * (0.9 if right else 1.11), place),
-                    va="center", ha="right" if right else "left", fontsize=8)  # fmt: skip
+        time, place = row["ms_per_signal"], max(row["test_db"], free)
+        right = time > 1
+        near = (
+            r["ms_per_signal"] for r in rows if abs(r["test_db"] - place) < apart
+        )  # symbols that the label may meet
+        times = [time, *(other for other in near if (other > 1) == right)]
+        at = 0.9 * min(times) if right else 1.11 * max(times)
+        ax.annotate(f"{label}, {row['test_db']:.1f}", (at, place), va="center", ha="right" if right else "left",
+                    fontsize=8)  # fmt: skip
         free = place + apart

@@ -46,7 +46,7 @@ COLOURS = {
     "sea": BLUE, "sea_plus": VIOLET, "iht": ORANGE, "htp": GREEN, "omp": BLACK, "ompr": SKY, "els": RED,
     "sklearn-omp": GREY, "abess": PURPLE, "skscope": OLIVE,
 }  # fmt: skip
-NAMES = {"sea_plus": "SEA+", "sklearn-omp": "scikit-learn OMP", "abess": "abess", "skscope": "skscope"}
+NAMES = {"sea_plus": "SEA+ (sea_plus)", "sklearn-omp": "scikit-learn OMP", "abess": "abess", "skscope": "skscope"}
 
 
 def families() -> tuple[str, ...]:
