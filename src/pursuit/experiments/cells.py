@@ -75,7 +75,7 @@ def selected(cells: Sequence[Row], only: str | None) -> list[Row]:
     Raises
     ------
     ValueError
-        If no cell has such a field, or none these values.
+        If no cell has such a field or such values.
     """
     if only is None:
         return list(cells)
@@ -117,7 +117,7 @@ def _column(texts: Sequence[str]) -> list[Any]:
 
 
 def path_of(cell: Row, store: Path) -> Path:
-    """The file of a finished cell; what it keeps until then is in the folder of that name without ending."""
+    """The file of a finished cell; until then its files are in the folder of that name without its ending."""
     return store / f"{_key(cell)}.json"
 
 
@@ -132,7 +132,7 @@ def adopt_finished(path: Path, shared: str | None) -> None:
 
 
 def adopt_begun(path: Path, shared: str | None) -> None:
-    """Copy what an experiment beside this one keeps of a cell: it may be at work on it, so its files are left to it."""
+    """Copy the files of a cell that an experiment beside this one has begun, and may still need."""
     begun = path.with_suffix("")
     if begun.exists():
         return

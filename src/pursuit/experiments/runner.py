@@ -2,11 +2,11 @@
 
 An experiment is a module of `pursuit.experiments` with three functions:
 
-- `cells(quick, seed)`: the independent pieces of work, each a dict that JSON can hold. With a parameter `full`, or
-  `published_protocol`, the experiment has such a form; without, its default is the paper's protocol. Further parameters
-  are settings, whose defaults are the paper's or, if None, depend on the form;
-- `run(cell, folder)`: one piece; it returns tables, `{name: rows}` with rows as dicts. What it needs to go on after an
-  interruption it may keep in `folder`;
+- `cells(quick, seed)`: the cells, which are independent pieces of work, each a dict that JSON can hold. A parameter
+  `full` or `published_protocol` says that the experiment has such a form; if it has no `full`, its default is the
+  paper's protocol. Further parameters are settings, whose defaults are the paper's or, if None, depend on the form;
+- `run(cell, folder)`: runs one cell and returns its tables, `{name: rows}` with rows as dicts. What it needs to
+  continue after an interruption it may store in `folder`;
 - `draw(tables, quick)`: a matplotlib figure of all tables.
 
 It may also have `SHARED`, a pattern of folders beside its own in which the same cells may be found finished or begun;
@@ -65,14 +65,14 @@ def reproduce(
     name : str
         One of `EXPERIMENTS`.
     folder : str or Path
-        Finished cells are kept in its subfolder `cells`; a run that was stopped goes on from there. Experiments that
-        share cells look for them in the folders beside this one, too.
+        Finished cells are stored in its subfolder `cells`, from which a run that was stopped continues. Experiments
+        that share cells also look for them in the folders beside this one.
     quick : bool
-        A small form of the experiment, some minutes on two cores.
+        A small form of the experiment, which takes some minutes on two cores.
     full : bool
         The paper's protocol, where that is not the default already.
     published_protocol : bool
-        What the authors' code does, with what the default mends.
+        The protocol of the authors' code with its mistakes, which the default corrects.
     settings : str, optional
         Settings of the experiment in place of its own, `"boundary=full,runs=20"`.
     only : str, optional
@@ -162,7 +162,7 @@ def _draw(experiment: Any, tables: Tables, folder: Path, quick: bool) -> None:
 
 
 def _work_off(name: str, todo: Sequence[tuple[Row, Path]], jobs: int, started: Callable[[str], Any] | None) -> None:
-    """All cells that are not finished, in this process or in some."""
+    """Run the cells that are not finished, in this process or in several."""
     if jobs == 1:
         for cell, path in todo:
             if started is not None:
@@ -208,7 +208,7 @@ def _spelled(row: Row) -> Row:
 
 
 def _seconds(result: Row) -> float:
-    """What a cell took; its rows also count what was before an interruption."""
+    """Seconds that a cell took; if it was interrupted, its rows know those of all runs."""
     rows = [row for rows in _tables(result).values() for row in rows]
     return float(max(result.get("seconds", 0), sum(row.get("seconds") or 0 for row in rows)))
 
@@ -221,7 +221,7 @@ def _work_alone(name: str, cell: Row, path: Path) -> None:
 
 
 def _end_with_parent() -> None:
-    """Let no process work on when the command was killed: the next one would find it at work in the same folder."""
+    """End this process when the command is killed; otherwise it might write while the next run reads its folder."""
     parent = parent_process()
     assert parent is not None
 

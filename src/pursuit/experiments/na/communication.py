@@ -2,18 +2,18 @@
 
 256 taps, of which 8 are expected, fading; 100, 75 or 50 pilots among 1024 subcarriers (`pursuit.ensembles.ofdm`). The
 experiment is in the authors' code and not in the paper. Their published values could not be reproduced from their own
-checkpoints: they are indicative, to 2 dB or so.
+checkpoints, so they are accurate to about 2 dB only.
 
-By default their mistakes are corrected: pilots are distinct; the noise level is that of each signal, on pilots only;
-signals are new in every epoch. `published_protocol` has their pilots, drawn with replacement (93, 73, 49 distinct ones;
-a pilot drawn twice is measured once), signals drawn once, and their training (70 + 9 K epochs at 5e-5); `full` has that
-training on the mended data. Their noise, whose level is taken from other signals, is in neither.
+By default their mistakes are corrected: pilots are distinct; each signal sets the level of its own noise, on pilots
+only; signals are new in every epoch. `published_protocol` has their pilots, drawn with replacement (93, 73, 49 distinct
+ones; a pilot drawn twice is measured once), signals drawn once, and their training (70 + 9 K epochs at 5e-5); `full`
+has that training on the corrected data. Their noise, whose level is that of other signals, is in neither.
 
 The authors' operator is part of the orthonormal transform, with columns of norm `c = sqrt(m / 1024)`. Ours has unit
-columns, and measurements 1 / c times theirs, so that x keeps its units, in which thresholds and gates are. Step sizes
-are `c^2` times theirs: they start from `3 c^2`, NA-ALISTA's are `3 c^2` times what its head says, and ISTA's with L = 1
-is `c^2`. Back-projections are by the adjoint, as theirs. ISTA's penalty is 0.031, which fits the published curve (the
-one in their file, 0.4, gives x = 0), FISTA's is 0.003.
+columns, and measurements 1 / c times theirs, so that x, thresholds and gates have the same units as theirs. Step sizes
+are `c^2` times theirs: they start from `3 c^2`, NA-ALISTA's are `3 c^2` times the output of its head, and ISTA's with L
+= 1 is `c^2`. Back-projections are by the adjoint, as theirs. ISTA's penalty is 0.031, which fits the published curve
+(the one in their file, 0.4, gives x = 0), FISTA's is 0.003.
 
 Least squares on the true support, which does not depend on the layers, is drawn as a reference.
 

@@ -55,7 +55,7 @@ def published(ax: Axes, places: Sequence[int], theirs: Callable[[str, int], floa
 
 
 def over_layers(rows: Sequence[Row]) -> Figure:
-    """A panel per number of unknowns and SNR; beside a single one, its bars."""
+    """A panel per number of unknowns and SNR; a single panel has bars beside it."""
     panels = sorted({(-row["snr"], row["n"]) for row in rows})
     columns = len({n for _, n in panels})
     lines = len({snr for snr, _ in panels})
@@ -83,7 +83,7 @@ def new_figure(columns: int, lines: int) -> Figure:
 
 
 def hide_unused(axes: Any) -> None:
-    """No frames where nothing is drawn."""
+    """Hide panels without data."""
     for ax in axes.flat:
         if not ax.has_data():
             ax.set_visible(False)
@@ -119,7 +119,7 @@ def explain(figure: Figure, rows: Sequence[Row], theirs: str = PUBLISHED) -> Non
 
 
 def bars_at(ax: Axes, rows: Sequence[Row], depth: int) -> None:
-    """The NMSE of every model at so many layers, or where no network has them, at the least that one has."""
+    """The NMSE of every model at `depth` layers; if no network has so many, at the smallest number that one has."""
     depths = {row["layers"] for row in rows if row["model"] not in CLASSICAL}
     depth = depth if depth in depths or not depths else min(depths)
     bars(ax, [row for row in rows if row["layers"] == depth and row.get("test_db") is not None])

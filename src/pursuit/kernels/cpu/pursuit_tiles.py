@@ -4,9 +4,9 @@ With `A_S = Q R`, every step adds a column `q` to Q, and what is asked of it is 
 `c = A^H r` become `c - u (q^H r)`, and what is left of every column outside the span `rest - |u|^2`. OMP takes the
 largest `w |c|`, OLS the largest `w |c| / sqrt(rest)`. There are two ways to u:
 
-- `by_gram`: `u = (G_i - sum_l u_l conj(u_l[i])) / ||a_i outside the span||` from a row of `G = A^H A`. It is the
-  quick way for many signals. Where rounding could matter it leaves a signal to the other.
-- `by_columns`: q by Gram-Schmidt, twice, and the product. It is as safe as the solver's own steps, and needs no G.
+- `by_gram`: `u = (G_i - sum_l u_l conj(u_l[i])) / ||a_i outside the span||` from a row of `G = A^H A`. It is
+  faster for many signals. A signal for which rounding could matter is left to `by_columns`.
+- `by_columns`: q by Gram-Schmidt, done twice, and the product. It is as accurate as the solver's steps, and needs no G.
 
 What is as long as a row of A lies in tiles of `T = TILE * lanes` numbers, those of one tile and of all steps
 together: `U[tile][step][plane][T]`, so that a step reads memory in one go. Planes are the real and the imaginary part.
@@ -88,7 +88,7 @@ class Signals(NamedTuple):
 
 
 class Results(NamedTuple):
-    """What becomes of every signal; `status` is what the start has, and `left` the norm of the residual."""
+    """The results of every signal; `status` is given at the start, and `left` is the norm of the residual."""
 
     support: Array
     steps: Array
@@ -293,7 +293,7 @@ def solve(R: Array, t: int, rho: Array, z: Array) -> None:
 
 @inside
 def polish(y: Array, B: Array, R: Array, t: int, z: Array, r: Array, d: Array) -> Any:
-    """One step of `z += (R^H R)^-1 B^H (y - B z)`, a column of B in every row; returns the energy of what is then left.
+    """One step of `z += (R^H R)^-1 B^H (y - B z)`, a column of B in every row; returns the energy of the new residual.
 
     With it the coefficients are as good as those from QR, though a Gram matrix has squared the condition number.
     """
@@ -392,7 +392,7 @@ def scaled(S: Signals, b: int, scale: Any, y: Array) -> None:
 
 @inside
 def end(f: Results, b: int, t: int, scale: Any, z: Array, left: Any) -> None:
-    """Hand over the coefficients of t atoms, and the norm of what is left."""
+    """Store the coefficients of t atoms, and the norm of the residual, in the units of y."""
     for h in range(t):
         f.z[b, h] = z[h] / scale
     f.left[b] = left / scale
@@ -516,7 +516,7 @@ def write(flat: Array, at: int, planes: int, re: Any, im: Any) -> None:
 
 @jit
 def by_columns(M: Matrix, S: Signals, f: Results, x: Numbers, real: Array, items: Array) -> None:
-    """Some signals in step, without a Gram matrix. All that are running are finished."""
+    """Several signals step by step together, without a Gram matrix; it solves all that are RUNNING."""
     m, N, most = S.y.shape[1], S.square.shape[1], f.support.shape[1]
     planes, count = x.planes, items.size
     rows = planes * count
@@ -576,7 +576,7 @@ def by_columns(M: Matrix, S: Signals, f: Results, x: Numbers, real: Array, items
 def column_step(
     M: Matrix, S: Signals, f: Results, x: Numbers, b: int, scale: Any, t: int, i: int, norm: Any, w: Work
 ) -> Any:
-    """Take in the atom i, the t-th, and project; returns the norm of what is left."""
+    """Add the atom i as number t, and project; returns the norm of the residual."""
     q, r = w.B[t], w.r
     length, whole, size = x.zero, x.zero, r.size * x.planes
     if i >= 0:
