@@ -34,7 +34,7 @@ def planned(
     Raises
     ------
     ValueError
-        If there is none of that name, or it has no such form or settings.
+        If there is no experiment of that name, or it has no such form or settings.
     """
     if quick and full:
         raise ValueError("both quick and full were asked for; choose one of them.")
@@ -50,7 +50,7 @@ def planned(
 
 
 def _settings(name: str, settings: str | None, own: Row) -> Row:
-    """What `"boundary=full,runs=20"` says, each value of its default's type; where that is None, a whole number."""
+    """The settings in a text like `"boundary=full,runs=20"`, with the types of their defaults; None stands for int."""
     if settings is None:
         return {}
     if not own:

@@ -40,7 +40,7 @@ def module(name: str) -> Any:
     Raises
     ------
     ValueError
-        If there is none of that name.
+        If there is no experiment of that name.
     """
     if name not in EXPERIMENTS:
         raise ValueError(f"experiment is {name!r}; choose one of {', '.join(EXPERIMENTS)}.")

@@ -36,7 +36,7 @@ def jit(function: Kernel) -> Kernel:
 
 
 def inside(function: Kernel) -> Kernel:
-    """Compile a function that only kernels call and that makes no array: faster, without counts of references."""
+    """Compile a function that only kernels call and that makes no array: faster, without reference counting."""
     options: dict[str, Any] = {**OPTIONS, "_nrt": False}
     return numba.njit(**options)(function)
 

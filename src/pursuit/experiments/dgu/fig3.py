@@ -149,7 +149,10 @@ def _answers(network: str, net: Any, ensemble: Ensemble, y: Tensor, x: Tensor) -
 
 
 def polished(ensemble: Ensemble, y: Tensor, weights: Tensor) -> Tensor:
-    """Learned weights in hard solvers over the reals: OMP for as many atoms as are admissible, then SP."""
+    """OMP with learned weights, for as many atoms as there are admissible places, then SP with these weights.
+
+    A and y are split into real and imaginary parts, because the signals are real.
+    """
     A, r = on_real_signals(ensemble.A, y)
     start = omp(A, r, PLACES, weights=weights).x
     return sp(A, r, ensemble.k, x0=start, weights=weights).x

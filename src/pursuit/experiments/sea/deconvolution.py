@@ -75,7 +75,7 @@ def check(n: int, sigma: float, boundary: str, eta: float, steps: int) -> Row:
 
 
 def instance(cell: Row) -> Instance:
-    """The signals of a cell: the same for all methods, step sizes and budgets."""
+    """The signals of a cell: the same for all methods, step sizes and numbers of steps."""
     drawn = {key: cell[key] for key in ("n", "sigma", "boundary", "snr", "k", "runs", "seed")}
     digest = hashlib.sha256(json.dumps(drawn, sort_keys=True).encode()).digest()
     return problems.deconvolution(

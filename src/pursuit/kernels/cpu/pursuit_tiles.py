@@ -67,7 +67,7 @@ class Numbers(NamedTuple):
 
 
 class Matrix(NamedTuple):
-    """A, flat, with the strides of its rows and columns; and in tiles, their rows `step` apart and they `jump`."""
+    """A as flat numbers with the strides of rows and columns; and in tiles, `jump` apart, with rows `step` apart."""
 
     A: Array
     row: int
@@ -78,7 +78,7 @@ class Matrix(NamedTuple):
 
 
 class Signals(NamedTuple):
-    """What every signal has; those of the weights are squared, and in whole tiles."""
+    """What is given for every signal; `square` are the squared weights, in whole tiles."""
 
     y: Array
     square: Array
@@ -316,7 +316,7 @@ def polish(y: Array, B: Array, R: Array, t: int, z: Array, r: Array, d: Array) -
 
 @jit
 def memory(count: int, y: Array, real: Array, most: int, N: int, planes: int) -> tuple[Array, Array, Array]:
-    """For so many signals: numbers as those of y, the same as real ones, and the real ones besides."""
+    """Memory for `count` signals: in the dtype of y, the same as real numbers, and further real numbers."""
     own = np.empty((count, size_of(y.shape[1], most)), y.dtype)
     return (
         own,
@@ -332,7 +332,7 @@ def size_of(m: int, most: int) -> int:
 
 @jit
 def work(own: Array, flat: Array, real: Array, s: int, m: int, most: int, planes: int) -> Work:
-    """The memory of one of them."""
+    """The memory of signal s."""
     v, u, w, N = own[s], flat[s], real[s], real.shape[1] // 2
     B, R, rho = 2 * m, (2 + most) * m, (2 + most) * m + most * most
     return Work(
@@ -344,7 +344,7 @@ def work(own: Array, flat: Array, real: Array, s: int, m: int, most: int, planes
 
 @inside
 def take_column(A: Array, row: int, column: int, i: int, planes: int, B: Array, at: int, size: int, L: int) -> None:
-    """The column i of A, `size` real numbers, to B from `at` on; A has these strides."""
+    """Copy the column i of A, which has these strides, to B from `at` on; it has `size` real numbers."""
     if row == 1:
         here = i * column * planes
         whole = size - size % L
@@ -360,7 +360,7 @@ def take_column(A: Array, row: int, column: int, i: int, planes: int, B: Array, 
 
 @inside
 def begin(S: Signals, f: Results, x: Numbers, b: int, scale: Array, energy: Array, s: int) -> None:
-    """`scale[s]`, the power of two that brings the norm of y near one, and its energy then; zero if all is done."""
+    """`scale[s]`, the power of two that brings the norm of y near one, zero if y is solved; and the energy then."""
     scale[s] = 0
     y = S.y[b]
     peak = x.zero
@@ -403,7 +403,7 @@ def end(f: Results, b: int, t: int, scale: Any, z: Array, left: Any) -> None:
 def by_gram(
     M: Matrix, G: Array, flat: Array, S: Signals, f: Results, x: Numbers, real: Array, first: int, last: int
 ) -> None:
-    """The signals `first` to `last`; `G` is the Gram matrix, `flat` the same as real numbers.
+    """Solve the signals `first` to `last`; `G` is the Gram matrix, `flat` the same as real numbers.
 
     A signal for which rounding could matter keeps the status RUNNING.
     """
@@ -508,7 +508,7 @@ def one_by_gram(
 
 @inside
 def write(flat: Array, at: int, planes: int, re: Any, im: Any) -> None:
-    """A number into an array that holds the real and the imaginary parts in turn."""
+    """Write a number into an array that holds real and imaginary parts in turn."""
     flat[at * planes] = re
     if planes == 2:
         flat[at * planes + 1] = im

@@ -51,7 +51,7 @@ def before(s: Array, i: int, j: int) -> Any:
 
 @jit
 def merge(s: Array, rank: Array, inside: Array, count: int, k: int) -> int:
-    """Update the chosen atoms `rank[:count]`, whose scores must be as before, to the k best, best first."""
+    """Update the chosen atoms `rank[:count]`, whose scores must be as before, to the k best; returns their number."""
     low = s[rank[k - 1]] if count == k else s.dtype.type(0)
     for j in range(s.size):
         if s[j] < low or inside[j]:
