@@ -520,6 +520,11 @@ def test_reproduce_lists_what_there_is_and_runs_it(tmp_path, capsys):
     for name in ("rows.csv", "settings.json", "figure.png"):
         assert (tmp_path / "out" / name).exists()
         assert name in said
+    for file in (tmp_path / "out" / "cells").iterdir():
+        file.unlink()
+    code, said, _ = pursuit(capsys, "reproduce", "dgu-fig1", "--quick", "-o", tmp_path / "out")
+    assert code == 0
+    assert "Nothing was computed" in said
 
 
 @pytest.mark.parametrize(

@@ -764,7 +764,7 @@ def test_figure_of_the_weights(tmp_path, oracle):
     picture.stems(ax, [0.1, 2.0, 1.5], oracle)
     shown = {line.get_label(): line.get_ydata() for line in ax.get_lines()}
     assert sorted(w for name, values in shown.items() if "learned" in name for w in values) == [0.1, 1.5, 2.0]
-    assert ("oracle, else 0" in shown) == (oracle is not None)
+    assert ("oracle: 1 here, else 0" in shown) == (oracle is not None)
 
 
 # The command line

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from .console import one_line_errors, progress
-
-if TYPE_CHECKING:
-    pass
 
 
 def reproduce(
@@ -64,9 +61,16 @@ def reproduce(
         form_names = [form for form, wanted in asked.items() if wanted]
         own = settings.split(",") if settings else []
         folder = output or Path("runs") / "-".join([experiment, *form_names, *own])
+        drawn_only = runner.has_tables_only(folder)
         with progress(experiment, total) as advance:
             tables = runner.reproduce(
                 experiment, folder, **form, settings=settings, only=only, jobs=jobs, started=advance
             )
+        if drawn_only:
+            typer.echo(
+                f"drawn again from the tables in {folder}: {folder / 'figure.png'}. Nothing was computed; to do that, "
+                "choose another folder with -o."
+            )
+            return
         names = [*(f"{table}.csv" for table in tables), "settings.json", "figure.png"]
         typer.echo(f"written: {', '.join(str(folder / name) for name in names if (folder / name).exists())}")

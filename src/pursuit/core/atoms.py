@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cached_property, partial
-from typing import NamedTuple
+from typing import NamedTuple, Protocol, Self
 
 import torch
 from torch import Tensor
@@ -13,6 +13,76 @@ from ..names import takes_old_names
 from ..operators import Operator
 
 NEVER = -1.0  # the score of an atom that must not be chosen
+
+
+class ChosenAtoms(Protocol):
+    """What solvers do with the atoms that a selection returns, hard or relaxed; each kind says what it means for it."""
+
+    @property
+    def indices(self) -> Tensor:
+        """Column numbers, `(*batch, k)` int64; -1 for an empty place."""
+        ...
+
+    @property
+    def found(self) -> Tensor:
+        """Which places hold an atom, `(*batch, k)`."""
+        ...
+
+    def columns(self, A: Operator) -> Tensor:
+        """The chosen columns, `(*batch, m, k)`."""
+        ...
+
+    def embed(self, z: Tensor) -> Tensor:
+        """The signal with coefficients `z (*batch, k)` on these atoms, `(*batch, n)`."""
+        ...
+
+    def take(self, x: Tensor) -> Tensor:
+        """The entries of `x (*batch, n)` on these atoms, `(*batch, k)`."""
+        ...
+
+    def keep(self, x: Tensor) -> Tensor:
+        """`x (*batch, n)` on these atoms, else zero."""
+        ...
+
+    def mask(self) -> Tensor:
+        """Which atoms are chosen, `(*batch, n)`."""
+        ...
+
+    def complement(self) -> Tensor:
+        """Which atoms are not chosen, `(*batch, n)`."""
+        ...
+
+    def exclude(self, score: Tensor) -> Tensor:
+        """`score (*batch, n)` for a choice beside these atoms."""
+        ...
+
+    def first(self, count: Tensor) -> Self:
+        """The first `count (*batch,)` of these atoms."""
+        ...
+
+    def reorder(self, order: Tensor) -> Self:
+        """The atoms at the places `order (*batch, p)`."""
+        ...
+
+    def with_atom_at(self, place: int, atom: Self) -> Self:
+        """These atoms with one `atom` more, at this place."""
+        ...
+
+    def supporting(self, x: Tensor) -> Self:
+        """Without the atoms on which `x (*batch, n)` is zero."""
+        ...
+
+    def union(self, other: Self, max_k: int) -> Self:
+        """These atoms, then those of `other`; at most `max_k` in all."""
+        ...
+
+    def sorted(self) -> Self:
+        """The same atoms in the order of their columns."""
+        ...
+
+    def same_set(self, other: Self) -> Tensor:
+        """Whether both hold the same atoms, `(*batch,)`."""
+        ...
 
 
 class Atoms(NamedTuple):

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ..operators import Operator
-from .atoms import Atoms, present_first
+from .atoms import Atoms, ChosenAtoms, present_first
 from .numeric import rank_tolerance, safe_divide
 
 
@@ -40,7 +40,7 @@ def leading(B: Tensor, y: Tensor, count: Tensor) -> Fit:
     return Fit(z.movedim(-1, 0), y - (B @ z).movedim(-1, 0))
 
 
-def fit(A: Operator, y: Tensor, atoms: Any, minimise: Callable[[Tensor, Tensor, Tensor], Fit] = project) -> Fit:
+def fit(A: Operator, y: Tensor, atoms: ChosenAtoms, minimise: Callable[[Tensor, Tensor, Tensor], Fit] = project) -> Fit:
     """Least squares of `y (*batch, m)` on the chosen columns of `A`, hard or soft, at most `m` of them.
 
     Dependent columns get the coefficients of minimum norm, empty places zero.
@@ -75,7 +75,7 @@ def fit(A: Operator, y: Tensor, atoms: Any, minimise: Callable[[Tensor, Tensor, 
 
 
 @torch.no_grad()  # the choice has no derivative
-def independent(A: Operator, atoms: Any) -> Any:
+def independent(A: Operator, atoms: ChosenAtoms) -> ChosenAtoms:
     """The atoms without those in the span of earlier ones, up to rounding; a fit on them is as good as on all.
 
     Relaxed atoms are returned unchanged, because they are no columns.

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from ..checks import nonnegative_per_item
 from ..operators import Compose, Diagonal, Operator
+from .atoms import ChosenAtoms
 from .least_squares import Fit, fit, solve
 from .numeric import safe_divide
 from .qr import QR, put
@@ -59,7 +60,7 @@ class Loss(Protocol):
         """`p = -l'(v)` at `v = A x`, given the residual `r` of `x`: `A^H p` is the negative gradient of the loss."""
         ...
 
-    def fit(self, A: Operator, y: Tensor, atoms: Any) -> Fit:
+    def fit(self, A: Operator, y: Tensor, atoms: ChosenAtoms) -> Fit:
         """The fit with the least loss on the chosen atoms."""
         ...
 
@@ -101,7 +102,7 @@ class LeastSquares:
     def pseudo_residual(self, A: Operator, y: Tensor, x: Tensor, r: Tensor) -> Tensor:
         return r
 
-    def fit(self, A: Operator, y: Tensor, atoms: Any) -> Fit:
+    def fit(self, A: Operator, y: Tensor, atoms: ChosenAtoms) -> Fit:
         return fit(A, y, atoms)
 
     def empty(self, y: Tensor, capacity: int) -> QR:
@@ -171,7 +172,7 @@ class SmoothLoss:
     def pseudo_residual(self, A: Operator, y: Tensor, x: Tensor, r: Tensor) -> Tensor:
         return second_order_model(self.of, A.forward(x), y).pseudo_residual
 
-    def fit(self, A: Operator, y: Tensor, atoms: Any) -> Fit:
+    def fit(self, A: Operator, y: Tensor, atoms: ChosenAtoms) -> Fit:
         return fit(A, y, atoms, self.minimise)
 
     def empty(self, y: Tensor, capacity: int) -> ActiveSetFit:

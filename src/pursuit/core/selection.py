@@ -7,13 +7,13 @@ relaxed selection the same solver is differentiable.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol
+from typing import ClassVar, Protocol
 
 import torch
 from torch import Tensor
 
 from ..names import warn
-from .atoms import NEVER, Atoms
+from .atoms import NEVER, Atoms, ChosenAtoms
 
 
 class Selection(Protocol):
@@ -28,15 +28,15 @@ class Selection(Protocol):
         """`weights |c|`, `(*batch, n)`."""
         ...
 
-    def __call__(self, score: Tensor, k: int) -> Any:
-        """The `k` best atoms by `score (*batch, n)`, best first: `Atoms`, or an object with the same methods."""
+    def __call__(self, score: Tensor, k: int) -> ChosenAtoms:
+        """The `k` best atoms by `score (*batch, n)`, best first."""
         ...
 
-    def threshold(self, u: Tensor, weights: Tensor, k: int) -> tuple[Any, Tensor]:
+    def threshold(self, u: Tensor, weights: Tensor, k: int) -> tuple[ChosenAtoms, Tensor]:
         """The `k` best atoms by `weights |u|`, and `u (*batch, n)` on these atoms."""
         ...
 
-    def empty(self, y: Tensor, k: int, n: int) -> Any:
+    def empty(self, y: Tensor, k: int, n: int) -> ChosenAtoms:
         """No atoms yet, with room for `k`, for measurements `y (*batch, m)`."""
         ...
 
@@ -116,19 +116,19 @@ class AtomSelector:
         score = self.select.score(c, self.weights)
         return score if self.barred is None else torch.where(self.barred, self.select.never, score)
 
-    def best(self, c: Tensor, *, times: int = 1) -> Any:
+    def best(self, c: Tensor, *, times: int = 1) -> ChosenAtoms:
         """The `times` k best atoms by `c (*batch, n)`."""
         best = self.select(self.score(c), min(times * self.max_k, c.shape[-1]))
         return best if self.k is None else best.first(times * self.k)
 
-    def threshold(self, u: Tensor) -> tuple[Any, Tensor]:
+    def threshold(self, u: Tensor) -> tuple[ChosenAtoms, Tensor]:
         """The k best atoms by `u (*batch, n)`, and `H_k(u)`: `u` on these atoms, else zero."""
         if self.k is None and self.barred is None:
             return self.select.threshold(u, self.weights, self.max_k)
         atoms = self.best(u)
         return atoms, atoms.keep(u)
 
-    def best_of(self, c: Tensor, among: Tensor, count: int | None = None) -> Any:
+    def best_of(self, c: Tensor, among: Tensor, count: int | None = None) -> ChosenAtoms:
         """The k (or `count`) best atoms by `c` among those of the mask `among (*batch, n)`, hard or soft."""
         score = torch.where(among > 0, among * self.score(c), self.select.never)
         if count is not None:
@@ -136,16 +136,16 @@ class AtomSelector:
         best = self.select(score, self.max_k)
         return best if self.k is None else best.first(self.k)
 
-    def next(self, c: Tensor, chosen: Any) -> Any:
+    def next(self, c: Tensor, chosen: ChosenAtoms) -> ChosenAtoms:
         """The best atom by `c`, the correlation with a residual that is orthogonal to the `chosen` atoms."""
         return self.select(chosen.exclude(self.score(c)), 1)
 
-    def extend(self, chosen: Any, c: Tensor, count: int) -> Any:
+    def extend(self, chosen: ChosenAtoms, c: Tensor, count: int) -> ChosenAtoms:
         """The `chosen` atoms, then the `count` best others by `c (*batch, n)`; at most k in all."""
         new = self.select(chosen.exclude(self.score(c)), count)
         atoms = chosen.union(new, self.max_k)
         return atoms if self.k is None else atoms.first(self.k)
 
-    def empty(self, y: Tensor, n: int) -> Any:
+    def empty(self, y: Tensor, n: int) -> ChosenAtoms:
         """No atoms yet."""
         return self.select.empty(y, self.max_k, n)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import inspect
 import json
@@ -33,7 +34,7 @@ def planned(
     Raises
     ------
     ValueError
-        If there is none of that name, or it has no such form or settings.
+        If there is no experiment of that name, or it has no such form or settings.
     """
     if quick and full:
         raise ValueError("both quick and full were asked for; choose one of them.")
@@ -49,7 +50,7 @@ def planned(
 
 
 def _settings(name: str, settings: str | None, own: Row) -> Row:
-    """What `"boundary=full,runs=20"` says, each value of its default's type; where that is None, a whole number."""
+    """The settings in a text like `"boundary=full,runs=20"`, with the types of their defaults; None stands for int."""
     if settings is None:
         return {}
     if not own:
@@ -74,7 +75,7 @@ def selected(cells: Sequence[Row], only: str | None) -> list[Row]:
     Raises
     ------
     ValueError
-        If no cell has such a field, or none these values.
+        If no cell has such a field or such values.
     """
     if only is None:
         return list(cells)
@@ -93,8 +94,30 @@ def selected(cells: Sequence[Row], only: str | None) -> list[Row]:
     return kept
 
 
+def read_tables(folder: Path) -> Tables:
+    """The tables that a run has written to a folder, its CSV files; an empty field is None."""
+    tables: Tables = {}
+    for path in sorted(folder.glob("*.csv")):
+        with path.open(newline="") as text:
+            lines = list(csv.DictReader(text))
+        columns = {name: _column([line[name] for line in lines]) for name in (lines[0] if lines else ())}
+        tables[path.stem] = [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
+    return tables
+
+
+def _column(texts: Sequence[str]) -> list[Any]:
+    """A column's values: whole numbers, numbers or truth values if all of them are, else text."""
+    booleans = {"True": True, "False": False}
+    for kind in (int, float, booleans.__getitem__):
+        try:
+            return [kind(text) if text else None for text in texts]
+        except (ValueError, KeyError):
+            continue
+    return [text or None for text in texts]
+
+
 def path_of(cell: Row, store: Path) -> Path:
-    """The file of a finished cell; what it keeps until then is in the folder of that name without ending."""
+    """The file of a finished cell; until then its files are in the folder of that name without its ending."""
     return store / f"{_key(cell)}.json"
 
 
@@ -109,7 +132,7 @@ def adopt_finished(path: Path, shared: str | None) -> None:
 
 
 def adopt_begun(path: Path, shared: str | None) -> None:
-    """Copy what an experiment beside this one keeps of a cell: it may be at work on it, so its files are left to it."""
+    """Copy the files of a cell that an experiment beside this one has begun, and may still need."""
     begun = path.with_suffix("")
     if begun.exists():
         return

@@ -7,7 +7,7 @@ import importlib
 from pathlib import Path
 from typing import Any
 
-# Name of the command -> what it shows.
+# Name -> what it shows.
 EXPERIMENTS = {
     "dgu-fig1": "sorting and softsort of one vector",
     "dgu-fig2": "Soft-OMP and Soft-IHT next to OMP and IHT, over the temperature",
@@ -40,7 +40,7 @@ def module(name: str) -> Any:
     Raises
     ------
     ValueError
-        If there is none of that name.
+        If there is no experiment of that name.
     """
     if name not in EXPERIMENTS:
         raise ValueError(f"experiment is {name!r}; choose one of {', '.join(EXPERIMENTS)}.")

@@ -2,11 +2,11 @@
 
 An experiment is a module of `pursuit.experiments` with three functions:
 
-- `cells(quick, seed)`: the independent pieces of work, each a dict that JSON can hold. With a parameter `full`, or
-  `published_protocol`, the experiment has such a form; without, its default is the paper's protocol. Further parameters
-  are settings, whose defaults are the paper's or, if None, depend on the form;
-- `run(cell, folder)`: one piece; it returns tables, `{name: rows}` with rows as dicts. What it needs to go on after an
-  interruption it may keep in `folder`;
+- `cells(quick, seed)`: the cells, which are independent pieces of work, each a dict that JSON can hold. A parameter
+  `full` or `published_protocol` says that the experiment has such a form; if it has no `full`, its default is the
+  paper's protocol. Further parameters are settings, whose defaults are the paper's or, if None, depend on the form;
+- `run(cell, folder)`: runs one cell and returns its tables, `{name: rows}` with rows as dicts. What it needs to
+  continue after an interruption it may store in `folder`;
 - `draw(tables, quick)`: a matplotlib figure of all tables.
 
 It may also have `SHARED`, a pattern of folders beside its own in which the same cells may be found finished or begun;
@@ -27,7 +27,18 @@ from typing import Any
 
 from ..files import environment, output_folder, write_csv, write_whole
 from ..names import method_name
-from .cells import Row, Tables, _columns, _label, adopt_begun, adopt_finished, path_of, planned, selected
+from .cells import (
+    Row,
+    Tables,
+    _columns,
+    _label,
+    adopt_begun,
+    adopt_finished,
+    path_of,
+    planned,
+    read_tables,
+    selected,
+)
 from .registry import module
 
 
@@ -46,19 +57,22 @@ def reproduce(
 ) -> Tables:
     """Run an experiment, or what is left of it, and write its tables, settings and picture to `folder`.
 
+    Where the folder has the tables of all these cells, but not the files of the cells (as the results that come with
+    the source), only the picture is drawn again.
+
     Parameters
     ----------
     name : str
         One of `EXPERIMENTS`.
     folder : str or Path
-        Finished cells are kept in its subfolder `cells`; a run that was stopped goes on from there. Experiments that
-        share cells look for them in the folders beside this one, too.
+        Finished cells are stored in its subfolder `cells`, from which a run that was stopped continues. Experiments
+        that share cells also look for them in the folders beside this one.
     quick : bool
-        A small form of the experiment, some minutes on two cores.
+        A small form of the experiment, which takes some minutes on two cores.
     full : bool
         The paper's protocol, where that is not the default already.
     published_protocol : bool
-        What the authors' code does, with what the default mends.
+        The protocol of the authors' code with its mistakes, which the default corrects.
     settings : str, optional
         Settings of the experiment in place of its own, `"boundary=full,runs=20"`.
     only : str, optional
@@ -78,7 +92,8 @@ def reproduce(
     Raises
     ------
     ValueError
-        If there is no such experiment, or it has no such form, settings or cells.
+        If there is no such experiment, or it has no such form, settings or cells; or if the folder has tables without
+        the files of their cells, which a run would replace by tables of other cells.
 
     Examples
     --------
@@ -92,6 +107,9 @@ def reproduce(
     cells = planned(name, settings=settings, **form)
     chosen = selected(cells, only)
     folder = output_folder(folder)
+    if has_tables_only(folder):
+        needed = chosen if getattr(experiment, "PARTIAL", False) else cells
+        return _drawn_again(name, folder, needed, quick)
     store = output_folder(folder / "cells")
     paths = [path_of(cell, store) for cell in cells]
     for path in paths:
@@ -113,13 +131,38 @@ def reproduce(
     }
     write_whole(folder / "settings.json", lambda file: file.write((json.dumps(record, indent=1) + "\n").encode()))
     if len(finished) == len(cells) or getattr(experiment, "PARTIAL", False):
-        figure = experiment.draw(tables, quick=quick)
-        write_whole(folder / "figure.png", lambda file: figure.savefig(file, format="png"))
+        _draw(experiment, tables, folder, quick)
     return tables
 
 
+def has_tables_only(folder: Path) -> bool:
+    """Whether a folder has the tables and settings of finished cells, but not the files of these cells."""
+    return (folder / "settings.json").exists() and not any(folder.glob("cells/*"))
+
+
+def _drawn_again(name: str, folder: Path, needed: Sequence[Row], quick: bool) -> Tables:
+    """Draw the tables of a folder; its settings must list all the needed cells."""
+    record = json.loads((folder / "settings.json").read_text())
+    finished = record.get("cells", []) if record.get("experiment") == name else []
+    missing = sum(cell not in finished for cell in needed)
+    if missing:
+        raise ValueError(
+            f"{folder} has tables, but not the files of their cells, and {missing} of {len(needed)} cells of {name} "
+            "are not in these tables, which a run would replace; choose another folder for the run, or name cells that "
+            "its settings.json lists."
+        )
+    tables = read_tables(folder)
+    _draw(module(name), tables, folder, quick)
+    return tables
+
+
+def _draw(experiment: Any, tables: Tables, folder: Path, quick: bool) -> None:
+    figure = experiment.draw(tables, quick=quick)
+    write_whole(folder / "figure.png", lambda file: figure.savefig(file, format="png"))
+
+
 def _work_off(name: str, todo: Sequence[tuple[Row, Path]], jobs: int, started: Callable[[str], Any] | None) -> None:
-    """All cells that are not finished, in this process or in some."""
+    """Run the cells that are not finished, in this process or in several."""
     if jobs == 1:
         for cell, path in todo:
             if started is not None:
@@ -165,7 +208,7 @@ def _spelled(row: Row) -> Row:
 
 
 def _seconds(result: Row) -> float:
-    """What a cell took; its rows also count what was before an interruption."""
+    """Seconds that a cell took; if it was interrupted, its rows know those of all runs."""
     rows = [row for rows in _tables(result).values() for row in rows]
     return float(max(result.get("seconds", 0), sum(row.get("seconds") or 0 for row in rows)))
 
@@ -178,7 +221,7 @@ def _work_alone(name: str, cell: Row, path: Path) -> None:
 
 
 def _end_with_parent() -> None:
-    """Let no process work on when the command was killed: the next one would find it at work in the same folder."""
+    """End this process when the command is killed; otherwise it might write while the next run reads its folder."""
     parent = parent_process()
     assert parent is not None
 

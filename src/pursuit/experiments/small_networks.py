@@ -1,9 +1,9 @@
-"""What the experiments on small trained networks share: the problem, the unrolled solvers, their training, errors.
+"""What the experiments on small networks share: the problem, the networks, their training and their errors.
 
-The problem is a smaller relative of that of Fig 3 of "Deep greedy unfolding": real signals of norm 1 with 4 non-zeros,
-all among the same 8 of 96 places, from few Fourier samples with noise of root mean square norm 1e-3. A seed gives
-another matrix, other places, other signals and other batches. Double precision, as the fits of CoSaMP-Net are too ill
-conditioned for single.
+The problem is a smaller one of the kind of figure 3 of "Deep greedy unfolding": real signals of norm 1 with 4
+non-zeros, all among the same 8 of 96 places, from few Fourier samples with noise of root mean square norm 1e-3. A seed
+gives another matrix, other places, other signals and other batches. Double precision, as the fits of CoSaMP-Net are too
+ill conditioned for single.
 """
 
 from __future__ import annotations
@@ -67,13 +67,13 @@ FAMILY = {
 
 
 class Trained(NamedTuple):
-    """A network after training, and what is known of the training.
+    """A network after training, and a record of the training.
 
     Attributes
     ----------
     net : Module
     record : dict
-        `best_epoch`, `validation_loss` (both None where nothing was validated before an overflow), `epochs` done,
+        `best_epoch`, `validation_loss` (both None if there was an overflow before any validation), `epochs` run,
         whether the training was `stopped` by an overflow, and the median `seconds_per_epoch`.
     """
 
@@ -96,7 +96,7 @@ def build(name: str, ensemble: Ensemble, *, k: int | None = None, **options: Any
 
 
 def train(net: Any, ensemble: Ensemble, *, epochs: int, seed: int) -> Trained:
-    """Train the network. Where its numbers overflow, training ends with the best parameters until there."""
+    """Train the network. If its numbers overflow, training ends with the best parameters so far."""
     log: list[Epoch] = []
     stopped = False
     try:
@@ -117,19 +117,19 @@ def train(net: Any, ensemble: Ensemble, *, epochs: int, seed: int) -> Trained:
 
 
 def fresh_signals(ensemble: Ensemble, count: int, seed: int) -> tuple[Tensor, Tensor]:
-    """Signals that neither trained a network nor chose its parameters, the same for networks and solvers."""
+    """Held-out test signals, the same for networks and solvers."""
     return ensemble.draw(count, torch.Generator(ensemble.A.device).manual_seed(TEST_SEED + seed))
 
 
 def recover(net: Any, y: Tensor) -> Tensor:
-    """What the network makes of `y`."""
+    """The network's result for `y`."""
     with torch.no_grad():
         x: Tensor = net(y)
     return x
 
 
 def hard(name: str, ensemble: Ensemble, y: Tensor, weights: Tensor | None, *, k: int | None = None) -> Tensor:
-    """The real part of what the solver finds, with as many steps as the network has layers."""
+    """The real part of the solver's result after as many steps as the network has layers."""
     form = FAMILY[name]
     options: dict[str, Any] = {} if name == "omp" else {"max_steps": form.layers}
     if form.has_eta:
@@ -150,17 +150,17 @@ def errors(estimate: Tensor, x: Tensor) -> dict[str, float | None]:
 
 
 def rounded(value: float | None) -> float | None:
-    """Four figures: more are not reproduced from machine to machine."""
+    """Four digits: further ones differ between machines."""
     return None if value is None else float(f"{value:.4g}")
 
 
 def tidy(ax: Axes) -> None:
-    """Small ticks, no box, faint lines to read logarithms by."""
+    """Small labels on the axes, and no frame above and on the right."""
     ax.tick_params(which="both", labelsize=8)
     ax.spines[["top", "right"]].set_visible(False)
     ax.set_axisbelow(True)
 
 
 def legend_above(figure: Figure, handles: Iterable[Any], columns: int) -> None:
-    """One legend for all panels, outside of them."""
+    """One legend for all panels, above them."""
     figure.legend(handles=list(handles), loc="outside upper center", ncols=columns, fontsize=8, frameon=False)

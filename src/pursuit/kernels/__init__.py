@@ -1,9 +1,9 @@
-"""Compiled kernels: the second text of an algorithm, over plain arrays, for one kind of device.
+"""Compiled kernels: the solvers' algorithms once more, on plain arrays, for one kind of device.
 
-`kernels/<device>/<algorithm>.py` takes the place of the steps of `solvers/<algorithm>.py`. For each signal it either
-finishes or declines: a signal it declines is left to the steps, which take it from the solver's own start. The file is
-the only place that names it: `find` looks for it, and it is imported when it is first used. `pursuit.config.kernels =
-"off"` leaves everything to the steps.
+`kernels/<device>/<algorithm>.py` replaces the steps of `solvers/<algorithm>.py`. It solves each signal of a batch from
+start to end, or declines it; a declined signal is solved by the steps, from the solver's own start. `find` looks for
+the file by its name and imports it at its first use, so that no other file lists the kernels. With
+`pursuit.config.kernels = "off"` the steps solve everything.
 """
 
 from __future__ import annotations
@@ -22,53 +22,53 @@ from torch.autograd import forward_ad
 
 from .. import config
 
-INTEGERS = {torch.float32: np.empty(0, np.int32), torch.float64: np.empty(0, np.int64)}  # as long as the floats
-PLAIN = (Tensor, nn.Parameter)  # other classes may hold no numbers, as those by which `torch.export` traces
+INTEGERS = {torch.float32: np.empty(0, np.int32), torch.float64: np.empty(0, np.int64)}  # as wide as the floats
+PLAIN = (Tensor, nn.Parameter)  # others may hold no values, such as those that `torch.export` traces with
 
 
 class Data(NamedTuple):
-    """One flat batch of problems in the caller's precision: the same for every algorithm and every device."""
+    """Problems along one batch axis, `items`, in the caller's precision; the same for every algorithm and device."""
 
     A: Tensor  # (1 or items, m, n), columns of norm one, or zero
-    kept: Callable[[str, Callable[[], Tensor]], Tensor]  # what is derived from the one A, kept on the operator
-    keeps: Callable[[str], bool]  # whether it has it already
+    kept: Callable[[str, Callable[[], Tensor]], Tensor]  # `kept(name, make)`: made of the one A, stored on the operator
+    keeps: Callable[[str], bool]  # `keeps(name)`: whether it is stored already
     y: Tensor  # (items, m)
     weights: Tensor  # (1 or items, n); an atom of weight 0 is never chosen
     k: Tensor  # (items,)
-    target: Tensor  # (items,) residual norm at which an item is done
+    target: Tensor  # (items,) norm of the residual at which an item is solved
     max_steps: Tensor  # (items,)
     eta: Tensor  # (items,) step size
     max_k: int  # the largest k
-    tolerance: float  # share of a column's length that counts as rounding
+    tolerance: float  # a column is dependent if no larger share of its norm is outside the span of the others
     full: int  # status of an item that has its k atoms
 
 
 class Found(NamedTuple):
-    """What a kernel made of each item; the status RUNNING says that it declined it."""
+    """The result for each item; the status RUNNING means that the kernel declined it."""
 
     support: Tensor  # (items, max_k) in order of selection, -1 at the end
     steps: Tensor  # (items,)
     status: Tensor  # (items,)
     x: Tensor | None = None  # (items, n), of solvers that iterate values
-    z: Tensor | None = None  # (items, max_k), the least squares on the support, and
-    norm: Tensor | None = None  # (items,) that of its residual; without them torch makes the fit
+    z: Tensor | None = None  # (items, max_k), coefficients of the least squares on the support
+    norm: Tensor | None = None  # (items,), norm of its residual; where either is None, torch computes the fit
 
 
 class Kernel(Protocol):
     """What a file `kernels/<device>/<algorithm>.py` defines."""
 
-    REFITS: bool  # the solution is the least squares on its support: where a derivative is wanted torch makes the fit
+    REFITS: bool  # if the solution is the least squares on its support, which torch computes if a derivative is needed
     DTYPES: tuple[torch.dtype, ...]
 
     def worth(self, items: int, m: int, n: int, max_k: int, at_hand: bool) -> bool:
-        """Whether it is quicker than the steps, and its memory is there.
+        """Whether the kernel is faster than the steps at this size, and its arrays fit into memory.
 
-        `at_hand` says whether A is a matrix in memory; that of another operator is formed first, column by column.
+        `at_hand` is False if A is an operator, whose matrix must first be formed column by column.
         """
         ...
 
     def run(self, d: Data, start: Tensor | None) -> Found:
-        """All signals, from the solver's start: `(items, n)` values, or `(items, max_k)` a support."""
+        """Solve all signals from the solver's start: values `(items, n)`, or a support `(items, max_k)`."""
         ...
 
 
@@ -82,11 +82,11 @@ def threads() -> int:
 
 @contextmanager
 def alone() -> Iterator[None]:
-    """Work with torch on one thread; kernels have `threads()` of their own.
+    """Let torch use one thread; kernels still use `threads()`.
 
-    The threads of torch (OpenMP) wait for each other by spinning. Where others work on the same processors, each of
-    its operations then waits for its turn, and a call takes several times as long. Kernels take parts of the batch one
-    by one and wait for nobody; what torch does beside them is little.
+    The threads of torch (OpenMP) wait for each other in busy loops. If other programs use the same processors, each of
+    its operations waits for the slowest thread, and a call takes several times as long. The threads of kernels do not
+    wait for each other, and torch has little to do beside them.
     """
     number = torch.get_num_threads()
     if number == 1 or getattr(_caller, "threads", None):
@@ -103,7 +103,7 @@ def alone() -> Iterator[None]:
 
 @contextmanager
 def together() -> Iterator[None]:
-    """With all threads of the caller after all: for a large product."""
+    """Let torch use all threads of the caller again, for a large product."""
     number = torch.get_num_threads()
     torch.set_num_threads(threads())
     try:
@@ -127,7 +127,7 @@ def module(device: str, name: str) -> Any:
 
 
 def plain(*values: Tensor) -> bool:
-    """Whether kernels may take these values: they are numbers in memory, and torch need not see what becomes of them.
+    """Whether kernels can take these values: plain tensors, of which torch neither traces nor differentiates forward.
 
     Raises
     ------
@@ -144,7 +144,7 @@ def plain(*values: Tensor) -> bool:
 
 
 def wanted(name: str, *values: Tensor) -> bool:
-    """Whether there are such kernels for these values, and they are not switched off."""
+    """Whether there are CPU kernels of this name, which can take these values and are not switched off."""
     return plain(*values) and all(v.is_cpu for v in values) and module("cpu", name) is not None
 
 
@@ -154,7 +154,7 @@ def run(name: str, kernel: str, *arguments: Any) -> None:
 
 
 def flat(v: Tensor, own: int = 1) -> Tensor:
-    """What a kernel takes: contiguous memory, with one batch axis before the last `own`."""
+    """`v` detached and contiguous, its batch axes joined into one before the last `own` axes."""
     v = v.detach()
     if v.is_conj() or v.is_neg():
         v = v.resolve_conj().resolve_neg()

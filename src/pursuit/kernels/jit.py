@@ -19,12 +19,12 @@ OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy", "fastmath": {"
 
 
 def jit(function: Kernel) -> Kernel:
-    """Compile at the first call, and keep the machine code where there is a place for it.
+    """Compile at the first call, and store the machine code if there is a folder that can be written to.
 
-    Machine code holds the functions that it calls. Numba makes it anew where the file of the function itself has
-    changed; here it does so where any file of this folder has.
+    Machine code contains the functions that it calls, but Numba compiles again only if the file of the function itself
+    has changed. Here it does so if any file of `kernels` has changed.
 
-    Numba compiles a function once more for a literal among its arguments: kernels pass `np.int64(0)`, not `0`.
+    Numba compiles a function again for a literal among its arguments, so kernels pass `np.int64(0)`, not `0`.
     """
     try:
         kernel = numba.njit(cache=True, **OPTIONS)(function)
@@ -36,7 +36,7 @@ def jit(function: Kernel) -> Kernel:
 
 
 def inside(function: Kernel) -> Kernel:
-    """Compile what only kernels call, and what makes no array: it counts no references, which would cost it time."""
+    """Compile a function that only kernels call and that makes no array: faster, without reference counting."""
     options: dict[str, Any] = {**OPTIONS, "_nrt": False}
     return numba.njit(**options)(function)
 

@@ -116,8 +116,9 @@ def _bars(ax: Axes, rows: Sequence[Row], oracle_db: float | None, *, known: bool
     ax.barh(range(len(rows)), values, color=colours, height=0.7)
     for place, (row, value, colour) in enumerate(zip(rows, values, colours, strict=True)):
         inside = value < 0.2 * low
+        cut = " (bar cut off)" if row.error_db > high else ""
         ax.annotate(
-            f"{row.error_db:.1f}", (min(value, 0.0), place), (5 if inside else -5, 0), textcoords="offset points",
+            f"{row.error_db:.1f}{cut}", (min(value, 0.0), place), (5 if inside else -5, 0), textcoords="offset points",
             ha="left" if inside else "right", va="center", fontsize=8,
             color="white" if inside and colour in BEST else BLACK,
         )  # fmt: skip

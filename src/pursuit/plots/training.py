@@ -107,7 +107,13 @@ def stems(ax: Any, weights: Sequence[float], oracle: Sequence[float] | None = No
         places = [j for j, here in enumerate(inside) if here]
         size = max(weights)  # only ratios of weights matter
         ax.plot(
-            places, [size] * len(places), "_", color=ORANGE, markersize=7, markeredgewidth=2, label="oracle, else 0"
+            places,
+            [size] * len(places),
+            "_",
+            color=ORANGE,
+            markersize=7,
+            markeredgewidth=2,
+            label="oracle: 1 here, else 0",
         )
     ax.set_ylim(bottom=0)
     ax.set_xlabel("index", fontsize=9)

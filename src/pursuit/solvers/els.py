@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ..core import loop
-from ..core.atoms import Atoms
+from ..core.atoms import Atoms, ChosenAtoms
 from ..core.least_squares import factor
 from ..core.losses import LeastSquares, Loss
 from ..core.numeric import energy, rank_tolerance, safe_divide
@@ -25,7 +25,7 @@ LEAST_GAIN = 1e-12  # a swap must lower ||r||^2 by at least this share
 
 
 @torch.no_grad()  # gains only choose the swap; derivatives pass through the fit on the chosen atoms
-def swap_gains(A: Operator, y: Tensor, atoms: Atoms) -> Tensor:
+def swap_gains(A: Operator, y: Tensor, atoms: ChosenAtoms) -> Tensor:
     """How much `||r||^2` falls if chosen atom `i` is replaced by column `j` and all is refitted, `(*batch, k, n)`.
 
     With `u_i` the direction in the span of `S` that is orthogonal to all columns of `S` except `i`, and `r` the
@@ -55,7 +55,7 @@ def swap_gains(A: Operator, y: Tensor, atoms: Atoms) -> Tensor:
     correlation = A.adjoint(r).unsqueeze(-2) + lost.unsqueeze(-1) * D  # a_j^H r_i
     independent = left > rank_tolerance(A.shape[0], y.dtype) * squared.unsqueeze(-2)
     gain = correlation.abs().square() / torch.where(independent, left, 1) - lost.abs().square().unsqueeze(-1)
-    allowed = independent & present.unsqueeze(-1) & ~atoms.mask().unsqueeze(-2)
+    allowed = independent & present.unsqueeze(-1) & atoms.complement().unsqueeze(-2)
     return torch.where(allowed, gain, -torch.inf)
 
 
@@ -79,7 +79,7 @@ def step(A: Operator, y: Tensor, s: State, *, weights: Tensor, loss: Loss = Leas
     best = Hard()(gain.flatten(-2), loss.trials).indices  # (i, j) = argmin f(S - i + j)
     slots = torch.arange(s.atoms.indices.shape[-1], device=y.device)
     swapped = [torch.where(slots == pair // n, pair % n, s.atoms.indices) for pair in best.split(1, dim=-1)]
-    return reduce(_lower, (refit(A, y, s.atoms._replace(indices=indices), loss) for indices in swapped))
+    return reduce(_lower, (refit(A, y, Atoms(indices, n), loss) for indices in swapped))
 
 
 def _lower(a: State, b: State) -> State:

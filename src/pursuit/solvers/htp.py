@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ..core import loop
+from ..core.atoms import ChosenAtoms
 from ..core.least_squares import independent
 from ..core.losses import LeastSquares, Loss
 from ..core.selection import AtomSelector, Hard, Selection
@@ -24,7 +25,7 @@ class State(NamedTuple):
 
     x: Tensor
     r: Tensor
-    atoms: Any
+    atoms: ChosenAtoms
     now: on_support.State
     seen: Any
     t: Tensor
@@ -39,7 +40,7 @@ def cycle(
     return refit(A, y, ranked, loss)  # x = LS(S)
 
 
-def refit(A: Operator, y: Tensor, atoms: Any, loss: Loss = LeastSquares()) -> on_support.State:
+def refit(A: Operator, y: Tensor, atoms: ChosenAtoms, loss: Loss = LeastSquares()) -> on_support.State:
     """LS(S), fitted in order of columns: a support that repeats gives the same bits, and so no lower residual.
 
     An atom in the span of those before it gets the coefficient zero, so that the next cycle can replace it. The fit of

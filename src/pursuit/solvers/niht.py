@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ..core import loop
+from ..core.atoms import ChosenAtoms
 from ..core.numeric import energy, safe_divide
 from ..core.selection import AtomSelector, Hard, Selection
 from ..core.solution import Arr, Solution, Status
@@ -28,7 +29,7 @@ class Trial(NamedTuple):
     mu: Tensor
     x: Tensor
     r: Tensor
-    atoms: Any
+    atoms: ChosenAtoms
     passed: Tensor
 
 

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from ..core.atoms import ChosenAtoms
 from ..core.numeric import rank_tolerance
 from ..core.selection import AtomSelector, Hard, Selection
 from ..core.solution import Arr, Solution, Status
@@ -23,7 +24,7 @@ class State(NamedTuple):
 
     r: Tensor
     qr: Any
-    atoms: Any
+    atoms: ChosenAtoms
     rest: Tensor
 
 

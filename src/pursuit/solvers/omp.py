@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ..core import loop
+from ..core.atoms import ChosenAtoms
 from ..core.losses import LeastSquares, Loss
 from ..core.selection import AtomSelector, Hard, Selection
 from ..core.solution import Arr, Solution, Status
@@ -22,7 +23,7 @@ class State(NamedTuple):
 
     r: Tensor
     qr: Any
-    atoms: Any
+    atoms: ChosenAtoms
 
 
 def init(y: Tensor, n: int, choice: AtomSelector, loss: Loss = LeastSquares()) -> State:
@@ -40,7 +41,7 @@ def step(A: Operator, s: State, *, choice: AtomSelector) -> State:
     return take(A, s, choice.next(c, s.atoms))  # identify: j = argmax_i w_i |a_i^H r|
 
 
-def take(A: Operator, s: Any, best: Any) -> State:
+def take(A: Operator, s: Any, best: ChosenAtoms) -> State:
     """Add the one atom `best`, and project."""
     atoms = s.atoms.with_atom_at(s.qr.size, best)  # S <- S + {j}
     qr, r = s.qr.append(best.columns(A).squeeze(-1), s.r)  # r = y - A LS(S)
@@ -64,7 +65,7 @@ def run(p: Problem, start: None = None, on_step: Hook | None = None) -> Solution
     return p.iterate(step, stop, state, on_step, answer=lambda s: (estimate(s), s.atoms))
 
 
-def pursue(p: Problem) -> Any:
+def pursue(p: Problem) -> ChosenAtoms:
     """The chosen atoms, hard or relaxed, for solvers that start from them."""
     return loop.run(*steps(p), target=p.target, max_steps=p.max_steps).state.atoms
 

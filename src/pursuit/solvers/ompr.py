@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ..core import loop
-from ..core.atoms import Atoms
+from ..core.atoms import Atoms, ChosenAtoms
 from ..core.selection import AtomSelector, Hard, Selection
 from ..core.solution import Arr, Solution, Status
 from ..operators import Operator
@@ -20,7 +20,7 @@ from .on_support import State, refit
 from .problem import Hook, Problem, problem
 
 
-def start(p: Problem, x0: Any) -> Any:
+def start(p: Problem, x0: Any) -> ChosenAtoms:
     """The k largest of the warm start, or OMP's atoms."""
     if x0 is not None:
         return p.choice.best(p.start(x0))
@@ -45,7 +45,7 @@ def stop(old: State, new: State) -> Tensor:
     return torch.where(same, Status.STATIONARY, loop.no_decrease(old, new))
 
 
-def run(p: Problem, atoms: Any, on_step: Hook | None = None) -> Solution[Tensor]:
+def run(p: Problem, atoms: ChosenAtoms, on_step: Hook | None = None) -> Solution[Tensor]:
     """All replacements, from these atoms."""
     return p.iterate(partial(step, p.A, p.y, eta=p.eta, choice=p.choice), stop, refit(p.A, p.y, atoms, p.loss), on_step)
 

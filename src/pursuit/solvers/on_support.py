@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from ..core.atoms import ChosenAtoms
 from ..core.losses import LeastSquares, Loss
 from ..core.selection import AtomSelector
 from ..operators import Operator
@@ -17,16 +18,16 @@ class State(NamedTuple):
 
     x: Tensor
     r: Tensor
-    atoms: Any
+    atoms: ChosenAtoms
 
 
-def refit(A: Operator, y: Tensor, atoms: Any, loss: Loss = LeastSquares()) -> State:
+def refit(A: Operator, y: Tensor, atoms: ChosenAtoms, loss: Loss = LeastSquares()) -> State:
     """x = LS(S)."""
     z, r = loss.fit(A, y, atoms)
     return State(atoms.embed(z), r, atoms)
 
 
-def first_support(A: Operator, y: Tensor, x: Tensor, choice: AtomSelector) -> Any:
+def first_support(A: Operator, y: Tensor, x: Tensor, choice: AtomSelector) -> ChosenAtoms:
     """S = largest_k |A^H y|, or the k largest entries of a warm start `x`."""
     warm = (x != 0).any(-1, keepdim=True)
     return choice.best(torch.where(warm, x, A.adjoint(y)))

@@ -13,7 +13,7 @@ from torch import Tensor
 from .. import kernels
 from ..checks import expands, finite, nonnegative_per_item, placed, to_tensor, whole
 from ..core import loop
-from ..core.atoms import Atoms, compact, nonzero_first
+from ..core.atoms import Atoms, ChosenAtoms, compact, nonzero_first
 from ..core.least_squares import fit
 from ..core.losses import LeastSquares, Loss, checked
 from ..core.numeric import ones_for_zeros, rank_tolerance
@@ -218,7 +218,7 @@ class Problem:
         on_step: Hook | None = None,
         *,
         at_budget: Status = Status.MAX_STEPS,
-        answer: Callable[[Any], tuple[Tensor, Atoms]] = lambda state: (state.x, state.atoms),
+        answer: Callable[[Any], tuple[Tensor, ChosenAtoms]] = lambda state: (state.x, state.atoms),
     ) -> Solution[Tensor]:
         """Repeat a solver's step from its start; `answer` gives x and atoms of the last state."""
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ..core import loop
-from ..core.atoms import Atoms
+from ..core.atoms import Atoms, ChosenAtoms
 from ..core.losses import LeastSquares, Loss
 from ..core.selection import AtomSelector
 from ..core.solution import Arr, Solution, Status
@@ -18,7 +18,7 @@ from ..operators import Operator
 from ..operators.adapters import Nested, OperatorLike, PerItem
 from .problem import Hook, Problem, problem
 
-Sparsify = Callable[[Operator, Tensor, Tensor, AtomSelector], tuple[Atoms, Tensor]]
+Sparsify = Callable[[Operator, Tensor, Tensor, AtomSelector], tuple[ChosenAtoms, Tensor]]
 
 
 class State(NamedTuple):
@@ -27,7 +27,7 @@ class State(NamedTuple):
     X: Tensor
     x: Tensor
     r: Tensor
-    atoms: Atoms
+    atoms: ChosenAtoms
 
 
 def init(y: Tensor, X: Tensor, max_k: int, loss: Loss = LeastSquares()) -> State:
@@ -38,7 +38,7 @@ def init(y: Tensor, X: Tensor, max_k: int, loss: Loss = LeastSquares()) -> State
 
 def sparsify(
     A: Operator, y: Tensor, X: Tensor, choice: AtomSelector, loss: Loss = LeastSquares()
-) -> tuple[Atoms, Tensor]:
+) -> tuple[ChosenAtoms, Tensor]:
     """H(X): the k largest entries of X as a support, and the best x on it.
 
     The fit is in order of columns: a support that repeats gives the same bits, and so no lower residual.

@@ -7,7 +7,7 @@ from typing import Any, NoReturn
 import torch
 from torch import Tensor
 
-from ..core.atoms import Atoms
+from ..core.atoms import ChosenAtoms
 from ..core.selection import AtomSelector
 from ..operators import Operator
 from . import sea
@@ -49,7 +49,7 @@ class _Last(torch.autograd.Function):
         )
 
 
-def H(A: Operator, y: Tensor, X: Tensor, choice: AtomSelector) -> tuple[Atoms, Tensor]:
+def H(A: Operator, y: Tensor, X: Tensor, choice: AtomSelector) -> tuple[ChosenAtoms, Tensor]:
     """SEA's H with the straight-through backward pass: what `sea.step` takes in the place of its own."""
     S, x = sea.sparsify(A, y, X, choice)
     return S, StraightThrough.apply(x, X, choice.weights.expand(X.shape))

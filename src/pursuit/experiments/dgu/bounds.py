@@ -1,26 +1,25 @@
-"""How near soft algorithms come to the exact ones, and how much of that the theorem promises.
+"""The distance between soft and hard solvers over the temperature, and its bound by the theorem.
 
-"Deep greedy unfolding" leaves open how sharp its Thm 3.6 is. Here `||x_soft - x_hard||` of Soft-OMP and Soft-IHT stands
-beside its bound (`pursuit.theory`, whose constants are proven in its comments), over the temperature.
+"Deep greedy unfolding" leaves open how sharp its Thm 3.6 is. This compares `||x_soft - x_hard||` of Soft-OMP and
+Soft-IHT with its bound (`pursuit.theory`, whose constants are proven in its comments).
 
 The generator is the paper's, smaller: Gaussian matrices with unit columns, 50 x 100, signals of norm 1 with 5 non-zeros
 at distinct places, Gaussian noise of root mean square norm 1e-3, all new in every trial; double precision. OMP takes 5
-steps, IHT 5 and 10 with two step sizes: `1 / ||A||^2`, where a step does not blow up an error, and the paper's 0.6,
-where it multiplies it by up to `0.6 ||A||^2 - 1`, about 2.
+steps, IHT 5 and 10 with two step sizes: `1 / ||A||^2`, with which a step does not increase an error, and the paper's
+0.6, with which it multiplies an error by up to `0.6 ||A||^2 - 1`, about 2.
 
 Tables:
 
-- `trials`: error, bound (none where nothing is guaranteed), least gap of the exact scores over the steps;
+- `trials`: error, bound (empty if the theorem gives none), least gap between the hard solver's scores over the steps;
 - `summary`: per temperature, medians, the share of trials with a bound, and the largest error / bound;
-- `totals`: per setting, how many bounds were broken beyond rounding (none, if the proof and the code are right), and
-  temperatures. `tau_guaranteed` is the largest at which the bound gives a relative error of 1e-6, `tau_observed` the
-  largest one tried up to which it is seen.
+- `totals`: per setting, how many errors exceed their bounds by more than rounding (none, if the proof and the code are
+  right), and temperatures. `tau_guaranteed` is the largest one at which the bound is a relative error of 1e-6 or less;
+  up to `tau_observed`, the errors of all temperatures tried are no larger than that.
 
-How to read the figure: both curves fall as fast as exp(-gap / tau), and what the bound gives away is their distance to
-the left. The dashed bound ends where fewer than half of the trials have one; it is a median of these, the solid error
-one of all trials, so that the trials with small gaps can show above it. The vertical line is where the paper's
-reasoning puts the transition, at gap / ln n: from the end of the bound to there, the theorem is silent and the
-algorithms still agree.
+How to read the figure: both curves fall like exp(-gap / tau); the farther left the bound is of the error, the looser it
+is. The dashed bound is drawn where at least half of the trials have one, and is the median of these trials. The solid
+error is the median of all trials, and so may lie above it. The vertical line is where the paper's reasoning expects the
+transition, at gap / ln n: between the end of the bound and this line, the theorem says nothing, but the solvers agree.
 """
 
 from __future__ import annotations
@@ -114,9 +113,9 @@ def draw(tables: Tables, quick: bool) -> Figure:
     for ax in axes.flat:
         ax.set_xlabel(r"temperature $\tau$ (units of the scores)", fontsize=9)
     last = axes.flat[-1]
-    last.set_ylabel("share of trials with a bound (no unit)", fontsize=9)
-    last.set_title("where the theorem says anything", loc="left", fontsize=9)
-    last.legend(fontsize=8, frameon=False, loc="upper right")
+    last.set_ylabel("share of trials (no unit)", fontsize=9)
+    last.set_title("trials for which the theorem gives a bound", loc="left", fontsize=9)
+    last.legend(fontsize=7, frameon=False, loc="upper right", handlelength=1.2)
     _explain(figure, tables)
     return figure
 
@@ -206,7 +205,7 @@ def _totals(cell: Row, parts: list[tuple[float, Tensor, Bound]], size: Tensor) -
 
 
 def _violations(error: Tensor, bound: Tensor, size: Tensor) -> int:
-    """How many errors are above their bounds by more than rounding explains."""
+    """How many errors exceed their bounds by more than rounding."""
     return int((error > bound * (1 + 1e-9) + ROUNDING * size).sum())
 
 
@@ -215,7 +214,7 @@ def _names(cell: Row) -> Row:
 
 
 def _rounded(value: float) -> float | None:
-    """To six digits; none for an infinite bound, which says nothing."""
+    """Six digits; None for an infinite bound, which is no bound."""
     return float(f"{value:.6g}") if math.isfinite(value) else None
 
 
@@ -242,7 +241,9 @@ def _panel(ax: Axes, tables: Tables, setting: tuple[Any, ...], colour: str) -> N
     ax.set_yscale("log")
     ax.set_ylim(FLOOR / 3, 1e3)  # bounds of 1e-100 would make all else invisible
     ratio = totals["observed_over_guaranteed"]
-    said = "never within 1e-6" if ratio is None else rf"within 1e-6 up to {ratio:.2g} $\times$ the guaranteed $\tau$"
+    said = (
+        "error never below 1e-6" if ratio is None else rf"error < 1e-6 up to {ratio:.2g} $\times$ the guaranteed $\tau$"
+    )
     ax.set_title(f"{_title(setting)}\n{said}", loc="left", fontsize=9)
     _tidy(ax)
 
@@ -250,7 +251,7 @@ def _panel(ax: Axes, tables: Tables, setting: tuple[Any, ...], colour: str) -> N
 def _shares(ax: Axes, rows: list[Row], setting: tuple[Any, ...], colour: str) -> None:
     ax.plot(
         [row["tau"] for row in rows], [row["share_bounded"] for row in rows], color=colour, marker=".", linewidth=1.2,
-        label=_title(setting).replace("Soft-", "").replace(" steps", ""),
+        label=_title(setting).replace("Soft-", ""),
     )  # fmt: skip
     ax.set_ylim(-0.03, 1.05)
     _tidy(ax)
@@ -263,7 +264,7 @@ def _tidy(ax: Axes) -> None:
 
 
 def _explain(figure: Figure, tables: Tables) -> None:
-    """A legend of the styles that all panels share, and the count of broken bounds."""
+    """A legend of the styles that all panels share, and how many bounds are exceeded."""
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
 
@@ -272,10 +273,10 @@ def _explain(figure: Figure, tables: Tables) -> None:
     handles: list[Any] = [
         Line2D([], [], color=BLACK, linewidth=1.4, label=f"error, median of {trials} trials"),
         Patch(color=BLACK, alpha=0.15, linewidth=0, label="its quartiles"),
-        Line2D([], [], color=BLACK, linestyle="--", label="bound, median of those there are"),
-        Line2D([], [], color=GREEN, linewidth=1, label=r"median gap / ln n"),
+        Line2D([], [], color=BLACK, linestyle="--", label="bound, median of the trials that have one"),
+        Line2D([], [], color=GREEN, linewidth=1, label=r"expected transition: median of gap / ln n"),
     ]
-    title = f"{broken} of {bounds} bounds are broken"
+    title = f"{broken} of {bounds} bounds are exceeded by the error"
     figure.legend(
         handles=handles, loc="outside upper center", ncols=len(handles), fontsize=8, frameon=False, title=title
     )

@@ -1,8 +1,7 @@
-"""Training with complex signals: are the gradients right, and do networks learn as well as with real signals?
+"""Training with complex signals: are gradients right, and do networks learn as well as with real signals?
 
-"Deep greedy unfolding" trains on real signals and complex matrices, and leaves complex signals open. The difficult
-parts are the moduli that rank the atoms, whose derivative is not holomorphic, and least squares over the complex
-numbers.
+"Deep greedy unfolding" trains on real signals and complex matrices, and leaves complex signals open. Gradients must
+pass through the moduli that rank the atoms, which are not holomorphic, and through complex least squares.
 
 - `gradients`: the derivative of the loss by structure weights (in four random directions), temperatures and step sizes,
   by automatic differentiation and by central differences of fourth order, for five networks of 3 layers, real and
@@ -12,22 +11,23 @@ numbers.
   differences give no result. This happens for CoSaMP-Net: its joint support may contain one atom in two almost equal
   rows, so that the fit is almost singular. Then automatic derivatives may be huge, and even the laws below may fail,
   because the result depends on rounding.
-- `equivariance`: laws for a problem that is written in another way; errors are relative. "phase":
+- `equivariance`: relations between a problem and an equivalent one; errors are relative. "phase":
   `net(e^{i phi} y) = e^{i phi} net(y)`, and the same gradients. "rotated": a real problem `(A, y)` as a complex one,
   `(U A, U y)` with a unitary `U`, has the same answer and gradients; it compares complex arithmetic with real. (A
-  complex problem of n unknowns as a real one of 2 n is no such law: the atoms come in pairs that must be chosen
+  complex problem of n unknowns as a real one of 2 n is not equivalent: its atoms come in pairs that must be chosen
   together.) "columns": `(A D, y)` with a diagonal `D` of phases, answer `D^{-1} net(y)`. It holds for hard algorithms
-  and for IHT-Net; where a network fits coefficients to `A P^T`, soft rows add up columns whatever their phases, so that
-  the answer depends on these, the less the lower the temperature.
+  and for IHT-Net. A network that fits coefficients to `A P^T` adds columns in spite of their phases, so that its result
+  depends on the phases; the lower the temperature, the less.
 - `training` and `trained`: OMP-Net (5 layers, 16 measurements) and IHT-Net (15 layers, 24 measurements), tau 1e-3, on
   signals with 5 non-zeros among 10 of 128 places under Fourier samples, real or complex; 200 epochs of 128 fresh
   signals (RMSprop, batches of 32, rate 2e-2 halved once). A seed has its own matrix, places and signals. Beside the
   losses are those of the hard algorithm, without and with knowledge of the places.
 
 How to read the figure: on the left, all errors should be at the accuracy of differences in double precision, and those
-for complex matrices (solid) no higher than those for real ones (dotted). Comparisons without a result are left out, and
-counted in the legend. On the right, a network has learned if its curve ends far below the loss of its hard algorithm
-(thin dotted line of the same colour). Complex values are twice as many unknowns, so their losses start higher.
+for complex matrices (solid) no higher than those for real ones (dotted). Comparisons without a result are left out; the
+legend says how many have one. On the right, a network has learned if its curve ends far below the loss of its hard
+algorithm (thin dotted line of the same colour). Complex values are twice as many unknowns, so their losses start
+higher.
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ def cells(quick: bool, seed: int) -> list[Row]:
 
 
 def run(cell: Row, folder: Path) -> Tables:
-    """One piece of work.
+    """Run one cell.
 
     Parameters
     ----------
@@ -182,7 +182,7 @@ def _law(
     other: tuple[torch.nn.Module, Tensor, Tensor],
     factor: Tensor,
 ) -> Row:
-    """How far the other network's answer is from `factor` times that of the one, and its gradients from the same."""
+    """How far the other network's result is from `factor` times that of the one, and its gradients from equal ones."""
     first, second = (torch.cat([g.flatten() for g in _gradients(*args).values()]) for args in (one, other))
     with torch.no_grad():
         answer, expected = other[0](other[1]), factor * one[0](one[1])
@@ -238,7 +238,7 @@ def _gradients(net: torch.nn.Module, y: Tensor, x: Tensor) -> dict[str, Tensor]:
 
 
 def _directions(parameter: Tensor, seed: int) -> Tensor:
-    """In which to differentiate: every entry of a short parameter, else random unit vectors, `(count, len)`."""
+    """The directions of differentiation: every entry of a short parameter, else random unit vectors, `(count, len)`."""
     if len(parameter) <= DIRECTIONS:
         return torch.eye(len(parameter), dtype=parameter.dtype)
     rng = torch.Generator().manual_seed(seed)
@@ -247,7 +247,7 @@ def _directions(parameter: Tensor, seed: int) -> Tensor:
 
 
 def _derivatives(loss: Callable[[], Tensor], parameter: Tensor, directions: Tensor, tau: float) -> tuple[Tensor, float]:
-    """The numerical derivatives in these directions, each with the step that suits it best, and their uncertainty."""
+    """The numerical derivatives in these directions, each with its most stable step length, and their uncertainty."""
     found, spread = [], []
     for direction in directions:
         tries = torch.stack([_difference(loss, parameter, direction, step * tau) for step in STEPS])
@@ -315,6 +315,10 @@ def _rounded(value: float) -> float:
     return float(f"{value:.6g}")
 
 
+def _title(network: str) -> str:
+    return f"{network.removesuffix('Net')}-Net"
+
+
 def _draw_gradients(ax: Axes, rows: list[Row]) -> None:
     for network, colour in COLOURS.items():
         for matrix, line, marker in (("complex", "-", "o"), ("real", ":", "x")):
@@ -324,8 +328,8 @@ def _draw_gradients(ax: Axes, rows: list[Row]) -> None:
             for row in decided:
                 worst[row["tau"]] = max(worst.get(row["tau"], 0.0), row["relative_error"])
             taus = sorted(worst)
-            missing = len(mine) - len(decided)
-            label = f"{network}, {matrix} A" + (f" (without {missing} of {len(mine)})" if missing else "")
+            share = f" ({len(decided)} of {len(mine)})" if len(decided) < len(mine) else ""
+            label = f"{_title(network)}, {matrix} A{share}"
             ax.plot(
                 taus, [worst[t] for t in taus], color=colour, linestyle=line, marker=marker, markersize=5, label=label
             )
@@ -335,7 +339,8 @@ def _draw_gradients(ax: Axes, rows: list[Row]) -> None:
     ax.set_ylabel("relative error of the gradient (no unit)", fontsize=9)
     title = "automatic against numerical differentiation: worst of parameters, signals, seeds"
     ax.set_title(title, loc="left", fontsize=9)
-    ax.legend(fontsize=7.5, frameon=False, loc="lower center", ncols=2)
+    title = "in brackets: comparisons with a reliable numerical derivative; the others are left out"
+    ax.legend(fontsize=7.5, frameon=False, loc="lower center", ncols=2, title=title, title_fontsize=7.5)
 
 
 def _draw_training(ax: Axes, log: list[Row], trained: list[Row]) -> None:
@@ -351,11 +356,11 @@ def _draw_training(ax: Axes, log: list[Row], trained: list[Row]) -> None:
             epochs = sorted(losses)
             least, mean, most = ([of(losses[e]) for e in epochs] for of in (min, geometric_mean, max))
             ax.fill_between(epochs, least, most, color=colour, alpha=0.12, linewidth=0)
-            ax.plot(epochs, mean, color=colour, linewidth=1.4, label=f"{network}, {signals} signals")
+            ax.plot(epochs, mean, color=colour, linewidth=1.4, label=f"{_title(network)}, {signals} signals")
             of_kind = [row for row in trained if (row["network"], row["signals"]) == (network, signals)]
             hard = geometric_mean(row["hard_loss"] for row in of_kind)
             ax.axhline(hard, color=colour, linewidth=1, linestyle=":")
-    ax.plot([], [], color=BLACK, linewidth=1, linestyle=":", label="the hard algorithm, same colour")
+    ax.plot([], [], color=BLACK, linewidth=1, linestyle=":", label="hard solver, weights 1 (same colour)")
     low, high = ax.get_ylim()
     ax.set_ylim(low, high * 10)  # room for the legend
     ax.set_xlabel("epoch", fontsize=9)

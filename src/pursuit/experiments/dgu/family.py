@@ -1,18 +1,18 @@
-"""Do the other greedy algorithms unroll as OMP and IHT do? "Deep greedy unfolding" names CoSaMP, SP and HTP as open.
+"""Can CoSaMP, SP and HTP be unrolled as OMP and IHT are? An open question of "Deep greedy unfolding".
 
 OMP-Net, IHT-Net, CoSaMP-Net, SP-Net and HTP-Net with 4, 15, 4, 4 and 8 layers are trained alike on the problem of
 `pursuit.experiments.small_networks` with 14 Fourier samples: one vector of weights, all ones at first, tau annealed
 from 1e-1 to 1e-3 over the first half of the epochs, step size 0.5, RMSprop with learning rate 1e-2 that falls along a
-half cosine. Beside each are the untrained network and its solver with as many steps as the network has layers, with
-three sets of weights: ones, those that the network learned, and the oracle's (1 on admissible places, else 0). Answers
-are the real parts.
+half cosine. Each is compared with the untrained network, and with its solver after as many steps as the network has
+layers, with three sets of weights: ones, those that the network learned, and the oracle's (1 on admissible places, else
+0). Real parts of the results are used.
 
 - `networks`: the training per network and seed, and the errors after it on 1024 (quick: 256) test signals.
 - `methods`: errors of all methods on the same test signals.
 
 The figure has a group per network. If a network learned the structure, its point and that of its solver with learned
-weights lie near the oracle's and below those with weights 1. The median says what becomes of a typical signal, the loss
-is dominated by the signals that fail.
+weights lie near the oracle's and below those with weights 1. The median is the error of a typical signal; the loss is
+dominated by the signals that fail.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ STYLE = {
     "solver, oracle weights": (GREEN, "^", "hard solver, oracle weights"),
 }
 SPREAD = 0.15  # between the methods of a group
-TOP = 10.0  # an answer of zero has error 1: what lies above is broken, and drawn at the edge with its value
+TOP = 10.0  # x_hat = 0 has error 1; values above this one are drawn at the edge, with a number
 
 
 def cells(quick: bool, seed: int) -> list[Row]:
@@ -110,8 +110,8 @@ def draw(tables: Tables, quick: bool) -> Figure:
     _panel(right, rows, "median_relative_error")
     left.set_ylabel(r"test loss: mean of $\|\hat{x} - x\|^2$ (no unit)", fontsize=9)
     right.set_ylabel(r"median of $\|\hat{x} - x\|\,/\,\|x\|$ (no unit)", fontsize=9)
-    left.set_title("loss: ruled by the signals that fail", loc="left", fontsize=9)
-    right.set_title("median: the typical signal", loc="left", fontsize=9)
+    left.set_title("mean of the squared error: the signals that fail dominate it", loc="left", fontsize=9)
+    right.set_title("median of the error: a typical signal", loc="left", fontsize=9)
     legend_above(figure, _handles(len({row["seed"] for row in rows})), 3)
     return figure
 

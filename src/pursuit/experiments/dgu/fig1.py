@@ -1,7 +1,7 @@
-"""Sort against softsort: the permutation matrix that sorts, what the temperature makes of it, and the values it sorts.
+"""Sort and softsort of one vector: the sorting matrix, its relaxations at several temperatures, the sorted values.
 
-An illustration. What scores and temperatures the published Fig 1 shows is not established, so those here are our own,
-and there are no published numbers beside them. The quick form is the same as the full one.
+An illustration. The scores and temperatures of the published figure 1 are not known, so these are our own, and there
+are no published numbers to compare with. The quick form is the same as the full one.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ STYLE = dict(zip(TAUS, ((BLACK, "o"), (BLUE, "x"), (GREEN, "s"), (ORANGE, "^"), 
 
 
 def cells(quick: bool, seed: int) -> list[Row]:
-    """One piece of work, the same for the quick form."""
+    """A single cell, the same for the quick form."""
     return [{"scores": 12, "taus": list(TAUS), "seed": seed}]
 
 

@@ -5,23 +5,22 @@ norm sigma; matrix, signal and noise are new in every trial, and the sigmas of o
 Everything is double precision.
 
 - `recovery_error`: `||x_hat - x||`, OMP after 15 steps, IHT after 30 steps of 0.6.
-- `soft_minus_hard`: `||x_n - soft x_n|| / ||x_n||` after `n` steps at sigma = 1e-3; 1e-12 is added before logarithms
-are
-  taken, as the authors do.
+- `soft_minus_hard`: `||x_n - soft x_n|| / ||x_n||` after `n` steps at sigma = 1e-3; before the logarithm, 1e-12 is
+  added, as in the authors' code.
 
-A cell with `legacy` draws signals as the authors did: places with replacement and never the first one, a repeated place
-keeps the last value (so 23 % of the signals have fewer non-zeros and norm below 1). Their results are in `trials` and
-`summary`; `summary_distinct` has those for 15 distinct places. Recovery errors are the same within their spread. Soft
-and hard solvers are closer at `tau` of 1e-6 to 1e-3, by up to 2.5 decades of the mean logarithm (OMP, n = 15): with
-repeated places there are fewer than 15 non-zeros, and the last steps choose noise, with small gaps.
+A cell with `legacy` draws signals as the authors did: places with replacement, and never the first one. A place that is
+drawn twice keeps the last value, so that 23 % of the signals have fewer non-zeros and a norm below 1. Their results are
+in `trials` and `summary`; `summary_distinct` has those for 15 distinct places. Recovery errors are the same within
+their spread. Soft and hard solvers are closer at `tau` of 1e-6 to 1e-3, by up to 2.5 decades of the mean logarithm
+(OMP, n = 15): with repeated places there are fewer than 15 non-zeros, and the last steps choose noise, with small gaps.
 
-In the transition from soft to hard, trials differ by decades. So there are more trials than the authors' 50 or 100;
+In the transition from soft to hard, trials differ by decades, so there are more trials than the authors' 50 or 100.
 `trials` lists the first 50.
 
-The published results of IHT for n = 15 and n = 45 do not agree with these numbers of steps (up to 10 standard errors),
-but with 10 and 30, at every temperature; n = 1 agrees. So 10 and 30 are run too, and drawn dashed. The published
-recovery errors are of single precision. This may be why those of Soft-OMP exceed ours at `tau` above 1, where its
-columns are nearly equal; the differences, in double precision, agree there.
+The published results of IHT that are labelled n = 15 and n = 45 differ from ours after 15 and 45 steps by up to 10
+standard errors, but agree with ours after 10 and 30 steps at every temperature; n = 1 agrees. So 10 and 30 steps are
+run too, and drawn dashed. The published recovery errors are of single precision, which may be why those of Soft-OMP
+exceed ours at `tau` above 1, where its columns are nearly equal; there the differences, in double precision, agree.
 
 The authors run a fixed number of steps. The solvers here may stop earlier, but with noisy data neither an exact fit nor
 an increase of the residual occurs: OMP takes all steps, also the 15 beyond the sparsity, which fit noise. IHT stops if
@@ -75,7 +74,7 @@ class Curve(NamedTuple):
 
 
 def cells(quick: bool, seed: int) -> list[Row]:
-    """One per algorithm, quantity and way to draw signals: a summary is over all trials, so they stay together."""
+    """One per algorithm, quantity and way to draw signals, with all trials, over which the summary is."""
     return [
         {
             "algorithm": algorithm,
@@ -128,7 +127,7 @@ def draw(tables: Tables, quick: bool) -> Figure:
             _panel(ax, rows, algorithm, quantity)
     hard, soft = r"\|x^n\|", r"\|x^n - \tilde{x}^n\|"
     axes[0, 0].set_ylabel(r"recovery error $\|\hat{x} - x\|$ ($\|x\| \leq 1$, no unit)", fontsize=9)
-    axes[1, 0].set_ylabel(rf"soft against hard: ${soft}\,/\,{hard}$ (no unit)", fontsize=9)
+    axes[1, 0].set_ylabel(rf"soft minus hard: ${soft}\,/\,{hard} + 10^{{-12}}$ (no unit)", fontsize=9)
     for ax in axes[1]:
         ax.set_xlabel(r"temperature $\tau$ (units of the scores: of $|A^H r|$ in OMP, of $|u|$ in IHT)", fontsize=9)
     _explain(figure, sorted({_count(tables, algorithm, quantity) for algorithm in NAMES for quantity in FLOOR}))
@@ -256,6 +255,7 @@ def _panel(ax: Axes, rows: list[Row], algorithm: str, quantity: str) -> None:
             _curve(ax, curve, colours[level], label)
         else:
             mean = [10 ** row["mean_log10"] for row in curve]
+            label += f" (fits the published n = {UNNAMED[level]})"
             ax.plot([row["tau"] for row in curve], mean, "--", color=colours[UNNAMED[level]], linewidth=1, label=label)
     ax.set_xscale("log")
     ax.set_yscale("log")
@@ -294,9 +294,19 @@ def _explain(figure: Figure, counts: list[int]) -> None:
 
     trials = " or ".join(map(str, counts))
     handles: list[Any] = [
-        Line2D([], [], color=BLACK, linewidth=1.4, label=f"soft: geometric mean of {trials} trials"),
+        Line2D([], [], color=BLACK, linewidth=1.4, label=f"soft solver, geometric mean of {trials} trials"),
         Patch(color=BLACK, alpha=0.15, linewidth=0, label="one standard deviation of the logarithm"),
-        Line2D([], [], color=BLACK, marker="o", linestyle="none", fillstyle="none", markersize=4, label="published"),
-        Line2D([], [], color=BLACK, linestyle=":", linewidth=1, label="hard"),
+        Line2D(
+            [],
+            [],
+            color=BLACK,
+            marker="o",
+            linestyle="none",
+            fillstyle="none",
+            markersize=4,
+            label="soft solver, published",
+        ),
+        Line2D([], [], color=BLACK, linestyle=":", linewidth=1, label="hard solver"),
+        Line2D([], [], color=BLACK, linestyle="--", linewidth=1, label="soft solver, other n than published"),
     ]
     figure.legend(handles=handles, loc="outside upper center", ncols=len(handles), fontsize=8, frameon=False)

@@ -11,7 +11,7 @@ matrix, places and signals; the authors show one matrix. The 512 test signals ar
   new signals.
 - variant "options": scores and fits over the reals, 300 epochs of fresh signals, learning rate along a cosine. OMP-Net
   has 12 layers and a temperature that falls from 0.1 to 1e-3; IHT-Net has structure weights and learned step sizes per
-  layer. They were chosen by validation loss on seeds 0 and 1 among a dozen.
+  layer. These options were chosen among a dozen by the validation losses of seeds 0 and 1.
 
 Tables: `loss` (per epoch), `summary` (one row per run), `weights`, `errors` (relative, per test signal).
 """
@@ -75,7 +75,7 @@ def build(network: str, variant: str, ensemble: Ensemble, seed: int) -> Any:
 
 
 def frequencies(ensemble: Ensemble, seed: int) -> Tensor:
-    """How often signals use each place, against the most used one; at least 0.1, so that none is given up."""
+    """How often signals use each place, relative to the most used one; at least 0.1, so that none is excluded."""
     _, x = ensemble.draw(1024, torch.Generator().manual_seed(2_000_003 + seed))
     count = (x != 0).sum(0)
     return (count / count.max()).clamp(min=0.1)
@@ -130,7 +130,7 @@ def run(cell: Row, folder: Path) -> Tables:
 
 
 def _answers(network: str, net: Any, ensemble: Ensemble, y: Tensor, x: Tensor) -> dict[str, Tensor]:
-    """What the network, the plain solver, and hard solvers with its weights find; least squares on the truth."""
+    """Results of the network, of its solver with several weights, and of least squares on the true support."""
     A, k = ensemble.A, ensemble.k
     hard = {
         "omp-net": lambda w: omp(A, y, k, weights=w),
@@ -149,7 +149,10 @@ def _answers(network: str, net: Any, ensemble: Ensemble, y: Tensor, x: Tensor) -
 
 
 def polished(ensemble: Ensemble, y: Tensor, weights: Tensor) -> Tensor:
-    """Learned weights in hard solvers over the reals: OMP for as many atoms as are admissible, then SP."""
+    """OMP with learned weights, for as many atoms as there are admissible places, then SP with these weights.
+
+    A and y are split into real and imaginary parts, because the signals are real.
+    """
     A, r = on_real_signals(ensemble.A, y)
     start = omp(A, r, PLACES, weights=weights).x
     return sp(A, r, ensemble.k, x0=start, weights=weights).x
@@ -180,7 +183,7 @@ def draw(tables: Tables, quick: bool) -> Figure:
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(13, 7.4), dpi=110, layout="constrained")
-    axes = figure.subplots(2, 3, width_ratios=(1.15, 1, 1))
+    axes = figure.subplots(2, 3, width_ratios=(1.1, 1, 1.15))
     for row, network in zip(axes, TITLES, strict=True):
         _losses(row[0], network, tables)
         _weights(row[1], network, tables["weights"])
@@ -232,7 +235,7 @@ def _boxes(ax: Any, network: str, rows: list[Row]) -> None:
         ("paper", "net", "network,\npaper", SKY),
         ("warm", "net", "network,\nwarm", GREEN),
         ("options", "net", "network,\noptions", ORANGE),
-        ("paper", "polished", "learned\nweights,\nOMP + SP", RED),
+        ("paper", "polished", "learned\nweights,\nreal-valued\nOMP + SP", RED),
     ]
     rows = _of(rows, network=network)
     shown = [box for box in shown if _of(rows, variant=box[0])]

@@ -1,24 +1,24 @@
-"""Trained networks on signals with another structure, an open question of "Deep greedy unfolding".
+"""How well trained networks recover signals with another structure, an open question of "Deep greedy unfolding".
 
 OMP-Net (4 layers, 12 Fourier samples) and IHT-Net (15 layers, 20 samples) are trained on the problem of
-`pursuit.experiments.small_networks`, tau annealed from 1e-1 to 1e-3. They then meet signals of the same matrix and
-noise
+`pursuit.experiments.small_networks`, tau annealed from 1e-1 to 1e-3. They are tested on signals with the same matrix
+and noise,
 
 - with a share p of the 4 non-zeros outside the admissible places (p k is rounded up or down at random, so that the mean
   share is p),
 - with 2 to 8 non-zeros, all admissible.
 
-The network is compared with its hard solver, which knows the number of non-zeros, with five sets of weights: ones, the
-learned ones, the oracle's (1 on admissible places, else 0), and the learned ones raised to at least 0.3 or 0.6 of the
-largest. For other numbers of non-zeros there are two networks: as trained, and built for that number with the learned
-weights.
+The network is compared with its hard solver, which is given the number of non-zeros, with five sets of weights: ones,
+the learned ones, the oracle's (1 on admissible places, else 0), and the learned ones raised to at least 0.3 or 0.6 of
+the largest. For other numbers of non-zeros there are two networks: as trained, and built for that number with the
+learned weights.
 
 `errors` has loss, median and mean relative error of every method for every `axis` ("outside" or "k") and `value`, on
 1024 (quick: 128) signals per seed; the same random numbers draw the signals for every value.
 
-In the figure, the learned weights do harm where their curve is above that of weights 1. The oracle's weights exclude
-all places outside. With weights raised to r of the largest, a place outside is chosen if its correlation is at least 1
-/ r times the best one inside. Medians jump where half of the signals have a non-zero outside.
+In the figure, learned weights are worse than none where their curve is above that of weights 1. The oracle's weights
+exclude all other places. With weights raised to r times the largest, another place is chosen if its correlation is at
+least 1 / r times the best one of the admissible places. Medians jump where half of the signals have such a non-zero.
 """
 
 from __future__ import annotations
@@ -149,7 +149,7 @@ def signals(ensemble: Ensemble, count: int, seed: int, *, k: int, outside: float
 
 
 def _estimates(name: str, ensemble: Ensemble, net: Any, y: Tensor, k: int) -> dict[str, Tensor]:
-    """What every method makes of `y`."""
+    """The result of every method for `y`."""
     learned = net.weights
     weights: dict[str, Tensor | None] = {
         "learned weights": learned,
@@ -164,7 +164,7 @@ def _estimates(name: str, ensemble: Ensemble, net: Any, y: Tensor, k: int) -> di
 
 
 def _rebuilt(name: str, ensemble: Ensemble, net: Any, k: int) -> Any:
-    """The network for another number of non-zeros: all layers have the same weights, so that there may be more."""
+    """The network for another number of non-zeros: since all layers share their weights, it may have more layers."""
     other = build(name, ensemble, k=k, tau=ANNEALED)
     other.load_state_dict(net.state_dict())
     return other

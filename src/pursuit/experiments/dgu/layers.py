@@ -1,4 +1,4 @@
-"""Do weights of each layer's own, or a learned step size or temperature, help? "Deep greedy unfolding" leaves it open.
+"""Do own weights for each layer, learned step sizes or temperatures help? An open question of "Deep greedy unfolding".
 
 IHT-Net (15 layers, 20 Fourier samples) and OMP-Net (4 layers, 12 samples) are trained on the problem of
 `pursuit.experiments.small_networks` in every combination of
@@ -14,10 +14,10 @@ learned through their logarithms.
 - `references`: errors of the hard solver with weights 1 and with the oracle's weights on the same signals.
 - `values`: step sizes and temperatures per layer after training.
 
-The figure has a line per variant and a symbol per seed, so that one seed can be followed through the variants: seeds
-have other matrices and signals, and differ more than many variants do. The number on the right is the median over the
-seeds of the ratio of the loss to that of the reference, the variant with all fixed and shared; the solid line is the
-reference's median loss.
+The figure has a line per variant and a symbol per seed, so that one seed can be followed through the variants: each
+seed has its own matrix and signals, and seeds differ more than many variants do. The reference is the variant with
+shared weights and nothing else learned; the solid line is its median loss. The number on the right is the median over
+the seeds of the ratio of a variant's loss to the reference's.
 """
 
 from __future__ import annotations
@@ -124,7 +124,7 @@ def draw(tables: Tables, quick: bool) -> Figure:
 
 
 def _variants(name: str) -> list[tuple[str, str, str]]:
-    """Weights, step size and tau of each variant, the reference first; OMP has no step size."""
+    """Weights, step size and tau of each variant, the reference first; OMP-Net has no step size."""
     return list(product(WEIGHTS, ETAS if FAMILY[name].has_eta else ["fixed"], TAUS))
 
 

@@ -1,14 +1,15 @@
-"""Softsort, NeuralSort and optimal transport in the place of sorting: accuracy and cost.
+"""Softsort, NeuralSort and optimal transport as replacements of sorting: accuracy and cost.
 
-"Deep greedy unfolding" uses softsort and leaves open whether another relaxation would serve it better. Each here has
-the same meaning of the temperature: two entries alone share `exp(-gap / tau)`.
+"Deep greedy unfolding" uses softsort and leaves open whether another relaxation is better. The temperature means the
+same in all of them: two entries that differ by `gap` mix with relative weight `exp(-gap / tau)`.
 
 - `difference`: `||x_soft - x_hard|| / ||x_hard||` of Soft-OMP (10 steps) and Soft-IHT (15 steps of 0.6) over tau.
   Gaussian matrices with unit columns, 128 x 256, 10 non-zeros, norm 1, noise 1e-3, new in every trial; double
-  precision; logarithms are of that plus 1e-12.
+  precision; before the logarithm, 1e-12 is added.
 - `cost`: milliseconds for the 10 first rows of 64 vectors |N(0, 1)|, float32, one thread. The methods take turns, so
-  that whatever else the machine does meets all. `softsort` has compiled kernels where Numba is installed; "softsort,
-  torch" is without, as the others are; "softsort, mask" forms the sum of the rows alone, which is all that IHT needs.
+  that other load on the machine affects all of them. `softsort` has compiled kernels where Numba is installed;
+  "softsort, torch" does not use them; the others have none. "softsort, mask" computes only the sum of the rows, as IHT
+  needs.
 - `training`: OMP-Net (5 layers, 12 measurements) and IHT-Net (10 layers, 20 measurements) with each relaxation at tau
   1e-3, on signals with 5 non-zeros among 10 of 128 places under Fourier samples; 150 epochs of 128 fresh signals
   (RMSprop, batches of 32, rate 2e-2 halved once). A seed has its own matrix, places and signals. Beside the losses are
@@ -85,7 +86,7 @@ TESTED = 512  # signals for the hard algorithms
 
 
 def cells(quick: bool, seed: int) -> list[Row]:
-    """One per part, algorithm, relaxation and seed; the cost of all relaxations is one, as they take turns."""
+    """One per part, algorithm, relaxation and seed; costs are one cell, because the relaxations take turns."""
     difference = [
         {"part": "difference", "algorithm": a, "sort": s, "trials": 5 if quick else 30, "every": 2 if quick else 1,
          "seed": seed}
@@ -100,7 +101,7 @@ def cells(quick: bool, seed: int) -> list[Row]:
 
 
 def run(cell: Row, folder: Path) -> Tables:
-    """One piece of work.
+    """Run one cell.
 
     Parameters
     ----------
@@ -328,7 +329,7 @@ def _draw_training(ax: Axes, rows: list[Row]) -> None:
 
 
 def _plain_numbers(cost: Axes, training: Axes) -> None:
-    """The lengths that were timed on their axis, and times as plain numbers."""
+    """Ticks at the lengths that were timed, and times without powers of ten."""
     from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
     cost.set_xticks(SIZES, [str(n) for n in SIZES])

@@ -2,11 +2,11 @@
 
 Experiment I of "The greedy side of the LASSO", arXiv 2303.00844: Gaussian matrices with unit columns, 150 x 300,
 signals with 10 non-zeros drawn from N(0, 1) at distinct places, noise of exact norm eta, weights 1, at most 30 atoms.
-All losses, noise levels and values of lambda see the same matrices, signals and directions of noise, in double
+All losses, noise levels and values of lambda have the same matrices, signals and directions of noise, in double
 precision.
 
-`"l1-sr"` is run as it is right and, `legacy`, as the authors ran it. The soft variant ranks the gains by softsort at
-one temperature, in the units of the loss. There are no published numbers beside them: the paper has pictures only.
+`"l1-sr"` is run correctly and, with `legacy`, as in the authors' code. The soft variant ranks the gains by softsort at
+one temperature, in the units of the loss. There are no published numbers to compare with; the paper has pictures only.
 """
 
 from __future__ import annotations
@@ -150,7 +150,7 @@ def _levels(rows: list[Row], deviations: int) -> list[float]:
 
 
 def _over(rows: list[Row], values: list[float]) -> tuple[list[float], list[float]]:
-    """Lambda and the values, without `lambda = 0`, which a logarithmic axis has no place for."""
+    """Lambda and the values, without `lambda = 0`, which cannot be drawn on a logarithmic axis."""
     lams = [row["lam"] for row in rows]
     return [lam for lam in lams if lam], [value for lam, value in zip(lams, values, strict=True) if lam]
 

@@ -1,14 +1,14 @@
-"""Shared by the experiments of "Neurally augmented ALISTA": models, training recipes, published values.
+"""What the experiments of "Neurally augmented ALISTA" share: models, training recipes, published values.
 
 Real signals of n entries, each non-zero with probability 50 / n and then N(0, 1); 250 measurements by a Gaussian matrix
-with unit columns, which a seed draws anew (the authors have one per n); noise at an SNR. Networks are built as the
+with unit columns, another one for every seed (the authors have one per n); noise at an SNR. Networks are built as the
 authors build them: step sizes and thresholds start from 0.5, support selection is `CountSchedule(50)`, and the weights
-are the closed-form ones (the authors' are an under-converged descent towards them: 0.4 to 1.3 dB at n = 500).
+are the closed-form ones (the authors stop a descent towards them early, which differs by 0.4 to 1.3 dB at n = 500).
 
 Recipes: "full" is the paper's protocol; "ours" and "quick" are short trainings with larger steps, cosine and clipping.
 
-The published values are minima over the epochs of the NMSE on the test signals. Ours, `test_db`, are of held-out test
-signals, for the epoch with the least NMSE on validation signals (`validation_db`).
+A published value is the lowest NMSE of all epochs on the test signals. Ours, `test_db`, is that of held-out test
+signals at the epoch with the lowest NMSE on validation signals (`validation_db`).
 
 Tables: `results`, a row per model and setting, and `log`, some epochs of each training.
 """
@@ -112,7 +112,7 @@ def size_of(quick: bool, full: bool) -> str:
 
 
 def recipe(size: str, model: str, n: int, layers: int, recipes: dict[str, dict[str, Row]] | None = None) -> Row:
-    """The numbers of a training, with those that depend on the number of unknowns or of layers worked out."""
+    """The numbers of a training, computed for this number of unknowns and of layers."""
     kind = "NA_ALISTA" if model.startswith("NA_ALISTA") else "LAMP" if model == "LAMP" else "ALISTA"
     by_kind = (recipes or RECIPES)[size]
     numbers = dict(by_kind.get(model, by_kind[kind]))
@@ -123,12 +123,12 @@ def recipe(size: str, model: str, n: int, layers: int, recipes: dict[str, dict[s
 
 
 def classical_cell(model: str, *, size: str, seed: int, n: int, snr: int) -> Row:
-    """ISTA or FISTA, after all numbers of steps at once."""
+    """The cell of ISTA or FISTA: one for all numbers of steps."""
     return {"model": model, "n": n, "layers": list(LAYERS), "snr": snr, "seed": seed, "signals": signals(size)}
 
 
 def trained_cell(model: str, *, size: str, seed: int, n: int = N, layers: int = K, snr: int = SNR) -> Row:
-    """A network and its training; a changed recipe is another cell."""
+    """The cell of a network and its training; with another recipe it is another cell."""
     return {
         "model": model, "n": n, "layers": layers, "snr": snr, "size": size, "seed": seed,
         "recipe": recipe(size, model, n, layers),
@@ -148,7 +148,7 @@ def models(full: bool) -> tuple[str, ...]:
 
 
 def quick_models() -> tuple[str, ...]:
-    """The models whose order is to be seen; the slowest first, so that of two processes none waits long."""
+    """The models of the quick form; the slowest first, so that neither of two processes waits long for the other."""
     return ("NA_ALISTA_UR_128", "AGLISTA", "ALISTA", *CLASSICAL)
 
 
@@ -182,8 +182,8 @@ def run(cell: Row, folder: Path) -> Tables:
 def run_classical(cell: Row) -> Tables:
     """ISTA's or FISTA's NMSE on test signals after every number of steps.
 
-    The published FISTA gives the extrapolated point, which `test_db` is of; `iterate_db` is of the iterate itself, the
-    one that `pursuit.fista` returns.
+    For FISTA, `test_db` is the error of the extrapolated point, which the published code returns, and `iterate_db` that
+    of the iterate, which `pursuit.fista` returns.
     """
     ensemble = problem(cell)
     gamma = 1 / float(spectral_norm_squared(ensemble.A))
@@ -211,7 +211,7 @@ def classical_errors(
 def _iterates(
     model: str, A: Operator, y: Tensor, gamma: float, theta: float, steps: int
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """After each step the output as published, and the library's."""
+    """After each step the output of the published code, and that of this library."""
     x0 = y.new_zeros(*y.shape[:-1], A.shape[1])
     step_size, threshold = (torch.tensor(value, dtype=y.real.dtype) for value in (gamma, theta))
     if model == "ISTA":
@@ -243,7 +243,7 @@ def classical_row(cell: Row, layers: int, db: float, iterate_db: float, theirs: 
 
 
 def run_trained(cell: Row, folder: Path) -> Tables:
-    """Train a network in `folder`, or go on with it there, and evaluate it on test signals that chose nothing."""
+    """Train a network in `folder`, or continue its training there, and evaluate it on held-out test signals."""
     ensemble = problem(cell)
     net = built(cell, ensemble.A, selection=nets.CountSchedule(S))
     return train(net, ensemble, cell, folder, published(cell["model"], cell["n"], cell["layers"], cell["snr"]))
@@ -292,7 +292,7 @@ def falling(theta: float | list[float], layers: int) -> float | list[float]:
 
 
 def train(net: Any, ensemble: Any, cell: Row, folder: Path, theirs: float | None) -> Tables:
-    """Train, and say what came of it. A training that diverges is a row without results: others shall go on."""
+    """Train and return the tables. A training that diverges gives a row without results, so that others can run."""
     numbers = cell["recipe"]
     log: list[Epoch] = []
     row = {
@@ -364,7 +364,7 @@ def network(cell: Row, store: Path) -> tuple[Any, BernoulliGaussian, Tables]:
 
 
 def thinned(log: Sequence[Epoch], most: int = LOGGED) -> list[Epoch]:
-    """So many epochs at most, evenly spread, with the last one."""
+    """At most `most` epochs, evenly spread, with the last one."""
     count = min(most, len(log))
     return [log[(i + 1) * len(log) // count - 1] for i in range(count)]
 
@@ -373,7 +373,7 @@ def thinned(log: Sequence[Epoch], most: int = LOGGED) -> list[Epoch]:
 
 
 def row_key(cell: Row) -> Row:
-    """What a row is about."""
+    """The fields that identify a row."""
     return {name: cell[name] for name in ("model", "n", "m", "layers", "snr", "size", "seed") if name in cell}
 
 

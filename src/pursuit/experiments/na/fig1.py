@@ -1,4 +1,4 @@
-"""Are the LSTM inputs related to the error? l1 norms against each other, a point per signal (Figure 1).
+"""Are the inputs of the LSTM related to the error? Scatter plots of l1 norms, a point per signal (Figure 1).
 
 - (a), (b): `||x||_1` against `u = ||W^H A x||_1`, for Gaussian x with 15 non-zeros, and with all 1000. `W^H A`
   preserves norms of sparse vectors, not of others.
@@ -6,7 +6,7 @@
   the l1 errors of `x^(6)` and of `x^(8)`.
 
 Tables: `points`, `summary` (Pearson's r; the paper prints no numbers), and the network's `results` and `log`. The
-network is that of `na-fig6`, and is trained only if it is in no folder beside this one.
+network is that of `na-fig6`; it is trained only if no folder beside this one has it.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ PANELS = {
 
 
 def cells(quick: bool, seed: int, full: bool = False) -> list[Row]:
-    """One without a network, one with."""
+    """One cell without a network, and one with a network."""
     points = 500 if quick else 1000
     network = alista.trained_cell("NA_ALISTA_UR_128", size=alista.size_of(quick, full), seed=seed)
     return [

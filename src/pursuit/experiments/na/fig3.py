@@ -65,5 +65,5 @@ def _published(layers: int, snr: int) -> Callable[[str, int], float | None]:
 
 
 def _trained(rows: list[Row], layers: int, snr: int) -> bool:
-    """Whether any network of the panel is there: ISTA alone is after all depths at once."""
+    """Whether the panel has any network: the rows of ISTA exist for all depths."""
     return any((row["layers"], row["snr"]) == (layers, snr) and row["model"] not in alista.CLASSICAL for row in rows)

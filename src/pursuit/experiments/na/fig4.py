@@ -5,7 +5,8 @@ Cells of size 128 are those of `na-fig6`.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import math
+from typing import TYPE_CHECKING, Any
 
 from ...plots.style import BLUE, GREEN, RED
 from ..cells import Row, Tables
@@ -33,24 +34,38 @@ def cells(quick: bool, seed: int, full: bool = False) -> list[Row]:
 
 
 def draw(tables: Tables, quick: bool) -> Figure:
-    """A curve per number of unknowns."""
+    """A curve per number of unknowns; lines join neighbouring sizes only."""
     rows = [row for row in tables["results"] if row.get("test_db") is not None]
     figure = alista_pictures.new_figure(1, 1)
     ax = figure.subplots()
-    for n in sorted({row["n"] for row in tables["results"]}):
+    sizes = sorted({row["n"] for row in tables["results"]})
+    for n in sizes:
         colour, marker = COLOURS[n]
         theirs = [(h, alista.published(_model(h), n, K, SNR)) for h in HIDDEN]
-        ax.plot(*zip(*theirs, strict=True), "--", color=colour, marker=marker, markerfacecolor="none", linewidth=0.9,
-                label=f"N = {n}, published, least of all epochs on test signals")  # fmt: skip
+        ax.plot(*zip(*theirs, strict=True), "--", color=colour, marker=marker, markerfacecolor="none", linewidth=0.9)
         for seed in sorted({row["seed"] for row in rows if row["n"] == n}):
-            mine = sorted((_hidden(r["model"]), r["test_db"]) for r in rows if (r["n"], r["seed"]) == (n, seed))
-            ax.plot(*zip(*mine, strict=True), color=colour, marker=marker, linewidth=1.4,
-                    label=f"N = {n}, ours, test signals")  # fmt: skip
+            mine = {_hidden(row["model"]): row["test_db"] for row in rows if (row["n"], row["seed"]) == (n, seed)}
+            ax.plot(HIDDEN, [mine.get(h, math.nan) for h in HIDDEN], color=colour, marker=marker, linewidth=1.4)
     ax.set_xscale("log", base=2)
     ax.set_xticks(HIDDEN, [str(h) for h in HIDDEN])
-    alista_pictures.finish(ax, f"NA-ALISTA, K = {K}, SNR = {SNR} dB", "size H of the LSTM")
-    figure.legend(loc="outside upper center", ncols=2, fontsize=8, frameon=False)
+    alista_pictures.finish(ax, f"NA-ALISTA, K = {K}, SNR = {SNR} dB", "size H of the LSTM (hidden units)")
+    figure.legend(handles=_handles(sizes), loc="outside upper center", ncols=5, fontsize=8, frameon=False)
     return figure
+
+
+def _handles(sizes: list[int]) -> list[Any]:
+    """Numbers of unknowns by colour and symbol, ours and published by line and filling."""
+    from matplotlib.lines import Line2D
+
+    by_size: list[Any] = [
+        Line2D([], [], color=COLOURS[n][0], marker=COLOURS[n][1], linestyle="none", label=f"N = {n}") for n in sizes
+    ]
+    by_origin = [
+        Line2D([], [], color="0.3", marker="o", linewidth=1.4, label=alista_pictures.OURS),
+        Line2D([], [], color="0.3", marker="o", markerfacecolor="none", linestyle="--", linewidth=0.9,
+               label=alista_pictures.PUBLISHED),
+    ]  # fmt: skip
+    return [*by_size, *by_origin]
 
 
 def _model(hidden: int) -> str:

@@ -1,16 +1,17 @@
-"""Ratio of threshold and step size next to the true l1 error, in every layer of a trained NA-ALISTA (Figure 5).
+"""Threshold over step size, compared with the true l1 error, in every layer of a trained NA-ALISTA (Figure 5).
 
 Condition (5) of the theory is `theta^(k) / gamma^(k) >= mu ||x^(k) - x*||_1` in every layer, with the error before the
 layer. The authors' notebook uses the error after the layer; both are drawn.
 
-The figure shows whether the network's thresholds follow the error. It does not show the guarantee, which does not cover
-these signals: at 1000 unknowns mu = 0.27 allows two non-zeros, but they have 50, noise, and support selection. The
-ratio is about a tenth of what (5) requires, so that (5) holds for no signal in any layer (`share_within_5`). In the
-authors' figure the ratio is a hundred times larger; it is of a network whose training got stuck with idle first layers.
+The figure shows whether the network's thresholds follow the error. It does not show the guarantee, which does not hold
+for these signals: at 1000 unknowns, mu = 0.27 allows two non-zeros without noise and support selection, and there are
+50 of them, noise, and support selection. The ratio is about a tenth of what (5) requires, so that (5) holds for no
+signal in any layer (`share_within_5`). In the authors' figure the ratio is a hundred times larger; their network has
+first layers that do nothing.
 
 Tables: `layers` (means and standard deviations over test signals; correlations over them, within a layer), `summary`
 (correlation of the means over the layers), and the network's `results` and `log`. Networks are those of `na-fig6`.
-The notebook has 2000 unknowns, the paper's main setting 1000: both.
+The notebook has 2000 unknowns, the paper's main setting 1000; this has both.
 """
 
 from __future__ import annotations
@@ -56,7 +57,7 @@ def cells(quick: bool, seed: int, full: bool = False) -> list[Row]:
 
 
 def run(cell: Row, folder: Path) -> Tables:
-    """Train a network, or find it, and look into it."""
+    """Train a network, or find it, and compare its thresholds with the errors."""
     net, ensemble, tables = alista.network(cell["network"], folder.parent)
     rng = torch.Generator().manual_seed(alista.TEST_SEED + cell["seed"])
     parts = [_traced(net, *ensemble.draw(count, rng)) for count in _batches(cell["signals"])]
@@ -115,7 +116,7 @@ def _short(value: Any) -> float:
 
 
 def draw(tables: Tables, quick: bool) -> Figure:
-    """A panel per number of unknowns, two scales: the ratio's and the errors'."""
+    """A panel per number of unknowns; the ratio on the left axis, the errors on the right one."""
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
 

@@ -1,7 +1,7 @@
 """Reconstruction error over the number of layers, for three numbers of unknowns and two noise levels (Figure 6).
 
-Models and settings are those of `pursuit.experiments.na.alista`; panels are drawn of what is finished. LAMP is
-not in the paper, and has no part in `full`.
+Models and settings are those of `pursuit.experiments.na.alista`; panels show what is finished. LAMP is not in the
+paper, nor in the form `full`.
 """
 
 from __future__ import annotations

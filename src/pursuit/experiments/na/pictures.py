@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,11 @@ from .alista import CLASSICAL, LAYERS, MODELS, K, Model, published_over_layers
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+
+# What the two kinds of values are: both are errors on test signals.
+OURS = "ours: epoch with the lowest validation error"
+PUBLISHED = "published: epoch with the lowest test error"
 
 
 def style(model: str) -> Model:
@@ -23,20 +29,33 @@ def style(model: str) -> Model:
 def curves(
     ax: Axes, rows: Sequence[Row], x: str, places: Sequence[int], theirs: Callable[[str, int], float | None]
 ) -> None:
-    """Our NMSE over a field of the rows, and the published one of every model at these places, each with symbols."""
+    """Our NMSE over a field of the rows, and the published one of every model at these places."""
+    published(ax, places, theirs)
+    ours(ax, rows, x, places)
+
+
+def ours(ax: Axes, rows: Sequence[Row], x: str, places: Sequence[int]) -> None:
+    """Our NMSE over a field of the rows; lines join neighbouring places only."""
+    for model, (_, colour, marker) in MODELS.items():
+        mine = [row for row in rows if row["model"] == model and row.get("test_db") is not None]
+        for seed in sorted({row["seed"] for row in mine}):
+            found = {row[x]: row["test_db"] for row in mine if row["seed"] == seed}
+            at = sorted({*places, *found})
+            ax.plot(at, [found.get(place, math.nan) for place in at], color=colour, linewidth=1.4, marker=marker,
+                    markersize=4.5)  # fmt: skip
+
+
+def published(ax: Axes, places: Sequence[int], theirs: Callable[[str, int], float | None]) -> None:
+    """The published NMSE of every model at these places."""
     for model, (_, colour, marker) in MODELS.items():
         line = [(place, value) for place in places if (value := theirs(model, place)) is not None]
         if line:
             ax.plot(*zip(*line, strict=True), "--", color=colour, linewidth=0.9, marker=marker, markersize=5,
                     markerfacecolor="none", markeredgewidth=0.8)  # fmt: skip
-        mine = [row for row in rows if row["model"] == model and row.get("test_db") is not None]
-        for seed in sorted({row["seed"] for row in mine}):
-            points = sorted((row[x], row["test_db"]) for row in mine if row["seed"] == seed)
-            ax.plot(*zip(*points, strict=True), color=colour, linewidth=1.4, marker=marker, markersize=4.5)
 
 
 def over_layers(rows: Sequence[Row]) -> Figure:
-    """A panel per number of unknowns and SNR; beside a single one, its bars."""
+    """A panel per number of unknowns and SNR; a single panel has bars beside it."""
     panels = sorted({(-row["snr"], row["n"]) for row in rows})
     columns = len({n for _, n in panels})
     lines = len({snr for snr, _ in panels})
@@ -64,7 +83,7 @@ def new_figure(columns: int, lines: int) -> Figure:
 
 
 def hide_unused(axes: Any) -> None:
-    """No frames where nothing is drawn."""
+    """Hide panels without data."""
     for ax in axes.flat:
         if not ax.has_data():
             ax.set_visible(False)
@@ -81,9 +100,7 @@ def finish(ax: Axes, title: str, xlabel: str, ylabel: str = "NMSE (dB)") -> None
     ax.spines[["top", "right"]].set_visible(False)
 
 
-def explain(
-    figure: Figure, rows: Sequence[Row], theirs: str = "published, least of all epochs on test signals"
-) -> None:
+def explain(figure: Figure, rows: Sequence[Row], theirs: str = PUBLISHED) -> None:
     """One legend above all panels: models by colour and symbol, ours and published by line and filling."""
     from matplotlib.lines import Line2D
 
@@ -94,7 +111,7 @@ def explain(
         for m in map(style, shown)
     ]
     handles += [
-        Line2D([], [], color="0.3", marker="o", linewidth=1.4, markersize=4.5, label="ours, test signals"),
+        Line2D([], [], color="0.3", marker="o", linewidth=1.4, markersize=4.5, label=OURS),
         Line2D([], [], color="0.3", marker="o", linestyle="--", linewidth=0.9, markersize=5, markerfacecolor="none",
                label=theirs),
     ]  # fmt: skip
@@ -102,7 +119,7 @@ def explain(
 
 
 def bars_at(ax: Axes, rows: Sequence[Row], depth: int) -> None:
-    """The NMSE of every model at so many layers, or where no network has them, at the least that one has."""
+    """The NMSE of every model at `depth` layers; if no network has so many, at the smallest number that one has."""
     depths = {row["layers"] for row in rows if row["model"] not in CLASSICAL}
     depth = depth if depth in depths or not depths else min(depths)
     bars(ax, [row for row in rows if row["layers"] == depth and row.get("test_db") is not None])

@@ -1,4 +1,4 @@
-"""ALISTA's weights as the papers' code finds them, to compare with the closed form, `pursuit.analytic_weights`."""
+"""ALISTA's weights as in the papers' code, to compare with the closed form, `pursuit.analytic_weights`."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ def projected_gradient_weights(
     eta : float, default 0.1, or 0.01 with `legacy`
         Step size, below `2 / ||A||^2`.
     legacy : bool, default False
-        If True, as in the code of NA-ALISTA: from a random start, with step sizes that decay by 0.99 each. Their sum is
-        about 1, too small to reach the minimum. The published tables were made with such weights.
+        If True, as in the code of NA-ALISTA: from a random start, with step sizes that fall by the factor 0.99 per
+        step. Their sum is about 1, too small to reach the minimum. The published tables were made with such weights.
     seed : int, default 0
         Seed of that start.
 

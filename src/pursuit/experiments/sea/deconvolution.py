@@ -1,13 +1,13 @@
-"""Shared by the figures of the Support Exploration Algorithm: the deconvolution problem and the methods.
+"""What the figures of the Support Exploration Algorithm share: the deconvolution problem and the methods.
 
 Spikes uniform on [-2, -1] and [1, 2] on a uniformly random support, convolved with `exp(-t^2 / (2 sigma^2))`, atoms of
 unit norm. The poster says that the filter is Gaussian, sigma = 3, coherence 0.97 (which is this filter's), 200 runs,
-and k = 20 for the example. It does not say the length of the signal, the boundary, the step size, the budget or the
-noise; n = 500, circular, 1.8 / L and 1000 iterations are recalled from the paper, not read. All are settings.
+and k = 20 for the example. It does not state the length of the signal, the boundary, the step size, the number of steps
+or the noise; n = 500, circular, 1.8 / L and 1000 steps are our choice. All are settings.
 
-SEA, IHT and HTP share step size and budget; `sea@omp` is SEA started from the solution of OMP; `sea_plus` is ours. OMPR
-has its own step size, 1, and starts from OMP, as ELS does. Where packages with other solvers are installed they take
-part.
+SEA, IHT and HTP have the same step size and number of steps; `sea@omp` is SEA started from the solution of OMP;
+`sea_plus` is ours. OMPR has step size 1 and starts from OMP, as ELS does. Solvers of other packages are included if the
+packages are installed.
 """
 
 from __future__ import annotations
@@ -46,22 +46,22 @@ COLOURS = {
     "sea": BLUE, "sea_plus": VIOLET, "iht": ORANGE, "htp": GREEN, "omp": BLACK, "ompr": SKY, "els": RED,
     "sklearn-omp": GREY, "abess": PURPLE, "skscope": OLIVE,
 }  # fmt: skip
-NAMES = {"sea_plus": "SEA+", "sklearn-omp": "scikit-learn OMP", "abess": "abess", "skscope": "skscope"}
+NAMES = {"sea_plus": "SEA+ (sea_plus)", "sklearn-omp": "scikit-learn OMP", "abess": "abess", "skscope": "skscope"}
 
 
 def families() -> tuple[str, ...]:
-    """What one cell runs: all methods from one start, or one peer."""
+    """Which methods one cell runs: all from one start, or one solver of another package (a peer)."""
     return (*FAMILIES, *peers.available())
 
 
 def cell_of(family: str, *, snr: float | str, k: int, runs: int, seed: int, settings: Row) -> Row:
-    """The settings of a cell. The peers have neither step size nor budget."""
+    """The settings of a cell. Peers take neither a step size nor a number of steps."""
     own = settings if family in FAMILIES else {key: settings[key] for key in ("n", "sigma", "boundary")}
     return {"family": family, "snr": snr, "k": k, "runs": runs, "seed": seed, **own}
 
 
 def check(n: int, sigma: float, boundary: str, eta: float, steps: int) -> Row:
-    """The settings, where the problem and the methods take them."""
+    """The settings; raises ValueError if the problem or the methods cannot take them."""
     if n < 2:
         raise ValueError(f"n is {n}; needed is at least 2.")
     if not 0 < sigma < math.inf:
@@ -75,7 +75,7 @@ def check(n: int, sigma: float, boundary: str, eta: float, steps: int) -> Row:
 
 
 def instance(cell: Row) -> Instance:
-    """The signals of a cell: the same for all methods, step sizes and budgets."""
+    """The signals of a cell: the same for all methods, step sizes and numbers of steps."""
     drawn = {key: cell[key] for key in ("n", "sigma", "boundary", "snr", "k", "runs", "seed")}
     digest = hashlib.sha256(json.dumps(drawn, sort_keys=True).encode()).digest()
     return problems.deconvolution(
@@ -90,7 +90,7 @@ def instance(cell: Row) -> Instance:
 
 
 def solutions(cell: Row, case: Instance) -> Iterator[tuple[str, Tensor, float]]:
-    """What every method of a family recovers, `(runs, n)`, and the seconds that it took without its start."""
+    """The result of every method of a family, `(runs, n)`, and the seconds that it took without its start."""
     if cell["family"] not in FAMILIES:
         yield cell["family"], *_by_peer(cell["family"], case)
         return
@@ -162,7 +162,7 @@ def _in_batches(method: str, case: Instance, start: Tensor | None, options: Row)
 
 
 def _by_peer(name: str, case: Instance) -> tuple[Tensor, float]:
-    """What another package recovers, and the seconds that it took without its import."""
+    """The result of another package's solver, and the seconds that it took without its import."""
     recover: Any = peers.peer(name)
     A, y = case.A.to_dense().numpy(), case.y.numpy()
     recover(A, y[0], case.k)

@@ -70,7 +70,7 @@ def sort_key(row: Row) -> Any:
 
 
 def draw(tables: Tables, quick: bool) -> Figure:
-    """A column per noise level; above, methods that start on their own, below the warm-started ones."""
+    """A column per noise level; above, methods with their own start, below, those started from OMP or ELS."""
     from matplotlib.figure import Figure
 
     rows = sorted(tables["summary"], key=sort_key)

@@ -1,12 +1,12 @@
 """Phase transitions of SEA and its competitors: where 95 % of supports are found (the poster's Figure 3).
 
-Gaussian matrices, one per trial, with unit columns; Gaussian values on a uniformly random support; no noise. Over
-`zeta = m / n` the largest `rho = k / m` at which the support found holds the true one in more than 95 % of 1000 trials.
-The poster does not say n, the step size or the budget: n = 64, 1.8 / L and 1000 steps are recalled, not read; the paper
-may have used 256 k steps. All are settings.
+Gaussian matrices, one per trial, with unit columns; Gaussian values on a uniformly random support; no noise. For every
+`zeta = m / n`, the largest `rho = k / m` at which the support found contains the true one in more than 95 % of 1000
+trials. The poster does not state n, the step size or the number of steps: n = 64, 1.8 / L and 1000 steps are our
+choice; the paper may have used 256 k steps. All are settings.
 
-The trials are those of `pursuit sweep phase` with the same n, seed and block. Next to the poster's twelve methods are
-`sea_plus` and the solvers of other packages, where they are installed, on the first block of trials.
+The trials are those of `pursuit sweep phase` with the same n, seed and block. Besides the poster's twelve methods there
+are `sea_plus` and the solvers of other packages that are installed, on the first block of trials.
 """
 
 from __future__ import annotations

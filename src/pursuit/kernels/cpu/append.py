@@ -1,9 +1,9 @@
-"""One more column for a QR factorisation, and the way back through it, on the CPU, by Numba.
+"""Append a column to a QR factorisation, and differentiate this, on the CPU, by Numba.
 
 With Q orthonormal: `v = Q^H a`, `p = a - Q v`, `rho = ||p||`, `q = p / rho`, `gamma = q^H r`, `r' = r - q gamma`.
 Arrays are contiguous: `Q (batch, t, m)`, which holds the columns as rows; `a`, `r`, `q (batch, m)`; `column
-(batch, t + 1)`, which is v and rho; `gamma (batch, 1)`. A column that the others span is not `new`: q, v and gamma are
-then zero, and rho is one.
+(batch, t + 1)`, which is v and rho; `gamma (batch, 1)`. A column in the span of the others is not `new`: q, v and gamma
+are then zero, and rho is one.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def energy(a: Array) -> Any:
 def forward(
     Q: Array, a: Array, r: Array, tolerance: Any, q: Array, column: Array, gamma: Array, rest: Array, new: Array
 ) -> None:
-    """`rest` is the residual r'; `tolerance` the share of a column's energy that counts as rounding error."""
+    """Append columns; `rest` is the residual r', `tolerance` the share of a column's energy that counts as rounding."""
     t, m = Q.shape[1], a.shape[1]
     c = np.empty(t, a.dtype)
     for b in range(a.shape[0]):
@@ -84,7 +84,7 @@ def backward(
     of_a: Array,
     of_r: Array,
 ) -> None:
-    """Gradients of Q, a and r by those of q, column, gamma and rest."""
+    """Gradients with respect to Q, a and r, from those with respect to q, column, gamma and rest."""
     t, m = Q.shape[1], a.shape[1]
     of_v = np.empty(t, a.dtype)
     for b in range(a.shape[0]):

@@ -1,8 +1,8 @@
 """Exhaustive Local Search on the CPU, by Numba: all swaps of one signal after another.
 
-The gain of every swap is that of `pursuit.solvers.els.swap_gains`, by the Gram matrix. A signal for which it cannot
-tell some swap's gain, since the atoms are too much alike, is declined: without that swap all later ones may be others,
-and worse.
+The gain of every swap is that of `pursuit.solvers.els.swap_gains`, computed from the Gram matrix. If that is too
+inaccurate for the gain of some swap, because atoms are nearly parallel, the signal is declined: without that swap, all
+later ones may be others, and worse.
 
 Arrays are those of `gram`.
 """
@@ -45,7 +45,7 @@ def compact(support: Tensor) -> Tensor:
 
 @jit
 def project(G: Array, L: Array, order: Array, size: int, D: Array, outside: Array) -> None:
-    """`D = M A_S^H A`, `(size, n)`, with `M = (A_S^H A_S)^-1`; what of each atom's energy is `outside` their span."""
+    """`D = M A_S^H A`, `(size, n)`, with `M = (A_S^H A_S)^-1`; `outside (n,)`: energy of each atom off S."""
     n = outside.size
     for j in range(n):
         outside[j] = G[j, j].real
@@ -82,7 +82,7 @@ def diagonal(L: Array, size: int, e: Array, inverse: Array) -> None:
 
 @jit
 def parallel(row: Array, order: Array, size: int, but: int, tolerance: Any) -> bool:
-    """Whether one of the atoms `order[:size]`, `but` one of them, is the atom of this row of the Gram matrix."""
+    """Whether an atom of `order[:size]`, except number `but`, is parallel to the atom of this row of G."""
     for i in range(size):
         g = row[order[i]]
         if i != but and g.real * g.real + g.imag * g.imag >= 1 - tolerance:
@@ -95,9 +95,10 @@ def best_swap(
     G: Array, D: Array, outside: Array, inverse: Array, z: Array, c: Array, w: Array, inside: Array, order: Array,
     size: int, tolerance: Any,
 ) -> tuple[bool, int, int]:  # fmt: skip
-    """Whether all gains can be told; which atom goes for which column at the largest weighted one, ties to the first.
+    """The swap of the largest weighted gain, ties to the first.
 
-    None goes, -1, where nothing is gained.
+    Returns whether all gains are known, the place of the atom that leaves, and the column that enters; -1 for both if
+    no swap gains.
     """
     gain, out, come, least = 0.0, -1, -1, max(PIVOT, tolerance)
     for i in range(size):
@@ -124,8 +125,11 @@ def swap(
     At: Array, GT: Array, y: Array, back: Array, weights: Array, target: Array, max_steps: Array, tolerance: Any,
     least_gain: Any, stop: Array, support: Array, steps: Array, status: Array,
 ) -> None:  # fmt: skip
-    """Improve `support (batch, max_k)`, with -1 only at the end, as long as a swap takes the share `least_gain` off the
-    energy of the residual; `steps (batch,)` are those made, with the last, which is no gain; `status` as in `whole`."""
+    """Improve `support (batch, max_k)`, whose empty places, -1, are at the end, swap by swap.
+
+    It ends when the best swap lowers the energy of the residual by less than the share `least_gain`; `steps (batch,)`
+    counts this swap too. `status` is as in `whole`.
+    """
     m, n, max_k = y.shape[1], back.shape[1], support.shape[1]
     L, D = np.empty((max_k, max_k), y.dtype), np.empty((max_k, n), y.dtype)
     c, outside = np.empty(n, y.dtype), np.empty(n)

@@ -1,14 +1,14 @@
 """Least squares on a few atoms by their Gram matrix, on the CPU, by Numba.
 
-Squaring the condition number leaves half of the digits. `cholesky` refuses supports for which these do not do, and
-`refine` brings most of the others back.
+The Gram matrix has the squared condition number of the columns, so that half of the digits are lost. `cholesky` rejects
+supports for which the others are too few, and `refine` restores most of the lost ones.
 
 Columns of A have norm one. Atoms are rows: `At (1 or batch, n, m)`. `GT (1 or batch, n, n)` is the Gram matrix
-transposed, `GT[i, j] = a_j^H a_i`, and `back (batch, n)` is `A^H y`. Here all are those of one signal. A support is
-`order[:size]`, in the order of its factorisation.
+transposed, `GT[i, j] = a_j^H a_i`, and `back (batch, n)` is `A^H y`. The functions below
+take those of one signal. A support is `order[:size]`, in the order of its factorisation.
 
-A kernel that meets what it cannot tell declines the signal: its steps are then zero, whatever else it has written, and
-the solver's steps run from the solver's own start.
+A kernel declines a signal for which it cannot decide as the solver's steps would: the status is then RUNNING, whatever
+else the kernel has written, and the steps run from the solver's own start.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ import numpy as np
 from ..jit import Array, jit
 from .append import energy, inner
 
-PIVOT = 1e-8  # squared distance of a column from the span of others, below which the Gram matrix does not do
+PIVOT = 1e-8  # squared distance of a column from the span of others, below which the Gram matrix is too inaccurate
 
 
 @jit
 def cholesky(G: Array, order: Array, kept: int, size: int, least: Any, L: Array) -> bool:
-    """Factor `A_S^H A_S = L L^H` of the atoms `order[:size]`, of which the rows `L[:kept]` are there.
+    """Factor `A_S^H A_S = L L^H` of the atoms `order[:size]`, of which the rows `L[:kept]` are given.
 
-    False where a pivot, squared, is not above `least`, which is `PIVOT` or more.
+    Returns False if a squared pivot is not above `least`, which is `PIVOT` or more.
     """
     for i in range(kept, size):
         row, column = L[i], G[order[i]]
@@ -46,7 +46,7 @@ def cholesky(G: Array, order: Array, kept: int, size: int, least: Any, L: Array)
 
 @jit
 def solve(L: Array, size: int, z: Array) -> Any:
-    """`z = (L L^H)^-1 z`, in place; of `z = A_S^H y` returns the energy `||L^-1 z||^2` that the fit takes out of y."""
+    """Replace z by `(L L^H)^-1 z`; returns `||L^-1 z||^2`: for `z = A_S^H y`, how much energy of y the fit explains."""
     taken = z[0].real * 0
     for i in range(size):
         for e in range(i):
@@ -84,7 +84,7 @@ def correlate(G: Array, back: Array, order: Array, size: int, z: Array, g: Array
 
 @jit
 def refine(A: Array, order: Array, size: int, L: Array, y: Array, dz: Array, z: Array, r: Array) -> None:
-    """The fit `z` and its residual `r` once more, by the normal equations of the residual: to nearly all digits."""
+    """Improve the fit `z` and its residual `r` by the normal equations of the residual: to nearly all digits."""
     for i in range(size):
         dz[i] = inner(A[order[i]], r)
     solve(L, size, dz)
@@ -98,7 +98,7 @@ def fit(
     A: Array, G: Array, y: Array, back: Array, order: Array, kept: int, size: int, least: Any,
     L: Array, dz: Array, z: Array, r: Array,
 ) -> Any:  # fmt: skip
-    """Least squares on `order[:size]`, `z` and `r`; returns the energy of the residual, infinity where it cannot."""
+    """Least squares `z` on `order[:size]`, and the residual `r`; returns the energy of r, infinity if it cannot."""
     if not cholesky(G, order, kept, size, least, L):
         return np.inf
     for i in range(size):

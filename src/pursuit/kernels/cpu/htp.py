@@ -1,8 +1,8 @@
 """Hard Thresholding Pursuit on the CPU, by Numba: all cycles of one signal after another, by the Gram matrix.
 
-The factorisation is updated as in `sea`. A signal with a support that the Gram matrix cannot tell from a dependent one
-is declined: where the fit is not unique, which one it is decides what comes next. So is one whose start is better than
-all that comes after it, for this is no fit on a support.
+The factorisation is updated as in `sea`. A signal is declined if the Gram matrix cannot distinguish one of its supports
+from a dependent one: the fit is then not unique, and the next support depends on which fit it is. It is also declined
+if its start is better than all that comes after it, because the start is no fit on a support.
 
 Arrays are those of `gram`.
 """
@@ -27,7 +27,7 @@ from .whole import RUNNING, TOLERANCE
 
 REFITS = True
 worth = whole.small
-STATIONARY, CYCLE, MAX_STEPS, DECLINED = 3, 5, 8, -1  # of Status, and none
+STATIONARY, CYCLE, MAX_STEPS, DECLINED = 3, 5, 8, -1  # of Status; and a signal that is left to the steps
 
 
 def run(d: Data, x: Tensor) -> Found:
@@ -47,8 +47,8 @@ def pursue(
 ) -> None:  # fmt: skip
     """From the k largest entries of `x (batch, n)`, the supports of least residual, `best (batch, max_k)`.
 
-    `steps (batch,)` are those taken until the norm of the residual was at most `target (batch,)`, or a support came
-    back. Supports have their best atom first and -1 where there is none.
+    `steps (batch,)` are those taken until the norm of the residual was at most `target (batch,)`, or a support was
+    repeated. Supports have their best atom first and -1 where there is none.
     """
     m, n, max_k = y.shape[1], x.shape[1], best.shape[1]
     L, least = np.empty((max_k, max_k), x.dtype), max(PIVOT, tolerance)

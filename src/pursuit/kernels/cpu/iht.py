@@ -1,8 +1,7 @@
 """Iterative Hard Thresholding on the CPU, by Numba: all steps of one signal after another, by the Gram matrix.
 
-`A^H (y - A x) = A^H y - A^H A x` takes a row of the Gram matrix per atom. The residual itself is only formed where it
-may be small enough to end with. A signal whose numbers come near the end of the range of the caller's
-precision is declined.
+`A^H (y - A x) = A^H y - A^H A x` takes a row of the Gram matrix per atom. The residual itself is formed only if it
+may be small enough to stop. A signal is declined if its numbers come near the largest ones of the caller's precision.
 
 Arrays are those of `gram`.
 """
@@ -26,8 +25,8 @@ from .whole import RUNNING, TOLERANCE
 
 REFITS = False
 worth = whole.small
-STATIONARY, MAX_STEPS, DECLINED = 3, 8, -1  # of Status, and none
-STILL = 10  # roundings of x that count as no step
+STATIONARY, MAX_STEPS, DECLINED = 3, 8, -1  # of Status; and a signal that is left to the steps
+STILL = 10  # a change of x by so many roundings counts as none
 
 
 def run(d: Data, x: Tensor) -> Found:
@@ -43,7 +42,7 @@ def run(d: Data, x: Tensor) -> Found:
 
 @jit
 def ascend(g: Array, order: Array, size: int, z: Array, eta: Any, u: Array) -> None:
-    """`u = x + eta g`, with `x` that has `z` at `order[:size]`."""
+    """`u = x + eta g`, where `x` has the values `z` at `order[:size]`, and is zero elsewhere."""
     for j in range(g.size):
         u[j] = eta * g[j]
     for i in range(size):
@@ -52,7 +51,7 @@ def ascend(g: Array, order: Array, size: int, z: Array, eta: Any, u: Array) -> N
 
 @jit
 def largest(u: Array, w: Array, k: int, s: Array, rank: Array, inside: Array, count: int) -> int:
-    """Bring the chosen atoms, `rank[:count]`, to the k of largest `w |u|`, best first, ties to the lowest index."""
+    """Update the chosen atoms, `rank[:count]`, to the k of largest `w |u|`, best first, ties to the lowest index."""
     for j in range(u.size):
         s[j] = w[j] * abs(u[j]) if w[j] > 0 else -1
     for i in range(1, count):
@@ -67,7 +66,7 @@ def largest(u: Array, w: Array, k: int, s: Array, rank: Array, inside: Array, co
 
 @jit
 def enter(x: Array, w: Array, k: int, s: Array, rank: Array, inside: Array, order: Array, z: Array) -> int:
-    """Take up `x` cut down to its k largest entries, `z` at `order`; returns how many they are."""
+    """Find the k largest entries of `x`: values `z` at the places `order`; returns how many there are."""
     for j in range(x.size):
         inside[j] = False
     count = largest(x, w, k, s, rank, inside, np.int64(0))
@@ -82,7 +81,7 @@ def iterate(
     At: Array, GT: Array, y: Array, back: Array, weights: Array, k: Array, eta: Array, target: Array, max_steps: Array,
     room: Array, still: Any, stop: Array, x: Array, support: Array, steps: Array, status: Array,
 ) -> None:  # fmt: skip
-    """From the signals `x (batch, n)`, which move, the last iterates; `support (batch, max_k)` are their atoms.
+    """Iterate from the signals `x (batch, n)`, which are overwritten; `support (batch, max_k)` are the last atoms.
 
     `steps (batch,)` are those taken until the norm of the residual was at most `target (batch,)`, or x moved by less
     than the share `still` of its norm. A signal is declined where the energy of the residual, or of a step along it,

@@ -1,8 +1,8 @@
-"""The proximal step on the CPU, by Numba: a few passes over each signal while it is in the nearest memory.
+"""The proximal step on the CPU, by Numba: a few passes over each signal while it is in the cache.
 
 All kernels work on contiguous `x (batch, n)` and `c (batch, n)`, steps `gamma (batch or 1, 1)` and thresholds
 `theta (batch or 1, n or 1)`. Entries whose magnitude is above the p-th largest one of their signal, the `level`, pass
-unchanged; where `tested` is set, only those above the threshold too.
+unchanged; if `tested`, only those that are above the threshold too.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def rank(a: Array, p: int, few: Array) -> Any:
 
 @jit
 def forward(x: Array, c: Array, gamma: Array, theta: Array, p: int, tested: bool, level: Array, out: Array) -> None:
-    """`out (batch, n)`, and `level (batch,)` for the way back."""
+    """The step's result, `out (batch, n)`, and `level (batch,)`, which `backward` needs."""
     n = x.shape[1]
     z, a, few, zero = np.empty(n, x.dtype), np.empty(n, x.dtype), np.empty(n + 1, x.dtype), x.dtype.type(0)
     each = theta.shape[1] > 1
@@ -100,7 +100,7 @@ def backward(
     x: Array, c: Array, gamma: Array, theta: Array, level: Array, g: Array, tested: bool,
     grad_x: Array, grad_c: Array, grad_gamma: Array, grad_theta: Array,
 ) -> None:  # fmt: skip
-    """From `g (batch, n)` the gradients by `x`, `c`, `gamma (batch,)` and `theta (batch, n or 1)`."""
+    """Gradients of `x`, `c`, `gamma (batch,)` and `theta (batch, n or 1)`, from that of `out`, `g (batch, n)`."""
     n, zero, one = x.shape[1], x.dtype.type(0), x.dtype.type(1)
     each = theta.shape[1] > 1
     for b in range(x.shape[0]):

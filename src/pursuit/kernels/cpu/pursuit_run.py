@@ -1,7 +1,7 @@
-"""What `omp` and `ols` have in common before and after their kernels: arrays, and which of the two ways to take.
+"""What `omp` and `ols` share around their kernels: arrays, and the choice between the two ways of `pursuit_tiles`.
 
-Nothing here is a parallel operation of torch: its threads wait for each other by spinning, and where others work on the
-same processors this takes several times as long.
+No operation here uses the threads of torch, which wait for each other in busy loops: if other programs use the same
+processors, this takes several times as long.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from .vectors import TILE, lanes
 REFITS = True
 DTYPES = (torch.float32, torch.float64, torch.complex64, torch.complex128)
 GRAM_BYTES = 2**30  # more are not formed
-FORMED, MOST_FORMED = 2**17, 2**22  # entries of an implicit A: as many as a signal is worth, and in all
+FORMED, MOST_FORMED = 2**17, 2**22  # most entries of a matrix that is formed of an operator: per signal, and in all
 DECLINED = -1
 GRAM, COLUMNS = "gram", "columns"  # what is kept on the operator
 
 
 def worth(items: int, m: int, n: int, max_k: int, at_hand: bool) -> bool:
-    """Whether the matrix is there, or forming it costs less than it saves: the steps of an FFT are quick."""
+    """Whether A is a matrix in memory, or forming it takes less time than the kernel saves."""
     return at_hand or m * n <= min(items * FORMED, MOST_FORMED)
 
 
@@ -62,7 +62,7 @@ def run(d: Data, ols: bool) -> Found:
 
 
 def _gram(A: Any, M: Matrix, x: Numbers, columns: Any) -> Any:
-    """Row i is `A^H a_i`; by half the multiplications, and without the threads of torch."""
+    """The Gram matrix, row i is `A^H a_i`: one half is computed, the other is its mirror."""
     (m, n), T = A.shape, x.T
     G, flat_columns, N = np.empty((n, n), A.dtype), _real(columns), -(-n // T) * T
     flat = _real(G)
@@ -87,7 +87,7 @@ def _numbers(d: Data, ols: bool, number: Any) -> Numbers:
 
 
 def _in_groups(M: Matrix, S: Signals, f: Results, x: Numbers, none: Any, first: int, last: int) -> None:
-    """As many signals at a time as a product has rows, of those that are running."""
+    """The signals with status RUNNING, as many at a time as a product of matrices takes rows."""
     running = first + np.flatnonzero(f.status[first:last] == RUNNING)
     for at in range(0, len(running), ROWS):
         tiles.by_columns(M, S, f, x, none, running[at : at + ROWS])
@@ -136,7 +136,7 @@ def _real(A: Any) -> Any:
 
 
 def _squares(weights: Any, N: int) -> tuple[Any, Any]:
-    """The squares of the weights, scaled and filled up with zeros; and whether they are large enough to have one."""
+    """The squares of the weights, scaled and filled up with zeros to N; and whether none of them underflows."""
     info = np.finfo(weights.dtype)
     exponent = np.frexp(weights.max(-1, keepdims=True))[1].clip(info.minexp + 2, info.maxexp - 2)
     w = np.ldexp(weights, -exponent)

@@ -4,9 +4,9 @@ With `A_S = Q R`, every step adds a column `q` to Q, and what is asked of it is 
 `c = A^H r` become `c - u (q^H r)`, and what is left of every column outside the span `rest - |u|^2`. OMP takes the
 largest `w |c|`, OLS the largest `w |c| / sqrt(rest)`. There are two ways to u:
 
-- `by_gram`: `u = (G_i - sum_l u_l conj(u_l[i])) / ||a_i outside the span||` from a row of `G = A^H A`. It is the
-  quick way for many signals. Where rounding could matter it leaves a signal to the other.
-- `by_columns`: q by Gram-Schmidt, twice, and the product. It is as safe as the solver's own steps, and needs no G.
+- `by_gram`: `u = (G_i - sum_l u_l conj(u_l[i])) / ||a_i outside the span||` from a row of `G = A^H A`. It is
+  faster for many signals. A signal for which rounding could matter is left to `by_columns`.
+- `by_columns`: q by Gram-Schmidt, done twice, and the product. It is as accurate as the solver's steps, and needs no G.
 
 What is as long as a row of A lies in tiles of `T = TILE * lanes` numbers, those of one tile and of all steps
 together: `U[tile][step][plane][T]`, so that a step reads memory in one go. Planes are the real and the imaginary part.
@@ -67,7 +67,7 @@ class Numbers(NamedTuple):
 
 
 class Matrix(NamedTuple):
-    """A, flat, with the strides of its rows and columns; and in tiles, their rows `step` apart and they `jump`."""
+    """A as flat numbers with the strides of rows and columns; and in tiles, `jump` apart, with rows `step` apart."""
 
     A: Array
     row: int
@@ -78,7 +78,7 @@ class Matrix(NamedTuple):
 
 
 class Signals(NamedTuple):
-    """What every signal has; those of the weights are squared, and in whole tiles."""
+    """What is given for every signal; `square` are the squared weights, in whole tiles."""
 
     y: Array
     square: Array
@@ -88,7 +88,7 @@ class Signals(NamedTuple):
 
 
 class Results(NamedTuple):
-    """What becomes of every signal; `status` is what the start has, and `left` the norm of the residual."""
+    """The results of every signal; `status` is given at the start, and `left` is the norm of the residual."""
 
     support: Array
     steps: Array
@@ -293,7 +293,7 @@ def solve(R: Array, t: int, rho: Array, z: Array) -> None:
 
 @inside
 def polish(y: Array, B: Array, R: Array, t: int, z: Array, r: Array, d: Array) -> Any:
-    """One step of `z += (R^H R)^-1 B^H (y - B z)`, a column of B in every row; returns the energy of what is then left.
+    """One step of `z += (R^H R)^-1 B^H (y - B z)`, a column of B in every row; returns the energy of the new residual.
 
     With it the coefficients are as good as those from QR, though a Gram matrix has squared the condition number.
     """
@@ -316,7 +316,7 @@ def polish(y: Array, B: Array, R: Array, t: int, z: Array, r: Array, d: Array) -
 
 @jit
 def memory(count: int, y: Array, real: Array, most: int, N: int, planes: int) -> tuple[Array, Array, Array]:
-    """For so many signals: numbers as those of y, the same as real ones, and the real ones besides."""
+    """Memory for `count` signals: in the dtype of y, the same as real numbers, and further real numbers."""
     own = np.empty((count, size_of(y.shape[1], most)), y.dtype)
     return (
         own,
@@ -332,7 +332,7 @@ def size_of(m: int, most: int) -> int:
 
 @jit
 def work(own: Array, flat: Array, real: Array, s: int, m: int, most: int, planes: int) -> Work:
-    """The memory of one of them."""
+    """The memory of signal s."""
     v, u, w, N = own[s], flat[s], real[s], real.shape[1] // 2
     B, R, rho = 2 * m, (2 + most) * m, (2 + most) * m + most * most
     return Work(
@@ -344,7 +344,7 @@ def work(own: Array, flat: Array, real: Array, s: int, m: int, most: int, planes
 
 @inside
 def take_column(A: Array, row: int, column: int, i: int, planes: int, B: Array, at: int, size: int, L: int) -> None:
-    """The column i of A, `size` real numbers, to B from `at` on; A has these strides."""
+    """Copy the column i of A, which has these strides, to B from `at` on; it has `size` real numbers."""
     if row == 1:
         here = i * column * planes
         whole = size - size % L
@@ -360,7 +360,7 @@ def take_column(A: Array, row: int, column: int, i: int, planes: int, B: Array, 
 
 @inside
 def begin(S: Signals, f: Results, x: Numbers, b: int, scale: Array, energy: Array, s: int) -> None:
-    """`scale[s]`, the power of two that brings the norm of y near one, and its energy then; zero if all is done."""
+    """`scale[s]`, the power of two that brings the norm of y near one, zero if y is solved; and the energy then."""
     scale[s] = 0
     y = S.y[b]
     peak = x.zero
@@ -392,7 +392,7 @@ def scaled(S: Signals, b: int, scale: Any, y: Array) -> None:
 
 @inside
 def end(f: Results, b: int, t: int, scale: Any, z: Array, left: Any) -> None:
-    """Hand over the coefficients of t atoms, and the norm of what is left."""
+    """Store the coefficients of t atoms, and the norm of the residual, in the units of y."""
     for h in range(t):
         f.z[b, h] = z[h] / scale
     f.left[b] = left / scale
@@ -403,7 +403,7 @@ def end(f: Results, b: int, t: int, scale: Any, z: Array, left: Any) -> None:
 def by_gram(
     M: Matrix, G: Array, flat: Array, S: Signals, f: Results, x: Numbers, real: Array, first: int, last: int
 ) -> None:
-    """The signals `first` to `last`; `G` is the Gram matrix, `flat` the same as real numbers.
+    """Solve the signals `first` to `last`; `G` is the Gram matrix, `flat` the same as real numbers.
 
     A signal for which rounding could matter keeps the status RUNNING.
     """
@@ -508,7 +508,7 @@ def one_by_gram(
 
 @inside
 def write(flat: Array, at: int, planes: int, re: Any, im: Any) -> None:
-    """A number into an array that holds the real and the imaginary parts in turn."""
+    """Write a number into an array that holds real and imaginary parts in turn."""
     flat[at * planes] = re
     if planes == 2:
         flat[at * planes + 1] = im
@@ -516,7 +516,7 @@ def write(flat: Array, at: int, planes: int, re: Any, im: Any) -> None:
 
 @jit
 def by_columns(M: Matrix, S: Signals, f: Results, x: Numbers, real: Array, items: Array) -> None:
-    """Some signals in step, without a Gram matrix. All that are running are finished."""
+    """Several signals step by step together, without a Gram matrix; it solves all that are RUNNING."""
     m, N, most = S.y.shape[1], S.square.shape[1], f.support.shape[1]
     planes, count = x.planes, items.size
     rows = planes * count
@@ -576,7 +576,7 @@ def by_columns(M: Matrix, S: Signals, f: Results, x: Numbers, real: Array, items
 def column_step(
     M: Matrix, S: Signals, f: Results, x: Numbers, b: int, scale: Any, t: int, i: int, norm: Any, w: Work
 ) -> Any:
-    """Take in the atom i, the t-th, and project; returns the norm of what is left."""
+    """Add the atom i as number t, and project; returns the norm of the residual."""
     q, r = w.B[t], w.r
     length, whole, size = x.zero, x.zero, r.size * x.planes
     if i >= 0:

@@ -1,11 +1,11 @@
 """The Support Exploration Algorithm on the CPU, by Numba: all steps of one signal after another.
 
-Everything but the residual is done with the Gram matrix. It is factored with the atoms longest in the support first;
-from step to step the rows before the first atom that left are kept, the others are made anew. `A^H r = A^H y - A^H A_S
-z` takes a row of the Gram matrix per atom. The residual itself is only formed where it may be the least so far. Where
-the Gram matrix does not do, the columns themselves are orthogonalised, twice: ten times as much work, and rare. X moves
-by the residual alone, which is the same for any fit on a dependent support. A signal with a support of which rounding
-decides whether it is dependent is declined.
+Everything but the residual is computed from the Gram matrix. Atoms are factored in the order in which they came into
+the support; from step to step, the rows before the first atom that left are kept, and the others are computed again.
+`A^H r = A^H y - A^H A_S z` takes a row of the Gram matrix per atom. The residual itself is formed only if it may be the
+least so far. If the Gram matrix is too inaccurate, the columns themselves are orthogonalised, twice, which is ten times
+as much work, and rare. X moves by the residual alone, which is the same for any fit on a dependent support. If rounding
+decides whether a support is dependent, the signal is declined.
 
 Arrays are those of `gram`.
 """
@@ -51,7 +51,7 @@ def before(s: Array, i: int, j: int) -> Any:
 
 @jit
 def merge(s: Array, rank: Array, inside: Array, count: int, k: int) -> int:
-    """Bring the chosen atoms, `rank[:count]` from the best, up to date; chosen entries have kept their scores."""
+    """Update the chosen atoms `rank[:count]`, whose scores must be as before, to the k best; returns their number."""
     low = s[rank[k - 1]] if count == k else s.dtype.type(0)
     for j in range(s.size):
         if s[j] < low or inside[j]:
@@ -73,9 +73,9 @@ def merge(s: Array, rank: Array, inside: Array, count: int, k: int) -> int:
 
 @jit
 def reorder(rank: Array, count: int, inside: Array, order: Array, size: int, fitted: Array) -> tuple[int, int]:
-    """The support in the order of its factorisation, `order`: those who stay, then those who come.
+    """Bring the support into the order of its factorisation, `order`: atoms that stay, then new ones.
 
-    Returns how many of the first have kept their places, and how many there are.
+    Returns how many atoms at its beginning have kept their places, and how many atoms there are.
     """
     kept = left = 0
     for i in range(size):
@@ -97,7 +97,7 @@ def reorder(rank: Array, count: int, inside: Array, order: Array, size: int, fit
 
 @jit
 def holds(inside: Array, seen: Array, count: int) -> bool:
-    """Whether the support `inside`, of `count` atoms, is `seen`, with -1 where there is none."""
+    """Whether the `count` atoms `inside` are those of the support `seen`, whose empty places are -1."""
     there = 0
     for i in range(seen.size):
         if seen[i] >= 0:
@@ -109,10 +109,11 @@ def holds(inside: Array, seen: Array, count: int) -> bool:
 
 @jit
 def remove(A: Array, order: Array, size: int, tolerance: Any, Q: Array, r: Array) -> bool:
-    """Take out of `r` its part in the span of `order[:size]`, by Gram-Schmidt, done twice; what others span is no more.
+    """Subtract from `r` its projection on the span of `order[:size]`, by Gram-Schmidt, done twice.
 
-    That is the residual without coefficients, which may be large. False where rounding decides whether the others span
-    an atom: its squared distance from them is above `tolerance`, but not by enough.
+    Dependent atoms are left out. This finds the residual without coefficients, which may be large. Returns False if
+    rounding decides whether an atom is dependent: its squared distance from the others is above `tolerance`, but not
+    above `DOUBT`.
     """
     for i in range(size):
         q, a = Q[i], A[order[i]]
@@ -140,12 +141,12 @@ def explore(
     At: Array, GT: Array, y: Array, back: Array, weights: Array, k: Array, eta: Array, target: Array, max_steps: Array,
     tolerance: Any, stop: Array, X: Array, best: Array, norm: Array, steps: Array, status: Array,
 ) -> None:  # fmt: skip
-    """From the exploration variables `X (batch, n)`, which move, the supports of least residual.
+    """Find the supports of least residual from the exploration variables `X (batch, n)`, which are overwritten.
 
-    `back (batch, n)` is `A^H y`; `weights (1 or batch, n)` multiply scores, and where they are zero nothing is chosen.
-    Out come `best (batch, max_k)`, best atom first, -1 at the end; `norm (batch,)` of its residual, which is that of y
-    at the start; `steps (batch,)` taken until the norm was at most `target (batch,)`; and the `status`, by which only
-    what is running begins, and which is so again where the signal is declined.
+    `back (batch, n)` is `A^H y`; `weights (1 or batch, n)` multiply scores, and atoms of weight zero are never chosen.
+    Outputs are `best (batch, max_k)`, best atom first, -1 at the end; `norm (batch,)`, the norm of its residual, which
+    at the start is that of y; `steps (batch,)` taken until it was at most `target (batch,)`; and `status`. Signals with
+    status RUNNING are solved; those that are declined have it again in the end.
     """
     m, n, max_k = y.shape[1], X.shape[1], best.shape[1]
     L, Q = np.empty((max_k, max_k), X.dtype), np.empty((min(m, max_k), m), X.dtype)

@@ -2,13 +2,13 @@
 
 With scores sorted downwards, `s_1 >= ... >= s_k`, an entry that is not among the chosen has
 `exp(-(s_i - v_j) / tau) = c_i e_j` with `c_i = exp(-(s_i - s_k) / tau)` and `e_j = exp(-(s_k - v_j) / tau)`: n + k
-exponentials do for all rows. No exponent is positive, so nothing overflows; what is below the smallest normal number
-counts as zero.
+exponentials are enough for all rows. No exponent is positive, so nothing overflows; what is below the smallest normal
+number counts as zero.
 
 All kernels work on contiguous `v (batch, n)`, `tau (batch,)` or `(1,)` and `top (batch, k)`, the chosen indices in
-order, which the forward kernels find where they are told to `choose`; `integers` is an empty array of those that are as
-long as a score. Every number is of the dtype of `v`, every loop over n runs along flat arrays and chooses by
-`a if b else c`: what does not, LLVM would not vectorise.
+order, which the forward kernels find themselves if `choose` is set; `integers` is an empty array of integers with as
+many bits as a score. Every number has the dtype of `v`, and every loop over n runs along flat arrays and chooses by
+`a if b else c`, because LLVM does not vectorise other loops.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ def tail(v: Array, tau: Any, top: Array, last: Any, r: Array, powers: Array, e: 
     """`e (n,)`, the exponentials of the distances from the last chosen score; zero on the chosen entries.
 
     `exp(-x) = 2^-p exp(r)` with p whole and |r| <= ln(2) / 2, and exp(r) by its series, which vectorises where a call
-    of exp would not. `r (n,)` and `powers (n,)`, `2^-p` as integers, are room to work in.
+    of exp would not. `r (n,)` and `powers (n,)`, `2^-p` as integers, are working memory.
     """
     f, whole, single, limit = v.dtype.type, powers.dtype.type, v.itemsize == 4, limit_of(v)
     zero, sharp, log2 = f(0), f(1) / tau, f(LOG2_E)
@@ -105,7 +105,7 @@ def tail(v: Array, tau: Any, top: Array, last: Any, r: Array, powers: Array, e: 
 
 @jit
 def relax(v: Array, tau: Any, top: Array, s: Array, E: Array, Z: Array, e: Array, r: Array, powers: Array) -> None:
-    """All of the above for one item, and `Z (k,)`, what normalises every row."""
+    """Scores `s`, exponentials `E` and `e` as above for one item, and `Z (k,)`, the sums by which rows are divided."""
     k = top.size
     among(v, tau, top, s, E)
     tail(v, tau, top, s[k - 1], r, powers, e)
@@ -136,9 +136,9 @@ def rows_forward(v: Array, tau: Array, top: Array, choose: bool, integers: Array
 def rows_backward(
     v: Array, tau: Array, top: Array, rows: Array, g: Array, learn: bool, grad_v: Array, grad_tau: Array
 ) -> None:
-    """Gradients by those of the rows, `g (batch, k, n)`, or `(batch, 1, n)` where it is the same for all rows.
+    """Gradients from those of the rows, `g (batch, k, n)`, or `(batch, 1, n)` if it is the same for all rows.
 
-    `grad_tau (batch,)` is left alone unless it is to `learn`.
+    `grad_tau (batch,)` is written only if `learn` is set.
     """
     zero, one, limit = v.dtype.type(0), v.dtype.type(1), limit_of(v)
     grad_v[:] = 0
@@ -165,7 +165,7 @@ def rows_backward(
 
 @jit
 def mask_of(top: Array, E: Array, Z: Array, e: Array, share: Array, mask: Array) -> None:
-    """The sum of the rows of one item, `(n,)`, by what `relax` found. `share (k,)` is room to work in."""
+    """The sum of the rows of one item, `(n,)`, from the results of `relax`. `share (k,)` is working memory."""
     zero, one = e.dtype.type(0), e.dtype.type(1)
     k, weight = top.size, zero
     for i in range(k):
@@ -208,9 +208,9 @@ def mask_slope(
     room: Array,
     out: Array,
 ) -> Any:
-    """The gradient of one item, `out (n,)`, by that of its mask, `G`, and by what `relax` found.
+    """The gradient of one item, `out (n,)`, from that of its mask, `G`, and the results of `relax`.
 
-    Returned is the gradient by tau, where it is to `learn`. `room (3, k)` is room to work in.
+    Returns the gradient with respect to tau if `learn` is set, else zero. `room (3, k)` is working memory.
     """
     k, n, limit = top.size, x.size, limit_of(x)
     zero, one = x.dtype.type(0), x.dtype.type(1)
@@ -277,7 +277,7 @@ def mask_slope(
 def mask_backward(
     v: Array, tau: Array, top: Array, integers: Array, g: Array, learn: bool, grad_v: Array, grad_tau: Array
 ) -> None:
-    """Gradients by that of the mask, `g (batch, n)`. `learn` as above."""
+    """Gradients from that of the mask, `g (batch, n)`; `grad_tau` is written only if `learn` is set."""
     k, n = top.shape[1], v.shape[1]
     s, Z, E, e = np.empty(k, v.dtype), np.empty(k, v.dtype), np.empty((k, k), v.dtype), np.empty(n, v.dtype)
     r, powers, room = np.empty(n, v.dtype), np.empty(n, integers.dtype), np.empty((3, k), v.dtype)
@@ -319,7 +319,7 @@ def score_forward(u: Array, w: Array, v: Array) -> None:
 
 @jit
 def score_slope(w: Array, size: Array, grad_v: Array, pull: Array, grad_w: Array) -> None:
-    """Gradients of one item by that of its scores: what to multiply `u` by, `pull (n,)`; that by `w` is added."""
+    """Gradients of one item from that of its scores: `pull (n,) u` is that of `u`; that of `w` is added to `grad_w`."""
     zero, one = size.dtype.type(0), size.dtype.type(1)
     for j in range(size.size):
         grad_w[j] += grad_v[j] * size[j]
@@ -341,7 +341,7 @@ def multiply(factor: Array, u: Array, out: Array) -> None:
 
 @jit
 def score_backward(u: Array, w: Array, grad_v: Array, grad_u: Array, grad_w: Array) -> None:
-    """Gradients by those of the scores; `grad_w` is of the shape of `w`."""
+    """Gradients from those of the scores; `grad_w` has the shape of `w`."""
     U, out, n = u.view(w.dtype), grad_u.view(w.dtype), w.shape[1]
     size, pull = np.empty(n, w.dtype), np.empty(n, w.dtype)
     grad_w[:] = 0
@@ -354,7 +354,7 @@ def score_backward(u: Array, w: Array, grad_v: Array, grad_u: Array, grad_w: Arr
 
 @jit
 def threshold_forward(u: Array, w: Array, tau: Array, top: Array, integers: Array, x: Array) -> None:
-    """`x = mask u` with the mask of the scores of `u`. It is not kept: to compute it again costs less than memory."""
+    """`x = mask u` with the mask of the scores of `u`. The mask is not stored: it is faster to compute it again."""
     k, n = top.shape[1], w.shape[1]
     s, Z, E, e = np.empty(k, w.dtype), np.empty(k, w.dtype), np.empty((k, k), w.dtype), np.empty(n, w.dtype)
     r, powers, v, mask = np.empty(n, w.dtype), np.empty(n, integers.dtype), np.empty(n, w.dtype), np.empty(n, w.dtype)
@@ -383,7 +383,7 @@ def threshold_backward(
     grad_w: Array,
     grad_tau: Array,
 ) -> None:
-    """Gradients by that of `x`, `g`, of the shape of `u`; `grad_w` is of the shape of `w`."""
+    """Gradients from that of `x`, `g`, which has the shape of `u`; `grad_w` has the shape of `w`."""
     k, n = top.shape[1], w.shape[1]
     s, Z, E, e = np.empty(k, w.dtype), np.empty(k, w.dtype), np.empty((k, k), w.dtype), np.empty(n, w.dtype)
     r, powers, v, mask = np.empty(n, w.dtype), np.empty(n, integers.dtype), np.empty(n, w.dtype), np.empty(n, w.dtype)

@@ -18,7 +18,7 @@ from numba.extending import models, register_model
 
 WIDE = llvmlite.binding.get_host_cpu_features().get("avx512f", False)
 BYTES = 64 if WIDE else 32
-TILE = 4  # vectors that are worked on at a time: as many sums as hide the time that one addition takes
+TILE = 4  # vectors that are worked on at a time: so many independent sums that none waits for the addition before it
 PANEL = 4 if WIDE else 2  # vectors by rows of a product that fit into the registers
 ROWS = 6
 INT = ir.IntType(32)
@@ -137,7 +137,7 @@ def where_greater(typing: Any, x: Any, y: Any, a: Any, b: Any) -> Any:
 
 
 def _panel(rows: int) -> Any:
-    """A block of a product: `rows` rows of `v` times `PANEL` vectors of columns of `a`, added up over `count`."""
+    """An intrinsic that adds to `out` the product of `rows` rows of `v` and `PANEL` vectors of columns of `a`."""
 
     @intrinsic
     def panel(typing: Any, a: Any, at: Any, step: Any, v: Any, row: Any, jump: Any, count: Any, out: Any, to: Any,

@@ -1,7 +1,7 @@
-"""Whole runs in double precision by the Gram matrix: what the kernels of `sea`, `els`, `iht` and `htp` share.
+"""What the kernels of `sea`, `els`, `iht` and `htp` share: runs in double precision by the Gram matrix.
 
-A kernel is told per signal what it needs and writes into arrays; parts of the batch go to threads. A signal that it
-cannot do as the steps would is declined: its status stays RUNNING.
+A kernel takes arrays with an entry per signal and writes into others; threads work on parts of the batch. If it cannot
+solve a signal as the steps would, it declines: the status stays RUNNING.
 """
 
 from __future__ import annotations
@@ -21,23 +21,23 @@ ENTRIES = 2**24  # of a matrix, or of the Gram matrices that a thread has in mem
 SMALL = 2**20  # entries up to which a Gram matrix costs no more than some dozens of steps without it
 MANY = 64  # signals of a part
 LONG = 2**31  # multiplications, about a second: more may be interrupted in the middle of a signal
-ROOM = 1e-3  # share of the range of the caller's precision that a kernel makes use of
-TELLING = 1e4  # times the norm of y: largest coefficient of columns that the Gram matrix tells from dependent ones
+ROOM = 1e-3  # share of the range of the caller's precision that a kernel uses
+TELLING = 1e4  # times the norm of y: largest coefficient on columns that the Gram matrix tells from dependent ones
 RUNNING, TOLERANCE = 0, 1  # of Status
 
 
 def forms(items: int, m: int, n: int, max_k: int, at_hand: bool) -> bool:
-    """Whether matrix and Gram matrix are of a size to be formed."""
+    """Whether the matrix and its Gram matrix are small enough to be formed."""
     return n * max(m, n) <= ENTRIES
 
 
 def small(items: int, m: int, n: int, max_k: int, at_hand: bool) -> bool:
-    """Whether the Gram matrix is the quicker way also for a few steps."""
+    """Whether the Gram matrix is faster even for a few steps."""
     return n * max(m, n) <= SMALL
 
 
 def run(d: Data, kernel: Callable[..., None], given: tuple[Tensor, ...], numbers: tuple[Any, ...], out: Any) -> None:
-    """Run a kernel: matrix, Gram matrix, y, `A^H y` and weights, what is `given` per item, numbers, and outputs.
+    """Run a kernel on matrix, Gram matrix, y, `A^H y`, weights, arrays `given` per item, numbers, and outputs.
 
     Before the outputs it takes an array, and returns from its loop over steps where the array's one entry is true.
     """
@@ -69,32 +69,32 @@ def rows(A: Tensor) -> Tensor:
 
 
 def products(atoms: Tensor) -> Tensor:
-    """Of each atom `A^H a_i`, `(*items, n, n)`."""
+    """The Gram matrix, row i is `A^H a_i`, `(*items, n, n)`."""
     return (atoms @ atoms.mH).resolve_conj()
 
 
 def begin(d: Data, norm: Tensor, reach: Tensor) -> Tensor:
-    """Per item RUNNING, TOLERANCE where the residual's `norm` is small already; -1 where it is declined at once.
+    """The status of every item before the first step: TOLERANCE if the residual's `norm` is at most the target.
 
-    That is where numbers may `reach` beyond the range of the caller's precision.
+    It is -1, declined, if numbers may `reach` beyond the range of the caller's precision, else RUNNING.
     """
     status = torch.where(fits_range(d, reach), RUNNING, -1)
     return torch.where(norm <= d.target, TOLERANCE, status)
 
 
 def fits_range(d: Data, reach: Tensor) -> Tensor:
-    """Whether numbers up to `reach (items,)`, and those up to its root, stay in range when weights multiply them."""
+    """Whether numbers up to `reach (items,)` stay in range if squared weights multiply them."""
     heaviest = d.weights.double().amax(-1).clamp(min=1)
     return reach.clamp(min=1) * heaviest**2 <= limit(d)
 
 
 def limit(d: Data) -> float:
-    """The largest number that a kernel lets the steps' precision stand for."""
+    """The largest number that a kernel works with: the steps must have room for it in their precision."""
     return ROOM * torch.finfo(d.y.dtype).max
 
 
 def wide(v: Tensor) -> torch.dtype:
-    """Kernels work in double precision."""
+    """The dtype that kernels work in: double precision."""
     return torch.complex128 if v.is_complex() else torch.float64
 
 

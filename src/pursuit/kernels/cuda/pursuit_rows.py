@@ -6,8 +6,8 @@ largest `w |p|`, OLS the largest `w |p| / sqrt(rest)`. From `G_i = A^H a_i`, wit
 `u = (G_i - sum_j u_j conj(u_j[i])) / ||a_i outside the span||`.
 
 `pursue` has one program per signal at a time, all steps inside. p and the weights stay in registers. The rows u lie in
-memory that the programs use again and again, so little of it that the caches hold it. `refit` makes the coefficients as
-good as those from QR by one step of iterative refinement, and has the norm of the residual from the measurements.
+memory that a program uses for one signal after another, which is small enough for the caches. `refit` makes the
+coefficients as good as those from QR by one step of iterative refinement, and computes the residual from y.
 
 A difference of energies tells the residual only to a few roundings of the energy of y. Where that is not enough the
 signal waits for the norm that `refit` finds (`WAITING`), and where not even that tells, it is declined (`RUNNING`).
@@ -33,7 +33,7 @@ def pursue(
     P,  # (items, width) A^H y
     G,  # (n, width) row i is A^H a_i, zeros beyond n
     W,  # (1 or items, width) weights, zeros beyond n
-    U,  # (programs, places, planes, width) and N more, memory that holds numbers
+    U,  # (programs, places, planes, width) and N more, working memory without NaN
     R,  # (items, most, most) a column of the triangular factor in every row
     RHO,  # (items, most) Q^H y
     SUPPORT,  # (items, most)
@@ -172,7 +172,7 @@ def pursue(
 
 @triton.jit
 def back(R, x, x_im, count, most, ks, PLANES: tl.constexpr):
-    """`x` with `R x` as it was; a column of R in every row in memory."""
+    """Solve `R z = x`, and return z; memory has a column of R in every row."""
     for s in range(0, count):
         j = count - 1 - s
         pivot = tl.load(R + (j * most + j) * PLANES)
@@ -190,7 +190,7 @@ def back(R, x, x_im, count, most, ks, PLANES: tl.constexpr):
 
 @triton.jit
 def forth(R, d, d_im, count, most, ks, PLANES: tl.constexpr):
-    """`d` with `R^H d` as it was."""
+    """Solve `R^H z = d`, and return z."""
     for j in range(0, count):
         pivot = tl.load(R + (j * most + j) * PLANES)
         column = tl.load(R + (j * most + ks) * PLANES, mask=ks < j, other=0.0)
@@ -207,7 +207,7 @@ def forth(R, d, d_im, count, most, ks, PLANES: tl.constexpr):
 
 @triton.jit
 def left(y, A, chosen, z, count, at, inside, m, PLANES: tl.constexpr):
-    """`y - B z` for some of the measurements."""
+    """The residual `y - B z` at the measurements `at`."""
     r = tl.load(y + at * PLANES, mask=inside, other=0.0)
     r_im = r
     if PLANES == 2:

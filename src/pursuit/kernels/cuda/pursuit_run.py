@@ -1,4 +1,4 @@
-"""What `omp` and `ols` have in common before and after their kernels: arrays, and in how many parts to work."""
+"""What `omp` and `ols` share around their kernels: arrays, and parts of the batch."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ PLAN = Plan()
 
 
 def worth(items: int, m: int, n: int, max_k: int, at_hand: bool) -> bool:
-    """Whether the Gram matrix pays, and there is the memory.
+    """Whether the Gram matrix takes less time than the steps, and fits into memory.
 
-    The steps take most of a millisecond each, or a product of A with every signal; a GPU multiplies about `10**10`
-    numbers in that time.
+    A step takes nearly a millisecond, in which a GPU makes about `10**10` multiplications, and a product of A with
+    every signal.
     """
     if not at_hand and m * n > FORMED:
         return False
@@ -122,7 +122,7 @@ def _wide(v: Tensor, width: int) -> Tensor:
 
 
 def _block(count: int) -> int:
-    """The power of two that a block of so many numbers is."""
+    """The length of a block for so many numbers: a power of two."""
     return max(16, int(triton.next_power_of_2(count)))
 
 
