@@ -12,7 +12,7 @@ from .console import find_own, one_line_errors, print_table, progress
 if TYPE_CHECKING:
     from ..comparison import Row
     from ..problems import Instance
-from .data import FILES, PROBLEMS, given_instance
+from .data import FILES, PROBLEMS, Columns, Decimal, Dtype, FileOptions, Header, Index, LayoutOption, given_instance
 
 
 def compare(
@@ -39,9 +39,12 @@ def compare(
     ] = 0.01,
     signals: Annotated[int | None, typer.Option(help="Number of signals of a synthetic problem.")] = None,
     seed: Annotated[int | None, typer.Option(help="Random seed of a test problem.")] = None,
-    layout: Annotated[
-        str, typer.Option(help="Signals in y and x are rows, columns, or auto: found by the shape of A.")
-    ] = "auto",
+    layout: LayoutOption = "auto",
+    header: Header = None,
+    index: Index = None,
+    decimal: Decimal = None,
+    columns: Columns = None,
+    dtype: Dtype = None,
     output: Annotated[
         Path | None, typer.Option("-o", "--output", help="Folder for the results. Default: runs/NAME.")
     ] = None,
@@ -60,12 +63,19 @@ def compare(
         comparison.solvers(chosen)
         if not 0 < lam < 1:
             raise ValueError(f"--lam is {lam}; needed is a number between 0 and 1.")
-        instance = (
-            _named(problem, k=k, signals=signals, seed=seed, given={"--A": A, "--y": y, "--x": x})
-            if problem is not None
-            else given_instance(A, y, x, k, layout, unused={"--signals": signals, "--seed": seed})
-        )
+        asked = FileOptions(header, index, decimal, columns, dtype)
+        lines: tuple[str, ...] = ()
+        if problem is not None:
+            of_files = {f"--{name}": value for name, value in vars(asked).items()}
+            instance = _named(
+                problem, k=k, signals=signals, seed=seed, given={"--A": A, "--y": y, "--x": x, **of_files}
+            )
+        else:
+            unused = {"--signals": signals, "--seed": seed}
+            instance, lines = given_instance(A, y, x, k, asked, layout, unused=unused)
         folder = files.output_folder(output or Path("runs") / instance.name)
+        for line in lines:
+            typer.echo(line)
 
         with progress("comparing", len(chosen)) as advance:
             rows = comparison.compare(instance, chosen, lam=lam, started=advance)

@@ -9,23 +9,87 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import typer
+from typer.exceptions import TyperException
 
 if TYPE_CHECKING:
     from rich.progress import Progress
 
 
+_debug = False
+
+
+def show_tracebacks() -> None:
+    """Let errors show where they come from: `--debug`."""
+    global _debug
+    _debug = True
+
+
 @contextlib.contextmanager
 def one_line_errors() -> Iterator[None]:
-    """Bad input ends with one line and status 2, not with a traceback."""
+    """Every error ends with one line and status 2, not with a traceback; with `--debug` that goes before."""
     try:
         yield
-    except (ValueError, TypeError) as error:
-        _fail(str(error))
-    except ModuleNotFoundError as error:
-        _fail(f"{error.name} is not installed; run: pip install 'pursuit[all]'")
+    except (typer.Exit, TyperException):
+        raise
     except KeyboardInterrupt:
         typer.echo("pursuit: stopped.", err=True)
         raise typer.Exit(130) from None
+    except BrokenPipeError:  # whoever read the output has gone
+        _discard_output()
+        raise typer.Exit(141) from None
+    except Exception as error:
+        if _debug:
+            import traceback
+
+            traceback.print_exc()
+        _fail(in_one_line(error))
+
+
+def in_one_line(error: Exception) -> str:
+    """What went wrong and what to do about it."""
+    if isinstance(error, ModuleNotFoundError):
+        return f"{error.name} is not installed; run: pip install 'pursuit[all]'"
+    if isinstance(error, MemoryError) or "allocate" in str(error) or type(error).__name__ == "OutOfMemoryError":
+        return f"{_needed_memory(str(error))}; give fewer signals at once, as y.npy[:1000], or use a larger machine."
+    if isinstance(error, OSError):
+        at = f"{error.filename}: " if error.filename else ""
+        return f"{at}{error.strerror or error}; check the path, the rights and the space on the disk."
+    if type(error).__module__ == "sqlite3":
+        return (
+            f"the file with the results cannot be used ({error}); is another command writing to it, or is it damaged?"
+        )
+    if isinstance(error, ValueError | TypeError | RuntimeError) and str(error) and not _deep(error):
+        return str(error)
+    told = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    return f"{told}. This is a mistake in pursuit: please report it to its authors with what --debug shows."
+
+
+def _needed_memory(told: str) -> str:
+    """How much memory was asked for in vain, of the messages of NumPy and torch."""
+    import re
+
+    found = re.search(r"allocate ([\d.]+) ?(bytes|KiB|MiB|GiB|TiB)", told)
+    if not found:
+        return "there is not enough memory"
+    if found[2] != "bytes":
+        return f"there is not enough memory: {found[1]} {found[2]} more are needed"
+    from ..files.checks import size
+
+    return f"there is not enough memory: {size(float(found[1]))} more are needed"
+
+
+def _deep(error: Exception) -> bool:
+    """Whether another library raised it, so that its message says nothing of what the user gave."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    module = "" if trace is None else str(trace.tb_frame.f_globals.get("__name__", ""))
+    return isinstance(error, RuntimeError) and not module.startswith("pursuit")
+
+
+def _discard_output() -> None:
+    with contextlib.suppress(OSError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _fail(message: str) -> NoReturn:

@@ -8,10 +8,22 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from .console import find_own, one_line_errors, spinner
+from .data import (
+    FILES,
+    Columns,
+    Decimal,
+    Dtype,
+    FileOptions,
+    Header,
+    Index,
+    LayoutOption,
+    read_inputs,
+    read_other,
+    real_if,
+)
 
 if TYPE_CHECKING:
-    pass
-from .data import FILES, as_rows, same_precision
+    from ..core.solution import Solution
 
 
 def recover(
@@ -33,38 +45,76 @@ def recover(
     weights: Annotated[
         str | None, typer.Option(help="Weights of the columns, one each: they multiply the score. Same formats as A.")
     ] = None,
-    layout: Annotated[
-        str, typer.Option(help="Signals in y are rows, columns, or auto: found by the shape of A.")
-    ] = "auto",
+    layout: LayoutOption = "auto",
+    header: Header = None,
+    index: Index = None,
+    decimal: Decimal = None,
+    columns: Columns = None,
+    dtype: Dtype = None,
 ) -> None:
     """Recover x from y = A x + e and write it to a file.
+
+    Says how each file was read, what was found and what was written. Exit status 1 if a signal was not solved.
 
     Example: pursuit recover A.npy y.npy -k 10 --method sea -o x.npy
     """
     with one_line_errors():
-        import numpy as np
-
         from .. import files
-        from ..core.solution import Status
+        from ..core.layout import rows_for_sure
+        from ..core.solution import RecoveryError
         from ..solvers.by_name import solve, solver
 
         find_own([method])
         solver(method)
         files.check_writable(output)
-        matrix, values = same_precision(files.read_array(A), files.read_array(y))
-        values, columns = as_rows("y", values, matrix.shape[-2], layout)
-        if values.ndim > 2 and output.suffix.lower() == ".csv":
-            raise ValueError(f"y has shape {values.shape}, but a .csv file has only two axes; write to .npy or .mat.")
-        given = {"k": k, "tol": tol, "lam": lam, "max_steps": max_steps}
-        options: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
-        if x0 is not None:
-            start = files.read_array(x0)
-            options["x0"] = (start.T if columns else start).astype(values.dtype)
-        if weights is not None:
-            options["weights"] = files.read_array(weights).astype(values.real.dtype)
-        with spinner(method):
-            solution = solve(matrix, values, method, **options)
-        files.write_array(output, solution.x.T if columns else solution.x)
-        codes, counts = np.unique(solution.status, return_counts=True)
-        for status, count in zip(map(Status, codes.tolist()), counts, strict=True):
-            typer.echo(f"{count} of {counts.sum()}: {status.message}", err=not status.ok)
+        asked = FileOptions(header, index, decimal, columns, dtype)
+        given = {"A": A, "y": y, "x0": x0, "weights": weights}
+        asked.check_used({name: spec for name, spec in given.items() if spec is not None})
+        inputs = read_inputs(A, y, asked, layout)
+        if inputs.y.ndim > 2 and output.suffix.lower() == ".csv":
+            raise ValueError(f"y has shape {inputs.y.shape}, but a .csv file has only two axes; write to .npy or .mat.")
+        numbers = {"k": k, "tol": tol, "lam": lam, "max_steps": max_steps}
+        options: dict[str, Any] = {name: value for name, value in numbers.items() if value is not None}
+        lines = [*inputs.lines]
+        for name, spec in (("x0", x0), ("weights", weights)):
+            if spec is not None:
+                values, line = read_other(name, spec, asked, inputs)
+                options[name] = real_if(f"--{name}", spec, values, inputs)
+                lines.append(line)
+        typer.echo("\n".join(lines))
+        with spinner(method), rows_for_sure():
+            solution = solve(inputs.operator(), inputs.y, method, **options)
+        files.write_array(output, inputs.as_given(solution.x))
+        typer.echo(f"{output}: {' x '.join(map(str, inputs.as_given(solution.x).shape))}, written")
+        _report(solution, inputs.y)
+        try:
+            solution.check()
+        except RecoveryError:
+            raise typer.Exit(1) from None
+
+
+def _report(solution: Solution[Any], y: Any) -> None:
+    """What was found: support, residual and status."""
+    import numpy as np
+
+    from ..core.solution import Status
+
+    support = np.asarray(solution.support)
+    counts = (support >= 0).sum(axis=-1)
+    if support.ndim == 1:
+        atoms = np.sort(support[support >= 0])
+        listed = ", ".join(map(str, atoms[:20])) + (", ..." if len(atoms) > 20 else "")
+        typer.echo(f"support: {len(atoms)} of {solution.x.shape[-1]} columns of A (from 0): {listed or 'none'}")
+    elif counts.size:
+        few, most = int(counts.min()), int(counts.max())
+        spread = f"{few}" if few == most else f"{few} to {most}"
+        typer.echo(f"support: {spread} of {solution.x.shape[-1]} columns of A for each of {counts.size} signals")
+    norms = np.linalg.norm(y, axis=-1)
+    shares = np.asarray(solution.residual_norm) / np.where(norms > 0, norms, 1)
+    if shares.ndim == 0:
+        typer.echo(f"residual: {shares:.3g} of the norm of y")
+    elif shares.size:
+        typer.echo(f"residual: {np.median(shares):.3g} of the norm of y in the middle, {shares.max():.3g} at most")
+    codes, numbers = np.unique(solution.status, return_counts=True)
+    for status, count in zip(map(Status, codes.tolist()), numbers, strict=True):
+        typer.echo(f"{count} of {numbers.sum()}: {status.message}", err=not status.ok)

@@ -1,0 +1,22 @@
+"""Files: arrays and tables are read without running code, and written completely or not at all."""
+
+from .door import FORMATS, Reading, as_vector, kind_of, only, read_array, readings
+from .output import check_writable, environment, output_folder, write_array, write_csv, write_whole
+from .tables import Asked
+
+__all__ = [
+    "FORMATS",
+    "Asked",
+    "Reading",
+    "as_vector",
+    "check_writable",
+    "environment",
+    "kind_of",
+    "only",
+    "output_folder",
+    "read_array",
+    "readings",
+    "write_array",
+    "write_csv",
+    "write_whole",
+]

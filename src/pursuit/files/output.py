@@ -1,0 +1,101 @@
+"""Writing: a file is written completely or not at all."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+
+def write_array(path: str | Path, array: np.ndarray) -> None:
+    """Write an array as `.npy`, `.npz` (key `x`), `.mat` (name `x`) or `.csv`, by the ending of the path."""
+    path = Path(path)
+    check_writable(path)
+
+    def save(file: Any) -> None:
+        if path.suffix.lower() == ".npy":
+            np.save(file, array)
+        elif path.suffix.lower() == ".npz":
+            np.savez(file, x=array)
+        elif path.suffix.lower() == ".mat":
+            import scipy.io
+
+            scipy.io.savemat(file, {"x": array})
+        else:
+            rows = np.atleast_2d(array)
+            file.write("".join(",".join(_csv(value) for value in row) + "\n" for row in rows).encode())
+
+    write_whole(path, save)
+
+
+def check_writable(path: str | Path) -> None:
+    """Raise ValueError if an array cannot be written to `path`."""
+    path = Path(path)
+    if path.suffix.lower() not in (".npy", ".npz", ".mat", ".csv"):
+        raise ValueError(
+            f"{path}: the ending {path.suffix!r} is not one that can be written; use .npy, .npz, .mat or .csv."
+        )
+    if path.is_dir():
+        raise ValueError(f"{path}: is a folder; give the path of a file.")
+    output_folder(path.parent)
+
+
+def output_folder(path: str | Path) -> Path:
+    """The folder `path`, which is made if it does not exist; raises ValueError if it cannot be written to."""
+    path = Path(path)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path):
+            pass
+    except OSError as error:
+        raise ValueError(f"{path}: cannot be written to ({error.strerror}); choose another output folder.") from None
+    return path
+
+
+def write_whole(path: Path, save: Callable[[Any], None]) -> None:
+    """Let `save` write to a temporary file next to `path`, then rename it to `path`."""
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            save(file)
+        umask = os.umask(0)
+        os.umask(umask)
+        os.chmod(temporary, 0o666 & ~umask)
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def write_csv(path: Path, rows: Sequence[dict[str, Any]], columns: Sequence[str] | None = None) -> None:
+    """Write rows as CSV, by default with a column for every name in any row."""
+    names = list(dict.fromkeys(name for row in rows for name in row)) if columns is None else columns
+    text = io.StringIO(newline="")
+    table = csv.DictWriter(text, names, lineterminator="\n")
+    table.writeheader()
+    table.writerows(rows)
+    write_whole(path, lambda file: file.write(text.getvalue().encode()))
+
+
+def environment() -> dict[str, Any]:
+    """Versions and machine, to record with every result."""
+    import os
+    import platform
+    from importlib.metadata import version
+
+    import torch
+
+    return {
+        "versions": {"python": platform.python_version(), **{p: version(p) for p in ("pursuit", "torch", "numpy")}},
+        "machine": {"processor": platform.machine(), "cores": os.cpu_count(), "threads": torch.get_num_threads()},
+    }
+
+
+def _csv(value: Any) -> str:
+    return str(value).strip("()")

@@ -1,0 +1,491 @@
+"""Files as they come from other programs, through `pursuit recover` and `compare`: the right answer, or one line."""
+
+import json
+import re
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pandas
+import pytest
+import scipy.io
+import scipy.sparse
+import torch
+import zarr
+from safetensors.torch import save_file
+
+from pursuit import cli, files
+from pursuit.files import Asked
+
+rng = np.random.default_rng(0)
+A = rng.standard_normal((30, 60))
+X = np.zeros(60)
+X[[5, 17, 40]] = [0.4, -0.3, 0.2]
+Y = A @ X
+Z = A + 1j * rng.standard_normal(A.shape)
+W = np.zeros(60, complex)
+W[[5, 17, 40]] = [1 + 1j, -1j, 2]
+PEAKS = np.zeros((4, 60))
+PEAKS[range(4), [3, 13, 23, 33]] = 1
+SPARSE = scipy.sparse.random_array((4, 6), density=0.3, rng=rng, format="csr")
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """A.npy, y.npy, x.npy, Z.npy (complex) and w.npy (measured with Z) in the current folder."""
+    monkeypatch.chdir(tmp_path)
+    for name, array in {"A": A, "y": Y, "x": X, "Z": Z, "w": Z @ W}.items():
+        np.save(f"{name}.npy", array)
+    return tmp_path
+
+
+@pytest.fixture
+def pursuit(folder, capsys):
+    """The command: exit status, standard output and standard error."""
+
+    def run(line):
+        with pytest.raises(SystemExit) as end:
+            cli.main(line.split())
+        out, err = capsys.readouterr()
+        assert "Traceback" not in err
+        assert err.count("\n") <= 1
+        return end.value.code or 0, out, err
+
+    return run
+
+
+def found(path="o.npy"):
+    """Where the solutions in a file are not zero."""
+    return [np.flatnonzero(x).tolist() for x in np.atleast_2d(np.load(path))]
+
+
+# Tables beside a matrix
+
+
+def test_decimal_comma(pursuit):
+    np.save("Ap.npy", np.abs(A))
+    lines = [f"{v:.4f}".replace(".", ",") for v in np.abs(A) @ np.abs(X) / 4]
+    (pandas.Series(lines)).to_csv("y_de.csv", index=False, header=False, sep=";")
+    assert any(",0" in line for line in lines)  # so that no columns of whole numbers are meant
+    assert pursuit("recover Ap.npy y_de.csv -k 3 -o o.npy")[0] == 0
+    assert found() == [[5, 17, 40]]
+    np.testing.assert_allclose(np.load("o.npy")[[5, 17, 40]], [0.1, 0.075, 0.05], atol=1e-3)
+    (pandas.Series(["1,5", "2,5"] * 15)).to_csv("y_de.csv", index=False, header=False, sep=";")
+    code, _, err = pursuit("recover Ap.npy y_de.csv -k 3 -o no.npy")
+    assert code == 2
+    assert "--decimal" in err
+    assert pursuit("recover Ap.npy y_de.csv --decimal , -k 3 -o one.npy")[0] == 0
+    assert np.load("one.npy").shape == (60,)
+    assert pursuit("recover Ap.npy y_de.csv --decimal y=. -k 3 -o two.npy")[0] == 0
+    assert np.load("two.npy").shape == (60, 2)
+
+
+def test_pandas_with_and_without_index(pursuit):
+    pandas.DataFrame(A).to_csv("A.csv")
+    pandas.Series(Y).to_csv("y.csv")
+    code, out, _ = pursuit("recover A.csv y.csv -k 3 -o o.npy")
+    assert code == 0
+    assert "A.csv: 30 x 60, real; line 1 read as names; column 1 as index\n" in out
+    assert "y.csv: 30, real; 1 signal of 30; line 1 read as names; column 1 as index\n" in out
+    assert found() == [[5, 17, 40]]
+    pandas.DataFrame(A).to_csv("A3.csv", index=False)
+    pandas.Series(Y).to_csv("y3.csv", index=False)
+    assert pursuit("recover A3.csv y3.csv -k 3 -o o3.npy")[0] == 0
+    np.testing.assert_allclose(np.load("o3.npy"), X, atol=1e-12)
+
+
+def test_spectra_under_a_line_of_wavelengths(pursuit):
+    pandas.DataFrame(PEAKS @ A.T, columns=np.arange(1100, 1160, 2)).to_csv("spectra.csv", index=False)
+    code, out, _ = pursuit("recover A.npy spectra.csv -k 1 -o o.npy")
+    assert code == 0
+    assert "spectra.csv: 4 x 30, real; 4 signals of 30, one per row; line 1 read as names" in out
+    assert found() == [[3], [13], [23], [33]]
+
+
+def test_a_line_of_frequencies_and_the_name_of_a_series(pursuit):
+    pandas.DataFrame(A, columns=np.linspace(900, 1700, 60)).to_csv("A.csv", index=False)
+    pandas.Series(Y, name=0).to_csv("y.csv", index=False)
+    assert pursuit("recover A.csv y.csv -k 3 -o x.csv")[0] == 0
+    np.testing.assert_allclose(np.loadtxt("x.csv", delimiter=","), X, atol=1e-12)
+    rows = np.stack([Y, 2 * Y, 3 * Y]).round(4).astype(str)
+    rows[0, 3] = ""
+    (pandas.DataFrame(rows)).to_csv("Y.csv", index=False, header=False)
+    code, _, err = pursuit("recover A.npy Y.csv -k 3 -o no.csv")
+    assert code == 2
+    assert "Y.csv: cannot be read as .csv: line 1, column 4 is empty: a value is missing" in err
+
+
+def test_complex_pairs(pursuit):
+    lines = [f"({v.real:.6f},{v.imag:.6f})" for v in Z @ W]
+    (pandas.Series(lines)).to_csv("w.csv", index=False, header=False, sep=";")
+    assert pursuit("recover Z.npy w.csv -k 3 -o o.npy")[0] == 0
+    np.testing.assert_allclose(np.load("o.npy"), W, atol=1e-5)
+
+
+@pytest.mark.parametrize("names", ["I,Q", "re,im"])
+def test_columns_of_real_and_imaginary_parts(names, pursuit):
+    values = Z @ W
+    frame = pandas.DataFrame(dict(zip(names.split(","), (values.real, values.imag), strict=True)))
+    frame.to_csv("w.csv", index=False)
+    code, out, _ = pursuit("recover Z.npy w.csv -k 3 -o o.npy")
+    assert code == 0
+    assert "w.csv: 30, complex; 1 signal of 30; line 1 read as names; columns 1 and 2 as real and imaginary part" in out
+    np.testing.assert_allclose(np.load("o.npy"), W, atol=1e-12)
+
+
+def test_a_byte_order_mark_and_a_missing_value_in_line_1(pursuit, folder):
+    text = "\n".join(",".join(f"{v:.6f}" for v in row) for row in PEAKS @ A.T) + "\n"
+    (folder / "bom.csv").write_text(text, encoding="utf-8-sig")
+    assert pursuit("recover A.npy bom.csv -k 1 -o o.npy")[0] == 0
+    assert found() == [[3], [13], [23], [33]]
+    for place, where in ((4, "line 1, column 5"), (70, "line 3, column 13")):
+        cells = text.split(",")
+        cells[place] = "NA"
+        (folder / "na.csv").write_text(",".join(cells))
+        code, _, err = pursuit("recover A.npy na.csv -k 1 -o no.npy")
+        assert code == 2
+        assert f"na.csv: cannot be read as .csv: {where} is 'NA': a value is missing" in err
+        assert not (folder / "no.npy").exists()
+
+
+def test_a_slice_and_columns_of_a_table(pursuit):
+    frame = pandas.DataFrame({"nm": np.linspace(400, 700, 30), "dark": 0.5, "y": Y})
+    frame.to_csv("y.csv", index=False)
+    for line in ("recover A.npy y.csv[:,2]", "recover A.npy y.csv --columns 3:", "recover A.npy y.csv --columns y=y"):
+        line += " --index y=no" if "[" in line else ""
+        assert pursuit(f"{line} -k 3 -o o.npy")[0] == 0
+        assert found() == [[5, 17, 40]]
+
+
+def test_options_for_files_that_are_no_tables(pursuit):
+    for option in ("--header yes", "--index no", "--decimal .", "--columns 2:"):
+        code, _, err = pursuit(f"recover A.npy y.npy -k 3 -o o.npy {option}")
+        assert code == 2
+        assert f"{option.split()[0]} was given, but A.npy and y.npy hold no table; leave it out." in err
+    assert "hold no bare numbers" in pursuit("recover A.npy y.npy -k 3 -o o.npy --dtype float32")[2]
+
+
+# Layout
+
+
+def test_real_and_imaginary_parts_on_an_axis(pursuit):
+    w = Z @ W
+    np.save("v.npy", np.stack([w.real, w.imag], -1))
+    code, _, err = pursuit("recover Z.npy v.npy -k 3 -o o.npy")
+    assert code == 2
+    assert "--layout columns" in err
+    assert "--layout pairs" in err
+    code, out, _ = pursuit("recover Z.npy v.npy -k 3 --layout pairs -o o.npy")
+    assert code == 0
+    assert "v.npy: 30 x 2, real; 1 signal of 30; real and imaginary parts on the last axis" in out
+    np.testing.assert_allclose(np.load("o.npy"), W, atol=1e-12)
+
+
+def test_a_square_y(pursuit):
+    grid = np.linspace(-1, 1, 81)
+    steering = np.exp(1j * np.pi * np.outer(np.arange(16), grid)) / 4
+    s = np.zeros((81, 200), complex)
+    s[[50, 68]] = rng.standard_normal((2, 200)) + 1j * rng.standard_normal((2, 200))
+    np.save("dA.npy", steering)
+    np.save("dR.npy", steering @ s @ s.conj().T @ steering.conj().T / 200)
+    code, _, err = pursuit("recover dA.npy dR.npy -k 2 -o o.npy")
+    assert code == 2
+    assert "--layout rows" in err
+    assert "--layout columns" in err
+    assert pursuit("recover dA.npy dR.npy -k 2 -o o.npy --layout columns")[0] == 0
+    assert np.flatnonzero(np.load("o.npy").any(axis=1)).tolist() == [50, 68]
+
+
+def test_atoms_as_rows(pursuit):
+    atoms = rng.standard_normal((256, 32))
+    codes = np.zeros((256, 256))
+    codes[range(256), rng.integers(0, 256, 256)] = 1
+    np.save("D.npy", atoms)
+    np.save("acts.npy", codes @ atoms)
+    code, _, err = pursuit("recover D.npy acts.npy -k 1 -o o.npy")
+    assert code == 2
+    assert "--layout columns" in err
+    assert "If the atoms are the rows of A, give D.npy.T in the place of D.npy" in err
+    assert pursuit("recover D.npy.T acts.npy -k 1 -o o.npy")[0] == 0
+    np.testing.assert_allclose(np.load("o.npy"), codes, atol=1e-12)
+
+
+def test_three_axes_of_which_two_may_be_the_measurements(pursuit):
+    F = np.exp(-2j * np.pi * np.outer(rng.choice(256, 16, False), np.arange(40)) / 256)
+    h = np.zeros((40, 14, 16), complex)
+    h[[0, 7, 19]] = rng.standard_normal((3, 14, 16))
+    np.save("F.npy", F)
+    np.save("Y3.npy", np.einsum("pt,tsa->psa", F, h))
+    code, _, err = pursuit("recover F.npy Y3.npy -k 3 -o o.npy")
+    assert code == 2
+    assert "--layout rows" in err
+    assert "--layout 0" in err
+    code, _, err = pursuit("recover F.npy Y3.npy -k 3 --layout columns -o o.npy")
+    assert code == 2
+    assert "whose axes are 0, 1, 2" in err
+    code, out, _ = pursuit("recover F.npy Y3.npy -k 3 --layout 0 -o o.npy")
+    assert code == 0
+    assert "Y3.npy: 16 x 14 x 16, complex; 224 signals of 16, along axis 0" in out
+    x = np.load("o.npy")
+    assert x.shape == (40, 14, 16)
+    np.testing.assert_allclose(x, h, atol=1e-9)
+
+
+def test_an_axis_that_only_one_reading_allows(pursuit):
+    np.save("Y3.npy", np.stack([np.stack([Y, 2 * Y], -1)] * 3))  # (3, 30, 2)
+    assert pursuit("recover A.npy Y3.npy -k 3 -o o.npy")[0] == 0
+    x = np.load("o.npy")
+    assert x.shape == (3, 60, 2)
+    np.testing.assert_allclose(x[1, :, 1], 2 * X, atol=1e-12)
+
+
+def test_patterns_of_a_single_pixel_camera(pursuit):
+    patterns = rng.integers(0, 2, (32, 32, 32)).astype(np.uint8)
+    image = np.zeros((32, 32))
+    image[4, 5] = image[20, 11] = 100
+    np.save("P.npy", patterns)
+    np.save("Py.npy", np.tensordot(patterns, image, 2))
+    code, _, err = pursuit("recover P.npy Py.npy -k 2 -o o.npy")
+    assert code == 2
+    assert "A is a batch of 32 matrices" in err
+    assert "--layout patterns" in err
+    assert pursuit("recover P.npy Py.npy -k 2 -o o.npy --layout patterns")[0] == 0
+    np.testing.assert_allclose(np.load("o.npy"), image.ravel(), atol=1e-9)
+
+
+def test_swapped_files(pursuit):
+    code, _, err = pursuit("recover y.npy A.npy -k 3 -o o.npy")
+    assert code == 2
+    assert "Are A and y in each other's place?" in err
+    scipy.io.savemat("m.mat", {"A": A, "y": Y[:, None]})
+    assert "Are A and y in each other's place?" in pursuit("recover m.mat:y m.mat:A -k 3 -o o.npy")[2]
+
+
+def test_layout_that_does_not_fit(pursuit):
+    np.save("Y.npy", np.stack([Y, Y, Y]))
+    code, _, err = pursuit("recover A.npy Y.npy -k 3 -o o.npy --layout columns")
+    assert code == 2
+    assert "If the rows of y are the signals, give --layout rows." in err
+    assert "choose rows, columns or auto" in pursuit("recover A.npy Y.npy -k 3 -o o.npy --layout 2")[2]
+
+
+# Formats
+
+
+@pytest.fixture
+def stores(folder):
+    """One file of every format."""
+    cells = np.empty((1, 2), object)
+    cells[0, 0], cells[0, 1] = A, Y
+    struct = {"A": A, "y": Y, "deep": {"z": Z}}
+    scipy.io.savemat(
+        "m.mat", {"data": struct, "c": cells, "S": SPARSE.tocsc(), "t": "text", "b": np.array([[True, False]])}
+    )
+    with h5py.File("v73.mat", "w") as file:
+        file["A"] = A.T
+        group, refs = file.create_group("data"), file.create_group("#refs#")
+        parts = np.empty(Z.T.shape, [("real", "f8"), ("imag", "f8")])
+        parts["real"], parts["imag"] = Z.T.real, Z.T.imag
+        group["y"], group["z"] = Y[None], parts
+        refs["a"], refs["b"] = A.T, Y[None]
+        file.create_dataset("c", data=np.array([[refs["a"].ref], [refs["b"].ref]], dtype=h5py.ref_dtype))
+        file["c"].attrs["MATLAB_class"] = np.bytes_("cell")
+        sparse, csc = file.create_group("S"), SPARSE.tocsc()
+        sparse["data"], sparse["ir"], sparse["jc"] = csc.data, csc.indices.astype("u8"), csc.indptr.astype("u8")
+        sparse.attrs["MATLAB_sparse"] = np.uint64(4)
+    with h5py.File("f.h5", "w") as file:
+        file["g/A"], file["z"], file["t"], file["half"] = A, Z, "text", A.astype(np.float16)
+    zarr.save("a.zarr", A)
+    zarr.save_group("g.zarr", A=A, z=Z)
+    scipy.io.mmwrite("s.mtx", SPARSE)
+    scipy.io.mmwrite("d.mtx", A)
+    names = [f"c{i}" for i in range(60)]
+    pandas.DataFrame(A, columns=names).to_parquet("p.parquet")
+    pandas.DataFrame(A, columns=names, index=[f"s{i}" for i in range(30)]).to_parquet("i.parquet")
+    pandas.DataFrame({"v": list(A), "w": Y}).to_parquet("l.parquet")
+    pandas.DataFrame({"a": [1.0, None], "b": ["x", "y"]}).to_parquet("bad.parquet")
+    with pandas.ExcelWriter("x.xlsx") as book:
+        pandas.DataFrame(A, columns=names).to_excel(book, sheet_name="A")
+        pandas.DataFrame(Y).to_excel(book, sheet_name="y", index=False, header=False)
+    torch.save({"A": torch.from_numpy(A), "n": {"y": torch.ones(3, dtype=torch.bfloat16)}}, "d.pt")
+    torch.save(torch.from_numpy(Z), "t.pt")
+    torch.save(torch.nn.Linear(2, 2), "module.pt")
+    save_file({"A": torch.from_numpy(A)}, "s.safetensors")
+    np.savez("meta.npz", A=A, y=Y, format="iq", shape=np.array([30, 60]))
+    np.savez("one.npz", A=A)
+    for form in ("csr", "csc", "coo", "bsr", "dia"):
+        scipy.sparse.save_npz(f"{form}.npz", SPARSE.asformat(form))
+    Z[0].astype(np.complex64).tofile("z.iq")
+    np.arange(8, dtype=">i2").tofile("n.dat")
+    (folder / "t.dat").write_text("1 2 5\n4 5 6.5\n")
+    np.save("i.npy", np.arange(6).reshape(2, 3))
+    np.save("z.npy", Z)
+    return folder
+
+
+READ = {
+    "m.mat:data.A": A,
+    "m.mat:data.y": Y[None],
+    "m.mat:data.deep.z": Z,
+    "m.mat:c{1}": A,
+    "m.mat:S": SPARSE.toarray(),
+    "m.mat:b": np.array([[1.0, 0.0]]),
+    "m.mat:data.A[:, 3:].T": A[:, 3:].T,
+    "v73.mat:A": A,
+    "v73.mat:data.y": Y[:, None],
+    "v73.mat:data.z": Z,
+    "v73.mat:c{1}": A,
+    "v73.mat:S": SPARSE.toarray(),
+    "f.h5:/g/A": A,
+    "f.h5:g/A": A,
+    "f.h5:z": Z,
+    "f.h5:half": A.astype(np.float16),
+    "a.zarr": A,
+    "g.zarr:/z": Z,
+    "s.mtx": SPARSE.toarray(),
+    "d.mtx": A,
+    "p.parquet": A,
+    "i.parquet": A,
+    "l.parquet:v": A,
+    "l.parquet:w": Y,
+    "x.xlsx:A": A,
+    "x.xlsx:y": Y,
+    "d.pt:A": A,
+    "d.pt:n.y": np.ones(3),
+    "t.pt": Z,
+    "s.safetensors:A": A,
+    "s.safetensors": A,
+    "meta.npz:A": A,
+    "one.npz": A,
+    **{f"{form}.npz": SPARSE.toarray() for form in ("csr", "csc", "coo", "bsr", "dia")},
+    "csr.npz[:, 2:]": SPARSE.toarray()[:, 2:],
+    "csr.npz.T": SPARSE.toarray().T,
+    "t.dat": np.array([[1, 2, 5], [4, 5, 6.5]]),
+    "i.npy": np.arange(6.0).reshape(2, 3),
+    "A.npy[..., ::2]": A[:, ::2],
+    "A.npy[-1]": A[-1],
+    "A.npy.T": A.T,
+}
+
+
+@pytest.mark.parametrize("spec", READ)
+def test_every_format_is_read(spec, stores):
+    array = files.read_array(spec)
+    values = array.toarray() if hasattr(array, "toarray") else array
+    assert values.dtype in (np.float32, np.float64, np.complex64, np.complex128)
+    np.testing.assert_allclose(values, READ[spec], rtol=1e-14 if "xlsx" in spec else 0)  # sheets keep 16 digits
+
+
+@pytest.mark.parametrize("ending", ["iq", "bin", "dat"])
+def test_bare_numbers(ending, stores):
+    values = np.array([1, -2, 3, 400], np.int16)
+    for dtype, wanted in {"ci16": [1 - 2j, 3 + 400j], "int16": [1, -2, 3, 400]}.items():
+        values.tofile(f"b.{ending}")
+        np.testing.assert_array_equal(files.read_array(f"b.{ending}", Asked(dtype=dtype)), wanted)
+        values.astype(">i2").tofile(f"b.{ending}")
+        np.testing.assert_array_equal(files.read_array(f"b.{ending}", Asked(dtype=f">{dtype}")), wanted)
+    np.array([0, 255, 128, 127], np.uint8).tofile(f"b.{ending}")
+    np.testing.assert_array_equal(files.read_array(f"b.{ending}", Asked(dtype="cu8")), [-127.5 + 127.5j, 0.5 - 0.5j])
+
+
+def test_recordings_of_a_radio(pursuit, folder):
+    (Z @ W).astype(np.complex64).tofile("w.iq")
+    code, _, err = pursuit("recover Z.npy w.iq -k 3 -o o.npy")
+    assert code == 2
+    assert "w.iq: holds bare numbers; say which with --dtype" in err
+    assert pursuit("recover Z.npy w.iq --dtype cf32 -k 3 -o o.npy")[0] == 0
+    np.testing.assert_allclose(np.load("o.npy"), W, atol=1e-5)
+    (folder / "cut.iq").write_bytes(b"1234567")
+    assert "cut.iq: has 7 bytes, which is no multiple" in pursuit("recover Z.npy cut.iq --dtype cf32 -k 3 -o o.npy")[2]
+    assert "--dtype is 'c128'; choose one of" in pursuit("recover Z.npy w.iq --dtype y=c128 -k 3 -o o.npy")[2]
+
+
+NOT_READ = {
+    "m.mat": "m.mat: holds 7 arrays (data.A, data.y, data.deep.z, c{1}, c{2}, S, b); choose one, as m.mat:data.A.",
+    "m.mat:data": "m.mat: has no array 'data'; it has data.A, data.y",
+    "m.mat:t": "m.mat: has no array 't'",
+    "v73.mat:data": "v73.mat: has no array 'data'; it has A, S, c{1}, c{2}, data.y, data.z.",
+    "f.h5": "f.h5: holds 3 arrays (/g/A, /half, /z); choose one, as f.h5:/g/A.",
+    "f.h5:/t": "f.h5: has no array '/t'",
+    "g.zarr": "g.zarr: holds 2 arrays (/A, /z); choose one, as g.zarr:/A.",
+    "bad.parquet": "bad.parquet: the column 'a' has missing values",
+    "bad.parquet:b": "bad.parquet: the column 'b' holds",
+    "l.parquet": "l.parquet: holds 2 arrays (v, w); choose one, as l.parquet:v.",
+    "x.xlsx": "x.xlsx: holds 2 arrays (A, y); choose one, as x.xlsx:A.",
+    "d.pt": "d.pt: holds 2 arrays (A, n.y); choose one, as d.pt:A.",
+    "module.pt": "module.pt: holds more than tensors, and could run code when read",
+    "meta.npz": "meta.npz: holds 4 arrays (A, y, format, shape); choose one, as meta.npz:A.",
+    "z.iq": "z.iq: holds bare numbers; say which with --dtype",
+    "A.npy[40]": "the slice does not fit the array's shape (30, 60)",
+    "A.npy[a]": "'a' is no slice; write slices as NumPy does",
+    "A.doc": "files with the ending '.doc' cannot be read",
+    "gone.h5:/A": "gone.h5: no such file",
+}
+
+
+@pytest.mark.parametrize("spec", NOT_READ)
+def test_what_is_not_clear_is_said_in_one_line(spec, stores):
+    with pytest.raises(ValueError) as error:  # noqa: PT011
+        files.read_array(spec)
+    assert NOT_READ[spec] in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_a_text_file_of_octave_is_named(pursuit, folder):
+    head = "# Created by Octave 8.4.0\n# name: y\n# type: matrix\n# rows: 30\n# columns: 1\n"
+    (folder / "o.mat").write_text(head + "\n".join(f" {v}" for v in Y) + "\n\n")
+    code, _, err = pursuit("recover A.npy o.mat -k 3 -o o.npy")
+    assert code == 2
+    assert "o.mat: is a text file of Octave, not one of MATLAB; save it in Octave with save('-v7', ...)." in err
+
+
+def test_matlab_structs_and_sparse_columns(pursuit):
+    scipy.io.savemat("s.mat", {"data": {"A": A, "y": Y}})
+    assert pursuit("recover s.mat:data.A s.mat:data.y -k 3 -o o.npy")[0] == 0
+    assert found() == [[5, 17, 40]]
+    code, _, err = pursuit("recover s.mat s.mat -k 3 -o o.npy")
+    assert code == 2
+    assert "s.mat: holds 2 arrays (data.A, data.y); choose one, as s.mat:data.A." in err
+    column = scipy.sparse.csc_array(X[:, None])
+    scipy.io.savemat("p.mat", {"A": scipy.sparse.csc_array(A), "y": Y[:, None], "x": column})
+    code, out, _ = pursuit("compare --A p.mat:A --y p.mat:y --x p.mat:x -k 3 --methods omp -o out")
+    assert code == 0
+    assert "p.mat:A: 30 x 60, real, sparse with 1800 entries\n" in out
+    assert "NMSE (dB)" in out
+    assert json.loads(Path("out/settings.json").read_text())["k"] == 3
+
+
+def test_a_complex_truth_beside_real_measurements(pursuit):
+    np.save("yr.npy", (A @ W).real)
+    np.save("W.npy", W)
+    code, _, err = pursuit("compare --A A.npy --y yr.npy --x W.npy -k 3 --methods omp -o out")
+    assert code == 2
+    assert "--x (W.npy) is complex but A and y are real; its imaginary part would be lost." in err
+    for option, method in (("x0", "sea"), ("weights", "omp")):
+        code, _, err = pursuit(f"recover A.npy yr.npy --{option} W.npy --method {method} -k 3 -o o.npy")
+        assert code == 2
+        assert "is complex" in err
+
+
+def test_recover_says_what_it_found(pursuit):
+    np.save("Y.npy", np.stack([Y, 2 * Y]))
+    code, out, _ = pursuit("recover A.npy y.npy -k 3 -o o.npy")
+    assert code == 0
+    lines = out.splitlines()
+    assert lines[0] == "A.npy: 30 x 60, real"
+    assert lines[1] == "y.npy: 30, real; 1 signal of 30"
+    assert lines[2] == "o.npy: 60, written"
+    assert lines[3] == "support: 3 of 60 columns of A (from 0): 5, 17, 40"
+    assert re.fullmatch(r"residual: \d.*e-1\d of the norm of y", lines[4])
+    assert lines[5] == "1 of 1: the residual reached the tolerance"
+    out = pursuit("recover A.npy Y.npy -k 3 -o o.npy")[1]
+    assert "support: 3 of 60 columns of A for each of 2 signals" in out
+    assert "in the middle" in out
+
+
+def test_version_and_help(pursuit, capsys):
+    assert re.fullmatch(r"pursuit \d+\.\d+.*\n", pursuit("--version")[1])
+    for line in ("-h", "recover -h", "sweep -h", "sweep phase -h"):
+        code, out, _ = pursuit(line)
+        assert code == 0
+        assert out.startswith("Usage: pursuit")
