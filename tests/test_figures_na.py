@@ -4,6 +4,7 @@ import copy
 import json
 import math
 from functools import partial
+from itertools import pairwise
 
 import pytest
 import torch
@@ -19,6 +20,9 @@ from pursuit.experiments.na import (
 )
 from pursuit.experiments.na import (
     communication as na_communication,
+)
+from pursuit.experiments.na import (
+    family as na_family,
 )
 from pursuit.experiments.na import (
     fig1 as na_fig1,
@@ -475,3 +479,86 @@ def test_none_beats_the_oracle(small, tmp_path):
     assert found["NA_ALISTA_UR_128"]["times_na_alista"] == 1
     assert [found[name]["parameters"] for name in ("ALISTA", "LAMP", "OMP")] == [32, 80, 0]
     assert_drawn(na_oracle.draw(tables, quick=True))
+
+
+# The family side by side
+
+
+@pytest.fixture
+def small_family(monkeypatch):
+    """Trainings of seconds; the grid of HyperLISTA has two points."""
+    monkeypatch.setattr(na_family, "N", 60)
+    monkeypatch.setattr(na_family, "M", 30)
+    monkeypatch.setattr(na_family, "S", 5)
+    monkeypatch.setattr(na_family, "QUICK_LAYERS", 3)
+    monkeypatch.setattr(na_family, "VALIDATION", 64)
+    tiny = {"epochs": 1, "steps": 2, "batch": 8, "validation": 16, "test": 8}
+    quick = {model: {**numbers, **(tiny if "epochs" in numbers else {})} for model, numbers in na_family.FIRST.items()}
+    quick["HYPERLISTA"] = {"batch": 8, "c_theta": [0.03, 10.0], "c_beta": [0.0], "c_ss": [0.1]}
+    monkeypatch.setattr(na_family, "RECIPES", {"quick": quick})
+    monkeypatch.setattr(alista, "signals", lambda size: 64)
+
+
+def test_the_family_is_whole_and_learns_what_it_says(small_family, tmp_path):
+    tables = reproduce("na-family", tmp_path / "x", quick=True)
+    rows = {row["model"]: row for row in tables["results"]}
+    assert set(rows) == set(na_family.MODELS)
+    count = {name: row["parameters"] for name, row in rows.items() if name != "NA_ALISTA_UR_128"}
+    assert count == {
+        "ISTA": 0, "FISTA": 0, "HYPERLISTA": 3, "ALISTA": 2 * 3, "ALISTA_AT": 2 * 3, "AGLISTA": 5 * 3 + 1,
+        "TILISTA": 60 * 30 + 2 * 3, "LISTACP": 3 * (60 * 30 + 1), "LISTACPSS": 3 * (60 * 30 + 1),
+        "GLISTA": 3 * (60 * 30 + 2 * 60 + 2), "LISTA": 3 * (60 * 30 + 60 * 60 + 1),
+    }  # fmt: skip
+    assert rows["HYPERLISTA"]["c_theta"] == 0.03
+    trained = [row for row in rows.values() if row["parameters"] > 3]
+    assert {row["training_signals"] for row in trained} == {(1 + 3) * 2 * 8}
+    assert all(row["training_s"] > 0 and row["ms_per_signal"] > 0 for row in trained)
+
+    layers = {name: [row["test_db"] for row in tables["layers"] if row["model"] == name] for name in rows}
+    assert all(len(errors) == 3 and errors[-1] == rows[name]["test_db"] for name, errors in layers.items())
+    assert all(errors[0] < 0 and len(set(errors)) == 3 for errors in layers.values())
+    assert layers["ISTA"] == sorted(layers["ISTA"], reverse=True)
+    assert {row["model"] for row in tables["log"]} == {row["model"] for row in trained}
+    assert (tmp_path / "x" / "figure.png").stat().st_size > 1000
+
+
+def test_networks_of_the_family_start_from_what_the_cell_says():
+    cells = {(cell["model"], cell["variant"]): cell for cell in planned("na-family")}
+    assert {model for model, variant in cells if variant == "first"} == set(na_family.MODELS)
+    ensemble = pursuit.ensembles.bernoulli_gaussian(n=60, m=30, k=5)
+    for (model, _), cell in cells.items():
+        if model in na_family.SOLVERS:
+            continue
+        net = na_family.network(cell, ensemble)
+        assert net.layers == 16
+        if model != "HYPERLISTA":
+            schedule = na_family.SELECTIONS[cell["recipe"]["selection"]]
+            assert net.shrink == (schedule.layers(16, 60) if schedule else [shrinkage.SupportSelection(0)] * 16)
+
+
+def test_a_recipe_is_chosen_on_validation_signals():
+    rows = [
+        {"model": "ALISTA", "variant": variant, "validation_db": validation, "test_db": test}
+        for variant, validation, test in (("first", -30.0, -40.0), ("second", -35.0, -20.0), ("third", None, None))
+    ]
+    assert na_family.chosen([*rows, {"model": "LISTA", "variant": "first", "note": "diverged"}]) == {"ALISTA": rows[1]}
+    assert na_family.chosen(rows[::-1]) == {"ALISTA": rows[1]}
+
+
+def test_a_diverging_network_of_the_family_is_a_row_without_errors(small_family, tmp_path, monkeypatch):
+    def fails(*args, **kwargs):
+        raise pursuit.training.TrainingError("the loss is not finite at step 3: lower lr", epoch=1, step=3)
+
+    monkeypatch.setattr(alista, "fit", fails)
+    tables = reproduce("na-family", tmp_path / "x", quick=True, only="model=LISTA,model=ISTA")
+    assert [row.get("note") for row in tables["results"]] == [None, "the loss is not finite at step 3"]
+    assert {row["model"] for row in tables["layers"]} == {"ISTA"}
+
+
+@pytest.mark.parametrize("places", [[-42.0, -41.9, -41.8, -20.0, -3.0], [0.0, 1.0, 1.2, 2.0], [5.0]])
+def test_labels_keep_their_distance_and_their_order(places):
+    named = {str(i): place for i, place in enumerate(places)}
+    spread = list(na_family.spread(named, 1.5).values())
+    assert all(b - a > 1.5 - 1e-9 for a, b in pairwise(spread))
+    assert sum(spread) == pytest.approx(sum(places))  # to both sides alike
+    assert spread[-1] == places[-1] or len(places) == 4  # what has room stays

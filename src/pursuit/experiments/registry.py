@@ -26,6 +26,7 @@ EXPERIMENTS = {
     "na-fig5": "NA-ALISTA: thresholds over step sizes against the true error",
     "na-fig6": "NA-ALISTA and its competitors over the layers, for N and SNR",
     "na-oracle": "networks, AMP and OMP next to the oracle: error and time (not in the paper)",
+    "na-family": "the learned ISTA family side by side: error over the layers and costs (not in the paper)",
     "na-communication": "NA-ALISTA and its competitors on OFDM channel estimation",
     "sea-fig1": "SEA and its competitors on one deconvolution: every solution",
     "sea-fig2": "SEA and its competitors on deconvolution: support distance over the number of spikes",

@@ -258,7 +258,7 @@ def built(
     cell: Row,
     A: Operator,
     *,
-    selection: nets.CountSchedule,
+    selection: nets.CountSchedule | nets.PercentSchedule | None,
     W: Any = None,
     gamma: float | None = None,
     theta: float | list[float] | None = None,
@@ -269,6 +269,7 @@ def built(
     model = cell["model"]
     common: Row = {"layers": cell["layers"], "selection": selection, "W": W}
     if model == "LAMP":
+        assert isinstance(selection, nets.CountSchedule)  # it needs no selection, but the sparsity
         return nets.LAMP(A, layers=cell["layers"], sparsity=selection.sparsity)
     numbers = cell.get("recipe", {})
     gamma = numbers.get("gamma", START) if gamma is None else gamma

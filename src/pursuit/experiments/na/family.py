@@ -1,0 +1,363 @@
+"""Every network of the learned ISTA family on one problem: error over the layers, and costs (not in the paper).
+
+Real signals of 250 entries, 25 of them expected to be non-zero and N(0, 1), 125 measurements at 40 dB: half the size of
+the problem on which the papers of LISTA-CPSS, ALISTA and HyperLISTA compare. All networks have 16 layers. LISTA,
+LISTA-CP, LISTA-CPSS and GLISTA have matrices of their own in every layer, TiLISTA has one for all.
+
+All but HyperLISTA are trained on the same number of signals, in batches of 128, with Adam and a cosine schedule: an
+epoch of 75 batches after each layer is added, then 24 for the whole network. HyperLISTA's three numbers are found by a
+grid search on one batch, as in its paper; a gradient does not reach the third of them. ISTA and FISTA, which learn
+nothing, run 16 steps.
+
+Each has two recipes, told apart by `variant`. They differ in the learning rate, the support selection, the grid or the
+penalty. The tables have both, the figure the one with the lower error on validation signals. Test signals choose
+nothing.
+
+- `results`: a row per method and recipe. `parameters` are the trained numbers. `training_s` is the processor time of
+  one training step, measured after the training, times the number of steps; a step of a cut network counts by its
+  layers. `ms_per_signal` is the processor time of a recovery in batches of 512.
+- `layers`: the NMSE on 10 000 test signals, the same for all, after every layer. Training looks at the last one alone.
+- `log`: some epochs of each training.
+"""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from statistics import median
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import torch
+
+from ... import nets
+from ...ensembles import BernoulliGaussian, bernoulli_gaussian
+from ...plots.style import BLACK, BLUE, GREEN, ORANGE, RED
+from ...solvers.fista import fista
+from ...solvers.ista import ista
+from ..cells import Row, Tables
+from . import alista
+from . import pictures as alista_pictures
+from .alista import PARTIAL
+from .oracle import TIMED, Recover, nmse_db
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+__all__ = ["PARTIAL", "cells", "draw", "run"]
+
+N, M, S, K, SNR = 250, 125, 25, 16, 40
+QUICK_LAYERS = 6
+VALIDATION_SEED = 10**5  # added to that of test signals
+VALIDATION = 2048  # signals
+TURNS = 9
+GAP = 1.5  # dB between labels
+SELECTIONS: dict[str, nets.CountSchedule | nets.PercentSchedule | None] = {
+    "counts": nets.CountSchedule(S),
+    "percent": nets.PercentSchedule(),
+    "none": None,
+}
+UNTIED = {"LISTA": nets.LISTA, "LISTACP": nets.LISTACP, "LISTACPSS": nets.LISTACPSS, "GLISTA": nets.GLISTA}
+SOLVERS: dict[str, Callable[..., Any]] = {"ISTA": ista, "FISTA": fista}
+
+
+class Look(NamedTuple):
+    """Label, marker, and what is learned, by which it is coloured."""
+
+    label: str
+    marker: str
+    learned: str
+
+
+COLOURS = {
+    "nothing": "0.5",
+    "three numbers": GREEN,
+    "numbers per layer": BLUE,
+    "one matrix": ORANGE,
+    "a matrix per layer": RED,
+    "an LSTM": BLACK,
+}
+MODELS = {
+    "ISTA": Look("ISTA", "v", "nothing"),
+    "FISTA": Look("FISTA", "^", "nothing"),
+    "HYPERLISTA": Look("HyperLISTA", "*", "three numbers"),
+    "ALISTA": Look("ALISTA", "s", "numbers per layer"),
+    "ALISTA_AT": Look("ALISTA-AT", "D", "numbers per layer"),
+    "AGLISTA": Look("AGLISTA", "p", "numbers per layer"),
+    "NA_ALISTA_UR_128": Look("NA-ALISTA", "o", "an LSTM"),
+    "TILISTA": Look("TiLISTA", "P", "one matrix"),
+    "LISTACPSS": Look("LISTA-CPSS", "X", "a matrix per layer"),
+    "GLISTA": Look("GLISTA", "h", "a matrix per layer"),
+    "LISTACP": Look("LISTA-CP", "<", "a matrix per layer"),
+    "LISTA": Look("LISTA", ">", "a matrix per layer"),
+}
+
+# An epoch has so many `steps` of `batch` new signals each; with `layerwise`, one for every layer goes before.
+TRAINED: Row = {**alista.SHORT, "layerwise": 1, "epochs": 24, "steps": 75, "batch": 128, "test": 128}
+MATRICES: Row = {**TRAINED, "selection": "none", "lr": 1e-3}
+SELECTING: Row = {**MATRICES, "selection": "percent"}
+CONSTANTS: Row = {**TRAINED, **alista.FALLING, "selection": "counts", "lr": 1e-2}
+HARDER_MIX: Row = {**CONSTANTS, "harder": {"share": 0.1, "k": 32}}
+LSTM: Row = {**TRAINED, "selection": "counts", "lr": 2e-3, "clip": 0.1}
+GRID: Row = {"batch": 128, "c_theta": [0.01, 0.02, 0.03, 0.04, 0.06], "c_beta": [-2e-3, 0.0, 2e-3, 5e-3, 1e-2],
+             "c_ss": [0.1, 0.3, 1.0]}  # fmt: skip
+SHORTENED: Row = {"epochs": 2, "steps": 10, "validation": 512}
+FIRST: dict[str, Row] = {
+    "ISTA": {"lam": alista.LAMBDA},
+    "FISTA": {"lam": alista.LAMBDA},
+    "HYPERLISTA": GRID,
+    "ALISTA": CONSTANTS,
+    "ALISTA_AT": HARDER_MIX,
+    "AGLISTA": HARDER_MIX,
+    "NA_ALISTA_UR_128": LSTM,
+    "TILISTA": SELECTING,
+    "LISTACPSS": SELECTING,
+    "GLISTA": SELECTING,
+    "LISTACP": MATRICES,
+    "LISTA": MATRICES,
+}
+SECOND: dict[str, Row] = {
+    "ISTA": {"lam": 0.2},
+    "FISTA": {"lam": 0.2},
+    "ALISTA": {**CONSTANTS, "selection": "percent"},
+    "NA_ALISTA_UR_128": {**LSTM, "selection": "percent"},
+    "LISTA": {**MATRICES, "lr": 5e-4},
+    "GLISTA": {**SELECTING, "lr": 3e-3},
+    "AGLISTA": {**HARDER_MIX, "selection": "percent"},
+    "ALISTA_AT": {**HARDER_MIX, "selection": "percent"},
+    "LISTACP": {**MATRICES, "lr": 3e-3},
+    "LISTACPSS": {**SELECTING, "lr": 3e-3},
+    "TILISTA": {**SELECTING, "lr": 3e-4},
+    "HYPERLISTA": {"batch": 128},  # the grid of its authors
+}
+RECIPES: dict[str, dict[str, Row]] = {
+    "quick": {model: {**numbers, **(SHORTENED if "epochs" in numbers else {})} for model, numbers in FIRST.items()},
+    "first": FIRST,
+    "second": SECOND,
+}
+
+
+def cells(quick: bool, seed: int) -> list[Row]:
+    """One per method and recipe; the first recipes first."""
+    variants, layers = (("quick",), QUICK_LAYERS) if quick else (("first", "second"), K)
+    return [
+        {
+            "model": model, "n": N, "m": M, "layers": layers, "snr": SNR, "variant": variant,
+            "signals": alista.signals("quick" if quick else "ours"), "seed": seed, "recipe": numbers,
+        }
+        for variant in variants
+        for model, numbers in RECIPES[variant].items()
+    ]  # fmt: skip
+
+
+def run(cell: Row, folder: Path) -> Tables:
+    """Train a network in `folder`, or go on with it there; its error after every layer, and its costs."""
+    ensemble = bernoulli_gaussian(n=N, m=M, k=S, snr=float(SNR), seed=cell["seed"])
+    if cell["model"] in SOLVERS:
+        return _evaluated(_solver(cell, ensemble), ensemble, cell, {"parameters": 0})
+    net = network(cell, ensemble)
+    if cell["model"] == "HYPERLISTA":
+        return _evaluated(_cut(net), ensemble, cell, _tuned(net, ensemble, cell))
+    tables = alista.train(net, ensemble, _with_all_epochs(cell), folder, None)
+    found = tables["results"][0]
+    if "note" in found:  # it diverged
+        return {"results": [_key(cell) | {name: found[name] for name in ("parameters", "note")}]}
+    costs = {
+        "training_signals": found["signals"],
+        "parameters": found["parameters"],
+        "best_epoch": found["best_epoch"],
+        "training_s": _rounded(_training_seconds(net, ensemble, cell)),
+    }
+    log = [_key(cell) | {name: row[name] for name in ("epoch", "validation_db")} for row in tables["log"]]
+    return {**_evaluated(_cut(net), ensemble, cell, costs), "log": log}
+
+
+def network(cell: Row, ensemble: BernoulliGaussian) -> Any:
+    """The network of a cell before training."""
+    model, layers, A = cell["model"], cell["layers"], ensemble.A
+    if model == "HYPERLISTA":
+        return nets.HyperLISTA(A, layers=layers)
+    selection = SELECTIONS[cell["recipe"]["selection"]]
+    if model in UNTIED:
+        return UNTIED[model](A, layers=layers, tied=False, selection=selection)
+    if model == "TILISTA":
+        return nets.TiLISTA(A, layers=layers, selection=selection)
+    return alista.built(cell, A, selection=selection)
+
+
+def _with_all_epochs(cell: Row) -> Row:
+    """The cell with the epochs of layer-wise training counted in, as `fit` counts them."""
+    numbers = cell["recipe"]
+    return {**cell, "recipe": {**numbers, "epochs": numbers["epochs"] + (numbers["layerwise"] or 0) * cell["layers"]}}
+
+
+def _tuned(net: nets.HyperLISTA, ensemble: BernoulliGaussian, cell: Row) -> Row:
+    """Set the numbers of HyperLISTA by a search on one batch."""
+    numbers = dict(cell["recipe"])
+    y, x = ensemble.draw(count := numbers.pop("batch"), torch.Generator().manual_seed(cell["seed"]))
+    begin = time.process_time()
+    net.tune(y, x, **numbers)
+    seconds = _rounded(time.process_time() - begin)
+    chosen = dict(zip(("c_theta", "c_beta", "c_ss"), (round(value, 6) for value in net.c.tolist()), strict=True))
+    return {"training_signals": count, "parameters": net.c.numel(), "training_s": seconds, **chosen}
+
+
+def _training_seconds(net: Any, ensemble: BernoulliGaussian, cell: Row) -> float:
+    """Processor time of a training: that of a step of the whole network, times the steps."""
+    numbers, layers = cell["recipe"], cell["layers"]
+    net = copy.deepcopy(net).train()
+    optimizer = torch.optim.Adam(net.parameters(), lr=0.0)
+    y, x = ensemble.draw(numbers["batch"], torch.Generator().manual_seed(cell["seed"]))
+
+    def step() -> None:
+        optimizer.zero_grad()
+        (net(y) - x).square().sum(-1).mean().backward()
+        optimizer.step()
+
+    epochs = numbers["epochs"] + (numbers["layerwise"] or 0) * (layers + 1) / 2  # a step of d layers is d / layers
+    return epochs * numbers["steps"] * _processor_seconds(step)
+
+
+def _processor_seconds(work: Callable[[], Any]) -> float:
+    """The median of some turns."""
+    times = []
+    for _ in range(TURNS):
+        begin = time.process_time()
+        work()
+        times.append(time.process_time() - begin)
+    return median(times)
+
+
+# Errors
+
+At = Callable[[int], Recover]  # a method after so many layers or steps
+
+
+def _solver(cell: Row, ensemble: BernoulliGaussian) -> At:
+    solver, lam = SOLVERS[cell["model"]], cell["recipe"]["lam"]
+    return lambda depth: lambda y, x: solver(ensemble.A, y, lam, max_steps=depth).x
+
+
+def _cut(net: Any) -> At:
+    def at(depth: int) -> Recover:
+        net.eval().depth = depth
+        return lambda y, x: net(y)
+
+    return at
+
+
+@torch.no_grad()
+def _evaluated(at: At, ensemble: BernoulliGaussian, cell: Row, costs: Row) -> Tables:
+    """The tables of a method: errors on test signals after every layer, and on validation signals after the last."""
+    depths = range(1, cell["layers"] + 1)
+    errors = [alista.rounded(nmse_db(at(depth), ensemble, cell)) for depth in depths]
+    whole = at(cell["layers"])
+    held_out = {"signals": VALIDATION, "seed": cell["seed"] + VALIDATION_SEED}
+    y, x = ensemble.draw(TIMED, torch.Generator().manual_seed(cell["seed"]))
+    row = {
+        **_key(cell),
+        **{name: cell["recipe"][name] for name in ("lr", "selection", "lam") if name in cell["recipe"]},
+        **costs,
+        "validation_db": alista.rounded(nmse_db(whole, ensemble, held_out)),
+        "test_db": errors[-1],
+        "ms_per_signal": _rounded(1e3 * _processor_seconds(lambda: whole(y, x)) / TIMED),
+    }
+    over = [{**_key(cell), "layer": depth, "test_db": db} for depth, db in zip(depths, errors, strict=True)]
+    return {"results": [row], "layers": over}
+
+
+def _key(cell: Row) -> Row:
+    return {name: cell[name] for name in ("model", "variant", "seed")}
+
+
+def _rounded(value: float) -> float:
+    return float(f"{value:.3g}")
+
+
+# Picture
+
+
+def draw(tables: Tables, quick: bool) -> Figure:
+    """Error over the layers, and after the last one over what a network costs."""
+    from matplotlib.figure import Figure
+
+    best = chosen(tables["results"])
+    figure = Figure(figsize=(13.5, 6), dpi=110, layout="constrained")
+    left, middle, right = figure.subplots(1, 3, width_ratios=(1.5, 1, 1), sharey=True)
+    _over_layers(left, [row for row in tables["layers"] if best[row["model"]]["variant"] == row["variant"]])
+    trained = [row for row in best.values() if row["parameters"]]
+    _over_cost(middle, trained, "parameters", "trained numbers")
+    _over_cost(right, trained, "training_s", "processor time of training (s)")
+    alista_pictures.finish(left, f"after every layer; N = {N}, M = {M}, {S} non-zeros, {SNR} dB", "layers K")
+    figure.legend(handles=_handles(), loc="outside upper center", ncols=6, fontsize=9, frameon=False)
+    return figure
+
+
+def chosen(rows: Sequence[Row]) -> dict[str, Row]:
+    """By model, the row of the recipe with the least error on validation signals; none of trainings that diverged."""
+    good = [row for row in rows if row.get("validation_db") is not None]
+    best = {row["model"]: row for row in sorted(good, key=lambda row: -row["validation_db"])}
+    return {model: best[model] for model in MODELS if model in best}
+
+
+def _over_layers(ax: Axes, rows: Sequence[Row]) -> None:
+    """A curve per method, with its name at the end."""
+    deepest = max(row["layer"] for row in rows)
+    ends = {}
+    for model, look in MODELS.items():
+        points = sorted((row["layer"], row["test_db"]) for row in rows if row["model"] == model)
+        if points:
+            ax.plot(*zip(*points, strict=True), color=COLOURS[look.learned], marker=look.marker, linewidth=1.2,
+                    markersize=_size(look, 5))  # fmt: skip
+            ends[model] = points[-1][1]
+    ax.set_xlim(0.5, 1.42 * deepest)
+    ax.set_xticks(range(2, deepest + 1, 2))
+    ax.spines["bottom"].set_bounds(0.5, deepest + 0.5)
+    for model, place in spread(ends, GAP).items():
+        colour = COLOURS[MODELS[model].learned]
+        ax.plot([deepest + 0.3, 1.1 * deepest], [ends[model], place], color=colour, linewidth=0.6)
+        ax.plot(1.12 * deepest, place, MODELS[model].marker, color=colour, markersize=_size(MODELS[model], 5))
+        ax.annotate(f"{MODELS[model].label}, {ends[model]:.1f}", (1.12 * deepest, place), (6, 0), fontsize=8,
+                    textcoords="offset points", va="center", color=colour)  # fmt: skip
+
+
+def spread(places: dict[str, float], gap: float) -> dict[str, float]:
+    """Places near the given ones that keep a distance: those too close share what is missing to both sides."""
+    order = sorted(places, key=lambda name: places[name])
+    groups: list[list[str]] = []
+    centre: list[float] = []
+    for name in order:
+        groups.append([name])
+        centre.append(places[name])
+        while len(groups) > 1 and centre[-1] - centre[-2] < gap * (len(groups[-1]) + len(groups[-2])) / 2:
+            last = groups.pop()
+            groups[-1] += last
+            centre.pop()
+            centre[-1] = sum(places[each] for each in groups[-1]) / len(groups[-1])
+    return {
+        name: middle + gap * (i - (len(group) - 1) / 2)
+        for group, middle in zip(groups, centre, strict=True)
+        for i, name in enumerate(group)
+    }
+
+
+def _over_cost(ax: Axes, rows: Sequence[Row], cost: str, label: str) -> None:
+    """A point per network."""
+    for row in rows:
+        look = MODELS[row["model"]]
+        ax.plot(row[cost], row["test_db"], look.marker, color=COLOURS[look.learned], markersize=_size(look, 7))
+    ax.set_xscale("log")
+    alista_pictures.finish(ax, f"after the last layer, over {label.partition(' (')[0]}", label, "")
+
+
+def _size(look: Look, usual: float) -> float:
+    """The size of a marker: a star looks smaller than it is."""
+    return 1.7 * usual if look.marker == "*" else usual
+
+
+def _handles() -> list[Any]:
+    from matplotlib.lines import Line2D
+
+    return [Line2D([], [], color=colour, linewidth=3, label=f"learns {what}") for what, colour in COLOURS.items()]
