@@ -9,6 +9,7 @@ import pytest
 import typer
 
 from pursuit import cli
+from pursuit.experiments.na import family
 from pursuit.experiments.na.alista import MODELS
 from pursuit.experiments.na.oracle import LABELS
 from pursuit.experiments.sea.net import NETWORKS
@@ -93,6 +94,23 @@ def oracle_as_markdown(path):
     return "\n".join(lines)
 
 
+def family_as_markdown(path):
+    """Costs and error of every network of the ISTA family, and the error with its other recipe."""
+    with open(path, newline="") as file:
+        rows = [{**row, "validation_db": float(row["validation_db"])} for row in csv.DictReader(file)]
+    heads = ["trained numbers", "training (s)", "ms/signal", "NMSE (dB)", "NMSE (dB), other recipe"]
+    lines = [f"| | {' | '.join(heads)} |", "|---|" + "--:|" * len(heads)]
+    for model, row in family.chosen(rows).items():
+        others = [other["test_db"] for other in rows if other["model"] == model and other is not row]
+        cells = [
+            family.MODELS[model].label, row["parameters"], f"{float(row['training_s'] or 0):.0f}",
+            f"{float(row['ms_per_signal']):.3f}", f"{float(row['test_db']):.2f}",
+            ", ".join(f"{float(db):.2f}" for db in others),
+        ]  # fmt: skip
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
 def deconvolution_as_markdown(path):
     """Mean support distance without noise at three k, beside those known from a plain NumPy version with 20 runs."""
     known = {
@@ -142,6 +160,7 @@ SHOWN = {
     "results/compare/ecg/table.csv": as_markdown,
     "results/na-fig6/results.csv": networks_as_markdown,
     "results/na-oracle/oracle.csv": oracle_as_markdown,
+    "results/na-family/results.csv": family_as_markdown,
     "results/na-communication/results.csv": communication_as_markdown,
 }
 

@@ -59,7 +59,7 @@ SELECTIONS: dict[str, nets.CountSchedule | nets.PercentSchedule | None] = {
     "percent": nets.PercentSchedule(),
     "none": None,
 }
-UNTIED = {"LISTA": nets.LISTA, "LISTACP": nets.LISTACP, "LISTACPSS": nets.LISTACPSS, "GLISTA": nets.GLISTA}
+WITH_MATRICES = {"LISTA": nets.LISTA, "LISTACP": nets.LISTACP, "LISTACPSS": nets.LISTACPSS, "GLISTA": nets.GLISTA}
 SOLVERS: dict[str, Callable[..., Any]] = {"ISTA": ista, "FISTA": fista}
 
 
@@ -121,16 +121,16 @@ FIRST: dict[str, Row] = {
 SECOND: dict[str, Row] = {
     "ISTA": {"lam": 0.2},
     "FISTA": {"lam": 0.2},
-    "ALISTA": {**CONSTANTS, "selection": "percent"},
-    "NA_ALISTA_UR_128": {**LSTM, "selection": "percent"},
-    "LISTA": {**MATRICES, "lr": 5e-4},
-    "GLISTA": {**SELECTING, "lr": 3e-3},
-    "AGLISTA": {**HARDER_MIX, "selection": "percent"},
-    "ALISTA_AT": {**HARDER_MIX, "selection": "percent"},
-    "LISTACP": {**MATRICES, "lr": 3e-3},
-    "LISTACPSS": {**SELECTING, "lr": 3e-3},
-    "TILISTA": {**SELECTING, "lr": 3e-4},
     "HYPERLISTA": {"batch": 128},  # the grid of its authors
+    "ALISTA": {**CONSTANTS, "selection": "percent"},
+    "ALISTA_AT": {**HARDER_MIX, "selection": "percent"},
+    "AGLISTA": {**HARDER_MIX, "selection": "percent"},
+    "NA_ALISTA_UR_128": {**LSTM, "selection": "percent"},
+    "TILISTA": {**SELECTING, "selection": "counts"},
+    "LISTACPSS": {**SELECTING, "selection": "counts"},
+    "GLISTA": {**SELECTING, "lr": 3e-3},
+    "LISTACP": {**MATRICES, "lr": 3e-3},
+    "LISTA": {**MATRICES, "tied": True},
 }
 RECIPES: dict[str, dict[str, Row]] = {
     "quick": {model: {**numbers, **(SHORTENED if "epochs" in numbers else {})} for model, numbers in FIRST.items()},
@@ -180,8 +180,8 @@ def network(cell: Row, ensemble: BernoulliGaussian) -> Any:
     if model == "HYPERLISTA":
         return nets.HyperLISTA(A, layers=layers)
     selection = SELECTIONS[cell["recipe"]["selection"]]
-    if model in UNTIED:
-        return UNTIED[model](A, layers=layers, tied=False, selection=selection)
+    if model in WITH_MATRICES:
+        return WITH_MATRICES[model](A, layers=layers, tied=cell["recipe"].get("tied", False), selection=selection)
     if model == "TILISTA":
         return nets.TiLISTA(A, layers=layers, selection=selection)
     return alista.built(cell, A, selection=selection)
