@@ -84,6 +84,11 @@ COLOURS = {
     "a matrix per layer": RED,
     "an LSTM": BLACK,
 }
+COSTS = {
+    "parameters": "trained numbers, how many",
+    "training_s": "training, seconds of a processor",
+    "ms_per_signal": "recovery, ms of a processor per signal",
+}
 MODELS = {
     "ISTA": Look("ISTA", "v", "nothing"),
     "FISTA": Look("FISTA", "^", "nothing"),
@@ -300,18 +305,20 @@ def _rounded(value: float) -> float:
 
 
 def draw(tables: Tables, quick: bool) -> Figure:
-    """Error over the layers, and after the last one over what a network costs."""
+    """Error over the layers; a line per method with its error after the last one, and what it costs."""
     from matplotlib.figure import Figure
 
     best = chosen(tables["results"])
-    figure = Figure(figsize=(13.5, 6), dpi=110, layout="constrained")
-    left, middle, right = figure.subplots(1, 3, width_ratios=(1.5, 1, 1), sharey=True)
-    _over_layers(left, [row for row in tables["layers"] if best[row["model"]]["variant"] == row["variant"]])
-    trained = [row for row in best.values() if row["parameters"]]
-    _over_cost(middle, trained, "parameters", "trained numbers")
-    _over_cost(right, trained, "training_s", "processor time of training (s)")
-    alista_pictures.finish(left, f"after every layer; N = {N}, M = {M}, {S} non-zeros, {SNR} dB", "layers K")
-    figure.legend(handles=_handles(), loc="outside upper center", ncols=6, fontsize=9, frameon=False)
+    figure = Figure(figsize=(15, 6.2), dpi=110, layout="constrained")
+    panels = figure.subplots(1, 5, width_ratios=(2.3, 1.25, 1, 1, 1))
+    _over_layers(panels[0], [row for row in tables["layers"] if best[row["model"]]["variant"] == row["variant"]])
+    alista_pictures.finish(panels[0], f"N = {N}, M = {M}, {S} non-zeros, {SNR} dB",
+                           "layer or step; trained for the error after the last one")  # fmt: skip
+    ranked = sorted(best.values(), key=lambda row: -row["test_db"])
+    _errors_of(panels[1], ranked, tables["results"])
+    for ax, (cost, title) in zip(panels[2:], COSTS.items(), strict=True):
+        _costs_of(ax, ranked, cost, title)
+    figure.legend(handles=_handles(), loc="outside upper center", ncols=5, fontsize=9, frameon=False)
     return figure
 
 
@@ -363,13 +370,45 @@ def spread(places: dict[str, float], gap: float) -> dict[str, float]:
     }
 
 
-def _over_cost(ax: Axes, rows: Sequence[Row], cost: str, label: str) -> None:
-    """A point per network."""
-    for row in rows:
+def _errors_of(ax: Axes, ranked: Sequence[Row], rows: Sequence[Row]) -> None:
+    """The NMSE of the recipe chosen and of the other, and the error of the median signal."""
+    for place, row in enumerate(ranked):
         look = MODELS[row["model"]]
-        ax.plot(row[cost], row["test_db"], look.marker, color=COLOURS[look.learned], markersize=_size(look, 7))
+        colour = COLOURS[look.learned]
+        others = [r["test_db"] for r in rows if r["model"] == row["model"] and r is not row and r.get("test_db")]
+        ax.plot(others, [place] * len(others), look.marker, color=colour, markersize=_size(look, 7),
+                markerfacecolor="none")  # fmt: skip
+        ax.plot(row["median_db"], place, "|", color=colour, markersize=12, markeredgewidth=1.5)
+        ax.plot(row["test_db"], place, look.marker, color=colour, markersize=_size(look, 7))
+    alista_pictures.finish(ax, "error after the last layer", "NMSE (dB)", "")
+    _lines(ax, [MODELS[row["model"]].label for row in ranked])
+
+
+def _costs_of(ax: Axes, ranked: Sequence[Row], cost: str, title: str) -> None:
+    """A point per method; none where it costs nothing."""
+    from matplotlib.ticker import LogLocator, NullLocator
+
+    for place, row in enumerate(ranked):
+        look = MODELS[row["model"]]
+        if row.get(cost):
+            ax.plot(row[cost], place, look.marker, color=COLOURS[look.learned], markersize=_size(look, 7))
     ax.set_xscale("log")
-    alista_pictures.finish(ax, f"after the last layer, over {label.partition(' (')[0]}", label, "")
+    ax.margins(x=0.12)
+    if cost != "parameters":  # less than two decades
+        ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        ax.xaxis.set_major_formatter("{x:g}")
+    ax.xaxis.set_minor_locator(NullLocator())
+    name, _, unit = title.partition(", ")
+    alista_pictures.finish(ax, name, unit, "")
+    _lines(ax, [""] * len(ranked))
+
+
+def _lines(ax: Axes, names: Sequence[str]) -> None:
+    """A line across the panel for each name."""
+    ax.set_yticks(range(len(names)), names, fontsize=8)
+    ax.set_ylim(-0.6, len(names) - 0.4)
+    ax.tick_params(axis="y", length=0)
+    ax.spines["left"].set_visible(False)
 
 
 def _size(look: Look, usual: float) -> float:
@@ -380,4 +419,13 @@ def _size(look: Look, usual: float) -> float:
 def _handles() -> list[Any]:
     from matplotlib.lines import Line2D
 
-    return [Line2D([], [], color=colour, linewidth=3, label=f"learns {what}") for what, colour in COLOURS.items()]
+    learned = [Line2D([], [], color=colour, linewidth=3, label=f"learns {what}") for what, colour in COLOURS.items()]
+    points = (
+        ("s", "black", "recipe chosen on validation signals"),
+        ("s", "none", "the other recipe"),
+        ("|", "black", "median signal"),
+    )
+    return learned + [
+        Line2D([], [], color="black", linestyle="none", marker=marker, markerfacecolor=face, markersize=7, label=label)
+        for marker, face, label in points
+    ]
