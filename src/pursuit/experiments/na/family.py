@@ -2,20 +2,20 @@
 
 Real signals of 250 entries, 25 of them expected to be non-zero and N(0, 1), 125 measurements at 40 dB: half the size of
 the problem on which the papers of LISTA-CPSS, ALISTA and HyperLISTA compare. All networks have 16 layers. LISTA,
-LISTA-CP, LISTA-CPSS and GLISTA have matrices of their own in every layer, TiLISTA has one for all.
+LISTA-CP, LISTA-CPSS and GLISTA have matrices of their own in every layer, TiLISTA has one for all layers.
 
 All but HyperLISTA are trained on the same number of signals, in batches of 128, with Adam and a cosine schedule: an
 epoch of 75 batches after each layer is added, then 24 for the whole network. HyperLISTA's three numbers are found by a
-grid search, as in its paper; a gradient does not reach the third of them. ISTA and FISTA, which learn
-nothing, run 16 steps.
+grid search, as in its paper; a gradient does not reach the third of them. ISTA and FISTA, which learn nothing, run 16
+steps.
 
-Each has two recipes, told apart by `variant`. They differ in the learning rate, the support selection, the grid or the
-penalty. The tables have both, the figure the one with the lower error on validation signals. Test signals choose
-nothing.
+Each has two recipes, told apart by `variant`. They differ in the support selection, the learning rate, the grid, the
+penalty, or in whether all layers have the same matrices. The tables have both, the figure the one with the lower error
+on validation signals. Test signals choose nothing.
 
 - `results`: a row per method and recipe. `parameters` are the trained numbers. `training_s` is the processor time of
   one training step, measured after the training, times the number of steps; a step of a cut network counts by its
-  layers. `test_db` is the NMSE, a ratio of sums over all test signals, `median_db` the error of the median signal: they
+  layers. `seconds` passed on the clock, also while other programs ran. `test_db` is the NMSE, a ratio of sums over all test signals, `median_db` the error of the median signal: they
   are far apart where few signals rule the sum. `ms_per_signal` is the processor time of a recovery, 512 at a time.
 - `layers`: the NMSE on 10 000 test signals, the same for all, after every layer. Training looks at the last one alone.
 - `log`: some epochs of each training.
@@ -80,8 +80,8 @@ COLOURS = {
     "nothing": "0.5",
     "three numbers": GREEN,
     "numbers per layer": BLUE,
-    "one matrix": ORANGE,
-    "a matrix per layer": RED,
+    "matrices for all layers": ORANGE,
+    "matrices per layer": RED,
     "an LSTM": BLACK,
 }
 COSTS = {
@@ -97,11 +97,11 @@ MODELS = {
     "ALISTA_AT": Look("ALISTA-AT", "D", "numbers per layer"),
     "AGLISTA": Look("AGLISTA", "p", "numbers per layer"),
     "NA_ALISTA_UR_128": Look("NA-ALISTA", "o", "an LSTM"),
-    "TILISTA": Look("TiLISTA", "P", "one matrix"),
-    "LISTACPSS": Look("LISTA-CPSS", "X", "a matrix per layer"),
-    "GLISTA": Look("GLISTA", "h", "a matrix per layer"),
-    "LISTACP": Look("LISTA-CP", "<", "a matrix per layer"),
-    "LISTA": Look("LISTA", ">", "a matrix per layer"),
+    "TILISTA": Look("TiLISTA", "P", "matrices for all layers"),
+    "LISTACPSS": Look("LISTA-CPSS", "X", "matrices per layer"),
+    "GLISTA": Look("GLISTA", "h", "matrices per layer"),
+    "LISTACP": Look("LISTA-CP", "<", "matrices per layer"),
+    "LISTA": Look("LISTA", ">", "matrices per layer"),
 }
 
 # An epoch has so many `steps` of `batch` new signals each; with `layerwise`, one for every layer goes before.
@@ -137,7 +137,7 @@ SECOND: dict[str, Row] = {
     "NA_ALISTA_UR_128": {**LSTM, "selection": "percent"},
     "TILISTA": {**SELECTING, "selection": "counts"},
     "LISTACPSS": {**SELECTING, "selection": "counts"},
-    "GLISTA": {**SELECTING, "lr": 3e-3},
+    "GLISTA": {**SELECTING, "tied": True},
     "LISTACP": {**MATRICES, "lr": 3e-3},
     "LISTA": {**MATRICES, "tied": True},
     "HYPERLISTA": {"batch": 128},  # the grid of its authors
@@ -179,6 +179,7 @@ def run(cell: Row, folder: Path) -> Tables:
         "parameters": found["parameters"],
         "best_epoch": found["best_epoch"],
         "training_s": _rounded(_training_seconds(net, ensemble, cell)),
+        "seconds": found["seconds"],
     }
     log = [_key(cell) | {name: row[name] for name in ("epoch", "validation_db")} for row in tables["log"]]
     return {**_evaluated(_cut(net), ensemble, cell, costs), "log": log}
@@ -311,7 +312,7 @@ def draw(tables: Tables, quick: bool) -> Figure:
     best = chosen(tables["results"])
     figure = Figure(figsize=(15, 6.2), dpi=110, layout="constrained")
     panels = figure.subplots(1, 5, width_ratios=(2.3, 1.25, 1, 1, 1))
-    _over_layers(panels[0], [row for row in tables["layers"] if best[row["model"]]["variant"] == row["variant"]])
+    _over_layers(panels[0], [row for row in tables["layers"] if best[row["model"]]["variant"] == row["variant"]], best)
     alista_pictures.finish(panels[0], f"N = {N}, M = {M}, {S} non-zeros, {SNR} dB",
                            "layer or step; trained for the error after the last one")  # fmt: skip
     ranked = sorted(best.values(), key=lambda row: -row["test_db"])
@@ -329,25 +330,22 @@ def chosen(rows: Sequence[Row]) -> dict[str, Row]:
     return {model: best[model] for model in MODELS if model in best}
 
 
-def _over_layers(ax: Axes, rows: Sequence[Row]) -> None:
+def _over_layers(ax: Axes, rows: Sequence[Row], best: dict[str, Row]) -> None:
     """A curve per method, with its name at the end."""
     deepest = max(row["layer"] for row in rows)
-    ends = {}
-    for model, look in MODELS.items():
-        points = sorted((row["layer"], row["test_db"]) for row in rows if row["model"] == model)
-        if points:
-            ax.plot(*zip(*points, strict=True), color=COLOURS[look.learned], marker=look.marker, linewidth=1.2,
-                    markersize=_size(look, 5))  # fmt: skip
-            ends[model] = points[-1][1]
+    ends = {model: row["test_db"] for model, row in best.items()}
+    for model, row in best.items():
+        points = sorted((each["layer"], each["test_db"]) for each in rows if each["model"] == model)
+        ax.plot(*zip(*points, strict=True), linewidth=1.2, **_style(row, 5))
     ax.set_xlim(0.5, 1.42 * deepest)
     ax.set_xticks(range(2, deepest + 1, 2))
     ax.spines["bottom"].set_bounds(0.5, deepest + 0.5)
     for model, place in spread(ends, GAP).items():
-        colour = COLOURS[MODELS[model].learned]
-        ax.plot([deepest + 0.3, 1.1 * deepest], [ends[model], place], color=colour, linewidth=0.6)
-        ax.plot(1.12 * deepest, place, MODELS[model].marker, color=colour, markersize=_size(MODELS[model], 5))
+        style = _style(best[model], 5)
+        ax.plot([deepest + 0.3, 1.1 * deepest], [ends[model], place], color=style["color"], linewidth=0.6)
+        ax.plot(1.12 * deepest, place, **style)
         ax.annotate(f"{MODELS[model].label}, {ends[model]:.1f}", (1.12 * deepest, place), (6, 0), fontsize=8,
-                    textcoords="offset points", va="center", color=colour)  # fmt: skip
+                    textcoords="offset points", va="center", color=style["color"])  # fmt: skip
 
 
 def spread(places: dict[str, float], gap: float) -> dict[str, float]:
@@ -373,13 +371,12 @@ def spread(places: dict[str, float], gap: float) -> dict[str, float]:
 def _errors_of(ax: Axes, ranked: Sequence[Row], rows: Sequence[Row]) -> None:
     """The NMSE of the recipe chosen and of the other, and the error of the median signal."""
     for place, row in enumerate(ranked):
-        look = MODELS[row["model"]]
-        colour = COLOURS[look.learned]
-        others = [r["test_db"] for r in rows if r["model"] == row["model"] and r is not row and r.get("test_db")]
-        ax.plot(others, [place] * len(others), look.marker, color=colour, markersize=_size(look, 7),
-                markerfacecolor="none")  # fmt: skip
-        ax.plot(row["median_db"], place, "|", color=colour, markersize=12, markeredgewidth=1.5)
-        ax.plot(row["test_db"], place, look.marker, color=colour, markersize=_size(look, 7))
+        style = _style(row, 7)
+        for other in rows:
+            if other["model"] == row["model"] and other is not row and other.get("test_db") is not None:
+                ax.plot(other["test_db"], place, **_style(other, 7), markerfacecolor="none")
+        ax.plot(row["median_db"], place, "|", color=style["color"], markersize=12, markeredgewidth=1.5)
+        ax.plot(row["test_db"], place, **style)
     alista_pictures.finish(ax, "error after the last layer", "NMSE (dB)", "")
     _lines(ax, [MODELS[row["model"]].label for row in ranked])
 
@@ -389,9 +386,8 @@ def _costs_of(ax: Axes, ranked: Sequence[Row], cost: str, title: str) -> None:
     from matplotlib.ticker import LogLocator, NullLocator
 
     for place, row in enumerate(ranked):
-        look = MODELS[row["model"]]
         if row.get(cost):
-            ax.plot(row[cost], place, look.marker, color=COLOURS[look.learned], markersize=_size(look, 7))
+            ax.plot(row[cost], place, **_style(row, 7))
     ax.set_xscale("log")
     ax.margins(x=0.12)
     if cost != "parameters":  # less than two decades
@@ -411,9 +407,15 @@ def _lines(ax: Axes, names: Sequence[str]) -> None:
     ax.spines["left"].set_visible(False)
 
 
-def _size(look: Look, usual: float) -> float:
-    """The size of a marker: a star looks smaller than it is."""
-    return 1.7 * usual if look.marker == "*" else usual
+def _style(row: Row, size: float) -> Row:
+    """Colour and marker of a method; networks whose layers share their matrices have the colour of TiLISTA."""
+    look = MODELS["TILISTA"] if row.get("tied") else MODELS[row["model"]]
+    marker = MODELS[row["model"]].marker
+    return {
+        "color": COLOURS[look.learned],
+        "marker": marker,
+        "markersize": 1.7 * size if marker == "*" else size,  # a star looks smaller than it is
+    }
 
 
 def _handles() -> list[Any]:
