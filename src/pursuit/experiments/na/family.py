@@ -15,8 +15,9 @@ on validation signals. Test signals choose nothing.
 
 - `results`: a row per method and recipe. `parameters` are the trained numbers. `training_s` is the processor time of
   one training step, measured after the training, times the number of steps; a step of a cut network counts by its
-  layers. `seconds` passed on the clock, also while other programs ran. `test_db` is the NMSE, a ratio of sums over all test signals, `median_db` the error of the median signal: they
-  are far apart where few signals rule the sum. `ms_per_signal` is the processor time of a recovery, 512 at a time.
+  layers. `seconds` passed on the clock, while other programs ran, too. `test_db` is the NMSE, a ratio of sums over all
+  test signals, `median_db` the error of the median signal: they are far apart where few signals rule the sum.
+  `ms_per_signal` is the processor time of a recovery, 512 at a time.
 - `layers`: the NMSE on 10 000 test signals, the same for all, after every layer. Training looks at the last one alone.
 - `log`: some epochs of each training.
 """
