@@ -666,13 +666,13 @@ def test_known_column_norms_save_the_products_and_give_the_same():
     matrix = torch.randn(24, 40, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     y, calls = matrix[:, 3] - matrix[:, 7], []
 
-    def forward(x):
-        calls.append(x.shape)
-        return x @ matrix.T
+    def adjoint(y):
+        calls.append(y.shape)
+        return y @ matrix
 
-    triple = (forward, lambda y: y @ matrix, (24, 40))
+    triple = (lambda x: x @ matrix.T, adjoint, (24, 40))
     wanted = pursuit.htp(pursuit.as_operator(triple), y, 2, max_steps=1)
-    assert calls.pop(0) == (40, 40)  # the unit vectors
+    assert calls.pop(0) == (24, 24)  # the rows, which are fewer than the columns
     spent = len(calls)
     calls.clear()
     norms = matrix.norm(dim=0)
@@ -681,7 +681,7 @@ def test_known_column_norms_save_the_products_and_give_the_same():
         torch.testing.assert_close(found.x, wanted.x)
         assert len(calls) == spent
         calls.clear()
-    unit = pursuit.as_operator((forward, triple[1], triple[2]), column_norms=1.0)
+    unit = pursuit.as_operator(triple, column_norms=1.0)
     assert torch.equal(unit.column_norms(), torch.ones(40, dtype=torch.float64))
 
 
@@ -700,11 +700,11 @@ def test_atoms_of_a_long_operator_are_found_in_parts(monkeypatch):
     matrix = torch.randn(5, 12, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     sizes = []
 
-    def forward(x):
+    def product(x, by):
         sizes.append(x.numel())
-        return x @ matrix.T
+        return x @ by
 
-    op = pursuit.FunctionOperator(forward, lambda y: y @ matrix, (5, 12))
+    op = pursuit.FunctionOperator(lambda x: product(x, matrix.T), lambda y: product(y, matrix), (5, 12))
     monkeypatch.setattr("pursuit.operators.base.PROBES", 30)
     index = torch.arange(12).reshape(2, 2, 3)
     torch.testing.assert_close(op.columns(index), matrix[:, index].permute(1, 2, 0, 3))

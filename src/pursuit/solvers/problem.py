@@ -337,9 +337,11 @@ def problem(
     op, y, y_norm = _measured(A, as_tensor("y", y))
     m, n = op.shape
     batch = y.shape[:-1]
-    with nullcontext() if isinstance(op, Dense) else kernels.together():  # column norms may take n products
-        normalised = op.normalised()
-    nonzero = normalised.scale > 0
+    unit, scale = op, y.real.new_ones(n)
+    if unit_columns or op.at_hand:  # of a matrix always, which checks its entries
+        with nullcontext() if isinstance(op, Dense) else kernels.together():  # column norms may take many products
+            unit = op.normalised()
+        scale = unit.scale
     if k is None:
         raise ValueError(
             f"k was not given; needed is the most atoms of a signal, 1 <= k <= {min(m, n)}; pass k, one number "
@@ -354,14 +356,14 @@ def problem(
     floor = model.rounding(torch.finfo(y_norm.dtype).eps)
     relative = nonnegative_per_item("tol", 0.0 if tol is None else tol, batch, y).clamp(min=floor)
     return Problem(
-        A=normalised if unit_columns else op,
+        A=unit if unit_columns else op,
         y=y,
         k=whole("k", k, 1, min(m, n), batch, y.device),
         max_k=int(k.max()) if k.numel() else 1,  # of k as given, because an empty batch has no maximum
         target=relative * y_norm,
         max_steps=whole("max_steps", max_steps, 0, None, batch, y.device),
-        weights=_weights("weights", weights, n, batch, y) * nonzero,
-        scale=normalised.scale if unit_columns else torch.ones_like(normalised.scale),
+        weights=_weights("weights", weights, n, batch, y) * (scale > 0),
+        scale=scale if unit_columns else torch.ones_like(scale),
         as_numpy=as_numpy,
         loss=model,
         select=select,
