@@ -199,6 +199,7 @@ TOLD = {
 UNTOLD = {
     "real fft": transforms.FFT(12, real=True),
     "biorthogonal wavelets": transforms.DWT(16, wavelet="bior2.2", level=1),
+    "nearly orthogonal wavelets": transforms.DWT(128, wavelet="dmey", level=1),
     "rows of a fft of an axis": ROWS * transforms.FFT((3, 4), axis=0, dtype="complex128"),
     "sum": pylops.Identity(12) + pylops.Identity(12),
     "cut identity": pylops.Identity(8, 12),

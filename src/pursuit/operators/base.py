@@ -202,6 +202,11 @@ class Operator:
         return self.kept("norm2", lambda: spectral_norm_squared(self))
 
     @property
+    def unitary(self) -> bool:
+        """Whether it is known that `A^H A` and `A A^H` are the identity."""
+        return False
+
+    @property
     def requires_grad(self) -> bool:
         """Whether a tensor that it holds requires a gradient."""
         return any(tensor.requires_grad for tensor in _tensors(self))
@@ -346,6 +351,20 @@ class Adjoint(Operator):
         rows = torch.nn.functional.one_hot(index, self.shape[1]).to(self.dtype)
         return self.operator.with_inner_batch().adjoint(rows).mT
 
+    @property
+    def unitary(self) -> bool:
+        return self.operator.unitary
+
+    @property
+    def knows_norms(self) -> bool:
+        return self.unitary
+
+    def column_norms(self) -> Tensor:
+        return self.operator.column_norms() if self.unitary else super().column_norms()
+
+    def norm2(self) -> Tensor:
+        return self.operator.norm2()
+
     def to_dense(self) -> Tensor:
         return self.operator.to_dense().mH
 
@@ -381,6 +400,10 @@ class Complexified(Operator):
     @property
     def knows_norms(self) -> bool:
         return self.operator.knows_norms
+
+    @property
+    def unitary(self) -> bool:
+        return self.operator.unitary
 
     def column_norms(self) -> Tensor:
         return self.operator.column_norms()

@@ -73,7 +73,7 @@ def _isometry(A: Any) -> float | None:
     if isinstance(A, DWT | DWT2D | DWTND):
         import pywt
 
-        return 1.0 if pywt.Wavelet(A.wavelet).orthogonal else None
+        return 1.0 if pywt.Wavelet(A.wavelet).orthogonal and A.wavelet != "dmey" else None
     if _is_fft(A):
         return None if A.doifftpad or not A.clinear else _gain(A)  # it keeps lengths unless it cuts the signal
     if type(A).__name__ == "_AdjointLinearOperator" and A.shape[0] == A.shape[1]:
