@@ -67,9 +67,9 @@ class DCT(Operator):
 
     def _turned(self, size: int) -> Tensor:
         """`s_k exp(-i pi k / 2N)` for every k; `s_k` makes row k of the transform a unit vector."""
-        k = torch.arange(size, dtype=torch.float64)
+        k = torch.arange(size, dtype=torch.float64, device=self.device)
         values = torch.exp(-0.5j * math.pi / size * k) * ((1 + (k > 0)).double() / size).sqrt()
-        return values.to(self.device, self.dtype.to_complex())
+        return values.to(self.dtype.to_complex())
 
     def _on_all_axes(self, transform: Callable[[Tensor, Tensor], Tensor], x: Tensor) -> Tensor:
         x = x.unflatten(-1, self.signal_shape)

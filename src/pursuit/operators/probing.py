@@ -45,7 +45,7 @@ def probed_norms(A: Operator, block: int) -> Tensor:
     """
     m, cplx = A.shape[0], A.dtype.is_complex
     rng = torch.Generator().manual_seed(0)
-    values = torch.tensor([1, -1, 1j, -1j])[: 4 if cplx else 2]
+    values = torch.tensor([1, -1, 1j, -1j], device=rng.device)[: 4 if cplx else 2]
 
     def signs(part: Tensor) -> Tensor:
         chosen = values[torch.randint(len(values), (len(part), m), generator=rng, device=rng.device)]

@@ -159,7 +159,7 @@ def _named(wavelet: str) -> Tensor:
     found = pywt.Wavelet(wavelet)
     if not found.orthogonal:
         raise ValueError(f"wavelet is {wavelet!r}, which is not orthogonal; take haar, db, sym or coif, e.g. 'db4'.")
-    return torch.tensor(found.dec_lo, dtype=torch.float64)
+    return torch.tensor(found.dec_lo, dtype=torch.float64, device="cpu")
 
 
 def _check_orthogonal(wavelet: object, low: Tensor) -> None:

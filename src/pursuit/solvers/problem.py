@@ -22,6 +22,7 @@ from ..core.solution import Solution, Status
 from ..kernels import flat
 from ..operators import Dense, Operator, gather_last
 from ..operators.adapters import as_operator, as_tensor
+from ..transforms import refuse_mapped, uncompiled
 
 S = TypeVar("S", bound=loop.State)
 ALL: Any = object()  # given for k: as many atoms as there are measurements
@@ -171,6 +172,7 @@ class Problem:
         """The solution in the caller's units and form, by the solver's kernel or its steps: see `find`."""
         return self.to_caller(self.find(name, run, start, on_step))
 
+    @uncompiled
     @kernels.alone()
     def to_caller(self, s: Solution[Tensor]) -> Solution[Any]:
         """A solution for unit columns, in the caller's units and form."""
@@ -182,6 +184,7 @@ class Problem:
         units = gather_last(self.scale, s.support.clamp(min=0))
         return Solution(coefficients=self._out(units * s.coefficients), n=s.n, **out)
 
+    @uncompiled
     def find(self, name: str, run: Run, start: Any = None, on_step: Hook | None = None) -> Solution[Tensor]:
         """The solution for unit columns: the kernel `name` solves what it can, and `run` solves the other signals.
 
@@ -305,6 +308,7 @@ def _length(r: Tensor) -> Tensor:
     return torch.linalg.vector_norm(r, dim=-1)
 
 
+@uncompiled
 @kernels.alone()
 def problem(
     A: Any,
@@ -333,6 +337,7 @@ def problem(
     TypeError, ValueError
         If the input is wrong; the message says what was given, what is needed and what to do.
     """
+    refuse_mapped(A, y, weights)
     as_numpy = not isinstance(y, Tensor)
     op, y, y_norm = _measured(A, as_tensor("y", y))
     m, n = op.shape
