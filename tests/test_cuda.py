@@ -291,7 +291,9 @@ OPERATORS = {
     "scaled": lambda device: pursuit.ColumnScaled(functions(device), 2 + normal(3, 48).abs().to(device)),
     "functions": functions,
     "coils": lambda device: pursuit.Compose(
-        pursuit.Sense(fourier(COMPLEX, device), normal(1, 3, fourier(COMPLEX, "cpu").shape[1], dtype=COMPLEX).to(device)),
+        pursuit.Sense(
+            fourier(COMPLEX, device), normal(1, 3, fourier(COMPLEX, "cpu").shape[1], dtype=COMPLEX).to(device)
+        ),
         pursuit.DCT(fourier(COMPLEX, "cpu").shape[1], dtype=COMPLEX, device=device).H,
     ),
     "image": lambda device: pursuit.Compose(

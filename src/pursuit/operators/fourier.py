@@ -81,7 +81,8 @@ class SubsampledFourier(Operator):
                 f"period is {period} and {signal}; needed is period >= {'n' if shape is None else 'shape'}, because a "
                 "longer signal would wrap around."
             )
-        self.rows = indices(range(self.period) if rows is None else rows, self.periods, device, wrap=True)
+        rows = range(self.period) if rows is None else rows
+        self.rows = indices(rows, self.periods, device, wrap=True, numbers="whole frequencies")
         m = len(self.rows)
         self.shape = (m, math.prod(self.signal_shape))
         self.scale = 1 / math.sqrt(m) if scale is None else float(scale)

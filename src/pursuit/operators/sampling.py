@@ -82,10 +82,12 @@ def axes(name: str, shape: Shape) -> tuple[int, ...]:
     return sizes
 
 
-def indices(rows: Any, shape: tuple[int, ...], device: Any = None, *, wrap: bool = False) -> Tensor:
+def indices(
+    rows: Any, shape: tuple[int, ...], device: Any = None, *, wrap: bool = False, numbers: str = "whole numbers"
+) -> Tensor:
     """Numbers of the flattened entries `(m,)`, from a mask or from indices; with `wrap` these count round and round."""
     given = torch.as_tensor(rows, device=rows.device if isinstance(rows, Tensor) and device is None else device)
-    needed = f"a mask of shape {shape}, whole numbers (m,), or an array (m, {len(shape)}) of them"
+    needed = f"a mask of shape {shape}, {numbers} (m,), or an array (m, {len(shape)}) of them"
     if given.numel() == 0 or given.is_floating_point() or given.is_complex():
         raise ValueError(f"rows has shape {tuple(given.shape)} and dtype {given.dtype}; needed is {needed}.")
     if given.dtype == torch.bool:
