@@ -146,7 +146,7 @@ ERRORS = {
     "adjoint of a wrong size": (
         omp(A=misshapen(lambda x: x @ torch.from_numpy(A.T), lambda y: y)),
         ValueError,
-        "adjoint|(5,)|(8,)|last axis",
+        "adjoint|5)|8)|last axis",
     ),
     "forward that drops the batch": (
         omp(A=misshapen(lambda x: x.sum(-1)), y=Y),

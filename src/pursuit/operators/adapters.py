@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..checks import nonnegative_per_item, placed
+from . import pylops_norms
 from .base import DTYPES, Operator, check_dtype
 from .dense import Dense
 
@@ -47,7 +48,7 @@ class FunctionOperator(Operator):
     dtype : default torch.float64
     device : default CPU
     column_norms : float or array (n,), optional
-        The norms of the columns, if you know them; computing them takes n products.
+        The norms of the columns, if you know them; see `Operator.working_norms`.
 
     Raises
     ------
@@ -83,6 +84,10 @@ class FunctionOperator(Operator):
 
     def adjoint(self, y: Tensor) -> Tensor:
         return _sized(self._adjoint(y), y, self.shape[1], "adjoint")
+
+    @property
+    def knows_norms(self) -> bool:
+        return self._norms is not None
 
     def column_norms(self) -> Tensor:
         return super().column_norms() if self._norms is None else self._norms
@@ -167,7 +172,7 @@ def from_deepinv(
     dtype, device
         Of the signals.
     column_norms : float or array (n,), optional
-        The norms of the columns, if you know them; computing them takes n products.
+        The norms of the columns, if you know them; see `Operator.working_norms`.
 
     Returns
     -------
@@ -218,7 +223,7 @@ DeepInverse linear physics with an `img_size`, or a triple `(forward, adjoint, (
         For an `A` without a device.
     column_norms : float or array (n,), optional
         For an `A` known only by its products (triples, `LinearOperator`s, physics): the norms of its columns, if you
-        know them; computing them takes n products.
+        know them; see `Operator.working_norms`.
 
     Returns
     -------
@@ -287,7 +292,7 @@ def _linear_operator(A: Any, device: torch.device | str | None, column_norms: An
         A.shape,
         dtype=_torch_dtype(A.dtype),
         device=device,
-        column_norms=column_norms,
+        column_norms=pylops_norms.column_norms(A) if column_norms is None else column_norms,
     )
 
 

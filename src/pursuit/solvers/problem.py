@@ -22,6 +22,7 @@ from ..core.solution import Solution, Status
 from ..kernels import flat
 from ..operators import Dense, Operator, gather_last
 from ..operators.adapters import as_operator, as_tensor
+from ..transforms import refuse_mapped, uncompiled
 
 S = TypeVar("S", bound=loop.State)
 ALL: Any = object()  # given for k: as many atoms as there are measurements
@@ -171,6 +172,7 @@ class Problem:
         """The solution in the caller's units and form, by the solver's kernel or its steps: see `find`."""
         return self.to_caller(self.find(name, run, start, on_step))
 
+    @uncompiled
     @kernels.alone()
     def to_caller(self, s: Solution[Tensor]) -> Solution[Any]:
         """A solution for unit columns, in the caller's units and form."""
@@ -182,6 +184,7 @@ class Problem:
         units = gather_last(self.scale, s.support.clamp(min=0))
         return Solution(coefficients=self._out(units * s.coefficients), n=s.n, **out)
 
+    @uncompiled
     def find(self, name: str, run: Run, start: Any = None, on_step: Hook | None = None) -> Solution[Tensor]:
         """The solution for unit columns: the kernel `name` solves what it can, and `run` solves the other signals.
 
@@ -305,6 +308,7 @@ def _length(r: Tensor) -> Tensor:
     return torch.linalg.vector_norm(r, dim=-1)
 
 
+@uncompiled
 @kernels.alone()
 def problem(
     A: Any,
@@ -333,13 +337,16 @@ def problem(
     TypeError, ValueError
         If the input is wrong; the message says what was given, what is needed and what to do.
     """
+    refuse_mapped(A, y, weights)
     as_numpy = not isinstance(y, Tensor)
     op, y, y_norm = _measured(A, as_tensor("y", y))
     m, n = op.shape
     batch = y.shape[:-1]
-    with nullcontext() if isinstance(op, Dense) else kernels.together():  # column norms may take n products
-        normalised = op.normalised()
-    nonzero = normalised.scale > 0
+    unit, scale = op, y.real.new_ones(n)
+    if unit_columns or op.at_hand:  # of a matrix always, which checks its entries
+        with nullcontext() if isinstance(op, Dense) else kernels.together():  # column norms may take many products
+            unit = op.normalised()
+        scale = unit.scale
     if k is None:
         raise ValueError(
             f"k was not given; needed is the most atoms of a signal, 1 <= k <= {min(m, n)}; pass k, one number "
@@ -354,14 +361,14 @@ def problem(
     floor = model.rounding(torch.finfo(y_norm.dtype).eps)
     relative = nonnegative_per_item("tol", 0.0 if tol is None else tol, batch, y).clamp(min=floor)
     return Problem(
-        A=normalised if unit_columns else op,
+        A=unit if unit_columns else op,
         y=y,
         k=whole("k", k, 1, min(m, n), batch, y.device),
         max_k=int(k.max()) if k.numel() else 1,  # of k as given, because an empty batch has no maximum
         target=relative * y_norm,
         max_steps=whole("max_steps", max_steps, 0, None, batch, y.device),
-        weights=_weights("weights", weights, n, batch, y) * nonzero,
-        scale=normalised.scale if unit_columns else torch.ones_like(normalised.scale),
+        weights=_weights("weights", weights, n, batch, y) * (scale > 0),
+        scale=scale if unit_columns else torch.ones_like(scale),
         as_numpy=as_numpy,
         loss=model,
         select=select,
