@@ -156,8 +156,8 @@ def advice(predictions: Sequence[Prediction]) -> str:
     if taken == best:
         return said + "the least error of all, and with fewer non-zeros none is within one standard error of it."
     return said + (
-        f"within one standard error ({best.standard_error_db:.1f} dB) of the least error ({best.db:.1f} dB, {best.method} "
-        f"with k = {best.k}), with fewer non-zeros."
+        f"within one standard error ({best.standard_error_db:.1f} dB) of the least error ({best.db:.1f} dB, "
+        f"{best.method} with k = {best.k}), with fewer non-zeros."
     )
 
 
