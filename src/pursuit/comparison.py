@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -16,7 +17,7 @@ from . import metrics
 from .core.solution import Solution, Status
 from .files import environment, write_csv, write_whole
 from .operators import Operator
-from .prediction import FOLDS, Prediction, choose, predict
+from .prediction import FOLDS, Prediction, choose, cut, predict
 from .problems import Instance
 from .solvers.by_name import Method, answer, methods, name_of, solver, solver_of_k
 
@@ -156,11 +157,21 @@ def compare_by_prediction(
     predictions = predict(instance.A, instance.y, calls, ks, folds=folds, seed=seed, started=started)
     k = choose(predictions).k
     of = {p.method: p for p in predictions if p.k == k}
-    rows = [
-        replace(row, predicted=of[row.method])
-        for row in compare(replace(instance, k=k), chosen, lam=lam, started=started)
-    ]
+    fitted = compare(replace(instance, k=k), chosen, lam=lam, started=started)
+    rows = [replace(_cut(row, instance, k), predicted=of[row.method]) for row in fitted]
     return sorted(rows, key=lambda row: of[row.method].error), predictions
+
+
+def _cut(row: Row, instance: Instance, k: int) -> Row:
+    """With k non-zeros at most, as its prediction was."""
+    x = cut(instance.A, instance.y, row.x, k)
+    if x is row.x:
+        return row
+    r = instance.y - instance.A.forward(x)
+    share = float(r.norm() / instance.y.norm())
+    nonzeros = float((x != 0).sum(-1).double().mean())
+    db = 20 * math.log10(share) if share > 0 else -math.inf
+    return replace(row, x=x, residual=share, nonzeros=nonzeros, error_db=db)
 
 
 def _called(chosen: Sequence[Method] | None) -> dict[Method, Callable[..., Solution[Any]]]:
@@ -227,18 +238,31 @@ def _row(name: str, instance: Instance, solution: Solution[Any], seconds: float)
     )
 
 
-COLUMNS = {
-    "rank": lambda rank, row: str(rank),
-    "method": lambda rank, row: row.method,
-    "held-out rows (dB)": lambda rank, row: f"{row.predicted.db:.1f} ± {row.predicted.standard_error_db:.1f}",
-    "error (dB)": lambda rank, row: f"{row.error_db:.2f}",
-    "support found": lambda rank, row: "" if row.support_recovered is None else f"{100 * row.support_recovered:.0f} %",
-    "residual": lambda rank, row: f"{row.residual:.2e}",
-    "non-zeros": lambda rank, row: f"{row.nonzeros:.1f}",
-    "ms/signal": lambda rank, row: f"{row.ms_per_signal:.2f}",
-    "steps": lambda rank, row: str(row.steps),
-    "status": lambda rank, row: row.status.name.lower(),
-}
+def columns(rows: Sequence[Row]) -> dict[str, Callable[[Row], str]]:
+    """The columns of the printed table: title -> text of a row."""
+    if rows[0].predicted is not None:
+        first: dict[str, Callable[[Row], str]] = {"held out (dB)": _predicted}
+    elif rows[0].support_recovered is not None:
+        first = {
+            "NMSE (dB)": lambda row: f"{row.error_db:.2f}",
+            "support": lambda row: f"{100 * (row.support_recovered or 0):.0f} %",
+        }
+    else:
+        first = {}
+    return {
+        "method": lambda row: row.method,
+        **first,
+        "residual": lambda row: f"{row.residual:.2e}",
+        "non-zeros": lambda row: f"{row.nonzeros:.1f}",
+        "ms/signal": lambda row: f"{row.ms_per_signal:.2f}",
+        "steps": lambda row: str(row.steps),
+        "status": lambda row: row.status.name.lower(),
+    }
+
+
+def _predicted(row: Row) -> str:
+    assert row.predicted is not None
+    return f"{row.predicted.db:.1f} ± {row.predicted.standard_error_db:.1f}"
 
 
 def write_table(path: Path, rows: Sequence[Row]) -> None:

@@ -21,8 +21,8 @@ from .core.solution import Status
 from .operators import Compose, Dense, Diagonal, Operator
 
 FOLDS = 5
-GROWTH = 1.5  # of k, from one candidate to the next
-CANDIDATES = 12  # at most
+GROWTH = 1.35  # of k, from one candidate to the next
+CANDIDATES = 16  # at most
 Recover = Callable[[Operator, Tensor, int], Any]  # (A, y, k) -> Solution
 
 
@@ -162,18 +162,18 @@ def advice(predictions: Sequence[Prediction]) -> str:
 
 
 def candidates(m: int, n: int, folds: int = FOLDS) -> list[int]:
-    """Numbers of non-zeros to try when none is known: 1, 2, 3, 5, 8, .. up to half of the rows that are left.
+    """Numbers of non-zeros to try when none is known: 1, 2, 3, 4, 5, 7, .. up to half of the rows that are left.
 
     Examples
     --------
     >>> candidates(100, 200)
-    [1, 2, 3, 5, 8, 12, 18, 27, 40]
+    [1, 2, 3, 4, 5, 7, 9, 12, 16, 22, 29, 39, 40]
     """
     most = max(1, min((m - math.ceil(m / folds)) // 2, n))
     ks, k = [1], 1.0
     while len(ks) < CANDIDATES and ks[-1] < most:
         k = max(ks[-1] + 1, k * GROWTH)
-        ks.append(min(math.ceil(k), most))
+        ks.append(min(round(k), most))
     return ks
 
 
