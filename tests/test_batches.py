@@ -12,7 +12,7 @@ import pytest
 import torch
 
 import pursuit
-from pursuit import batches
+from pursuit import batches, cli
 from pursuit.codes import Codes
 from pursuit.rows import open_rows
 
@@ -133,7 +133,7 @@ def test_rows_of_other_formats(case, tmp_path, ending):
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from pursuit import batches
+from pursuit import batches, cli
 left = int(sys.argv[2])
 solve = batches.solve_batch
 def dies(task):
@@ -198,6 +198,36 @@ def test_errors_come_before_the_work(files, monkeypatch, change, message):
     assert sorted(path.name for path in files.iterdir()) == ["A.npy", "y.npy"]
 
 
+@pytest.mark.parametrize("more", [(), ("--workers", "2")])
+def test_the_command_line_recovers_in_batches(case, files, more):
+    command = [sys.executable, "-m", "pursuit", "recover", "A.npy", "y.npy", "-k", "3", "--batch", "20", "-o", "x.npz"]
+    done = subprocess.run([*command, *more], cwd=files, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "x.npz: 50 signals, written" in done.stdout
+    np.testing.assert_allclose(written(files / "x.npz"), pursuit.omp(*case, K).x, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (["--batch", "-1", "-k", "3"], "--batch is -1"),
+        (["--batch", "3"], "-k was not given; batches need it"),
+        (["--batch", "3", "-k", "3", "--x0", "y.npy"], "--x0 was given, which batches do not take"),
+        (["--batch", "3", "-k", "3", "--layout", "pairs"], "--layout is 'pairs'"),
+        (["--workers", "0", "-k", "3"], "workers is 0; needed is at least 1"),
+        (["--batch", "3", "-k", "30"], "k is 30"),
+    ],
+)
+def test_the_command_line_refuses_in_one_line(files, monkeypatch, capsys, change, message):
+    monkeypatch.chdir(files)
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["recover", "A.npy", "y.npy", "-o", "x.npz", *change])
+    assert ended.value.code == 2
+    said = capsys.readouterr().err
+    assert message in said
+    assert len(said.splitlines()) == 1
+
+
 def test_a_dask_array_gives_dask_arrays(case):
     da = pytest.importorskip("dask.array")
     A, y = case
@@ -227,7 +257,7 @@ def test_memory_is_that_of_a_batch(tmp_path):
 import sys, resource
 from pathlib import Path
 import numpy as np
-from pursuit import batches
+from pursuit import batches, cli
 folder, signals = Path(sys.argv[1]), int(sys.argv[2])
 r = np.random.default_rng(0)
 np.save(folder / "A.npy", r.standard_normal((64, 128)).astype(np.float32))

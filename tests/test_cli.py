@@ -9,6 +9,7 @@ import re
 import resource
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ import torch
 
 from helpers import training_of
 from pursuit import cli, comparison, files, nets, training
+from pursuit.cli import console
 from pursuit.experiments import registry
 
 rng = np.random.default_rng(0)
@@ -356,7 +358,21 @@ def on_terminal(capfd, *command):
     return shown, out
 
 
-def test_progress_bar_on_a_terminal_and_none_in_a_pipe(data, capfd):
+def test_long_work_in_a_pipe_writes_a_line_now_and_then(monkeypatch, capsys):
+    monkeypatch.setattr(console, "EVERY", 0.05)
+    with console.bar("cells") as show:
+        show("round 2", 3, 8)
+        time.sleep(0.18)
+    with console.spinner("omp"):
+        time.sleep(0.08)
+    with console.bar("cells"):
+        pass
+    lines = capsys.readouterr().err.splitlines()
+    assert 2 <= sum(line.startswith("round 2: 3 of 8, 0 s") for line in lines) <= 3
+    assert [line for line in lines if not line.startswith("round")] == ["omp, 0 s"]
+
+
+def test_progress_bar_on_a_terminal_and_no_line_of_short_work_in_a_pipe(data, capfd):
     compare = ["compare", "gaussian", "--signals", "2", "--methods", "omp", "-o", str(data / "out")]
     recover = ["recover", str(data / "A.npy"), str(data / "y.npy"), "-k", "2", "-o", str(data / "out.npy")]
     for command, shown in ((compare, b"comparing omp"), (recover, b"omp.*0:00:0")):

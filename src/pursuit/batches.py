@@ -98,6 +98,8 @@ def recover_file(
     """
     if output.suffix.lower() not in SUFFIXES:
         raise ValueError(f"{output}: batches are written to {', '.join(SUFFIXES)}; give a name with one of these.")
+    if output.is_dir():
+        raise ValueError(f"{output}: exists and is a folder; remove it, or give another name.")
     signals = open_rows(y, columns)
     dtype = _dtype(A, signals)
     op = _matrix(A, dtype)

@@ -101,7 +101,7 @@ def _zarr(path: Path, name: str | None) -> Any:
 
 def _only(path: Path, store: Any, name: str | None, kind: type) -> Any:
     """The array of this name, or the only one."""
-    names = [key for key in store if isinstance(store[key], kind)]
+    names = sorted(key for key in store if isinstance(store[key], kind))
     if name is None and len(names) == 1:
         return store[names[0]]
     found = store.get(name) if name else None

@@ -113,13 +113,21 @@ def _bars(ax: Axes, rows: Sequence[Row], oracle_db: float | None, *, known: bool
     edge = 1.12 * low - 0.5
     values = np.clip([*map(_db, rows)], low, high)
     colours = [*BEST, *["0.75"] * len(rows)][: len(rows)]
-    spread = None if known else [_standard_error(row, low, high) for row in rows]
-    ax.barh(range(len(rows)), values, xerr=spread, color=colours, height=0.7, error_kw={"capsize": 2, "linewidth": 0.9})
+    spread = [0.0 if known else _standard_error(row, low, high) for row in rows]
+    ax.barh(
+        range(len(rows)),
+        values,
+        xerr=None if known else spread,
+        color=colours,
+        height=0.7,
+        error_kw={"capsize": 2, "linewidth": 0.9},
+    )
     for place, (row, value, colour) in enumerate(zip(rows, values, colours, strict=True)):
         inside = value < 0.2 * low
         cut = "" if low <= _db(row) <= high else " (bar cut off)"
         ax.annotate(
-            f"{_db(row):.1f}{cut}", (min(value, 0.0), place), (5 if inside else -5, 0), textcoords="offset points",
+            f"{_db(row):.1f}{cut}", (min(value + spread[place], 0.0), place), (5 if inside else -5, 0),
+            textcoords="offset points",
             ha="left" if inside else "right", va="center", fontsize=8,
             color="white" if inside and colour in BEST else BLACK,
         )  # fmt: skip
