@@ -9,6 +9,7 @@ import re
 import resource
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ import torch
 
 from helpers import training_of
 from pursuit import cli, comparison, files, nets, training
+from pursuit.cli import console
 from pursuit.experiments import registry
 
 rng = np.random.default_rng(0)
@@ -96,18 +98,40 @@ def test_compare_on_own_files_writes_table_settings_and_figure(form, tmp_path, c
     assert sorted(path.name for path in out.iterdir()) == ["figure.png", "settings.json", "table.csv"]
 
 
-def test_compare_without_truth_ranks_by_residual(data, capsys):
-    arguments = ("compare", "--A", data / "A.npy", "--y", data / "y.npy", "-k", 1, "--methods", "iht,omp,sea")
+@pytest.mark.parametrize("k", ["1", "1,2", "auto", None])
+def test_compare_without_truth_ranks_by_prediction(k, data, capsys):
+    r = np.random.default_rng(1)
+    A = r.standard_normal((24, 30))
+    np.save(data / "A.npy", A)
+    np.save(data / "y.npy", 3 * A[:, 5:8].T - A[:, 9] + 0.1 * r.standard_normal((3, 24)))
+    arguments = ("compare", "--A", data / "A.npy", "--y", data / "y.npy", "--methods", "iht,omp,sea")
+    code, said, _ = pursuit(capsys, *arguments, *(() if k is None else ("-k", k)), "-o", data / "out")
+    assert code == 0
+    assert "held out (dB)" in said
+    assert "Take " in said
+    assert max(map(len, said.splitlines()[3:12])) <= 80
+    tables = {}
+    for name in ("table", "prediction"):
+        with open(data / "out" / f"{name}.csv", newline="") as file:
+            tables[name] = list(csv.DictReader(file))
+    tried = {row["k"] for row in tables["prediction"]}
+    assert tried == ({"1", "2", "3", "4", "5", "7", "9"} if k in (None, "auto") else set(k.split(",")))
+    taken = said.partition("with k = ")[2].partition(":")[0]
+    error = {row["method"]: float(row["error"]) for row in tables["prediction"] if row["k"] == taken}
+    ranked = [error[row["method"]] for row in tables["table"]]
+    assert ranked == sorted(ranked)
+    assert {row["support_recovered"] for row in tables["table"]} == {""}
+    assert max(float(row["nonzeros"]) for row in tables["table"]) <= int(taken)
+
+
+def test_with_the_truth_k_is_what_it_has(data, capsys):
+    arguments = ("compare", "--A", data / "A.npy", "--y", data / "y.npy", "--x", data / "x.npy", "--methods", "omp")
     code, said, _ = pursuit(capsys, *arguments, "-o", data / "out")
     assert code == 0
-    assert "residual (dB)" in said
-    assert "true signals are unknown" in said
-    with open(data / "out" / "table.csv", newline="") as file:
-        table = list(csv.DictReader(file))
-    errors = [float(row["error_db"]) for row in table]
-    assert errors == sorted(errors)
-    np.testing.assert_allclose(errors, [20 * np.log10(float(row["residual"])) for row in table], rtol=1e-8)
-    assert {row["support_recovered"] for row in table} == {""}
+    assert f"k={K}" in said
+    code, _, err = pursuit(capsys, *arguments, "-k", "1,2", "-o", data / "out")
+    assert code == 2
+    assert "-k is several numbers beside --x" in err
 
 
 @pytest.mark.parametrize("problem", ["gaussian", "fourier", "deconvolution", "ecg"])
@@ -204,9 +228,9 @@ BAD = [
     (["compare", "--A", "A.npy", "--y", "zeros.npy", "-k", "2"], "y is zero everywhere"),
     (["compare", "--A", "A.npy", "--y", "short.npy", "-k", "2"], "y has shape (3, 5) but A has m=12"),
     (["compare", "--A", "A.npy", "--y", "square.npy", "-k", "2"], "--layout"),
-    (["compare", "--A", "A.npy", "--y", "y.npy"], "-k missing"),
+    (["compare", "gaussian", "-k", "1,2"], "a test problem has one number of non-zeros"),
     (["compare", "--y", "y.npy", "-k", "2"], "--A missing"),
-    (["compare"], "--A, --y, -k missing"),
+    (["compare"], "--A, --y missing"),
     ([*COMPARE, "--x", "y.npy"], "x has shape (3, 12); needed is (3, 20)"),
     ([*COMPARE, "--x", "zero.npy"], "zero everywhere"),
     ([*COMPARE, "--methods", "omp,magic"], "choose one of omp"),
@@ -215,7 +239,7 @@ BAD = [
     ([*COMPARE, "--signals", "3"], "only for a test problem"),
     ([*COMPARE[:6], "13", "-o", "out"], "k is 13; needed is 1 <= k <= 12"),
     ([*COMPARE[:6], "0", "-o", "out"], "k is 0; needed is 1 <= k <= 12"),
-    ([*COMPARE[:6], "two", "-o", "out"], "Invalid value for '-k'"),
+    ([*COMPARE[:6], "two", "-o", "out"], "-k is 'two'; needed is a whole number"),
     ([*COMPARE[:-1], "A.npy/out"], "cannot be written to"),
     (["compare", "magic"], "problem is 'magic'; choose one of ecg"),
     (["compare", "ecg", "--y", "y.npy"], "give one or the other"),
@@ -334,7 +358,21 @@ def on_terminal(capfd, *command):
     return shown, out
 
 
-def test_progress_bar_on_a_terminal_and_none_in_a_pipe(data, capfd):
+def test_long_work_in_a_pipe_writes_a_line_now_and_then(monkeypatch, capsys):
+    monkeypatch.setattr(console, "EVERY", 0.05)
+    with console.bar("cells") as show:
+        show("round 2", 3, 8)
+        time.sleep(0.18)
+    with console.spinner("omp"):
+        time.sleep(0.08)
+    with console.bar("cells"):
+        pass
+    lines = capsys.readouterr().err.splitlines()
+    assert 2 <= sum(line.startswith("round 2: 3 of 8, 0 s") for line in lines) <= 3
+    assert [line for line in lines if not line.startswith("round")] == ["omp, 0 s"]
+
+
+def test_progress_bar_on_a_terminal_and_no_line_of_short_work_in_a_pipe(data, capfd):
     compare = ["compare", "gaussian", "--signals", "2", "--methods", "omp", "-o", str(data / "out")]
     recover = ["recover", str(data / "A.npy"), str(data / "y.npy"), "-k", "2", "-o", str(data / "out.npy")]
     for command, shown in ((compare, b"comparing omp"), (recover, b"omp.*0:00:0")):

@@ -16,9 +16,9 @@ import numpy as np
 import pytest
 import torch
 
-from pursuit import cli, solve, sweeps
+from pursuit import cli, engines, solve, sweeps
 from pursuit.plots import sweeps as picture
-from pursuit.sweeps import adaptive, cells, comparing, curves, engines, run, store
+from pursuit.sweeps import adaptive, cells, comparing, curves, run, store
 from pursuit.sweeps.cells import Settings, Task
 
 SMALL = {"methods": ("htp@omp", "omp", "iht"), "n": 16, "grid": (3, 4), "trials": 20, "block": 10, "max_steps": 60}

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import inspect
 import json
+import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ from torch import Tensor
 from . import metrics
 from .core.solution import Solution, Status
 from .files import environment, write_csv, write_whole
+from .operators import Operator
+from .prediction import FOLDS, Prediction, choose, cut, predict
 from .problems import Instance
 from .solvers.by_name import Method, answer, methods, name_of, solver, solver_of_k
 
@@ -48,6 +51,8 @@ class Row:
     status : Status
         The most frequent one.
     x : Tensor (*batch, n)
+    predicted : Prediction, optional
+        How well the method predicts rows that it has not seen; of `compare_by_prediction` alone.
     """
 
     method: str
@@ -59,6 +64,7 @@ class Row:
     steps: int
     status: Status
     x: Tensor
+    predicted: Prediction | None = None
 
 
 def compare(
@@ -87,17 +93,95 @@ def compare(
         Sorted by NMSE if the truth is known, else by residual.
     """
     rows = []
-    for method, recover in solvers(usual() if chosen is None else chosen).items():
+    for method, recover in _called(chosen).items():
         name = name_of(method)
         if started is not None:
             started(name)
-        options = _options(name, instance, lam)
+        options = _options(name, instance.A, instance.y, instance.k, lam)
         few = {"max_steps": 2} if "max_steps" in inspect.signature(recover).parameters else {}
         recover(instance.A, instance.y, **options, **few)  # the first call takes longer: torch sets itself up
         begin = time.perf_counter()
         solution = recover(instance.A, instance.y, **options)
         rows.append(_row(name, instance, answer(method, solution), time.perf_counter() - begin))
     return sorted(rows, key=lambda row: row.error_db)
+
+
+def compare_by_prediction(
+    instance: Instance,
+    ks: Sequence[int],
+    chosen: Sequence[Method] | None = None,
+    *,
+    lam: float = LAM,
+    folds: int = FOLDS,
+    seed: int = 0,
+    started: Callable[[str], Any] | None = None,
+) -> tuple[list[Row], list[Prediction]]:
+    """Compare methods, and numbers of non-zeros, where the truth is unknown; the best comes first.
+
+    Every method predicts the rows of every fold at every k: see `pursuit.prediction`. The k that
+    `prediction.choose` takes is then used with all rows.
+
+    Parameters
+    ----------
+    instance : Instance
+        Its own k is not used.
+    ks : sequence of int
+        Numbers of non-zeros to try.
+    chosen, lam, started
+        As in `compare`; `started` is called twice for each method.
+    folds, seed : int
+        Number of folds, and the seed of them.
+
+    Returns
+    -------
+    rows : list of Row
+        One per method, all with the k chosen; sorted by the error of prediction.
+    predictions : list of Prediction
+        Of every method and k.
+
+    Raises
+    ------
+    ValueError
+        If a k is larger than the rows of a split allow.
+
+    Examples
+    --------
+    >>> from dataclasses import replace
+    >>> from pursuit import problems
+    >>> case = replace(problems.gaussian(n=60, m=40, k=3, signals=5), x=None)
+    >>> rows, predictions = compare_by_prediction(case, [1, 3, 12], ["omp", "iht"])
+    >>> rows[0].method, rows[0].predicted.k
+    ('omp', 3)
+    """
+    calls = {name_of(method): _solved(method, call, lam) for method, call in _called(chosen).items()}
+    predictions = predict(instance.A, instance.y, calls, ks, folds=folds, seed=seed, started=started)
+    k = choose(predictions).k
+    of = {p.method: p for p in predictions if p.k == k}
+    fitted = compare(replace(instance, k=k), chosen, lam=lam, started=started)
+    rows = [replace(_cut(row, instance, k), predicted=of[row.method]) for row in fitted]
+    return sorted(rows, key=lambda row: of[row.method].error), predictions
+
+
+def _cut(row: Row, instance: Instance, k: int) -> Row:
+    """With k non-zeros at most, as its prediction was."""
+    x = cut(instance.A, instance.y, row.x, k)
+    if x is row.x:
+        return row
+    r = instance.y - instance.A.forward(x)
+    share = float(r.norm() / instance.y.norm())
+    nonzeros = float((x != 0).sum(-1).double().mean())
+    db = 20 * math.log10(share) if share > 0 else -math.inf
+    return replace(row, x=x, residual=share, nonzeros=nonzeros, error_db=db)
+
+
+def _called(chosen: Sequence[Method] | None) -> dict[Method, Callable[..., Solution[Any]]]:
+    return solvers(usual() if chosen is None else chosen)
+
+
+def _solved(method: Method, call: Callable[..., Solution[Any]], lam: float) -> Callable[..., Solution[Any]]:
+    """The method as a function of A, y and k."""
+    name = name_of(method)
+    return lambda A, y, k: answer(method, call(A, y, **_options(name, A, y, k, lam)))
 
 
 def solvers(chosen: Sequence[Method]) -> dict[Method, Callable[..., Solution[Any]]]:
@@ -127,12 +211,12 @@ def oracle(instance: Instance) -> float | None:
     return metrics.nmse_db(atoms.embed(fit(instance.A, instance.y, atoms).z), instance.x)
 
 
-def _options(name: str, instance: Instance, lam: float) -> dict[str, Any]:
+def _options(name: str, A: Operator, y: Tensor, k: int, lam: float) -> dict[str, Any]:
     if name == "greedy_lasso":
-        return {"k": instance.k, "lam": GREEDY_LAM}
+        return {"k": k, "lam": GREEDY_LAM}
     if name not in PENALISED:
-        return {"k": instance.k}
-    return {"lam": lam * instance.A.adjoint(instance.y).abs().amax(-1)}
+        return {"k": k}
+    return {"lam": lam * A.adjoint(y).abs().amax(-1)}
 
 
 def _row(name: str, instance: Instance, solution: Solution[Any], seconds: float) -> Row:
@@ -154,17 +238,31 @@ def _row(name: str, instance: Instance, solution: Solution[Any], seconds: float)
     )
 
 
-COLUMNS = {
-    "rank": lambda rank, row: str(rank),
-    "method": lambda rank, row: row.method,
-    "error (dB)": lambda rank, row: f"{row.error_db:.2f}",
-    "support found": lambda rank, row: "" if row.support_recovered is None else f"{100 * row.support_recovered:.0f} %",
-    "residual": lambda rank, row: f"{row.residual:.2e}",
-    "non-zeros": lambda rank, row: f"{row.nonzeros:.1f}",
-    "ms/signal": lambda rank, row: f"{row.ms_per_signal:.2f}",
-    "steps": lambda rank, row: str(row.steps),
-    "status": lambda rank, row: row.status.name.lower(),
-}
+def columns(rows: Sequence[Row]) -> dict[str, Callable[[Row], str]]:
+    """The columns of the printed table: title -> text of a row."""
+    if rows[0].predicted is not None:
+        first: dict[str, Callable[[Row], str]] = {"held out (dB)": _predicted}
+    elif rows[0].support_recovered is not None:
+        first = {
+            "NMSE (dB)": lambda row: f"{row.error_db:.2f}",
+            "support": lambda row: f"{100 * (row.support_recovered or 0):.0f} %",
+        }
+    else:
+        first = {}
+    return {
+        "method": lambda row: row.method,
+        **first,
+        "residual": lambda row: f"{row.residual:.2e}",
+        "non-zeros": lambda row: f"{row.nonzeros:.1f}",
+        "ms/signal": lambda row: f"{row.ms_per_signal:.2f}",
+        "steps": lambda row: str(row.steps),
+        "status": lambda row: row.status.name.lower(),
+    }
+
+
+def _predicted(row: Row) -> str:
+    assert row.predicted is not None
+    return f"{row.predicted.db:.1f} ± {row.predicted.standard_error_db:.1f}"
 
 
 def write_table(path: Path, rows: Sequence[Row]) -> None:
@@ -175,6 +273,13 @@ def write_table(path: Path, rows: Sequence[Row]) -> None:
         for rank, row in enumerate(rows, 1)
     ]
     write_csv(path, lines, ("rank", *columns, "status"))
+
+
+def write_predictions(path: Path, predictions: Sequence[Prediction]) -> None:
+    """Write the predictions as CSV, in full precision."""
+    columns = ("method", "k", "error", "standard_error", "db", "standard_error_db", "nonzeros")
+    lines = [{**{name: getattr(p, name) for name in columns}, "status": p.status.name.lower()} for p in predictions]
+    write_csv(path, lines, (*columns, "status"))
 
 
 def write_settings(path: Path, instance: Instance, **more: Any) -> None:

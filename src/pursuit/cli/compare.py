@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -18,16 +19,19 @@ from .data import FILES, PROBLEMS, Columns, Decimal, Dtype, FileOptions, Header,
 def compare(
     problem: Annotated[
         str | None,
-        typer.Argument(
-            help=f"A test problem: {', '.join(PROBLEMS)}. For data of your own, give --A, --y and -k instead."
-        ),
+        typer.Argument(help=f"A test problem: {', '.join(PROBLEMS)}. For data of your own, give --A and --y instead."),
     ] = None,
     A: Annotated[str | None, typer.Option("--A", help=f"Sensing matrix (m, n). {FILES}.")] = None,
     y: Annotated[
         str | None, typer.Option("--y", help="Measurements (m,) or (signals, m). Same formats as --A.")
     ] = None,
     x: Annotated[str | None, typer.Option("--x", help="True coefficients, if known. Same formats as --A.")] = None,
-    k: Annotated[int | None, typer.Option("-k", help="Non-zeros per signal; required with --A and --y.")] = None,
+    k: Annotated[
+        str | None,
+        typer.Option(
+            "-k", help="Non-zeros per signal. With --A and --y also several to choose from, 5,10,20, or auto (default)."
+        ),
+    ] = None,
     methods: Annotated[
         str | None,
         typer.Option(
@@ -51,12 +55,14 @@ def compare(
 ) -> None:
     """Compare solvers on your data or on a test problem. Prints a ranked table and draws a figure.
 
-    Examples: pursuit compare ecg; pursuit compare --A A.npy --y y.npy -k 10;
+    With --A and --y alone the truth is unknown: solvers are ranked by how well they predict rows of A that were held
+    out, all with the same number of non-zeros. With --x they are ranked by their error.
+
+    Examples: pursuit compare ecg; pursuit compare --A A.npy --y y.npy -k 5,10,20;
     pursuit compare gaussian --methods omp,mymodule:mysolver
     """
     with one_line_errors():
         from .. import comparison, files
-        from ..plots import comparison as picture
 
         chosen = tuple(methods.split(",")) if methods else comparison.usual()
         find_own(chosen)
@@ -65,26 +71,82 @@ def compare(
             raise ValueError(f"--lam is {lam}; needed is a number between 0 and 1.")
         asked = FileOptions(header, index, decimal, columns, dtype)
         lines: tuple[str, ...] = ()
+        ks: tuple[int, ...] = ()
         if problem is not None:
             of_files = {f"--{name}": value for name, value in vars(asked).items()}
             instance = _named(
-                problem, k=k, signals=signals, seed=seed, given={"--A": A, "--y": y, "--x": x, **of_files}
+                problem, k=_one(k), signals=signals, seed=seed, given={"--A": A, "--y": y, "--x": x, **of_files}
             )
         else:
             unused = {"--signals": signals, "--seed": seed}
-            instance, lines = given_instance(A, y, x, k, asked, layout, unused=unused)
+            ks = _several(k)
+            instance, lines = given_instance(A, y, x, ks, asked, layout, unused=unused)
         folder = files.output_folder(output or Path("runs") / instance.name)
         for line in lines:
             typer.echo(line)
 
-        with progress("comparing", len(chosen)) as advance:
-            rows = comparison.compare(instance, chosen, lam=lam, started=advance)
-        oracle = comparison.oracle(instance)
-        _print_table(instance, rows, oracle)
-        comparison.write_table(folder / "table.csv", rows)
-        comparison.write_settings(folder / "settings.json", instance, methods=list(chosen), lam=lam, oracle_db=oracle)
-        picture.draw(folder / "figure.png", instance, rows, oracle)
-        typer.echo(f"written: {folder / 'table.csv'}, {folder / 'settings.json'}, {folder / 'figure.png'}")
+        if instance.x is None:
+            _by_prediction(instance, ks, chosen, lam, folder)
+        else:
+            _by_error(instance, chosen, lam, folder)
+
+
+def _by_error(instance: Instance, chosen: tuple[str, ...], lam: float, folder: Path) -> None:
+    """Rank by the error, which the truth tells."""
+    from .. import comparison
+
+    with progress("comparing", len(chosen)) as advance:
+        rows = comparison.compare(instance, chosen, lam=lam, started=advance)
+    oracle = comparison.oracle(instance)
+    caption = None if oracle is None else f"Oracle (least squares on the k largest true coefficients): {oracle:.2f} dB"
+    _print_table(instance, rows, caption)
+    _write(folder, instance, rows, oracle, methods=list(chosen), lam=lam, oracle_db=oracle)
+
+
+def _by_prediction(instance: Instance, ks: tuple[int, ...], chosen: tuple[str, ...], lam: float, folder: Path) -> None:
+    """Rank by the prediction of rows that were held out, and say what to take."""
+    from .. import comparison, prediction
+
+    ks = ks or tuple(prediction.candidates(*instance.A.shape))
+    with progress("comparing", 2 * len(chosen)) as advance:
+        rows, predictions = comparison.compare_by_prediction(instance, ks, chosen, lam=lam, started=advance)
+    instance = replace(instance, k=prediction.choose(predictions).k)
+    said = prediction.advice(predictions)
+    _print_table(instance, rows, "Held out: 10 log10 of |y - A x|^2 / |y|^2 on rows of A that were not used (5 folds).")
+    typer.echo(said)
+    comparison.write_predictions(folder / "prediction.csv", predictions)
+    _write(folder, instance, rows, None, methods=list(chosen), lam=lam, ks=list(ks), advice=said)
+
+
+def _write(folder: Path, instance: Instance, rows: list[Row], oracle: float | None, **settings: Any) -> None:
+    from .. import comparison
+    from ..plots import comparison as picture
+
+    comparison.write_table(folder / "table.csv", rows)
+    comparison.write_settings(folder / "settings.json", instance, **settings)
+    picture.draw(folder / "figure.png", instance, rows, oracle)
+    files = [
+        name for name in ("table.csv", "prediction.csv", "settings.json", "figure.png") if (folder / name).exists()
+    ]
+    typer.echo(f"written: {', '.join(str(folder / name) for name in files)}")
+
+
+def _several(k: str | None) -> tuple[int, ...]:
+    """The numbers of non-zeros to try; none of them for auto."""
+    if k in (None, "auto"):
+        return ()
+    try:
+        return tuple(dict.fromkeys(int(number) for number in str(k).split(",")))
+    except ValueError:
+        raise ValueError(f"-k is {k!r}; needed is a whole number, several as 5,10,20, or auto.") from None
+
+
+def _one(k: str | None) -> int | None:
+    """The number of non-zeros of a test problem."""
+    ks = _several(k)
+    if len(ks) > 1:
+        raise ValueError(f"-k is {k}; a test problem has one number of non-zeros: give one, or --A and --y.")
+    return ks[0] if ks else None
 
 
 def _named(problem: str, *, k: int | None, signals: int | None, seed: int | None, given: dict[str, Any]) -> Instance:
@@ -92,7 +154,7 @@ def _named(problem: str, *, k: int | None, signals: int | None, seed: int | None
     if extra:
         raise ValueError(f"both the problem {problem!r} and {', '.join(extra)} were given; give one or the other.")
     if problem not in PROBLEMS:
-        raise ValueError(f"problem is {problem!r}; choose one of {', '.join(PROBLEMS)}, or give --A, --y and -k.")
+        raise ValueError(f"problem is {problem!r}; choose one of {', '.join(PROBLEMS)}, or give --A and --y.")
     options = {name: v for name, v in {"k": k, "signals": signals, "seed": seed}.items() if v is not None}
     if problem == "ecg":
         from ..datasets import ecg
@@ -105,26 +167,21 @@ def _named(problem: str, *, k: int | None, signals: int | None, seed: int | None
     return getattr(problems, problem)(**options)
 
 
-def _print_table(instance: Instance, rows: list[Row], oracle: float | None) -> None:
+def _print_table(instance: Instance, rows: list[Row], caption: str | None) -> None:
+    from rich import box
     from rich.table import Table
 
-    from ..comparison import COLUMNS
+    from ..comparison import columns
 
     m, n = instance.A.shape
     count = instance.y.shape[:-1].numel()
-    error = "NMSE (dB)" if instance.x is not None else "residual (dB)"
     title = f"{instance.name}: {count} signal{'s' * (count != 1)}, n={n}, m={m}, k={instance.k}"
-    table = Table(title=title, title_justify="left", caption=_caption(oracle), caption_justify="left")
-    columns = {name: cell for name, cell in COLUMNS.items() if name != "support found" or instance.x is not None}
-    for name in columns:
-        text = name in ("method", "status")
-        table.add_column(error if name == "error (dB)" else name, justify="left" if text else "right")
+    table = Table(
+        title=title, title_justify="left", caption=caption, caption_justify="left", box=box.SIMPLE_HEAD,
+        padding=(0, 1, 0, 0), pad_edge=False,
+    )  # fmt: skip
+    for name in (shown := columns(rows)):
+        table.add_column(name, justify="left" if name in ("method", "status") else "right", no_wrap=True)
     for rank, row in enumerate(rows, 1):
-        table.add_row(*(cell(rank, row) for cell in columns.values()), style="bold" if rank == 1 else None)
+        table.add_row(*(cell(row) for cell in shown.values()), style="bold" if rank == 1 else None)
     print_table(table)
-
-
-def _caption(oracle: float | None) -> str | None:
-    if oracle is None:
-        return "Ranked by residual, because the true signals are unknown; note that more non-zeros always fit better."
-    return f"Oracle (least squares on the k largest true coefficients): {oracle:.2f} dB"

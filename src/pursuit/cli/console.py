@@ -1,4 +1,4 @@
-"""Shared by the commands: errors in one line, and progress bars on a terminal."""
+"""Shared by the commands: errors in one line, and progress."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress
 
 
+EVERY = 10  # seconds between the lines that tell of long work in a pipe
 _debug = False
 
 
@@ -112,14 +113,15 @@ def print_table(table: Any) -> None:
 
 
 @contextlib.contextmanager
-def bar(what: str, total: int | None = None) -> Iterator[Callable[[str, int, int], None] | None]:
-    """A progress bar with the time left on a terminal, None in a pipe.
+def bar(what: str, total: int | None = None) -> Iterator[Callable[[str, int, int], None]]:
+    """A progress bar with the time left on a terminal; in a pipe or a log file a line now and then.
 
     Yields a function to call with a line of text, how much is done, and of how much. If the latter changes, the measure
     of speed starts anew.
     """
     if not sys.stderr.isatty():
-        yield None
+        with _lines(what) as show:
+            yield show
         return
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 
@@ -137,12 +139,9 @@ def bar(what: str, total: int | None = None) -> Iterator[Callable[[str, int, int
 
 
 @contextlib.contextmanager
-def progress(what: str, total: int) -> Iterator[Callable[[str], Any] | None]:
-    """A `bar` of parts: yields a function to call with the name of each new part, or None in a pipe."""
+def progress(what: str, total: int) -> Iterator[Callable[[str], Any]]:
+    """A `bar` of parts: yields a function to call with the name of each new part."""
     with bar(what, total) as show:
-        if show is None:
-            yield None
-            return
         begun = 0
 
         def advance(name: str) -> None:
@@ -155,13 +154,38 @@ def progress(what: str, total: int) -> Iterator[Callable[[str], Any] | None]:
 
 @contextlib.contextmanager
 def spinner(what: str) -> Iterator[None]:
-    """The elapsed time, on a terminal. The solver needs no `on_step` for it, which would slow it down."""
+    """The elapsed time. The solver needs no `on_step` for it, which would slow it down."""
     if not sys.stderr.isatty():
-        yield
+        with _lines(what):
+            yield
         return
     with _display() as shown:
         shown.add_task(what, total=None)
         yield
+
+
+@contextlib.contextmanager
+def _lines(what: str) -> Iterator[Callable[[str, int, int], None]]:
+    """A line every ten seconds of what is being done, how much of it is done, and for how long."""
+    import threading
+    import time
+
+    now, over, begin = [what], threading.Event(), time.monotonic()
+
+    def show(text: str, done: int, total: int) -> None:
+        now[0] = f"{text}: {done} of {total}"
+
+    def tell() -> None:
+        while not over.wait(EVERY):
+            typer.echo(f"{now[0]}, {time.monotonic() - begin:.0f} s", err=True)
+
+    teller = threading.Thread(target=tell, daemon=True)
+    teller.start()
+    try:
+        yield show
+    finally:
+        over.set()
+        teller.join()
 
 
 def _display(*columns: Any, after: tuple[Any, ...] = ()) -> Progress:

@@ -167,18 +167,18 @@ def given_instance(
     A: str | None,
     y: str | None,
     x: str | None,
-    k: int | None,
+    ks: Sequence[int],
     asked: FileOptions,
     layout: str,
     *,
     unused: dict[str, Any],
 ) -> tuple[Instance, tuple[str, ...]]:
-    """The problem in the files, and how they were read."""
-    if A is None or y is None or k is None:
-        missing = ", ".join(name for name, value in {"--A": A, "--y": y, "-k": k}.items() if value is None)
-        raise ValueError(
-            f"{missing} missing; give --A, --y and -k, or the name of a test problem: {', '.join(PROBLEMS)}."
-        )
+    """The problem in the files, and how they were read; its k is the first of `ks`, or what the truth has."""
+    if A is None or y is None:
+        missing = ", ".join(name for name, value in {"--A": A, "--y": y}.items() if value is None)
+        raise ValueError(f"{missing} missing; give --A and --y, or the name of a test problem: {', '.join(PROBLEMS)}.")
+    if x is not None and len(ks) > 1:
+        raise ValueError("-k is several numbers beside --x; they are chosen from where the truth is unknown: give one.")
     extra = [name for name, value in unused.items() if value is not None]
     if extra:
         raise ValueError(f"{', '.join(extra)} was given with --A and --y; it is only for a test problem: leave it out.")
@@ -189,7 +189,9 @@ def given_instance(
     asked.check_used({"A": A, "y": y} | ({} if x is None else {"x": x}))
     given = read_inputs(A, y, asked, layout)
     lines = given.lines
-    checked = problem(given.operator(), given.y, k)
+    checked = problem(given.operator(), given.y, [*ks, 1][0])
+    for k in ks:
+        problem(given.operator(), given.y, k)
     if not checked.y.any():
         raise ValueError("y is zero everywhere; needed is at least one measurement that is not.")
     truth = None
@@ -207,6 +209,7 @@ def given_instance(
     op = as_operator(given.operator())
     if checked.y.is_complex():
         op = op.complexified()
+    k = ks[0] if ks else 1 if truth is None else max(1, int((truth != 0).sum(-1).max()))
     return Instance("data", op, checked.y, k, truth, {"A": A, "y": y, "x": x}), lines
 
 

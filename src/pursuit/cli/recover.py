@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .console import find_own, one_line_errors, spinner
+from .console import bar, find_own, one_line_errors, spinner
 from .data import (
     FILES,
     Columns,
@@ -51,13 +51,32 @@ def recover(
     decimal: Decimal = None,
     columns: Columns = None,
     dtype: Dtype = None,
+    batch: Annotated[
+        int | None,
+        typer.Option(help="Read and solve so many signals at a time: memory is that of a batch. 0 chooses the number."),
+    ] = None,
+    workers: Annotated[int | None, typer.Option(help="In batches, on so many processes of this machine.")] = None,
+    scheduler: Annotated[str | None, typer.Option(help="In batches, on the workers of a running Dask cluster.")] = None,
 ) -> None:
     """Recover x from y = A x + e and write it to a file.
 
     Says how each file was read, what was found and what was written. Exit status 1 if a signal was not solved.
 
-    Example: pursuit recover A.npy y.npy -k 10 --method sea -o x.npy
+    With --batch, --workers or --scheduler, and for a .zarr file, signals are read in parts from a .npy, .zarr, .h5 or
+    .parquet file, and the answer is sparse (.zarr, .npz) or dense (.npy). A run that was stopped goes on when the
+    command is repeated.
+
+    Examples: pursuit recover A.npy y.npy -k 10 --method sea -o x.npy;
+    pursuit recover D.npy acts.zarr -k 32 --batch 0 -o codes.zarr
     """
+    if batch is not None or workers is not None or scheduler is not None or output.suffix.lower() == ".zarr":
+        asked = FileOptions(header, index, decimal, columns, dtype)
+        given_numbers: dict[str, Any] = {"tol": tol, "lam": lam, "max_steps": max_steps}
+        extra = {name: value for name, value in given_numbers.items() if value is not None}
+        unused = {"--x0": x0, "--weights": weights, **{f"--{name}": value for name, value in vars(asked).items()}}
+        with one_line_errors():
+            _in_batches(A, y, output, k, method, layout, batch, workers, scheduler, unused, extra)
+        return
     with one_line_errors():
         from .. import files
         from ..core.layout import rows_for_sure
@@ -91,6 +110,41 @@ def recover(
             solution.check()
         except RecoveryError:
             raise typer.Exit(1) from None
+
+
+def _in_batches(
+    A: str, y: str, output: Path, k: int | None, method: str, layout: str, batch: int | None, workers: int | None,
+    scheduler: str | None, unused: dict[str, Any], options: dict[str, Any],
+) -> None:  # fmt: skip
+    """Recover a file of signals part by part."""
+    from .. import files
+    from ..batches import recover_file
+    from ..core.solution import Status
+    from ..engines import engine
+
+    find_own([method])
+    extra = [name for name, value in unused.items() if value is not None]
+    if extra:
+        raise ValueError(f"{', '.join(extra)} was given, which batches do not take; leave it out, or --batch.")
+    if k is None:
+        raise ValueError("-k was not given; batches need it, the most non-zeros of a signal.")
+    if layout not in ("auto", "rows", "columns"):
+        raise ValueError(f"--layout is {layout!r}; in batches signals are rows (the default) or columns.")
+    if batch is not None and batch < 0:
+        raise ValueError(f"--batch is {batch}; needed is a whole number of signals, or 0 to choose it.")
+    files.output_folder(output.parent)
+    with engine(scheduler, workers) as run, bar("recovering") as show:
+        counts = recover_file(
+            A, y, output, method, k=k, columns=layout == "columns", batch_size=batch or None, run=run,
+            threads=None if scheduler is None and workers is None else 1,
+            on_progress=lambda done, total: show("recovering", done, total), **options,
+        )  # fmt: skip
+    total = sum(counts.values())
+    typer.echo(f"{output}: {total} signals, written")
+    for status, count in ((Status(code), count) for code, count in counts.items()):
+        typer.echo(f"{count} of {total}: {status.message}", err=not status.ok)
+    if not all(Status(code).ok for code in counts):
+        raise typer.Exit(1)
 
 
 def _report(solution: Solution[Any], y: Any) -> None:

@@ -95,8 +95,10 @@ def phase(
         options = (_there(file) if file.is_file() else {}) | chosen
         find_own(options.get("methods", ()))
         with bar("cells") as show:
-            report = None if show is None else lambda now: show(_line(now), now.done, now.total)
-            sweep = sweeps.phase(output=output, scheduler=scheduler, workers=workers, on_progress=report, **options)
+            sweep = sweeps.phase(
+                output=output, scheduler=scheduler, workers=workers,
+                on_progress=lambda now: show(_line(now), now.done, now.total), **options,
+            )  # fmt: skip
         _show_status(sweep)
         _write(sweep, file.parent, sweep.plan.success)
 

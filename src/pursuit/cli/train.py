@@ -196,8 +196,10 @@ def train(
         first = os.environ.get("RANK", "0") == "0"  # under torchrun one process reports
         try:
             with bar(network, epochs) as show:
-                on_epoch = None if show is None else lambda epoch: show(_line(network, epoch), epoch.epoch, epochs)
-                training = fit(net, ensemble, folder=folder, on_epoch=on_epoch, **training_options)
+                training = fit(
+                    net, ensemble, folder=folder, **training_options,
+                    on_epoch=lambda epoch: show(_line(network, epoch), epoch.epoch, epochs),
+                )  # fmt: skip
         except TrainingError as error:
             if first:
                 save(net, folder / "net.safetensors")

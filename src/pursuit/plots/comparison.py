@@ -43,13 +43,13 @@ def draw(path: Path, instance: Instance, rows: Sequence[Row], oracle_db: float |
         _plot(axes[0], truth, BLACK, "truth")
     _plot_measurements(axes[1 if truth is not None else 0], _shown(_one(instance.y, item)), complex_valued)
     count = instance.y.shape[:-1].numel()
-    measure, behind = ("NMSE", ", truth in grey") if truth is not None else ("residual", "")
+    measure, behind = ("NMSE", ", truth in grey") if truth is not None else ("held-out rows", "")
     over = " over all signals" if count > 1 else ""
     for ax, row, colour in zip(axes[-len(best) :], best, BEST, strict=False):
         if truth is not None:
             _plot(ax, truth, "0.6", None)
         _plot(ax, _shown(instance.signal(_one(row.x, item))), colour, None)
-        title = f"{row.method}: {measure} {row.error_db:.1f} dB{over}{behind}"
+        title = f"{row.method}: {measure} {_db(row):.1f} dB{over}{behind}"
         ax.set_title(title, loc="left", fontsize=9, color=colour)
     length = len(_shown(instance.signal(_one(rows[0].x, item))))
     signals[0].set_xlim(-0.02 * length, 1.02 * length)
@@ -109,16 +109,25 @@ def _plot_measurements(ax: Axes, y: np.ndarray, complex_valued: bool) -> None:
 
 def _bars(ax: Axes, rows: Sequence[Row], oracle_db: float | None, *, known: bool) -> None:
     # Longer bars would hide the others.
-    low, high = max(-120.0, min(row.error_db for row in rows)), 10.0
+    low, high = max(-120.0, min(map(_db, rows))), 10.0
     edge = 1.12 * low - 0.5
-    values = np.clip([row.error_db for row in rows], low, high)
+    values = np.clip([*map(_db, rows)], low, high)
     colours = [*BEST, *["0.75"] * len(rows)][: len(rows)]
-    ax.barh(range(len(rows)), values, color=colours, height=0.7)
+    spread = [0.0 if known else _standard_error(row, low, high) for row in rows]
+    ax.barh(
+        range(len(rows)),
+        values,
+        xerr=None if known else spread,
+        color=colours,
+        height=0.7,
+        error_kw={"capsize": 2, "linewidth": 0.9},
+    )
     for place, (row, value, colour) in enumerate(zip(rows, values, colours, strict=True)):
         inside = value < 0.2 * low
-        cut = " (bar cut off)" if row.error_db > high else ""
+        cut = "" if low <= _db(row) <= high else " (bar cut off)"
         ax.annotate(
-            f"{row.error_db:.1f}{cut}", (min(value, 0.0), place), (5 if inside else -5, 0), textcoords="offset points",
+            f"{_db(row):.1f}{cut}", (min(value + spread[place], 0.0), place), (5 if inside else -5, 0),
+            textcoords="offset points",
             ha="left" if inside else "right", va="center", fontsize=8,
             color="white" if inside and colour in BEST else BLACK,
         )  # fmt: skip
@@ -135,7 +144,19 @@ def _bars(ax: Axes, rows: Sequence[Row], oracle_db: float | None, *, known: bool
             textcoords="offset points", ha="left", va="bottom", fontsize=8,
         )  # fmt: skip
     ax.set_xlabel(
-        "NMSE (dB), lower is better" if known else "residual (dB of the measurements), lower is better", fontsize=9
+        "NMSE (dB), lower is better" if known else "held-out rows (dB), lower is better; ± standard error", fontsize=9
     )
     ax.tick_params(axis="x", labelsize=8)
     ax.spines[["top", "right"]].set_visible(False)
+
+
+def _db(row: Row) -> float:
+    """What ranks the rows: the error where the truth is known, else that of prediction."""
+    return row.error_db if row.predicted is None else row.predicted.db
+
+
+def _standard_error(row: Row, low: float, high: float) -> float:
+    """That of the prediction; none on a bar that is cut off."""
+    if row.predicted is None or not low <= row.predicted.db <= high:
+        return 0.0
+    return row.predicted.standard_error_db

@@ -12,6 +12,7 @@ from ..core.solution import Arr, Solution
 from ..names import in_new_names, method_name
 from ..operators.adapters import Nested, OperatorLike
 from .amp import amp
+from .batches import in_batches
 from .cosamp import cosamp
 from .els import els
 from .fista import fista
@@ -19,6 +20,7 @@ from .greedy_lasso import greedy_lasso
 from .htp import htp
 from .iht import iht
 from .ista import ista
+from .lazy import is_lazy, lazily
 from .niht import niht
 from .ols import ols
 from .omp import omp
@@ -141,7 +143,9 @@ def _imported(method: str) -> Callable[..., Solution[Any]]:
     return cast("Callable[..., Solution[Any]]", found)
 
 
-def solve(A: OperatorLike, y: Arr | Nested, method: Method = "omp", **options: Any) -> Solution[Arr]:
+def solve(
+    A: OperatorLike, y: Arr | Nested, method: Method = "omp", *, batch_size: int | None = None, **options: Any
+) -> Solution[Arr]:
     """Recover `x` from `y = A x + e` with the solver of this name.
 
     Parameters
@@ -153,6 +157,11 @@ def solve(A: OperatorLike, y: Arr | Nested, method: Method = "omp", **options: A
     method : str or callable, default "omp"
         One of `methods()`, or a solver of your own: a function `(A, y, k, ...) -> Solution`, or the place to import it
         from, `"module:function"`.
+    batch_size : int, optional
+        Solve so many signals at a time, so that memory is that of a batch and of the answers, which hold the support
+        and its coefficients alone. `y` may then be anything that gives rows by `y[first:last]`, such as a memory map,
+        and A is one for all signals. Default: all at once. If `y` is a dask array, its blocks are the batches, and the
+        fields of the solution are dask arrays that are computed when asked for, `x` in blocks of SciPy's CSR matrices.
     **options
         The solver's arguments. Those that several solvers share are explained below; the solver's own page says which
         it takes, and their defaults.
@@ -217,4 +226,8 @@ def solve(A: OperatorLike, y: Arr | Nested, method: Method = "omp", **options: A
     except TypeError as problem:
         takes = ", ".join(list(inspect.signature(call).parameters)[2:])
         raise TypeError(f"method {name_of(method)!r}: {problem}; it takes {takes}.") from None
+    if is_lazy(y):
+        return answer(method, lazily(call, A, y, options))
+    if batch_size is not None:
+        return answer(method, in_batches(call, A, y, batch_size, options))
     return answer(method, call(A, y, **options))

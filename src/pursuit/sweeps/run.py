@@ -10,10 +10,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..engines import Engine, engine
 from ..names import method_name
 from . import adaptive as allocation
 from .cells import Cell, Settings, Task, check_methods, own_code, solve
-from .engines import Engine, engine
 from .plan import SUCCESS, Key, Plan, grid_cells, planned
 from .results import Sweep, curves_of, load
 from .store import FILE, Store, file_of

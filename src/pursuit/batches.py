@@ -1,0 +1,171 @@
+"""Signals of a file, a batch at a time, on this machine or a cluster: what `pursuit recover --batch` does."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+from .codes import SUFFIXES, Codes
+from .engines import Engine, in_process
+from .files import read_array
+from .operators import Operator
+from .rows import Rows, open_rows
+from .solvers.batches import held, usual_size
+from .solvers.by_name import solve, solver_of_k
+
+
+class Task(NamedTuple):
+    """A batch, by the names of its files, so that any process can solve it."""
+
+    A: str
+    y: str
+    columns: bool
+    dtype: str
+    method: str
+    options: tuple[tuple[str, Any], ...]
+    first: int
+    last: int
+    threads: int
+
+
+class Batch(NamedTuple):
+    """The answers of a batch."""
+
+    first: int
+    last: int
+    support: np.ndarray
+    coefficients: np.ndarray
+    residual_norm: np.ndarray
+    status: np.ndarray
+
+
+def recover_file(
+    A: str,
+    y: str,
+    output: Path,
+    method: str = "omp",
+    *,
+    k: int,
+    columns: bool = False,
+    batch_size: int | None = None,
+    run: Engine[Task, Batch] = in_process,
+    threads: int | None = None,
+    on_progress: Callable[[int, int], Any] | None = None,
+    **options: Any,
+) -> dict[int, int]:
+    """Recover all signals of a file into another one. A run that was stopped goes on where it was.
+
+    Parameters
+    ----------
+    A : str
+        File of the matrix.
+    y : str
+        File of the measurements, read in parts: see `pursuit.rows.open_rows`.
+    output : Path
+        `.npz`, `.npy` or `.zarr`: see `Codes.write`. While the run lasts its answers are in a folder beside it.
+    method : str
+        A solver that takes k, or `module:function`.
+    k : int
+        Non-zeros of a signal, at most.
+    columns : bool
+        Whether the signals are the columns of the file.
+    batch_size : int, optional
+        Signals at a time. Default: as many as have 32 MiB of measurements, and 65536 at most.
+    run : engine
+        This process, or workers: see `pursuit.engines`.
+    threads : int, optional
+        Of each process; default: as many as torch has here, and one of a worker.
+    on_progress : callable, optional
+        Called with the number of signals that are done, and of all.
+    **options
+        Of the solver.
+
+    Returns
+    -------
+    dict
+        Code of `Status` -> how many signals have it.
+
+    Raises
+    ------
+    ValueError
+        If a file or an option is wrong; the solver's own checks see the first signals before the run begins.
+    """
+    if output.suffix.lower() not in SUFFIXES:
+        raise ValueError(f"{output}: batches are written to {', '.join(SUFFIXES)}; give a name with one of these.")
+    if output.is_dir():
+        raise ValueError(f"{output}: exists and is a folder; remove it, or give another name.")
+    signals = open_rows(y, columns)
+    dtype = _dtype(A, signals)
+    op = _matrix(A, dtype)
+    m, n = op.shape
+    if signals.shape[1] != m:
+        raise ValueError(
+            f"{y} holds signals of {signals.shape[1]} measurements but A has m={m} rows; needed is (signals, {m}), or "
+            f"--layout columns and ({m}, signals)."
+        )
+    solver_of_k(method)
+    solve(op, np.asarray(signals[:1], dtype), method, k=k, **options)  # errors before the work
+    size = batch_size or usual_size(m, np.dtype(dtype).itemsize)
+    asked = {"A": _fingerprint(A), "y": _fingerprint(y), "columns": columns, "method": method, "options": options}
+    folder = output.with_name(f"{output.name}.part")
+    codes = Codes.open(folder, asked, signals=len(signals), n=n, k=k, batch=size, dtype=dtype)
+    missing = codes.missing()
+    done = codes.signals - sum(last - first for first, last in missing)
+    given = tuple(sorted({"k": k, **options}.items()))
+    count = threads or torch.get_num_threads()
+    tasks = [Task(A, y, columns, dtype, method, given, first, last, count) for first, last in missing]
+    if on_progress is not None:
+        on_progress(done, codes.signals)
+    for found in run(solve_batch, tasks):
+        codes.put(*found)
+        done += found.last - found.first
+        if on_progress is not None:
+            on_progress(done, codes.signals)
+    statuses, counts = np.unique(codes.status, return_counts=True)
+    codes.write(output)
+    return dict(zip(statuses.tolist(), counts.tolist(), strict=True))
+
+
+def solve_batch(task: Task) -> Batch:
+    """Solve one batch."""
+    torch.set_num_threads(task.threads)
+    y = np.asarray(_rows(task.y, task.columns)[task.first : task.last], task.dtype)
+    options = dict(task.options)
+    s = solve(_matrix(task.A, task.dtype), y, task.method, **options)
+    support, z = (_filled(v, options["k"]) for v in (s.support, s.coefficients))
+    return Batch(task.first, task.last, support.astype(np.int32), z, s.residual_norm, s.status.astype(np.int8))
+
+
+def _filled(v: np.ndarray, k: int) -> np.ndarray:
+    none = -1 if v.dtype.kind == "i" else 0
+    return np.pad(v, ((0, 0), (0, k - v.shape[1])), constant_values=none)
+
+
+def _dtype(A: str, signals: Rows) -> str:
+    """The wider precision of both, complex if one of them is."""
+    wide = np.result_type(read_array(A).dtype, signals.dtype, np.float32)
+    return np.dtype(wide).name
+
+
+@functools.lru_cache(maxsize=1)
+def _matrix(A: str, dtype: str) -> Operator:
+    """What is derived from A is kept for all batches of a process."""
+    return held(read_array(A).astype(dtype))
+
+
+@functools.lru_cache(maxsize=1)
+def _rows(y: str, columns: bool) -> Rows:
+    return open_rows(y, columns)
+
+
+def _fingerprint(path: str) -> str:
+    """Name, size and time of a file: what tells that it is another."""
+    where = Path(path.rpartition(":")[0] if not Path(path).exists() else path)
+    about = where.stat()
+    return hashlib.sha256(f"{where.resolve()}{path}{about.st_size}{about.st_mtime_ns}".encode()).hexdigest()[:16]

@@ -1,0 +1,175 @@
+"""Sparse answers of many signals: a folder while they are made, and one file in the end.
+
+The folder holds one array per field, in which every batch has its place, so that batches may come in any order and a
+run that was stopped goes on where it was. Memory is that of one batch; the rest is on disk.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .files import write_whole
+
+SETTINGS, DONE = "settings.json", "done"
+SUFFIXES = (".npz", ".zarr", ".npy")
+ROWS = 65536  # written at a time
+
+
+class Codes:
+    """The answers of a run, on disk.
+
+    Attributes
+    ----------
+    folder : Path
+    signals, n, k : int
+        Number of signals, of unknowns, and of non-zeros at most.
+    batch : int
+        Signals of a batch; the last may be smaller.
+    support : (signals, k) int32
+        Column numbers, -1 where there are fewer.
+    coefficients : (signals, k)
+    residual_norm : (signals,)
+    status : (signals,) int8
+    done : (batches,) bool
+
+    Examples
+    --------
+    >>> import numpy as np, tempfile
+    >>> folder = Path(tempfile.mkdtemp()) / "run"
+    >>> codes = Codes.open(folder, {"method": "omp"}, signals=5, n=9, k=2, batch=3, dtype=np.float32)
+    >>> codes.missing()
+    [(0, 3), (3, 5)]
+    """
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        self.settings = json.loads((folder / SETTINGS).read_text())
+        self.signals, self.n, self.k, self.batch = (self.settings[name] for name in ("signals", "n", "k", "batch"))
+        self.support, self.coefficients, self.residual_norm, self.status, self.done = (
+            np.load(folder / f"{name}.npy", mmap_mode="r+")
+            for name in ("support", "coefficients", "residual_norm", "status", DONE)
+        )
+
+    @classmethod
+    def open(
+        cls, folder: Path, asked: dict[str, Any], *, signals: int, n: int, k: int, batch: int, dtype: Any
+    ) -> Codes:
+        """Begin a run, or go on with it.
+
+        Parameters
+        ----------
+        folder : Path
+        asked : dict
+            What decides the answers, as JSON allows: a run goes on if this is the same.
+        signals, n, k, batch : int
+        dtype : dtype
+            Of the coefficients.
+
+        Raises
+        ------
+        ValueError
+            If the folder belongs to another run.
+        """
+        dtype = np.dtype(dtype)
+        settings = {**asked, "signals": signals, "n": n, "k": k, "batch": batch, "dtype": dtype.name}
+        if (folder / SETTINGS).is_file():
+            codes = cls(folder)
+            differ = sorted(name for name in settings if codes.settings.get(name) != settings[name])
+            if differ:
+                raise ValueError(
+                    f"{folder} holds a run with another {', '.join(differ)}; repeat the command with which it was "
+                    "begun, or remove the folder."
+                )
+            return codes
+        folder.mkdir(parents=True, exist_ok=True)
+        fields: dict[str, tuple[Any, Any]] = {
+            "support": ((signals, k), np.int32),
+            "coefficients": ((signals, k), dtype),
+            "residual_norm": ((signals,), np.empty(0, dtype).real.dtype),
+            "status": ((signals,), np.int8),
+            DONE: ((-(-signals // batch),), np.bool_),
+        }
+        for name, (shape, kind) in fields.items():
+            np.lib.format.open_memmap(folder / f"{name}.npy", "w+", np.dtype(kind), shape=shape).flush()
+        text = (json.dumps(settings, indent=2) + "\n").encode()
+        write_whole(folder / SETTINGS, lambda file: file.write(text))  # last: with it the folder is whole
+        return cls(folder)
+
+    def missing(self) -> list[tuple[int, int]]:
+        """The first and last signals of the batches that are still to be made."""
+        starts = self.batch * np.flatnonzero(~self.done)
+        return [(int(first), min(int(first) + self.batch, self.signals)) for first in starts]
+
+    def put(self, first: int, last: int, support: Any, coefficients: Any, residual_norm: Any, status: Any) -> None:
+        """Take in a batch."""
+        here = slice(first, last)
+        self.support[here], self.coefficients[here] = support, coefficients
+        self.residual_norm[here], self.status[here] = residual_norm, status
+        for array in (self.support, self.coefficients, self.residual_norm, self.status):
+            array.flush()
+        self.done[first // self.batch] = True  # after the numbers are there
+        self.done.flush()
+
+    def parts(self) -> Iterator[tuple[slice, np.ndarray, np.ndarray]]:
+        """Supports and coefficients, some signals at a time."""
+        for first in range(0, self.signals, ROWS):
+            here = slice(first, min(first + ROWS, self.signals))
+            yield here, np.asarray(self.support[here]), np.asarray(self.coefficients[here])
+
+    def write(self, output: Path) -> None:
+        """Write the answers as one file, and remove the folder.
+
+        `.npz` is a matrix `(signals, n)` of SciPy, `scipy.sparse.load_npz`; `.npy` is the dense one; `.zarr` holds the
+        fields `support`, `coefficients`, `residual_norm` and `status`, with n as an attribute.
+        """
+        {".npz": self._npz, ".npy": self._npy, ".zarr": self._zarr}[output.suffix.lower()](output)
+        shutil.rmtree(self.folder)
+
+    def _npz(self, output: Path) -> None:
+        from scipy import sparse
+
+        counts = np.concatenate([(support >= 0).sum(-1) for _, support, _ in self.parts()] or [np.zeros(0, int)])
+        ends = np.concatenate([[0], counts.cumsum()])
+        columns, values = np.empty(ends[-1], np.int32), np.empty(ends[-1], self.coefficients.dtype)
+        for here, support, z in self.parts():
+            order = np.where(support >= 0, support, self.n).argsort(-1)
+            support, z = np.take_along_axis(support, order, -1), np.take_along_axis(z, order, -1)
+            part = slice(ends[here.start], ends[here.stop])
+            columns[part], values[part] = support[support >= 0], z[support >= 0]
+        matrix = sparse.csr_array((values, columns, ends), (self.signals, self.n))
+        write_whole(output, lambda file: sparse.save_npz(file, matrix, compressed=False))
+
+    def _npy(self, output: Path) -> None:
+        def write(file: Any) -> None:
+            header = {"descr": np.lib.format.dtype_to_descr(self.coefficients.dtype), "fortran_order": False,
+                      "shape": (self.signals, self.n)}  # fmt: skip
+            np.lib.format.write_array_header_2_0(file, header)
+            for _, support, z in self.parts():
+                for at in range(0, len(z), 4096):  # dense rows take memory
+                    s, v = support[at : at + 4096], z[at : at + 4096]
+                    x = np.zeros((len(s), self.n + 1), v.dtype)
+                    np.put_along_axis(x, np.where(s >= 0, s, self.n), v, -1)
+                    file.write(x[:, : self.n].tobytes())
+
+        write_whole(output, write)
+
+    def _zarr(self, output: Path) -> None:
+        import zarr
+
+        part = output.with_name(f".{output.name}.part")
+        shutil.rmtree(part, ignore_errors=True)
+        group = zarr.open_group(part, mode="w")
+        group.attrs.update(self.settings)
+        for name in ("support", "coefficients", "residual_norm", "status"):
+            source = getattr(self, name)
+            chunks = (min(ROWS, max(1, self.signals)), *source.shape[1:])
+            target = group.create_array(name, shape=source.shape, dtype=source.dtype, chunks=chunks)
+            for first in range(0, self.signals, ROWS):
+                target[first : first + ROWS] = source[first : first + ROWS]
+        part.rename(output)

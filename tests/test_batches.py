@@ -1,0 +1,285 @@
+"""Long lists of signals: in batches, from files, as dask arrays; the answers are those of one call."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import pursuit
+from pursuit import batches, cli
+from pursuit.codes import Codes
+from pursuit.rows import open_rows
+
+M, N, K, SIGNALS = 12, 30, 3, 50
+
+
+@pytest.fixture(scope="module")
+def case():
+    r = np.random.default_rng(0)
+    A = r.standard_normal((M, N))
+    x = np.zeros((SIGNALS, N))
+    np.put_along_axis(x, r.random(x.shape).argsort(-1)[:, :K], r.standard_normal((SIGNALS, K)), -1)
+    return A, x @ A.T
+
+
+@pytest.fixture
+def files(case, tmp_path):
+    A, y = case
+    np.save(tmp_path / "A.npy", A)
+    np.save(tmp_path / "y.npy", y)
+    return tmp_path
+
+
+@pytest.mark.parametrize("size", [1, 7, 50, 1000])
+@pytest.mark.parametrize("as_tensor", [False, True])
+def test_batches_give_what_one_call_gives(case, size, as_tensor):
+    A, y = (torch.from_numpy(v) if as_tensor else v for v in case)
+    k = np.arange(SIGNALS) % K + 1
+    whole = pursuit.solve(A, y, "omp", k=k, tol=1e-3)
+    parts = pursuit.solve(A, y, "omp", k=k, tol=1e-3, batch_size=size)
+    assert type(parts.x) is type(whole.x)
+    for name in ("x", "support", "coefficients", "residual_norm", "steps", "status"):
+        np.testing.assert_allclose(getattr(parts, name), getattr(whole, name), atol=1e-12)
+
+
+def test_options_per_signal_are_split_like_y(case):
+    A, y = case
+    y = y.reshape(5, 10, M)
+    start = np.zeros((5, 10, N))
+    options = {"k": K, "eta": np.full((10,), 0.1), "x0": start, "weights": np.ones((5, 1, N)), "max_steps": 20}
+    whole, parts = pursuit.solve(A, y, "iht", **options), pursuit.solve(A, y, "iht", batch_size=7, **options)
+    np.testing.assert_allclose(parts.x, whole.x, atol=1e-12)
+    assert parts.support.shape == (5, 10, K)
+
+
+def test_a_memory_map_is_read_in_parts(files):
+    y = np.load(files / "y.npy", mmap_mode="r")
+    parts = pursuit.solve(np.load(files / "A.npy"), y, "sp", k=K, batch_size=8)
+    np.testing.assert_allclose(parts.x, pursuit.sp(np.load(files / "A.npy"), np.array(y), K).x, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"batch_size": 0}, "batch_size is 0; needed is a whole number >= 1"),
+        ({"batch_size": 2, "y": np.ones(M)}, "batch_size is for several signals"),
+        ({"batch_size": 2, "A": np.ones((2, M, N)), "y": np.ones((2, M))}, "a matrix per signal"),
+    ],
+)
+def test_what_has_no_batches_is_refused(case, change, message):
+    arguments = {"A": case[0], "y": case[1], "k": 1} | change
+    with pytest.raises(ValueError, match=message):
+        pursuit.solve(arguments.pop("A"), arguments.pop("y"), "omp", **arguments)
+
+
+def written(path):
+    if path.suffix == ".npy":
+        return np.load(path)
+    if path.suffix == ".npz":
+        return pytest.importorskip("scipy.sparse").load_npz(path).toarray()
+    zarr = pytest.importorskip("zarr")
+    group = zarr.open(path, mode="r")
+    x = np.zeros((SIGNALS, N + 1))
+    np.put_along_axis(x, group["support"][:] % (N + 1), group["coefficients"][:], -1)  # -1 is the last, which goes
+    return x[:, :N]
+
+
+@pytest.mark.parametrize("ending", [".npz", ".npy", ".zarr"])
+@pytest.mark.parametrize("columns", [False, True])
+def test_a_file_of_signals_becomes_a_file_of_answers(case, files, ending, columns):
+    A, y = case
+    np.save(files / "y.npy", y.T if columns else y)
+    seen = []
+    counts = batches.recover_file(
+        str(files / "A.npy"), str(files / "y.npy"), files / f"x{ending}", k=K, columns=columns, batch_size=9,
+        on_progress=lambda done, total: seen.append((done, total)),
+    )  # fmt: skip
+    sol = pursuit.omp(A, y, K)
+    np.testing.assert_allclose(written(files / f"x{ending}"), sol.x, atol=1e-12)
+    assert counts == dict(zip(*np.unique(sol.status, return_counts=True), strict=True))
+    assert seen == [(done, SIGNALS) for done in (0, 9, 18, 27, 36, 45, 50)]
+    assert sorted(path.name for path in files.iterdir()) == ["A.npy", f"x{ending}", "y.npy"]
+
+
+@pytest.mark.parametrize("ending", [".h5", ".zarr", ".parquet"])
+def test_rows_of_other_formats(case, tmp_path, ending):
+    y, path = case[1], tmp_path / f"y{ending}"
+    if ending == ".h5":
+        with pytest.importorskip("h5py").File(path, "w") as file:
+            file["acts"], file["other"] = y, y[:1]
+    elif ending == ".zarr":
+        pytest.importorskip("zarr").save(path, acts=y, other=y[:1])
+    else:
+        pandas = pytest.importorskip("pandas")
+        pandas.DataFrame(y).rename(columns=str).to_parquet(path, row_group_size=7)
+    name = str(path) if ending == ".parquet" else f"{path}:acts"
+    rows = open_rows(name)
+    assert rows.shape == y.shape
+    assert rows.dtype == y.dtype
+    np.testing.assert_array_equal(rows[5:23], y[5:23])
+    np.testing.assert_array_equal(rows[0:0].shape, (0, M))
+    if ending != ".parquet":
+        with pytest.raises(ValueError, match="holds several arrays acts, other"):
+            open_rows(str(path))
+        np.testing.assert_array_equal(open_rows(name, columns=True)[2:5], y.T[2:5])
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from pursuit import batches, cli
+left = int(sys.argv[2])
+solve = batches.solve_batch
+def dies(task):
+    global left
+    left -= 1
+    if left < 0:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return solve(task)
+batches.solve_batch = dies
+folder = Path(sys.argv[1])
+batches.recover_file(str(folder / "A.npy"), str(folder / "y.npy"), folder / "x.npz", k=3, batch_size=9)
+"""
+
+
+def test_a_killed_run_goes_on_without_loss(case, files):
+    for left in (2, 3):
+        ended = subprocess.run([sys.executable, "-c", KILLED, str(files), str(left)], check=False)
+        assert ended.returncode == -signal.SIGKILL
+        assert not (files / "x.npz").exists()
+    codes = Codes(files / "x.npz.part")
+    assert codes.missing() == [(45, 50)]
+    codes.coefficients[0] = 7  # which shows that what was done is not done again
+    codes.coefficients.flush()
+    batches.recover_file(str(files / "A.npy"), str(files / "y.npy"), files / "x.npz", k=K, batch_size=9)
+    x = written(files / "x.npz")
+    sol = pursuit.omp(*case, K)
+    np.testing.assert_allclose(x[1:], sol.x[1:], atol=1e-12)
+    assert set(x[0][x[0] != 0]) == {7}
+
+
+def test_another_run_does_not_go_on(files):
+    call = {"k": K, "batch_size": 9}
+    folder = files / "x.npz.part"
+    A, y = str(files / "A.npy"), str(files / "y.npy")
+    for left in (1,):
+        subprocess.run([sys.executable, "-c", KILLED, str(files), str(left)], check=False)
+    with pytest.raises(ValueError, match="holds a run with another k, method"):
+        batches.recover_file(A, y, files / "x.npz", "sp", **call | {"k": 2})
+    np.save(y, np.load(y) + 1)
+    os.utime(y, ns=(1, 1))
+    with pytest.raises(ValueError, match="another y"):
+        batches.recover_file(A, y, files / "x.npz", **call)
+    assert json.loads((folder / "settings.json").read_text())["k"] == K
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"output": Path("x.csv")}, r"x.csv: batches are written to .npz, .zarr, .npy"),
+        ({"y": "gone.npy"}, "gone.npy: no such file"),
+        ({"k": 13}, "k is 13; needed is 1 <= k <= 12"),
+        ({"method": "ista"}, "lam"),
+        ({"columns": True}, "holds signals of 50 measurements but A has m=12"),
+        ({"tol": -1.0}, "tol"),
+    ],
+)
+def test_errors_come_before_the_work(files, monkeypatch, change, message):
+    monkeypatch.chdir(files)
+    arguments = {"A": "A.npy", "y": "y.npy", "output": Path("x.npz"), "k": K} | change
+    with pytest.raises((ValueError, TypeError), match=message):
+        batches.recover_file(**arguments)
+    assert sorted(path.name for path in files.iterdir()) == ["A.npy", "y.npy"]
+
+
+@pytest.mark.parametrize("more", [(), ("--workers", "2")])
+def test_the_command_line_recovers_in_batches(case, files, more):
+    command = [sys.executable, "-m", "pursuit", "recover", "A.npy", "y.npy", "-k", "3", "--batch", "20", "-o", "x.npz"]
+    done = subprocess.run([*command, *more], cwd=files, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "x.npz: 50 signals, written" in done.stdout
+    np.testing.assert_allclose(written(files / "x.npz"), pursuit.omp(*case, K).x, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (["--batch", "-1", "-k", "3"], "--batch is -1"),
+        (["--batch", "3"], "-k was not given; batches need it"),
+        (["--batch", "3", "-k", "3", "--x0", "y.npy"], "--x0 was given, which batches do not take"),
+        (["--batch", "3", "-k", "3", "--layout", "pairs"], "--layout is 'pairs'"),
+        (["--workers", "0", "-k", "3"], "workers is 0; needed is at least 1"),
+        (["--batch", "3", "-k", "30"], "k is 30"),
+    ],
+)
+def test_the_command_line_refuses_in_one_line(files, monkeypatch, capsys, change, message):
+    monkeypatch.chdir(files)
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["recover", "A.npy", "y.npy", "-o", "x.npz", *change])
+    assert ended.value.code == 2
+    said = capsys.readouterr().err
+    assert message in said
+    assert len(said.splitlines()) == 1
+
+
+def test_a_dask_array_gives_dask_arrays(case):
+    da = pytest.importorskip("dask.array")
+    A, y = case
+    calls = []
+
+    def counted(A, y, k):
+        calls.append(len(y))
+        return pursuit.omp(A, y, k)
+
+    sol = pursuit.solve(A, da.from_array(y, chunks=(20, 5)), counted, k=K)
+    assert calls == []
+    whole = pursuit.omp(A, y, K)
+    np.testing.assert_allclose(sol.coefficients[:30].compute(scheduler="synchronous"), whole.coefficients[:30])
+    assert sorted(calls) == [20, 20]
+    x = sol.x.compute(scheduler="synchronous")
+    assert type(x).__module__.startswith("scipy.sparse")
+    np.testing.assert_allclose(x.toarray(), whole.x, atol=1e-12)
+    np.testing.assert_array_equal(sol.support.compute(scheduler="synchronous"), whole.support)
+    assert sol.residual_norm.shape == (SIGNALS,)
+    with pytest.raises(ValueError, match="k as one number"):
+        pursuit.solve(A, da.from_array(y), "omp", k=np.full(SIGNALS, 2))
+
+
+def test_memory_is_that_of_a_batch(tmp_path):
+    """Four times as many signals take no more memory, but for the tables of the answers."""
+    script = """
+import sys, resource
+from pathlib import Path
+import numpy as np
+from pursuit import batches, cli
+folder, signals = Path(sys.argv[1]), int(sys.argv[2])
+r = np.random.default_rng(0)
+np.save(folder / "A.npy", r.standard_normal((64, 128)).astype(np.float32))
+y = np.lib.format.open_memmap(folder / "y.npy", "w+", np.float32, (signals, 64))
+for at in range(0, signals, 5000):
+    y[at : at + 5000] = r.standard_normal((5000, 64))
+y.flush(); del y
+import pursuit
+batches.recover_file(str(folder / "A.npy"), str(folder / "y.npy"), folder / "x.zarr", k=1, batch_size=5000)
+pages = int([line for line in open("/proc/self/status") if line.startswith("RssAnon")][0].split()[1])
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, pages)
+"""
+    pytest.importorskip("zarr")
+    if not Path("/proc/self/status").exists():
+        pytest.skip("memory is read from /proc")
+    anonymous = []
+    for signals in (20_000, 200_000):
+        (tmp_path / str(signals)).mkdir()
+        done = subprocess.run(
+            [sys.executable, "-c", script, str(tmp_path / str(signals)), str(signals)],
+            check=True, capture_output=True, text=True,
+        )  # fmt: skip
+        anonymous.append(int(done.stdout.split()[1]))
+    dense = 200_000 * 128 * 4 // 1024  # what nobody wants
+    assert anonymous[1] - anonymous[0] < dense / 5

@@ -1,0 +1,115 @@
+"""Methods and sparsity chosen by rows that were held out."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+import pursuit
+from pursuit import comparison, prediction, problems
+from pursuit.core.solution import Status
+from pursuit.prediction import Prediction, advice, candidates, choose, least, predict, split
+
+
+def unknown(**options):
+    return replace(problems.gaussian(**options), x=None)
+
+
+def made(method, k, error, standard_error=0.1):
+    return Prediction(method, k, error, standard_error, float(k), Status.SPARSITY)
+
+
+def test_more_nonzeros_lower_the_residual_but_not_the_error_of_prediction():
+    case = unknown(n=120, m=60, k=4, signals=10, snr=15.0)
+    few, right, many = predict(case.A, case.y, {"omp": pursuit.omp}, [1, 4, 20])
+    residual = [pursuit.omp(case.A, case.y, k).residual_norm.norm() for k in (1, 4, 20)]
+    assert residual[0] > residual[1] > residual[2]
+    assert right.error < few.error
+    assert right.error < many.error
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_true_number_of_nonzeros_is_chosen(seed):
+    case = unknown(n=120, m=80, k=5, signals=20, snr=20.0, seed=seed)
+    rows, predictions = comparison.compare_by_prediction(case, candidates(80, 120), ["omp", "sp"], seed=seed)
+    assert rows[0].predicted.k == 5
+    assert len(predictions) == 2 * len(candidates(80, 120))
+    assert [row.predicted.error for row in rows] == sorted(row.predicted.error for row in rows)
+
+
+def test_all_methods_have_the_same_number_of_nonzeros_also_those_with_a_penalty():
+    case = unknown(n=80, m=50, k=4, signals=6)
+    found = predict(
+        case.A, case.y, {"fista": lambda A, y, k: pursuit.fista(A, y, lam=1e-4), "omp": pursuit.omp}, [2, 4]
+    )
+    assert [round(p.nonzeros, 6) for p in found] == [2, 4, 2, 4]
+    fista, omp = found[1], found[3]
+    assert fista.error == pytest.approx(omp.error, rel=1e-3)  # the same support, refitted
+
+
+def test_a_measurement_that_no_sparse_signal_explains_is_said():
+    g = torch.Generator().manual_seed(0)
+    A, y = torch.randn(60, 90, generator=g), torch.randn(5, 60, generator=g)
+    said = advice(predict(pursuit.as_operator(A), y, {"omp": pursuit.omp}, [1, 3, 9]))
+    assert said.startswith("No method predicts held-out rows better than x = 0")
+
+
+def test_an_operator_without_a_matrix_predicts_the_same():
+    case = unknown(n=64, m=40, k=3, signals=4)
+    A = case.A.to_dense()
+    functions = pursuit.as_operator((lambda x: x @ A.mT, lambda y: y @ A.conj(), tuple(A.shape)), dtype=A.dtype)
+    for dense, implicit in zip(
+        predict(pursuit.as_operator(A), case.y, {"omp": pursuit.omp}, [1, 3]),
+        predict(functions, case.y, {"omp": pursuit.omp}, [1, 3]),
+        strict=True,
+    ):
+        assert implicit.error == pytest.approx(dense.error, rel=1e-9)
+        assert implicit.standard_error == pytest.approx(dense.standard_error, rel=1e-6)
+
+
+@pytest.mark.parametrize(("m", "folds"), [(2, 5), (10, 5), (23, 4)])
+def test_every_row_is_held_out_once(m, folds):
+    rows = split(m, folds, seed=3)
+    held = torch.cat([h for h, _ in rows])
+    assert held.sort().values.tolist() == list(range(m))
+    assert max(len(h) for h, _ in rows) - min(len(h) for h, _ in rows) <= 1
+    assert all(len(set(h.tolist()) & set(o.tolist())) == 0 and len(h) + len(o) == m for h, o in rows)
+    assert not torch.equal(held, torch.cat([h for h, _ in split(m, folds, seed=4)])) or m == 2
+
+
+def test_the_fewest_nonzeros_within_one_standard_error_are_chosen():
+    close, best, far = made("omp", 3, 0.55), made("els", 8, 0.5), made("iht", 1, 0.7)
+    assert choose([close, best, far]) == close
+    assert least([close, best, far]) == best
+    assert advice([close, best, far]) == (
+        "Take omp with k = 3: it predicts held-out rows with -2.6 dB, within one standard error (0.9 dB) of the least "
+        "error (-3.0 dB, els with k = 8), with fewer non-zeros."
+    )
+    assert choose([made("omp", 3, 0.55), made("sp", 3, 0.54), best]).method == "sp"
+    assert choose([made("omp", 3, 0.7), best]) == best
+    assert "none is within one standard error" in advice([made("omp", 3, 0.7), best])
+    assert advice([made("omp", 8, 0.55), best]).endswith("the least error of all.")
+
+
+def test_candidates_leave_rows_for_the_fit():
+    assert candidates(10, 100) == [1, 2, 3, 4]
+    assert candidates(2, 5) == [1]
+    assert len(candidates(10**6, 10**6)) == prediction.CANDIDATES
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (
+            lambda A, y: predict(A, y, {"omp": pursuit.omp}, [3, 9]),
+            r"k is 9; needed is 1 <= k <= 8: 10 rows in 5 folds",
+        ),
+        (lambda A, y: predict(A, y, {"omp": pursuit.omp}, [0]), "k is 0"),
+        (lambda A, y: predict(A, y, {"omp": pursuit.omp}, []), "k is not given"),
+        (lambda A, y: predict(A, y, {"omp": pursuit.omp}, [1], folds=1), "10 rows, for 1 folds"),
+        (lambda A, y: choose([]), "no predictions"),
+    ],
+)
+def test_what_cannot_be_predicted_is_refused(call, message):
+    with pytest.raises(ValueError, match=message):
+        call(pursuit.as_operator(torch.randn(10, 20)), torch.randn(10))
