@@ -17,6 +17,7 @@ from . import training as training
 from . import weights as weights
 from .core import losses as losses
 from .core.atoms import Atoms as Atoms
+from .core.layout import rows as rows
 from .core.least_squares import fit as fit
 from .core.loop import no_decrease as no_decrease
 from .core.loop import stationary as stationary

@@ -11,8 +11,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ..arrays import DTYPES, column_names, is_array, read, workable
 from ..checks import nonnegative_per_item, placed
-from .base import DTYPES, Operator, check_dtype
+from .base import Operator, check_dtype
 from .dense import Dense
 
 Nested = Sequence[Any]  # numbers in lists or tuples
@@ -125,6 +126,12 @@ class Sparse(FunctionOperator):
         atoms = torch.from_numpy(self._columns[:, index.reshape(-1).cpu().numpy()].T.toarray())
         return atoms.to(self.device).reshape(*index.shape, self.shape[0]).mT
 
+    def in_double(self) -> Operator:
+        if self.dtype.to_real() == torch.float64:
+            return self
+        double = self._columns.astype(np.complex128 if self.dtype.is_complex else np.float64)
+        return Sparse(double, device=self.device)
+
 
 class _Outside(torch.autograd.Function):
     """A linear map computed outside torch (NumPy, SciPy, PyLops); its derivative is its adjoint."""
@@ -211,9 +218,10 @@ def as_operator(
     Parameters
     ----------
     A : Operator, Tensor or array-like (*batch, m, n), SciPy sparse matrix, SciPy or PyLops `LinearOperator`, \
-DeepInverse linear physics with an `img_size`, or a triple `(forward, adjoint, (m, n))` of functions on tensors
+DeepInverse linear physics with an `img_size`, or a triple `(forward, adjoint, (m, n))` of functions
+        Of a table, pandas' for example, `column_names` keeps the names of the columns.
     dtype : torch.dtype, optional
-        For an `A` without a dtype (triples, physics); others keep theirs.
+        For an `A` without a dtype (triples, physics), and the precision of one of whole numbers; others keep theirs.
     device : optional
         For an `A` without a device.
     column_norms : float or array (n,), optional
@@ -249,17 +257,21 @@ DeepInverse linear physics with an `img_size`, or a triple `(forward, adjoint, (
         raise ValueError(f"column_norms were given for a {type(A).__name__}, which knows its own; leave them out.")
     if isinstance(A, Operator):
         return A
-    if isinstance(A, Tensor):
-        if A.layout != torch.strided:
-            raise ValueError(f"A is a torch tensor of layout {A.layout}; pass A.to_dense() or a SciPy sparse matrix.")
-        return Dense(A)
+    precision = torch.float64 if dtype is None else dtype.to_real()  # of an A of whole numbers
     if hasattr(A, "tocsr"):
         matrix: Any = A
         if len(matrix.shape) != 2:
             raise ValueError(f"A is a sparse array of shape {matrix.shape}; needed is (m, n).")
-        return Sparse(A, device=device)
-    if isinstance(A, np.ndarray | list | tuple):
-        return Dense(as_tensor("A", A).to(device))
+        if matrix.dtype.kind in "biu":
+            matrix = matrix.astype(str(precision).removeprefix("torch."))
+        return Sparse(matrix, device=device)
+    if is_array(A):
+        values, as_numpy = read("A", A)
+        whole = not (values.is_floating_point() or values.is_complex())
+        values = values.to(precision) if whole else workable(values)
+        dense = Dense(values.to(device) if as_numpy else values)
+        dense.column_names = None if isinstance(A, np.ndarray | Tensor) else column_names(A)
+        return dense
     raise TypeError(
         f"A is a {type(A).__name__}; needed is a matrix (torch or NumPy), a SciPy sparse matrix, a LinearOperator, "
         "a pursuit Operator, a linear physics, or a (forward, adjoint, shape) triple."
@@ -289,21 +301,6 @@ def _linear_operator(A: Any, device: torch.device | str | None, column_norms: An
         device=device,
         column_norms=column_norms,
     )
-
-
-def as_tensor(name: str, values: Any) -> Tensor:
-    """A tensor of a dtype that the solvers take, from a tensor or anything that NumPy can read."""
-    if isinstance(values, Tensor):
-        check_dtype(name, values.dtype)
-        return values
-    try:
-        array = np.asarray(values)
-    except ValueError as problem:
-        raise ValueError(f"{name} cannot be read as an array: {problem}") from None
-    _torch_dtype(array.dtype, name)
-    # torch does not take foreign byte orders, negative strides or (without a warning) read-only memory.
-    array = np.asarray(array, dtype=array.dtype.newbyteorder("="), order="C")
-    return torch.from_numpy(array if array.flags.writeable else array.copy())
 
 
 def adjoint_gap(operator: Any, *, seed: int = 0) -> float:
@@ -345,12 +342,13 @@ def _sized(out: Tensor, given: Tensor, size: int, what: str) -> Tensor:
     return out
 
 
-def _torch_dtype(dtype: Any, name: str = "A") -> torch.dtype:
+def _torch_dtype(dtype: Any) -> torch.dtype:
     names = {str(d).removeprefix("torch."): d for d in DTYPES}
     found = np.dtype(dtype).newbyteorder("=").name
     if found not in names:
+        kind = "complex" if np.dtype(dtype).kind == "c" else "float"
         raise TypeError(
-            f"{name} has dtype {found}; needed is float32, float64, complex64 or complex128: convert it, for example "
-            "with .astype(float)."
+            f"A has dtype {found}; needed is float32, float64, complex64 or complex128: convert it, for example with "
+            f".astype({kind})."
         )
     return names[found]

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from .base import Operator
@@ -18,8 +20,8 @@ class SubsampledFourier(Operator):
 
     Parameters
     ----------
-    rows : int sequence (m,)
-        Frequencies, taken modulo `period`.
+    rows : int sequence (m,), or bool sequence (period,)
+        Frequencies, taken modulo `period`; or a mask that is true at those measured.
     n : int
         Signal length.
     period : int, default n
@@ -48,7 +50,7 @@ class SubsampledFourier(Operator):
 
     def __init__(
         self,
-        rows: Tensor | Sequence[int],
+        rows: Tensor | Sequence[int] | NDArray[Any],
         n: int,
         *,
         period: int | None = None,
@@ -57,6 +59,8 @@ class SubsampledFourier(Operator):
         device: torch.device | str | None = None,
     ):
         rows = torch.as_tensor(rows, device=rows.device if isinstance(rows, Tensor) and device is None else device)
+        if rows.dtype == torch.bool:
+            rows = _measured(rows, n if period is None else period)
         if rows.ndim != 1 or rows.is_floating_point() or rows.is_complex() or rows.numel() == 0:
             raise ValueError(
                 f"rows has shape {tuple(rows.shape)} and dtype {rows.dtype}; needed is a list of whole frequencies."
@@ -90,6 +94,16 @@ class SubsampledFourier(Operator):
         m, n = self.shape
         real = torch.empty(0, dtype=self.dtype).real.dtype
         return torch.full((n,), abs(self.scale) * math.sqrt(m), dtype=real, device=self.device)
+
+
+def _measured(mask: Tensor, period: int) -> Tensor:
+    """The frequencies at which a mask is true."""
+    if mask.shape != (period,):
+        raise ValueError(
+            f"rows is a mask of shape {tuple(mask.shape)}; needed is one of {period} entries, one per frequency: take "
+            "the mask of one axis, or pass the numbers of the frequencies."
+        )
+    return mask.nonzero().squeeze(-1)
 
 
 def fft(x: Tensor, n: int | None = None) -> Tensor:

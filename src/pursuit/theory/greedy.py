@@ -12,10 +12,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..arrays import as_tensor
 from ..checks import whole
 from ..core import loop
 from ..core.numeric import ones_for_zeros
-from ..operators.adapters import as_tensor
 from ..solvers import iht, omp
 from ..solvers.problem import Problem, problem
 from .common import positive

@@ -1,0 +1,389 @@
+"""What people bring, written as they write it: it is taken, or refused with the way that works."""
+
+import dask.array
+import numpy as np
+import pandas as pd
+import pytest
+import scipy.sparse
+import torch
+import xarray as xr
+
+import pursuit
+
+M, N, ATOMS = 30, 60, [5, 17, 40]
+rng = np.random.default_rng(0)
+A = rng.standard_normal((M, N))
+x = np.zeros(N)
+x[ATOMS] = [0.4, -0.3, 0.2]
+y = A @ x
+Z = A + 1j * rng.standard_normal((M, N))
+z = Z @ x
+NAMES = [f"gene {j}" for j in range(N)]
+
+
+def refused(call, *words, error=ValueError):
+    """The message, if the call is refused with these words."""
+    with pytest.raises(error) as raised:
+        call()
+    message = str(raised.value)
+    assert [word for word in words if word not in message] == [], message
+    return message
+
+
+def right(sol, dtype=None):
+    assert sorted(np.asarray(sol.support).tolist()) == ATOMS
+    np.testing.assert_allclose(np.asarray(sol.x, dtype=np.complex128), x, atol=2e-3)
+    assert dtype is None or sol.x.dtype == dtype
+
+
+# Layout: what has one reading is taken, what has two is asked for, with the call for each.
+
+
+def passed(message, **arrays):
+    """The calls that a message names, one list of arguments per reading, evaluated."""
+    advice = [part.partition(", pass ")[2].rstrip(".") for part in message.split("If ")[1:]]
+    calls = [part.strip().rstrip(".").split(" and ") for part in advice]
+    return [[eval(text, {"pursuit": pursuit, "np": np, **arrays}) for text in call] for call in calls]
+
+
+def test_a_square_y_is_asked_for():
+    Y = rng.standard_normal((M, M))
+    message = refused(lambda: pursuit.omp(A, Y, 3), "(30, 30)", "pursuit.rows(y)", "pursuit.rows(y.T)")
+    (rows,), (columns,) = passed(message, y=Y)
+    for j in range(0, M, 7):
+        np.testing.assert_allclose(pursuit.omp(A, rows, 3).x[j], pursuit.omp(A, Y[j], 3).x)
+        np.testing.assert_allclose(pursuit.omp(A, columns, 3).x[j], pursuit.omp(A, Y[:, j], 3).x)
+
+
+def test_a_covariance_is_asked_for():
+    """Of 16 antennas: by rows the spectrum is mirrored."""
+    grid = np.linspace(-1, 1, 81)
+    steering = np.exp(1j * np.pi * np.outer(np.arange(16), grid)) / 4
+    sources = np.zeros((81, 200), complex)
+    sources[[50, 68]] = rng.standard_normal((2, 200)) + 1j * rng.standard_normal((2, 200))
+    R = np.cov(steering @ sources)
+    (_, (columns,)) = passed(refused(lambda: pursuit.omp(steering, R, 2)), y=R)
+    assert set(pursuit.omp(steering, columns, 2).support.flat) == {50, 68}
+
+
+def test_real_and_imaginary_parts_are_asked_for():
+    parts = np.stack([z.real, z.imag], -1)
+    message = refused(lambda: pursuit.omp(Z, parts, 3), "(30, 2)", "real and imaginary parts", "the columns of y")
+    (columns,), (numbers,) = passed(message, y=parts)
+    right(pursuit.omp(Z, numbers, 3))
+    assert pursuit.omp(Z, columns, 3).x.shape == (2, N)
+    assert "imaginary" not in refused(lambda: pursuit.omp(A, parts, 3), "y.T")  # A is real
+
+
+def test_a_batch_of_matrices_beside_one_y_is_asked_for_where_they_may_be_patterns():
+    """Of a single-pixel camera, as many as each has rows."""
+    patterns = rng.integers(0, 2, (32, 32, 32))
+    image = np.zeros((32, 32))
+    image[4, 5] = image[20, 11] = 100
+    measured = np.tensordot(patterns, image, 2)
+    message = refused(lambda: pursuit.omp(patterns, measured, 2), "(32, 32, 32)", "batch of 32 matrices", "pattern")
+    (batch,), (flat,) = passed(message, A=patterns, y=measured)
+    assert pursuit.omp(batch, measured, 2).x.shape == (32, 32)
+    np.testing.assert_allclose(pursuit.omp(flat, measured, 2).x.reshape(32, 32), image, atol=1e-9)
+    refused(lambda: pursuit.omp(patterns[:, :16], measured, 2), "m=16", "pass A.reshape(32, -1)")
+
+
+def test_a_dictionary_with_atoms_in_rows_is_named():
+    refused(lambda: pursuit.omp(A.T, y, 3), "(30,)", "m=60", "the atoms are the rows of A, pass A.T")
+    W = rng.standard_normal((256, 32))
+    message = refused(lambda: pursuit.omp(W, W, 1), "columns of y are the signals, pass y.T", "rows of A, pass A.T")
+    (_, (dictionary,)) = passed(message, A=W, y=W)
+    assert pursuit.omp(dictionary, W, 1).support[:, 0].tolist() == list(range(256))
+
+
+def test_three_axes_of_which_two_fit_are_asked_for():
+    """Pilots x symbols x antennas, as many antennas as pilots."""
+    Y = rng.standard_normal((M, 4, M))
+    message = refused(lambda: pursuit.omp(A, Y, 3), "axis 2 of y", "axis 0 of y", "pursuit.rows(y.swapaxes(0, -1))")
+    (last,), (first,) = passed(message, y=Y)
+    np.testing.assert_allclose(pursuit.omp(A, last, 3).x[2, 1], pursuit.omp(A, Y[2, 1], 3).x)
+    np.testing.assert_allclose(pursuit.omp(A, first, 3).x[2, 1], pursuit.omp(A, Y[:, 1, 2], 3).x)
+    refused(lambda: pursuit.omp(A, Y[:, :, :5], 3), "axis 0 of y holds the measurements", "pass y.swapaxes(0, -1)")
+
+
+def test_hints_lead_to_a_call_that_is_taken():
+    """Whatever the shapes: what a message says to pass is not asked for again."""
+    asked = 0
+    for seed in range(400):
+        draw = np.random.default_rng(seed)
+        sizes = draw.integers(1, 4, 8)
+        matrix = draw.standard_normal(sizes[: draw.integers(2, 4)]) + (1j if draw.random() < 0.5 else 0)
+        given = draw.standard_normal(sizes[4 : 4 + draw.integers(1, 4)])
+        try:
+            pursuit.omp(matrix, given, 1)
+        except ValueError as error:
+            message = str(error)
+        else:
+            continue
+        for part in message.split("If ")[1:]:
+            texts = part.partition(", pass ")[2].strip().rstrip(".").split(" and ")
+            values = {text: eval(text, {"pursuit": pursuit, "A": matrix, "y": given}) for text in texts}
+            new_A = next((v for text, v in values.items() if "A" in text), matrix)
+            new_y = next((v for text, v in values.items() if "A" not in text), given)
+            pursuit.omp(new_A, new_y, 1)
+            asked += 1
+    assert asked > 100
+
+
+def test_every_function_that_takes_y_takes_rows():
+    Y = rng.standard_normal((M, M))
+    rows = pursuit.rows(Y)
+    assert pursuit.solve(A, rows, "iht", k=3).x.shape == (M, N)
+    assert pursuit.path(A, rows, [1, 2]).x.shape == (2, M, N)
+    assert pursuit.path(A, rows, [1, 2], method="iht").x.shape == (2, M, N)
+    assert pursuit.ista(A, pursuit.rows(torch.from_numpy(Y)), 0.1, max_steps=5).x.shape == (M, N)
+    np.testing.assert_array_equal(pursuit.omp(A, pursuit.rows(y), 3).x, pursuit.omp(A, y, 3).x)
+    refused(lambda: pursuit.path(A, Y, [1, 2]), "pursuit.rows(y.T)")
+
+
+# Array kinds keep their meaning.
+
+
+def masked(values):
+    mask = np.zeros(values.shape, bool)
+    mask.flat[3] = True
+    return np.ma.masked_array(values, mask=mask)
+
+
+@pytest.mark.parametrize("what", ["y", "A", "x0", "weights"])
+def test_masked_entries_are_refused(what):
+    given = {"A": A, "y": y, "x0": x, "weights": np.ones(N)} | {}
+    given[what] = masked(given[what])
+    refused(lambda: pursuit.iht(**given, k=3), f"{what} has 1 masked entries", "Take the rows out", "Compose")
+    given[what] = np.ma.masked_array(np.asarray(given[what]))  # nothing is masked
+    pursuit.iht(**given, k=3)
+
+
+def test_masked_entries_in_a_list_are_refused():
+    refused(lambda: pursuit.omp(A, [masked(y), y], 3), "masked")
+
+
+def test_what_the_message_says_about_masked_entries_is_right():
+    """Missing pixels, others in each patch."""
+    X = np.zeros((10, N))
+    X[:, ATOMS] = [1, -1, 2]
+    seen = rng.random((10, M)) < 0.8
+    Y = np.ma.masked_array(np.where(seen, X @ A.T, -999.0), mask=~seen)
+    refused(lambda: pursuit.omp(A, Y, 3), "pursuit.Compose(pursuit.Diagonal(seen), pursuit.as_operator(A))", "~y.mask")
+    zeroed = pursuit.Compose(pursuit.Diagonal(~Y.mask), pursuit.as_operator(A))
+    np.testing.assert_allclose(pursuit.omp(zeroed, Y.filled(0), 3).x, X, atol=1e-12)
+    one = ~Y.mask[0]
+    np.testing.assert_allclose(pursuit.omp(A[one], Y[0][one].data, 3).x, X[0], atol=1e-12)
+
+
+class Quantity:
+    """What units look like: pint's, whose numbers have a magnitude and units."""
+
+    def __init__(self, magnitude, units):
+        self.magnitude, self._units = magnitude, units
+
+    units = property(lambda self: self._units)
+
+    def __array__(self, dtype=None, copy=None):
+        return np.asarray(self.magnitude)
+
+
+@pytest.mark.parametrize("what", ["y", "A", "x0", "weights"])
+def test_units_are_refused(what):
+    given = {"A": A, "y": y, "x0": x, "weights": np.ones(N)}
+    plain = given[what]
+    given[what] = Quantity(plain, "millivolt")
+    refused(lambda: pursuit.iht(**given, k=3), f"{what} is a Quantity in millivolt", "magnitude", error=TypeError)
+    given[what] = Quantity(plain, "dimensionless")
+    pursuit.iht(**given, k=3)
+
+
+def test_units_of_astropy_and_pint_are_refused():
+    units = pytest.importorskip("astropy.units", reason="astropy is not needed for anything else")
+    refused(lambda: pursuit.omp(A * units.V, y * 1000 * units.mV, 3), "in mV", "to_value('mV')", error=TypeError)
+    right(pursuit.omp(A, (y * 1000 * units.mV).to_value("V"), 3))
+    pint = pytest.importorskip("pint", reason="pint is not needed for anything else")
+    volt = pint.UnitRegistry().volt
+    refused(lambda: pursuit.omp(A, y * volt, 3), "in volt", "y.magnitude", error=TypeError)
+    refused(lambda: pursuit.omp(A, [v * volt for v in y], 3), "in volt", error=TypeError)
+    refused(lambda: pursuit.omp(A, xr.DataArray(y * volt), 3), "in volt", error=TypeError)
+
+
+def test_a_column_named_units_is_no_unit():
+    right(pursuit.omp(pd.DataFrame(A, columns=["unit", "units", *NAMES[2:]]), y, 3))
+
+
+def test_a_boolean_sampling_mask_is_a_mask():
+    n = 64
+    mask = rng.random(n) < 0.5
+    signal = np.zeros(n)
+    signal[[5, 20, 41]] = [1, -2, 1.5]
+    kspace = np.fft.fft(signal) / np.sqrt(n)
+    fourier = pursuit.SubsampledFourier(mask, n, scale=1 / np.sqrt(n))
+    assert fourier.shape == (mask.sum(), n)
+    assert set(pursuit.omp(fourier, kspace[mask], 3).support) == {5, 20, 41}
+    assert pursuit.SubsampledFourier(mask.tolist(), n).shape == fourier.shape
+    refused(lambda: pursuit.omp(fourier, kspace * mask, 3), f"m={mask.sum()}")
+    refused(lambda: pursuit.SubsampledFourier(mask[:9], n), "mask of shape (9,)", "64 entries")
+
+
+def test_a_cast_that_drops_an_imaginary_part_is_refused():
+    complex_x = x + 1j
+    refused(lambda: pursuit.iht(A, y, 3, x0=complex_x), "x0 is complex", error=TypeError)
+    refused(lambda: pursuit.omp(A, y, 3, weights=complex_x), "weights are complex", error=TypeError)
+    refused(lambda: pursuit.Diagonal(complex_x, dtype=torch.float64), "imaginary part", error=TypeError)
+    refused(lambda: pursuit.omp(A, y, 3, tol=1j), "tol")
+
+
+# Taken as it comes.
+
+
+class OnTheGpu:
+    """What CuPy's arrays look like: NumPy may not read them, torch may."""
+
+    def __init__(self, values):
+        self.values = torch.from_numpy(values)
+
+    def __array__(self, dtype=None, copy=None):
+        raise TypeError("Implicit conversion to a NumPy array is not allowed.")
+
+    def __dlpack__(self, **options):
+        return self.values.__dlpack__(**options)
+
+    def __dlpack_device__(self):
+        return self.values.__dlpack_device__()
+
+
+KINDS = {
+    "lists": np.ndarray.tolist,
+    "pandas": lambda v: pd.DataFrame(v) if v.ndim == 2 else pd.Series(v),
+    "xarray": xr.DataArray,
+    "dask": dask.array.from_array,
+    "objects": lambda v: v.astype(object),
+    "dlpack": OnTheGpu,
+    "memory of Python": lambda v: memoryview(v) if v.ndim == 1 else np.asarray(memoryview(v)),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_any_array_is_taken(kind):
+    given = KINDS[kind]
+    sol = pursuit.omp(given(A), given(y), 3)
+    right(sol, torch.float64 if kind == "dlpack" else np.float64)
+    right(pursuit.omp(A, given(y), 3))
+    right(pursuit.omp(given(A), y, 3), np.float64)
+    right(pursuit.iht(A, y, 3, x0=given(x), weights=given(np.ones(N)), eta=0.1))
+
+
+def test_arrays_of_packages_that_the_library_does_not_need_are_taken(tmp_path):
+    jax = pytest.importorskip("jax.numpy", reason="JAX is not needed for anything else")
+    right(pursuit.omp(jax.asarray(A), jax.asarray(y), 3), np.float32)
+    right(pursuit.omp(A, jax.asarray(y, dtype="bfloat16"), 3))
+    h5py, zarr = (pytest.importorskip(name, reason="an extra") for name in ("h5py", "zarr"))
+    with h5py.File(tmp_path / "file.h5", "w") as file:
+        file["Z"], file["z"] = Z, z
+        right(pursuit.omp(file["Z"], file["z"], 3), np.complex128)
+    right(pursuit.omp(zarr.array(A), zarr.array(y), 3), np.float64)
+    polars = pytest.importorskip("polars", reason="an extra")
+    sol = pursuit.omp(polars.DataFrame(A, schema=NAMES), polars.Series(y), 3)
+    right(sol, np.float64)
+
+
+WHOLE = ("bool", "uint8", "int8", "int16", "uint16", "int32", "uint32", "int64", "uint64")
+
+
+@pytest.mark.parametrize("dtype", WHOLE)
+def test_whole_numbers_are_taken(dtype):
+    """In the precision of the other of A and y, else in double."""
+    counts, pixels = (100 + 20 * y).round().astype(dtype), (A > 0).astype(dtype)
+    for given, used in ((np.float64, np.float64), (np.float32, np.float32)):
+        found = pursuit.omp(A.astype(given), counts, 3)
+        wanted = pursuit.omp(A.astype(used), counts.astype(used), 3)
+        np.testing.assert_array_equal(found.x, wanted.x)
+        assert found.x.dtype == used
+        np.testing.assert_array_equal(pursuit.omp(pixels, y.astype(given), 3).x, pursuit.omp(
+            pixels.astype(used), y.astype(used), 3).x)  # fmt: skip
+    both = pursuit.omp(pixels, counts, 3)
+    assert both.x.dtype == np.float64
+    np.testing.assert_array_equal(both.x, pursuit.omp(pixels.astype(float), counts.astype(float), 3).x)
+    np.testing.assert_array_equal(both.x, pursuit.omp(torch.from_numpy(pixels), torch.from_numpy(counts), 3).x)
+    np.testing.assert_allclose(both.x, pursuit.omp(scipy.sparse.csr_array(pixels), counts, 3).x)
+
+
+@pytest.mark.parametrize("of_A", ["float16", "float32", "float64", "complex64", "complex128"])
+@pytest.mark.parametrize("of_y", ["float16", "float32", "float64", "complex64", "complex128"])
+def test_mixed_precision_is_solved_in_the_wider_and_answered_in_that_of_y(of_A, of_y):
+    matrix, measured = A.astype(of_A), y.astype(of_y)
+    sol = pursuit.omp(matrix, measured, 3)
+    wide = np.result_type(matrix, measured, np.float32)
+    wanted = pursuit.omp(matrix.astype(wide), measured.astype(wide), 3)
+    assert sol.residual_norm.dtype == wanted.residual_norm.dtype
+    expected = wanted.x.astype(np.result_type(np.complex64, of_y) if wide.kind == "c" else of_y)
+    assert sol.x.dtype == expected.dtype
+    np.testing.assert_array_equal(sol.x, expected)
+    as_torch = pursuit.omp(torch.from_numpy(matrix), torch.from_numpy(measured), 3)
+    np.testing.assert_array_equal(as_torch.x.numpy(), expected)
+    sparse = scipy.sparse.csr_array(matrix.astype(np.result_type(matrix, np.float32)))
+    np.testing.assert_allclose(pursuit.omp(sparse, measured, 3).x, expected, atol=1e-3)
+
+
+@pytest.mark.parametrize("half", [torch.float16, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("method", pursuit.methods())
+def test_half_precision_gives_the_answer_of_single_precision(method, half):
+    options = {"lam": 0.1} if "ista" in method else {"k": 3, "lam": 0.1} if method == "greedy_lasso" else {"k": 3}
+    matrix, measured = torch.from_numpy(A).float(), torch.from_numpy(np.stack([y, -2 * y])).to(half)
+    sol = pursuit.solve(matrix, measured, method, **options, max_steps=20)
+    wanted = pursuit.solve(matrix, measured.float(), method, **options, max_steps=20)
+    assert sol.x.dtype == half
+    assert torch.equal(sol.x, wanted.x.to(half))
+    assert torch.equal(sol.support, wanted.support)
+    assert torch.equal(sol.residual_norm, wanted.residual_norm)
+
+
+def test_half_precision_that_cannot_hold_x_is_refused():
+    refused(lambda: pursuit.omp(A * 1e-7, y.astype(np.float16), 3), "leaves the range of torch.float16", "scale y or A")
+
+
+def test_gradients_pass_through_mixed_precision():
+    matrix = torch.from_numpy(A).requires_grad_()
+    measured = torch.from_numpy(y).half().requires_grad_()
+    pursuit.omp(matrix, measured, 3).x.sum().backward()
+    assert measured.grad.dtype == torch.float16
+    assert measured.grad.isfinite().all()
+    assert matrix.grad.abs().sum() > 0
+
+
+def test_numbers_that_are_objects_are_taken_and_others_named():
+    table = pd.DataFrame({"a": [1, 2, 3], "b": [True, False, True], "c": [0.5, 1, 2]})
+    assert pursuit.omp(table, [2.0, 0.0, 2.0], 1).support.tolist() == [1]
+    refused(lambda: pursuit.omp(A, [*y[:-1], None], 3), "None", "(29,)", error=TypeError)
+    refused(lambda: pursuit.omp(A, pd.array([*y[:-1], pd.NA]), 3), "NaN", "(29,)")
+    refused(lambda: pursuit.omp(table.assign(b=["x", "y", "z"]), np.ones(3), 1), "'x'", "(0, 1)", error=TypeError)
+    refused(lambda: pursuit.omp(A, ["0.1"] * M, 3), "y has dtype", "float64", error=TypeError)
+
+
+def test_complex_numbers_as_fields_are_taken():
+    """As MATLAB's files, read through h5py, have them."""
+    for fields in (("real", "imag"), ("r", "i"), ("re", "im")):
+        parts = np.zeros(M, [(name, "f8") for name in fields])
+        parts[fields[0]], parts[fields[1]] = z.real, z.imag
+        right(pursuit.omp(Z, parts, 3), np.complex128)
+    refused(lambda: pursuit.omp(A, np.zeros(M, [("a", "f8"), ("b", "f8")]), 3), "y has dtype", error=TypeError)
+
+
+def test_a_sparse_y_says_how_to_make_it_dense():
+    refused(lambda: pursuit.omp(A, scipy.sparse.csr_matrix(y), 3), "(1, 30)", "y.toarray()", error=TypeError)
+    refused(lambda: pursuit.omp(torch.from_numpy(A), torch.from_numpy(y).to_sparse(), 3), "y.to_dense()")
+
+
+def test_tables_whose_rows_do_not_match_are_refused():
+    """A regression of y on A by position, where the labels say otherwise."""
+    table, values = pd.DataFrame(A, columns=NAMES), pd.Series(y)
+    shuffled = values.sample(frac=1, random_state=0)
+    refused(lambda: pursuit.omp(table, shuffled, 3), "same labels in another order", "y.loc[A.index]")
+    right(pursuit.omp(table, shuffled.loc[table.index], 3))
+    right(pursuit.omp(table, shuffled.loc[table.index].to_numpy(), 3))
+    refused(lambda: pursuit.omp(table, values.rename(index=lambda i: i + 1), 3), "other labels", "y.to_numpy()")
+    lead, time = xr.DataArray(A, dims=("channel", "atom")), xr.DataArray(np.stack([y, y], 1), dims=("channel", "time"))
+    refused(lambda: pursuit.omp(lead, time, 3), "'channel'", "y.transpose(..., 'channel')")
+    assert pursuit.omp(lead, time.transpose(..., "channel"), 3).x.shape == (2, N)
