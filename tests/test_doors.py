@@ -387,3 +387,102 @@ def test_tables_whose_rows_do_not_match_are_refused():
     lead, time = xr.DataArray(A, dims=("channel", "atom")), xr.DataArray(np.stack([y, y], 1), dims=("channel", "time"))
     refused(lambda: pursuit.omp(lead, time, 3), "'channel'", "y.transpose(..., 'channel')")
     assert pursuit.omp(lead, time.transpose(..., "channel"), 3).x.shape == (2, N)
+
+
+# Within torch.autocast, as in training with mixed precision.
+
+
+def autocast():
+    return torch.autocast("cpu", dtype=torch.bfloat16)
+
+
+def options_of(method):
+    more = {"lam": 0.1} if "ista" in method or method == "greedy_lasso" else {}
+    return more if "ista" in method else {"k": 3, **more}
+
+
+@pytest.mark.parametrize("method", pursuit.methods())
+def test_solvers_do_not_lose_precision_within_autocast(method):
+    matrix, measured = torch.from_numpy(A).float(), torch.from_numpy(np.stack([y, 2 * y])).float()
+    wanted = pursuit.solve(matrix, measured, method, **options_of(method), max_steps=20)
+    with autocast():
+        found = pursuit.solve(matrix, measured, method, **options_of(method), max_steps=20)
+        again = pursuit.solve(matrix, measured, method, **options_of(method), max_steps=20, on_step=lambda step: None)
+    for sol in (found, again):
+        assert sol.x.dtype == torch.float32
+        torch.testing.assert_close(sol.x, wanted.x, rtol=1e-4, atol=1e-5)
+        assert torch.equal(sol.status, wanted.status)
+    np.testing.assert_array_equal(found.x, wanted.x)
+
+
+def test_what_is_made_of_solvers_does_not_lose_precision_within_autocast():
+    matrix, measured = torch.from_numpy(A).float(), torch.from_numpy(y).float()
+    X = torch.linspace(0, 1, N)
+    calls = [
+        lambda: pursuit.path(matrix, measured, [1, 3], method="iht").x,
+        lambda: pursuit.straight_through.sparsify(matrix, measured, X, k=3),
+        lambda: pursuit.make_solver(*iht_of_my_own(), name="mine")(matrix, measured, 3, max_steps=9).x,
+    ]
+    for call in calls:
+        wanted = call()
+        with autocast():
+            assert torch.equal(call(), wanted)
+
+
+def iht_of_my_own():
+    from pursuit.solvers.on_support import State
+
+    def init(A, y, choice):
+        return State(y.new_zeros(*y.shape[:-1], A.shape[1]), y, choice.empty(y, A.shape[1]))
+
+    def step(A, y, s, *, choice):
+        x = s.x + 0.3 * A.adjoint(s.r)
+        atoms = choice.best(x)
+        x = atoms.keep(x)
+        return State(x, A.residual(y, x), atoms)
+
+    return init, step
+
+
+ISTA_FAMILY = ("LISTA", "LISTACP", "LISTACPSS", "TiLISTA", "ALISTA", "ALISTAAT", "AGLISTA", "GLISTA")
+GREEDY_OPTIONS = {"k": 3, "layers": 3, "tau": 1e-2}
+NETWORKS = {
+    "OMPNet": {"layers": 3, "tau": 1e-2},
+    "IHTNet": GREEDY_OPTIONS,
+    "CoSaMPNet": GREEDY_OPTIONS,
+    "SPNet": GREEDY_OPTIONS,
+    "HTPNet": GREEDY_OPTIONS,
+    "SEANet": {"k": 3, "layers": 3},
+    **{name: {"layers": 3} for name in ISTA_FAMILY},
+    "NAALISTA": {"layers": 3, "sparsity": 3, "hidden": 6},
+    "HyperLISTA": {"layers": 3, "c_theta": 0.03, "c_beta": 0.02, "c_ss": 0.4},
+    "LAMP": {"layers": 3, "sparsity": 3},
+}
+
+
+def network(name, matrix, measured):
+    torch.manual_seed(0)
+    net = getattr(pursuit.nets, name)(matrix, **NETWORKS[name]).eval()
+    if hasattr(net, "prepare"):
+        net.prepare(measured)
+    return net
+
+
+def test_all_networks_are_listed():
+    kinds = {name: getattr(pursuit.nets, name) for name in pursuit.nets.__all__ if name[0].isupper()}
+    modules = {name for name, kind in kinds.items() if isinstance(kind, type) and issubclass(kind, torch.nn.Module)}
+    assert modules | {"LISTACPSS"} == {*NETWORKS}  # a function: LISTACP with other defaults
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("half", [torch.float16, torch.bfloat16], ids=str)
+def test_networks_do_not_lose_precision(name, half):
+    measured = torch.from_numpy(np.stack([y, 2 * y])).float()
+    net = network(name, torch.from_numpy(A).float(), measured)
+    with torch.no_grad():
+        wanted, of_half = net(measured), net(measured.to(half))
+        with autocast():
+            assert torch.equal(net(measured), wanted)
+            assert torch.equal(net(measured.to(half)), of_half)
+        assert torch.equal(of_half, net(measured.to(half).float()).to(half))
+        assert torch.equal(net(measured.round().int()), net(measured.round()))

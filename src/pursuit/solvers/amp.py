@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from ..core import loop
+from ..core.autocast import full_precision
 from ..core.numeric import ones_for_zeros, safe_sqrt
 from ..core.solution import Arr, Solution, Status
 from ..operators import Operator
@@ -114,6 +115,7 @@ def run(p: Problem, x: Tensor, on_step: Hook | None = None, *, denoise: Denoiser
     )
 
 
+@full_precision
 def amp(
     A: OperatorLike,
     y: Arr | Nested,

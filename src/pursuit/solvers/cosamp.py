@@ -8,6 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from ..core import loop
+from ..core.autocast import full_precision
 from ..core.least_squares import fit
 from ..core.selection import AtomSelector, Hard, Selection
 from ..core.solution import Arr, Solution
@@ -33,6 +34,7 @@ def run(p: Problem, x: Tensor, on_step: Hook | None = None) -> Solution[Tensor]:
     return p.iterate(partial(step, p.A, p.y, choice=p.choice), loop.no_decrease, init(p.A, p.y, x, p.choice), on_step)
 
 
+@full_precision
 def cosamp(
     A: OperatorLike,
     y: Arr | Nested,

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ..core import loop
 from ..core.atoms import Atoms, ChosenAtoms
+from ..core.autocast import full_precision
 from ..core.least_squares import factor
 from ..core.losses import LeastSquares, Loss
 from ..core.numeric import energy, rank_tolerance, safe_divide
@@ -99,6 +100,7 @@ def run(p: Problem, support: Tensor, on_step: Hook | None = None) -> Solution[Te
     return p.iterate(partial(step, p.A, p.y, weights=p.weights, loss=p.loss), stop, start, on_step)
 
 
+@full_precision
 def els(
     A: OperatorLike,
     y: Arr | Nested,

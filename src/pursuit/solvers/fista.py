@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ..core import loop
+from ..core.autocast import full_precision
 from ..core.solution import Arr, Solution
 from ..operators import Operator
 from ..operators.adapters import Nested, OperatorLike, PerItem
@@ -61,6 +62,7 @@ def run(p: Problem, x: Tensor, on_step: Hook | None = None, *, theta: Tensor) ->
     )
 
 
+@full_precision
 def fista(
     A: OperatorLike,
     y: Arr | Nested,

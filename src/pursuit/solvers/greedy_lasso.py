@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ..checks import one_of
 from ..core import loop
+from ..core.autocast import full_precision
 from ..core.numeric import energy, safe_divide, safe_sqrt
 from ..core.selection import AtomSelector, Hard, Selection
 from ..core.solution import Arr, Solution, Status
@@ -106,6 +107,7 @@ def run(
 
 
 @takes_old_names(loss="objective", weights="penalty_weights")
+@full_precision
 def greedy_lasso(
     A: OperatorLike,
     y: Arr | Nested,

@@ -8,6 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from ..core import loop
+from ..core.autocast import full_precision
 from ..core.losses import LeastSquares, Loss
 from ..core.selection import AtomSelector, Hard, Selection
 from ..core.solution import Arr, Solution
@@ -49,6 +50,7 @@ def run(p: Problem, x: Tensor, on_step: Hook | None = None) -> Solution[Tensor]:
     )
 
 
+@full_precision
 def iht(
     A: OperatorLike,
     y: Arr | Nested,

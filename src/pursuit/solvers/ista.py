@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ..core import loop
 from ..core.atoms import Atoms
+from ..core.autocast import full_precision
 from ..core.selection import Hard
 from ..core.solution import Arr, Solution
 from ..operators import Operator
@@ -70,6 +71,7 @@ def run(p: Problem, x: Tensor, on_step: Hook | None = None, *, theta: Tensor) ->
     )
 
 
+@full_precision
 def ista(
     A: OperatorLike,
     y: Arr | Nested,

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ..core import loop
 from ..core.atoms import ChosenAtoms
+from ..core.autocast import full_precision
 from ..core.numeric import energy, safe_divide
 from ..core.selection import AtomSelector, Hard, Selection
 from ..core.solution import Arr, Solution, Status
@@ -72,6 +73,7 @@ def run(p: Problem, x: Tensor, on_step: Hook | None = None) -> Solution[Tensor]:
     return p.iterate(partial(step, p.A, p.y, choice=p.choice), stop, init(p.A, p.y, x, p.choice), on_step)
 
 
+@full_precision
 def niht(
     A: OperatorLike,
     y: Arr | Nested,

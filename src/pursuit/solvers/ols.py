@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ..core.atoms import ChosenAtoms
+from ..core.autocast import full_precision
 from ..core.numeric import rank_tolerance
 from ..core.selection import AtomSelector, Hard, Selection
 from ..core.solution import Arr, Solution, Status
@@ -61,6 +62,7 @@ def run(p: Problem, start: None = None, on_step: Hook | None = None) -> Solution
     )
 
 
+@full_precision
 def ols(
     A: OperatorLike,
     y: Arr | Nested,

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ..core import loop
 from ..core.atoms import ChosenAtoms
+from ..core.autocast import full_precision
 from ..core.losses import LeastSquares, Loss
 from ..core.selection import AtomSelector, Hard, Selection
 from ..core.solution import Arr, Solution, Status
@@ -77,6 +78,7 @@ def steps(p: Problem) -> tuple[Any, Any, State]:
     return partial(step, p.A, choice=choice), partial(stop, k=p.k, full=p.full), start
 
 
+@full_precision
 def omp(
     A: OperatorLike,
     y: Arr | Nested,

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ..core import loop
 from ..core.atoms import Atoms, ChosenAtoms
+from ..core.autocast import full_precision
 from ..core.selection import AtomSelector, Hard, Selection
 from ..core.solution import Arr, Solution, Status
 from ..operators import Operator
@@ -50,6 +51,7 @@ def run(p: Problem, atoms: ChosenAtoms, on_step: Hook | None = None) -> Solution
     return p.iterate(partial(step, p.A, p.y, eta=p.eta, choice=p.choice), stop, refit(p.A, p.y, atoms, p.loss), on_step)
 
 
+@full_precision
 def ompr(
     A: OperatorLike,
     y: Arr | Nested,

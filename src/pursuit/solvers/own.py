@@ -10,6 +10,7 @@ from typing import Any
 
 from torch import Tensor
 
+from ..core.autocast import full_precision
 from ..core.selection import Hard, Selection
 from ..core.solution import Solution
 from . import omp
@@ -94,6 +95,7 @@ def make_solver(
             on_step,
         )
 
+    @full_precision
     def solver(
         A: Any,
         y: Any,

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ..checks import to_tensor, whole
 from ..core.atoms import Atoms, nonzero_first
+from ..core.autocast import full_precision
 from ..core.layout import rows, rows_for_sure
 from ..core.least_squares import fit, leading
 from ..core.solution import Arr, Solution, Status
@@ -23,6 +24,8 @@ NESTED: tuple[ModuleType, ...] = (omp, ols)  # their first k atoms are those for
 NESTED_OPTIONS = {"tol", "max_steps", "weights"}  # with other options each k gets a run of its own
 
 
+@full_precision
+@full_precision
 def path(
     A: OperatorLike, y: Arr | Nested, ks: Sequence[int], *, method: Method = "omp", **options: Any
 ) -> Solution[Arr]:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ..core import loop
 from ..core.atoms import Atoms, ChosenAtoms
+from ..core.autocast import full_precision
 from ..core.losses import LeastSquares, Loss
 from ..core.selection import AtomSelector
 from ..core.solution import Arr, Solution, Status
@@ -88,6 +89,7 @@ def run(p: Problem, X: Tensor, on_step: Hook | None = None) -> Solution[Tensor]:
     )
 
 
+@full_precision
 def sea(
     A: OperatorLike,
     y: Arr | Nested,

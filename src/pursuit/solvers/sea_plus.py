@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..core.autocast import full_precision
 from ..core.numeric import ones_for_zeros
 from ..core.solution import Arr, Solution
 from ..operators import Dense, Operator
@@ -64,6 +65,7 @@ def start_points(p: Problem, x0: Any) -> Tensor:
     return torch.stack([torch.zeros_like(found), found, *given])
 
 
+@full_precision
 def sea_plus(
     A: OperatorLike,
     y: Arr | Nested,

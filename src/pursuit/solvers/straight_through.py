@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from ..core.atoms import ChosenAtoms
+from ..core.autocast import full_precision
 from ..core.selection import AtomSelector
 from ..operators import Operator
 from . import sea
@@ -55,6 +56,7 @@ def H(A: Operator, y: Tensor, X: Tensor, choice: AtomSelector) -> tuple[ChosenAt
     return S, StraightThrough.apply(x, X, choice.weights.expand(X.shape))
 
 
+@full_precision
 def sparsify(A: Any, y: Tensor, X: Tensor, k: Any, weights: Tensor | None = None) -> Tensor:
     """The sparsification operator H of SEA: least squares on the k largest entries of X, backward the identity.
 
