@@ -154,7 +154,8 @@ def masked(values):
 def test_masked_entries_are_refused(what):
     given = {"A": A, "y": y, "x0": x, "weights": np.ones(N)} | {}
     given[what] = masked(given[what])
-    refused(lambda: pursuit.iht(**given, k=3), f"{what} has 1 masked entries", "Take the rows out", "Compose")
+    way = {"y": "Take the rows out", "A": "A[:, ~A.mask.any(axis=0)]"}.get(what, f"{what}.filled(0)")
+    refused(lambda: pursuit.iht(**given, k=3), f"{what} has 1 masked entries", way)
     given[what] = np.ma.masked_array(np.asarray(given[what]))  # nothing is masked
     pursuit.iht(**given, k=3)
 
@@ -169,11 +170,20 @@ def test_what_the_message_says_about_masked_entries_is_right():
     X[:, ATOMS] = [1, -1, 2]
     seen = rng.random((10, M)) < 0.8
     Y = np.ma.masked_array(np.where(seen, X @ A.T, -999.0), mask=~seen)
-    refused(lambda: pursuit.omp(A, Y, 3), "pursuit.Compose(pursuit.Diagonal(seen), pursuit.as_operator(A))", "~y.mask")
+    refused(lambda: pursuit.omp(A, Y, 3), "pursuit.Compose(pursuit.Diagonal(~y.mask), pursuit.as_operator(A))")
     zeroed = pursuit.Compose(pursuit.Diagonal(~Y.mask), pursuit.as_operator(A))
     np.testing.assert_allclose(pursuit.omp(zeroed, Y.filled(0), 3).x, X, atol=1e-12)
-    one = ~Y.mask[0]
-    np.testing.assert_allclose(pursuit.omp(A[one], Y[0][one].data, 3).x, X[0], atol=1e-12)
+    for same in (Y[0], Y[[0, 0]]):
+        message = refused(lambda same=same: pursuit.omp(A, same, 3), "Take the rows out")
+        seen = eval(message.partition("seen = ")[2].partition(";")[0], {"y": same})
+        np.testing.assert_allclose(
+            pursuit.omp(A[seen], same[..., seen].data, 3).x,
+            X[: len(same) if same.ndim > 1 else 1].reshape(*same.shape[:-1], N),
+            atol=1e-12,
+        )
+    with pytest.warns(UserWarning, match="prototype"):
+        tensor = torch.masked.masked_tensor(torch.from_numpy(y), torch.arange(M) > 2)
+    refused(lambda: pursuit.omp(A, tensor, 3), "masked tensor", "y.to_tensor(0)", error=TypeError)
 
 
 class Quantity:
@@ -223,7 +233,8 @@ def test_a_boolean_sampling_mask_is_a_mask():
     assert fourier.shape == (mask.sum(), n)
     assert set(pursuit.omp(fourier, kspace[mask], 3).support) == {5, 20, 41}
     assert pursuit.SubsampledFourier(mask.tolist(), n).shape == fourier.shape
-    refused(lambda: pursuit.omp(fourier, kspace * mask, 3), f"m={mask.sum()}")
+    message = refused(lambda: pursuit.omp(fourier, kspace * mask, 3), f"m={mask.sum()}", "pass y[..., rows]")
+    assert "A.T" not in message  # an operator has none
     refused(lambda: pursuit.SubsampledFourier(mask[:9], n), "mask of shape (9,)", "64 entries")
 
 
@@ -486,3 +497,109 @@ def test_networks_do_not_lose_precision(name, half):
             assert torch.equal(net(measured.to(half)), of_half)
         assert torch.equal(of_half, net(measured.to(half).float()).to(half))
         assert torch.equal(net(measured.round().int()), net(measured.round()))
+
+
+# Nothing to do: k = 0, and a residual level in the units of y.
+
+
+def test_an_empty_patch_costs_nothing():
+    """K-SVD denoising with a known noise level: the second patch is flat."""
+    D = rng.standard_normal((64, 128))
+    Y = np.stack([D[:, 3], np.zeros(64), 0.01 * D[:, 5]])
+    sol = pursuit.omp(D, Y, eps=0.92)
+    assert [found.tolist() for found in sol.atoms] == [[3], [], []]
+    assert sol.message == ["the residual reached the tolerance"] * 3
+    np.testing.assert_allclose(sol.residual_norm, [0, 0, np.linalg.norm(Y[2])], atol=1e-12)
+    assert sol.steps.tolist() == [1, 0, 0]
+    sol = pursuit.omp(D, Y, k=[1, 0, 0])
+    assert [found.tolist() for found in sol.atoms] == [[3], [], []]
+    assert sol.support.shape == (3, 1)
+    assert sol.message[1:] == ["the residual reached the tolerance", "all k atoms were chosen"]
+
+
+def with_k(method, k):
+    options = options_of(method) | {"max_steps": 20}
+    return options | ({} if "ista" in method else {"k": k})
+
+
+@pytest.mark.parametrize("method", pursuit.methods())
+@pytest.mark.parametrize("kernels", ["auto", "off"])
+@pytest.mark.parametrize("to", [np.asarray, torch.from_numpy], ids=["numpy", "torch"])
+def test_a_signal_below_the_level_gets_zero_from_every_solver(method, kernels, to, monkeypatch):
+    monkeypatch.setattr(pursuit.config, "kernels", kernels)
+    Y = np.stack([y, 1e-3 * y, 0 * y, 2 * y])
+    matrix, small = to(A), [False, True, True, False]
+    alone = pursuit.solve(matrix, to(Y), method, **with_k(method, 3), eps=0.5)
+    history = []
+    for sol in (
+        alone,
+        pursuit.solve(matrix, to(Y), method, **with_k(method, [3, 2, 1, 3]), eps=[0.5, 1, 0, 0.5]),
+        pursuit.solve(matrix, to(Y), method, **with_k(method, 3), eps=0.5, on_step=history.append),
+    ):
+        x, norm = np.asarray(sol.x), np.asarray(sol.residual_norm)
+        assert ((x == 0).all(-1) == small).all()
+        np.testing.assert_allclose(norm[1:3], np.linalg.norm(Y[1:3], axis=-1))
+        assert np.asarray(sol.steps)[1:3].tolist() == [0, 0]
+        assert sol.message[1] == "the residual reached the tolerance"
+        assert (np.asarray(sol.support)[1:3] == -1).all()
+    assert history or method in ("ompr", "els", "sea_plus")  # whose start is OMP's result
+    for step in history:
+        assert (np.asarray(step.x)[1:3] == 0).all()
+        np.testing.assert_allclose(np.asarray(step.residual_norm)[1], np.linalg.norm(Y[1]))
+        assert np.asarray(step.status)[1] == pursuit.Status.TOLERANCE
+    below = np.asarray(alone.residual_norm)[0] <= 0.5
+    assert below == (alone.message[0] == "the residual reached the tolerance")
+
+
+@pytest.mark.parametrize("method", [name for name in pursuit.methods() if "ista" not in name])
+@pytest.mark.parametrize("kernels", ["auto", "off"])
+def test_k_of_zero_gives_zero_from_every_solver(method, kernels, monkeypatch):
+    monkeypatch.setattr(pursuit.config, "kernels", kernels)
+    Y = np.stack([y, y, 0 * y])
+    start = {} if method in ("omp", "ols", "greedy_lasso") else {"x0": x + 0.1}
+    sol = pursuit.solve(A, Y, method, **with_k(method, [3, 0, 0]), **start)
+    np.testing.assert_array_equal(sol.x[1:], 0)
+    assert (sol.support[1:] == -1).all()
+    alone = pursuit.solve(A, y, method, **with_k(method, 3), **start)
+    np.testing.assert_allclose(sol.x[0], alone.x, atol=1e-12)
+    assert sol.message[1:] == ["all k atoms were chosen", "the residual reached the tolerance"]
+    none = pursuit.solve(A, Y, method, **with_k(method, 0), **start)
+    if method != "amp":
+        assert none.support.shape == none.coefficients.shape == (3, 0)
+    assert none.x.shape == (3, N)
+    assert not none.x.any()
+    assert [found.tolist() for found in none.atoms] == [[], [], []]
+
+
+def test_a_path_starts_at_zero():
+    for method in ("omp", "ols", "iht", "els"):
+        sol = pursuit.path(A, y, [0, 1, 3], method=method)
+        assert [len(found) for found in sol.atoms] == [0, 1, 3]
+        np.testing.assert_allclose(sol.residual_norm[0], np.linalg.norm(y))
+        assert pursuit.path(A, y, [0], method=method).x.shape == (1, N)
+
+
+def test_a_level_is_in_the_units_of_y():
+    noise = 1e3 * rng.standard_normal((6, M))
+    Y = 1e5 * np.stack([y] * 6) + noise
+    eps = np.linalg.norm(noise, axis=-1)
+    sol = pursuit.omp(A, Y, eps=eps)
+    assert (sol.residual_norm <= eps).all()
+    assert sol.message == ["the residual reached the tolerance"] * 6
+    np.testing.assert_array_equal(sol.x, pursuit.omp(A, Y, tol=eps / np.linalg.norm(Y, axis=-1)).x)
+    both = pursuit.omp(A, Y, eps=eps, tol=0.9)  # whichever is met first
+    np.testing.assert_array_equal(both.x, pursuit.omp(A, Y, tol=0.9).x)
+
+
+def test_settled_signals_have_derivatives():
+    measured = torch.from_numpy(np.stack([y, 0.01 * y])).requires_grad_()
+    sol = pursuit.omp(torch.from_numpy(A), measured, 3, eps=0.1)
+    (sol.x.sum() + sol.residual_norm.sum()).backward()
+    assert measured.grad.isfinite().all()
+    torch.testing.assert_close(measured.grad[1], (measured[1] / measured[1].norm()).detach())
+
+
+def test_sparsify_takes_k_of_zero():
+    X = torch.linspace(0, 1, N, dtype=torch.float64)
+    found = pursuit.straight_through.sparsify(A, torch.from_numpy(np.stack([y, y])), X, k=[0, 2])
+    assert [(row != 0).sum().item() for row in found] == [0, 2]

@@ -128,7 +128,10 @@ def _labels(name: str, *values: Any) -> list[Any]:
 def _checked(name: str, values: Tensor) -> Tensor:
     """The tensor, if it holds numbers that can be worked with."""
     if hasattr(values, "get_mask"):
-        raise TypeError(f"{name} is a masked tensor; {_WITHOUT_MASK.format(name=name, seen=f'{name}.get_mask()')}")
+        raise TypeError(
+            f"{name} is a masked tensor; needed is a number everywhere: pass {name}.to_tensor(0) and, for "
+            "y, pursuit.Compose(pursuit.Diagonal(y.get_mask()), pursuit.as_operator(A))."
+        )
     if values.layout != torch.strided:
         raise ValueError(
             f"{name} is a torch tensor of layout {values.layout}; needed is a dense one: pass {name}.to_dense()"
@@ -210,16 +213,25 @@ def _refuse_masked(name: str, values: Any) -> None:
             return
         first = tuple(int(i) for i in np.argwhere(masked)[0])
         raise ValueError(
-            f"{name} has {int(masked.sum())} masked entries, the first at {first}; "
-            + _WITHOUT_MASK.format(name=name, seen=f"~{name}.mask")
+            f"{name} has {int(masked.sum())} masked entries, the first at {first}; needed is a number everywhere. "
+            + _without_mask(name, masked)
         )
 
 
-_WITHOUT_MASK = (
-    "needed is a number everywhere. Take the rows out, A[seen] and y[seen] with seen = {seen}; or, where signals lack "
-    "different measurements, keep all rows and set them to zero on both sides: "
-    "pursuit.Compose(pursuit.Diagonal(seen), pursuit.as_operator(A)) and y with 0 where it is masked."
-)
+def _without_mask(name: str, masked: NDArray[Any]) -> str:
+    """What to do about masked entries."""
+    if name == "A":
+        keep = "A[:, ~A.mask.any(axis=0)]" if masked.ndim == 2 else "the columns without one"
+        return f"Fill them, or keep the columns without one: {keep}."
+    if name != "y":
+        return f"Fill them: {name}.filled(0), for example."
+    if (masked == masked.reshape(-1, masked.shape[-1])[0]).all():
+        rows = "seen = ~y.mask" if masked.ndim == 1 else "seen = ~y.mask" + ("[0]" * (masked.ndim - 1))
+        return f"Take the rows out: {rows}; A[seen], y[..., seen].data."
+    return (
+        "Signals lack different measurements: keep all rows, and set them to zero on both sides, "
+        "pursuit.Compose(pursuit.Diagonal(~y.mask), pursuit.as_operator(A)) and y.filled(0)."
+    )
 
 
 def _refuse_units(name: str, values: Any) -> None:

@@ -191,6 +191,8 @@ def given_instance(
     asked.check_used({"A": A, "y": y} | ({} if x is None else {"x": x}))
     given = read_inputs(A, y, asked, layout)
     lines = given.lines
+    if k < 1:
+        raise ValueError(f"k is {k}; needed is 1 <= k: with no atoms all methods give x = 0.")
     checked = problem(given.operator(), rows(given.y), k)
     if not checked.y.any():
         raise ValueError("y is zero everywhere; needed is at least one measurement that is not.")

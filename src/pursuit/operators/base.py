@@ -120,6 +120,10 @@ class Operator:
         """The adjoint as an operator: `A.H @ y` is `adjoint(y)`."""
         return Adjoint(self)
 
+    def hint(self, shape: torch.Size) -> str:
+        """What may have gone wrong where measurements have this shape, which does not fit."""
+        return ""
+
     def residual(self, y: Tensor, x: Tensor) -> Tensor:
         """The residual `y - A x (*batch, m)`."""
         return y - self.forward(x)

@@ -78,6 +78,14 @@ class SubsampledFourier(Operator):
         self.scale = 1 / math.sqrt(rows.numel()) if scale is None else float(scale)
         self.dtype, self.device = dtype, rows.device
 
+    def hint(self, shape: torch.Size) -> str:
+        if shape[-1:] != (self.period,):
+            return ""
+        return (
+            "If y is a whole spectrum, with zeros where nothing was measured, pass y[..., rows], with the rows or the "
+            "mask of the operator."
+        )
+
     def forward(self, x: Tensor) -> Tensor:
         return self.scale * fft(x, self.period)[..., self.rows]
 

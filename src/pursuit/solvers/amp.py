@@ -127,6 +127,7 @@ def amp(
     damping: Any = 1.0,
     x0: Any = None,
     tol: PerItem | None = None,
+    eps: PerItem | None = None,
     max_steps: PerItem = 1000,
     on_step: Hook | None = None,
 ) -> Solution[Arr]:
@@ -163,6 +164,8 @@ def amp(
         Warm start.
     tol : float or array (*batch,), optional
         Stop when `||r|| <= tol ||y||`.
+    eps : float or array (*batch,), optional
+        Stop when `||r|| <= eps`, a level in the units of `y`; if `||y||` is not above it, x is zero.
     max_steps : int or int array (*batch,), default 1000
         Most steps. It stops earlier if a step changes `x` by rounding only.
     on_step : callable, optional
@@ -195,7 +198,7 @@ def amp(
     >>> torch.allclose(sol.x, x, atol=1e-3), int(sol.steps) < 30
     (True, True)
     """
-    p = problem(A, y, ALL if k is None else k, tol=tol, max_steps=max_steps)
+    p = problem(A, y, ALL if k is None else k, tol=tol, eps=eps, max_steps=max_steps)
     share = None if k is None else (p.k / p.A.shape[1]).unsqueeze(-1)
     denoise = _denoiser(p, denoiser, share, alpha, variance)
     taken = p.per_item("damping", damping).unsqueeze(-1)

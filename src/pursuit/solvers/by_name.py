@@ -158,6 +158,10 @@ def solve(A: OperatorLike, y: Arr | Nested, method: Method = "omp", **options: A
         it takes, and their defaults.
     k : int or int array (*batch,)
         Most atoms per signal, one number or one per signal. Signals of a batch stop independently.
+    eps : float or array (*batch,), optional
+        A residual level in the units of `y`, for example `sqrt(m)` times the standard deviation of the noise. A signal
+        is solved when `||r|| <= eps` (or `<= tol ||y||`, if that is given too); one that is no larger itself gets
+        x = 0 and no step, whatever the start.
     tol : float or array (*batch,), optional
         A signal is solved when `||r|| <= tol ||y||`, with `r = y - A x`. Without `tol` that takes a fit that is exact
         up to rounding.

@@ -108,6 +108,7 @@ def els(
     *,
     x0: Any = None,
     tol: PerItem | None = None,
+    eps: PerItem | None = None,
     max_steps: PerItem = 1000,
     weights: Any = None,
     loss: Any = LeastSquares(),
@@ -130,6 +131,8 @@ def els(
         Warm start: its k largest entries are the first support. Default: OMP's support.
     tol : float or array (*batch,), optional
         Stop when `||r|| <= tol ||y||`.
+    eps : float or array (*batch,), optional
+        Stop when `||r|| <= eps`, a level in the units of `y`; if `||y||` is not above it, x is zero.
     max_steps : int or int array (*batch,), default 1000
         Most swaps.
     weights : array (n,) or (*batch, n), optional
@@ -160,5 +163,5 @@ def els(
     >>> pursuit.els(torch.eye(3), torch.tensor([0.5, 4.0, 1.0]), k=1, x0=wrong).x
     tensor([0., 4., 0.])
     """
-    p = problem(A, y, k, tol=tol, max_steps=max_steps, weights=weights, loss=loss)
+    p = problem(A, y, k, tol=tol, eps=eps, max_steps=max_steps, weights=weights, loss=loss)
     return p.recover("els", run, ompr.start(p, x0).indices, on_step)

@@ -70,6 +70,7 @@ def fista(
     *,
     x0: Any = None,
     tol: PerItem | None = None,
+    eps: PerItem | None = None,
     max_steps: PerItem = 1000,
     on_step: Hook | None = None,
 ) -> Solution[Arr]:
@@ -88,6 +89,8 @@ def fista(
         Warm start.
     tol : float or array (*batch,), optional
         Stop when `||r|| <= tol ||y||`.
+    eps : float or array (*batch,), optional
+        Stop when `||r|| <= eps`, a level in the units of `y`; if `||y||` is not above it, x is zero.
     max_steps : int or int array (*batch,), default 1000
         Most steps. It stops earlier if a step changes `x` by rounding only.
     on_step : callable, optional
@@ -114,5 +117,5 @@ def fista(
     >>> pursuit.fista(torch.eye(3), torch.tensor([0.5, 4.0, 2.0]), lam=1.0).x.round(decimals=4)
     tensor([0., 3., 1.])
     """
-    p, theta = ista.lasso_problem(A, y, lam, tol, max_steps)
+    p, theta = ista.lasso_problem(A, y, lam, tol, eps, max_steps)
     return p.recover("fista", partial(run, theta=theta), p.start(x0), on_step)

@@ -46,9 +46,9 @@ def step(
     return State(x, A.residual(y, x))
 
 
-def lasso_problem(A: Any, y: Any, lam: Any, tol: Any, max_steps: Any) -> tuple[Problem, Tensor]:
+def lasso_problem(A: Any, y: Any, lam: Any, tol: Any, eps: Any, max_steps: Any) -> tuple[Problem, Tensor]:
     """The problem with the step size 1 / L, and the threshold `theta (*batch, 1)` of the penalty."""
-    p = problem(A, y, ALL, tol=tol, max_steps=max_steps, unit_columns=False).with_step_size(None, 1.0)
+    p = problem(A, y, ALL, tol=tol, eps=eps, max_steps=max_steps, unit_columns=False).with_step_size(None, 1.0)
     return p, p.eta * p.per_item("lam", lam).unsqueeze(-1)
 
 
@@ -79,6 +79,7 @@ def ista(
     *,
     x0: Any = None,
     tol: PerItem | None = None,
+    eps: PerItem | None = None,
     max_steps: PerItem = 1000,
     on_step: Hook | None = None,
 ) -> Solution[Arr]:
@@ -95,6 +96,8 @@ def ista(
         Warm start.
     tol : float or array (*batch,), optional
         Stop when `||r|| <= tol ||y||`.
+    eps : float or array (*batch,), optional
+        Stop when `||r|| <= eps`, a level in the units of `y`; if `||y||` is not above it, x is zero.
     max_steps : int or int array (*batch,), default 1000
         Most steps. It stops earlier if a step changes `x` by rounding only.
     on_step : callable, optional
@@ -120,5 +123,5 @@ def ista(
     >>> pursuit.ista(torch.eye(3), torch.tensor([0.5, 4.0, 2.0]), lam=1.0).x.round(decimals=4)
     tensor([0., 3., 1.])
     """
-    p, theta = lasso_problem(A, y, lam, tol, max_steps)
+    p, theta = lasso_problem(A, y, lam, tol, eps, max_steps)
     return p.recover("ista", partial(run, theta=theta), p.start(x0), on_step)

@@ -81,6 +81,7 @@ def niht(
     *,
     x0: Any = None,
     tol: PerItem | None = None,
+    eps: PerItem | None = None,
     max_steps: PerItem = 1000,
     weights: Any = None,
     select: Selection = Hard(),
@@ -99,6 +100,8 @@ def niht(
         Warm start.
     tol : float or array (*batch,), optional
         Stop when `||r|| <= tol ||y||`.
+    eps : float or array (*batch,), optional
+        Stop when `||r|| <= eps`, a level in the units of `y`; if `||y||` is not above it, x is zero.
     max_steps : int or int array (*batch,), default 1000
         Most steps.
     weights : array (n,) or (*batch, n), optional
@@ -127,7 +130,7 @@ def niht(
     >>> pursuit.niht(3 * torch.eye(3), torch.tensor([0.0, 6.0, 1.0]), k=1).x
     tensor([0., 2., 0.])
     """
-    p = problem(A, y, k, tol=tol, max_steps=max_steps, weights=weights, select=select)
+    p = problem(A, y, k, tol=tol, eps=eps, max_steps=max_steps, weights=weights, select=select)
     return p.recover("niht", run, p.start(x0), on_step)
 
 

@@ -21,7 +21,7 @@ from .by_name import Method, answer, solver_of_k
 from .problem import Problem, checked, problem
 
 NESTED: tuple[ModuleType, ...] = (omp, ols)  # their first k atoms are those for k: one run is enough
-NESTED_OPTIONS = {"tol", "max_steps", "weights"}  # with other options each k gets a run of its own
+NESTED_OPTIONS = {"tol", "eps", "max_steps", "weights"}  # with other options each k gets a run of its own
 
 
 @full_precision
@@ -86,7 +86,7 @@ def _sizes(ks: Any, shape: tuple[int, int], device: torch.device) -> Tensor:
     sizes = to_tensor("ks", ks, "a sequence of whole numbers", device)
     if sizes.ndim != 1 or not len(sizes):
         raise ValueError(f"ks has shape {tuple(sizes.shape)}; needed is a sequence of numbers of atoms, as [1, 2, 5].")
-    return whole("ks", sizes, 1, min(shape), sizes.shape, device)
+    return whole("ks", sizes, 0, min(shape), sizes.shape, device)
 
 
 def _per_size(sizes: Tensor, p: Problem) -> Tensor:

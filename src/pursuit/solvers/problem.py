@@ -13,7 +13,7 @@ from torch import Tensor
 
 from .. import kernels
 from ..arrays import DTYPES, HALVES, as_tensor, check_alike, read, workable
-from ..checks import expands, finite, nonnegative_per_item, placed, to_tensor, whole
+from ..checks import expands, finite, nonnegative_per_item, placed, show, to_tensor, whole
 from ..core import loop
 from ..core.atoms import Atoms, ChosenAtoms, compact, nonzero_first
 from ..core.layout import check_layout, unwrapped
@@ -25,7 +25,7 @@ from ..core.selection import AtomSelector, Hard, Selection
 from ..core.solution import Solution, Status
 from ..kernels import flat
 from ..operators import Dense, Operator, gather_last
-from ..operators.adapters import as_operator
+from ..operators.adapters import Sparse, as_operator
 
 S = TypeVar("S", bound=loop.State)
 ALL: Any = object()  # given for k: as many atoms as there are measurements
@@ -63,6 +63,14 @@ class Iterate(NamedTuple):
     status: Any
 
 
+class Settled(NamedTuple):
+    """The `items (*batch,)` that x = 0 solves, their status, and how many places the caller's support has."""
+
+    items: Tensor
+    status: Tensor
+    width: int
+
+
 @dataclass(frozen=True)
 class Problem:
     """`y = A x` in the form that the steps take, and what is needed to return the solution in the caller's form.
@@ -93,6 +101,8 @@ class Problem:
         In which the caller gets `x`, if not that of `y` here.
     names : array (n,) or None
         Names of the columns.
+    settled : Settled or None
+        The signals for which there is nothing to do.
     """
 
     A: Operator
@@ -110,6 +120,7 @@ class Problem:
     eta: Tensor
     dtype: torch.dtype | None = None
     names: Any = None
+    settled: Settled | None = None
 
     @property
     def batch(self) -> torch.Size:
@@ -184,13 +195,31 @@ class Problem:
     @kernels.alone()
     def to_caller(self, s: Solution[Tensor]) -> Solution[Any]:
         """A solution for unit columns, in the caller's units and form."""
+        s = self._nothing_where_settled(s)
         out = {
             name: self._out(getattr(s, name)) for name in ("support", "residual_norm", "steps", "status", "compiled")
         }
         if "x" in vars(s):
-            return Solution.of_signal(self._values_out(self.scale * s.x), **out)
+            return Solution.of_signal(self._values_out(self.scale * s.x), **out, names=self.names)
         units = gather_last(self.scale, s.support.clamp(min=0))
-        return Solution(coefficients=self._values_out(units * s.coefficients), n=s.n, **out)
+        return Solution(coefficients=self._values_out(units * s.coefficients), n=s.n, **out, names=self.names)
+
+    def _nothing_where_settled(self, s: Solution[Tensor]) -> Solution[Tensor]:
+        """The solution with x = 0 for signals that this solves."""
+        if self.settled is None:
+            return s
+        items, status, width = self.settled
+        each, norm = items.unsqueeze(-1), _length(self.loss.initial_residual(self.y))
+        out = {
+            "support": torch.where(each, -1, s.support)[..., :width],
+            "residual_norm": torch.where(items, norm, s.residual_norm),
+            "steps": torch.where(items, 0, s.steps),
+            "status": torch.where(items, status, s.status),
+            "compiled": s.compiled & ~items,
+        }
+        if "x" in vars(s):
+            return Solution.of_signal(torch.where(each, 0, s.x), **out)
+        return Solution(coefficients=torch.where(each, 0, s.coefficients)[..., :width], n=s.n, **out)
 
     def find(self, name: str, run: Run, start: Any = None, on_step: Hook | None = None) -> Solution[Tensor]:
         """The solution for unit columns: the kernel `name` solves what it can, and `run` solves the other signals.
@@ -216,7 +245,7 @@ class Problem:
             return found
         begin = None if start is None else self._flat(start, 1)[left]
         steps = run(self.only(left), begin, None)
-        names = [f.name for f in fields(found) if f.name != "n"]
+        names = [f.name for f in fields(found) if f.name not in ("n", "names")]
         merged = {name: _with_items(getattr(found, name), left, getattr(steps, name), self.batch) for name in names}
         return Solution(n=found.n, **merged)
 
@@ -234,8 +263,12 @@ class Problem:
 
         def watch(step: int, state: S, status: Tensor) -> None:
             if on_step is not None:
-                x = self._values_out(self.scale * answer(state)[0])
-                on_step(Iterate(step, x, self._out(_length(state.r)), self._out(status)))
+                x, norm = self.scale * answer(state)[0], _length(state.r)
+                if self.settled is not None:
+                    items = self.settled.items
+                    x, status = torch.where(items.unsqueeze(-1), 0, x), torch.where(items, self.settled.status, status)
+                    norm = torch.where(items, _length(self.loss.initial_residual(self.y)), norm)
+                on_step(Iterate(step, self._values_out(x), self._out(norm), self._out(status)))
 
         state, steps, status = loop.run(
             step, stop, start, target=self.target, max_steps=self.max_steps, at_budget=at_budget, watch=watch
@@ -334,6 +367,7 @@ def problem(
     k: Any,
     *,
     tol: Any = None,
+    eps: Any = None,
     max_steps: Any = UNLIMITED,
     weights: Any = None,
     unit_columns: bool = True,
@@ -345,7 +379,7 @@ def problem(
 
     Parameters
     ----------
-    A, y, k, tol, max_steps, weights, loss
+    A, y, k, tol, eps, max_steps, weights, loss
         As in the solvers; `ALL` for k allows min(m, n) atoms.
     unit_columns : bool
         Whether to divide columns by their norms, so that scores compare correlations.
@@ -363,7 +397,7 @@ def problem(
     nonzero = normalised.scale > 0
     if k is None:
         raise ValueError(
-            f"k was not given; needed is the most atoms of a signal, 1 <= k <= {min(m, n)}; pass k, one number "
+            f"k was not given; needed is the most atoms of a signal, 0 <= k <= {min(m, n)}; pass k, one number "
             "or one per signal."
         )
     k = to_tensor("k", min(m, n) if k is ALL else k, "a whole number", y.device)
@@ -374,10 +408,15 @@ def problem(
     # After an exact fit the residual is rounding; no further atoms should be chosen for it.
     floor = model.rounding(torch.finfo(y_norm.dtype).eps)
     relative = nonnegative_per_item("tol", 0.0 if tol is None else tol, batch, y).clamp(min=floor)
-    return Problem(
+    if tol is not None and (relative >= 1).any():
+        raise ValueError(
+            f"tol is {show(relative)}; needed is 0 <= tol < 1: it is a share of ||y||, and x = 0 meets tol = 1. For a "
+            "residual level in the units of y pass eps, one number or one per signal."
+        )
+    p = Problem(
         A=normalised if unit_columns else op,
         y=y,
-        k=whole("k", k, 1, min(m, n), batch, y.device),
+        k=whole("k", k, 0, min(m, n), batch, y.device),
         max_k=int(k.max()) if k.numel() else 1,  # of k as given, because an empty batch has no maximum
         target=relative * y_norm,
         max_steps=whole("max_steps", max_steps, 0, None, batch, y.device),
@@ -391,6 +430,21 @@ def problem(
         dtype=None if given is y.dtype else _callers_dtype(given, y.dtype),
         names=op.column_names,
     )
+    return p if eps is None and not (p.k == 0).any() else _settled(p, eps, y_norm)
+
+
+def _settled(p: Problem, eps: Any, y_norm: Tensor) -> Problem:
+    """The problem with the residual level `eps`, and with the signals that x = 0 solves: of a k of 0, or below eps."""
+    level, items = p.target, p.k == 0
+    if eps is not None:
+        level = torch.maximum(level, p.per_item("eps", eps))
+        items = items | (y_norm <= level)
+    if not items.any():
+        return replace(p, target=level)
+    status = torch.where(y_norm <= level, int(Status.TOLERANCE), int(Status.SPARSITY))
+    # Steps and kernels stop at once for these signals, whatever they start from.
+    target, k = torch.where(items, torch.inf, level), p.k.clamp(min=1)
+    return replace(p, target=target, k=k, max_k=max(1, p.max_k), settled=Settled(items, status, p.max_k))
 
 
 def checked(A: Any, y: Any) -> tuple[Operator, Tensor]:
@@ -421,7 +475,8 @@ def _measured(A: Any, y: Any) -> _Measured:
     if y.shape[-1:] != (m,) or m in y.shape[:-1] or op.batch_shape:
         pairs = op.dtype.is_complex and not given.is_complex
         shape = (*op.batch_shape, *op.shape)
-        check_layout(shape, y.shape, pairs=pairs, known_A=isinstance(A, Operator), known_y=known_y)
+        known_A = op is A or not isinstance(op, Dense | Sparse)
+        check_layout(shape, y.shape, pairs=pairs, known_A=known_A, known_y=known_y, hint=op.hint(y.shape))
     if y.device != placed(op.device):
         raise ValueError(f"A is on {op.device} and y on {y.device}; move one of them with .to(device).")
     if given not in DTYPES:

@@ -47,6 +47,7 @@ def sp(
     *,
     x0: Any = None,
     tol: PerItem | None = None,
+    eps: PerItem | None = None,
     max_steps: PerItem = 100,
     weights: Any = None,
     select: Selection = Hard(),
@@ -65,6 +66,8 @@ def sp(
         Warm start: its k largest entries are the first support.
     tol : float or array (*batch,), optional
         Stop when `||r|| <= tol ||y||`.
+    eps : float or array (*batch,), optional
+        Stop when `||r|| <= eps`, a level in the units of `y`; if `||y||` is not above it, x is zero.
     max_steps : int or int array (*batch,), default 100
         Most steps.
     weights : array (n,) or (*batch, n), optional
@@ -93,5 +96,5 @@ def sp(
     >>> pursuit.sp(torch.eye(4), torch.tensor([0.5, 4.0, 1.0, 0.0]), k=1).x
     tensor([0., 4., 0., 0.])
     """
-    p = problem(A, y, k, tol=tol, max_steps=max_steps, weights=weights, select=select)
+    p = problem(A, y, k, tol=tol, eps=eps, max_steps=max_steps, weights=weights, select=select)
     return p.recover("sp", run, p.start(x0), on_step)
