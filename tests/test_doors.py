@@ -1,10 +1,15 @@
 """What people bring, written as they write it: it is taken, or refused with the way that works."""
 
+import inspect
+import re
+
 import dask.array
 import numpy as np
 import pandas as pd
 import pytest
+import scipy.fft
 import scipy.sparse
+import scipy.sparse.linalg
 import torch
 import xarray as xr
 
@@ -603,3 +608,197 @@ def test_sparsify_takes_k_of_zero():
     X = torch.linspace(0, 1, N, dtype=torch.float64)
     found = pursuit.straight_through.sparsify(A, torch.from_numpy(np.stack([y, y])), X, k=[0, 2])
     assert [(row != 0).sum().item() for row in found] == [0, 2]
+
+
+# Operators of one's own.
+
+
+WRONG = {
+    "another scale": (lambda v: v, lambda v: -9 * v),
+    "a percent": (lambda v: v, lambda v: 1.01 * v),
+    "no conjugate": (lambda v: 1j * v, lambda v: 1j * v),
+    "another order": (lambda v: v.cumsum(-1), lambda v: v.cumsum(-1)),
+    "NaN": (lambda v: v, lambda v: v / 0),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+@pytest.mark.parametrize("n", [3, 100_000])
+def test_a_wrong_adjoint_is_refused_when_the_operator_is_made(name, n):
+    forward, adjoint = WRONG[name]
+    dtype = torch.complex128 if name == "no conjugate" else torch.float64
+    message = refused(
+        lambda: pursuit.as_operator((forward, adjoint, (n, n)), dtype=dtype), "adjoint of A is wrong", "differ by"
+    )
+    assert name == "NaN" or float(message.partition("differ by ")[2].split()[0]) > 1e-3
+    refused(lambda: pursuit.FunctionOperator(forward, adjoint, (n, n), dtype=dtype), "adjoint of A is wrong")
+    refused(lambda: pursuit.omp((forward, adjoint, (n, n)), torch.ones(n, dtype=dtype), 1), "adjoint of A is wrong")
+
+
+def test_a_wrong_adjoint_of_other_libraries_and_of_own_classes_is_refused():
+    wrong = scipy.sparse.linalg.LinearOperator((8, 8), matvec=lambda v: v, rmatvec=lambda v: 2 * v, dtype=float)
+    refused(lambda: pursuit.omp(wrong, np.ones(8), 2), "adjoint of A is wrong")
+
+    class Physics:
+        img_size = (8,)
+
+        def A(self, v):
+            return v[..., ::2]
+
+        def A_adjoint(self, v):
+            return torch.stack([0 * v, v], dim=-1).flatten(-2)
+
+    refused(lambda: pursuit.omp(Physics(), torch.ones(4), 1), "adjoint of A is wrong")
+
+    class Mine(pursuit.Operator):
+        shape, dtype, device = (3, 3), torch.float64, torch.device("cpu")
+        calls = 0
+
+        def forward(self, v):
+            self.calls += 1
+            return v
+
+        def adjoint(self, v):
+            return self.factor * v
+
+    mine = Mine()
+    mine.factor = 3
+    refused(lambda: pursuit.omp(mine, np.ones(3), 1), "adjoint of A is wrong")
+    mine.factor = 1
+    pursuit.iht(mine, np.ones(3), 1, eta=0.5, max_steps=0)
+    before = mine.calls
+    pursuit.as_operator(mine)  # tested once
+    assert mine.calls == before
+
+
+def test_one_product_of_each_tests_it():
+    calls = []
+    pursuit.as_operator((lambda v: calls.append("A") or v, lambda v: calls.append("A^H") or v, (9, 9)))
+    assert calls == ["A", "A^H"]
+
+
+def test_the_library_s_own_operators_are_not_tested():
+    op = pursuit.SubsampledFourier([0, 1], 8)
+    op.adjoint = None
+    assert pursuit.as_operator(op) is op
+
+
+def test_a_linear_operator_without_rmatvec_is_named():
+    without = scipy.sparse.linalg.LinearOperator((8, 8), matvec=lambda v: v, dtype=float)
+    refused(lambda: pursuit.omp(without, np.ones(8), 2), "without a working rmatvec", "rmatvec=...", error=TypeError)
+
+
+FUNCTIONS = {
+    "numpy": (lambda v: np.fft.fft(v, norm="ortho"), lambda v: np.fft.ifft(v, norm="ortho"), complex),
+    "scipy": (lambda v: scipy.fft.idct(v, norm="ortho"), lambda v: scipy.fft.dct(v, norm="ortho"), float),
+    "of one vector": (lambda v: np.eye(16)[::-1] @ v, lambda v: np.eye(16)[::-1] @ v, float),
+    "one of each": (lambda v: v.flip(-1), lambda v: np.asarray(v)[..., ::-1].copy(), float),
+    "lists": (lambda v: [2 * float(e) for e in v], lambda v: [2 * float(e) for e in v], float),
+}
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_numpy_functions_in_a_triple_work(name):
+    forward, adjoint, dtype = FUNCTIONS[name]
+    op = pursuit.as_operator((forward, adjoint, (16, 16)), dtype=torch.complex128 if dtype is complex else None)
+    dense = op.to_dense()
+    signal = torch.zeros(2, 16, dtype=dense.dtype)
+    signal[:, [3, 9]] = torch.tensor([[1.0, 2], [-3, 4]], dtype=dense.dtype)
+    measured = signal @ dense.mT
+    assert pursuit.adjoint_gap(op) < 1e-12
+    for given in (op, (forward, adjoint, (16, 16))):
+        for y in (measured, measured[0], measured.numpy()):
+            found = torch.as_tensor(pursuit.omp(given, y, 2).x)
+            torch.testing.assert_close(found, signal[0] if y is measured[0] or y.ndim == 1 else signal)
+    weight = measured.clone().requires_grad_()
+    pursuit.iht(op, weight, 2, eta=0.5, max_steps=3).x.abs().sum().backward()
+    assert weight.grad.isfinite().all()
+
+
+def test_functions_that_fit_nothing_are_named():
+    def broken(v):
+        raise KeyError("spectrum")
+
+    refused(lambda: pursuit.as_operator((broken, broken, (4, 4))), "neither tensors", "spectrum", error=TypeError)
+    refused(lambda: pursuit.as_operator((lambda v: v, 3, (4, 4))), "adjoint is 3", "function", error=TypeError)
+    refused(lambda: pursuit.as_operator((lambda v: "v", lambda v: v, (4, 4))), "neither tensors", error=TypeError)
+
+
+# Arguments of the wrong kind.
+
+
+def test_a_size_that_no_machine_has_is_refused():
+    same = (lambda v: v, lambda v: v)
+    refused(lambda: pursuit.omp((*same, (3, 10**12)), np.ones(3), 1), "(3, 1000000000000)", "GiB")
+    refused(lambda: pursuit.as_operator((*same, (10**12, 3))), "GiB")
+    refused(lambda: pursuit.as_operator((*same, (0, 3))), "m >= 1")
+    refused(lambda: pursuit.as_operator((*same, (3,))), "two whole numbers", error=TypeError)
+    refused(lambda: pursuit.as_operator((*same, (3.5, 4))), "two whole numbers", error=TypeError)
+    refused(lambda: pursuit.as_operator((*same, "ab")), "two whole numbers", error=TypeError)
+    huge = scipy.sparse.linalg.LinearOperator((3, 10**12), matvec=lambda v: v[:3], rmatvec=lambda v: v, dtype=float)
+    refused(lambda: pursuit.omp(huge, np.ones(3), 1), "GiB")
+
+    class Mine(pursuit.Operator):
+        shape, dtype, device = (3, 10**12), torch.float64, torch.device("cpu")
+
+    refused(lambda: pursuit.omp(Mine(), np.ones(3), 1), "GiB")
+    sparse = scipy.sparse.csr_array((3, 10**12))
+    refused(lambda: pursuit.omp(sparse, np.ones(3), 1), "GiB")
+
+
+def test_tensors_without_values_are_refused():
+    meta = torch.ones(3, 3, device="meta")
+    refused(lambda: pursuit.omp(meta, torch.ones(3), 1), "A is a meta tensor", "no numbers", error=TypeError)
+    refused(lambda: pursuit.omp(torch.eye(3), meta[0], 1), "y is a meta tensor", error=TypeError)
+    refused(lambda: pursuit.iht(torch.eye(3), torch.ones(3), 1, x0=meta[0]), "x0 is a meta tensor", error=TypeError)
+
+
+SELECTING = [name for name in pursuit.methods() if "select" in inspect.signature(getattr(pursuit, name)).parameters]
+
+
+@pytest.mark.parametrize("method", SELECTING)
+@pytest.mark.parametrize("select", ["hard", None, 3, pursuit.Hard, pursuit.softsort, pursuit.Relaxed], ids=str)
+def test_a_selection_that_is_none_is_refused(method, select):
+    refused(
+        lambda: pursuit.solve(A, y, method, **options_of(method), select=select),
+        "select is", "pursuit.Hard()", "pursuit.Relaxed(", error=TypeError,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_lists_to_networks_are_refused(name):
+    measured = torch.from_numpy(np.stack([y, 2 * y])).float()
+    net = network(name, torch.from_numpy(A).float(), measured)
+    for given in (measured.tolist(), measured.numpy(), None, "y"):
+        refused(lambda given=given: net(given), "y is a", "torch.as_tensor(y)", error=TypeError)
+    refused(lambda: net(measured[:, :-1]), "(2, 29)", "(*batch, 30)")
+    refused(lambda: net(measured.to("meta")), "meta", error=TypeError)
+    refused(lambda: net(measured.double()), "float64", "net.to(", error=TypeError)
+    refused(lambda: net(measured.to_sparse()), "to_dense()")
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_matrices_that_measure_nothing_are_refused_by_networks(name):
+    for matrix in (np.zeros((M, N)), torch.zeros(M, N)):
+        refused(lambda matrix=matrix: getattr(pursuit.nets, name)(matrix, **NETWORKS[name]), "A", "zero")
+
+
+ODD = [None, "text", {}, set(), object(), 1j, float("nan"), [], [[]], [None], lambda v: v, np.array("x"), b"ab", True]
+ODD += [np.zeros(0), np.datetime64("2020-01-01"), Ellipsis, -1, 10**30, torch.tensor([]), type, {"a": 1}, ("a", 1, 2)]
+PLACES = ("A", "y", "k", "tol", "eps", "weights", "x0", "max_steps", "eta", "select", "loss", "on_step")
+
+
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("method", ["omp", "iht", "sea", "ista"])
+def test_odd_arguments_end_with_an_answer_or_an_error_that_names_them(method, place):
+    takes = {"A", "y", *inspect.signature(getattr(pursuit, method)).parameters}
+    for value in ODD if place in takes else []:
+        given = options_of(method) | {"max_steps": 3} | {place: value}
+        matrix, measured = given.pop("A", A), given.pop("y", y)
+        try:
+            pursuit.solve(matrix, measured, method, **given)
+        except (TypeError, ValueError) as error:
+            message = str(error)
+        else:
+            continue
+        assert re.search(rf"\b{place}\b", message), (value, message)

@@ -41,6 +41,16 @@ class Selection(Protocol):
         ...
 
 
+def check_selection(select: Any) -> None:
+    """Raise TypeError unless it has the methods of a selection."""
+    methods = ("never", "score", "threshold", "empty", "__call__")
+    if isinstance(select, type) or not all(hasattr(select, name) for name in methods):
+        raise TypeError(
+            f"select is {select!r}; needed is a choice of atoms: pursuit.Hard(), which takes the largest scores, or "
+            "pursuit.Relaxed(pursuit.softsort, tau=...), which is differentiable."
+        )
+
+
 @dataclass(frozen=True)
 class Hard:
     """The `k` largest scores; ties go to the lowest index, and a negative score is never chosen.

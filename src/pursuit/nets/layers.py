@@ -189,6 +189,10 @@ class Sensing(nn.Module):
         norms = op.column_norms()
         if not norms.isfinite().all():
             raise ValueError("A has entries that are NaN or infinite; needed are finite columns: remove or fill them.")
+        if not norms.any():
+            raise ValueError(
+                "A is zero everywhere, so that y says nothing about x; needed is a matrix that measures x."
+            )
         scale = safe_divide(1, norms)
         self.shape, self.complex = given.shape, given.dtype.is_complex  # of A as given
         self.stacked, self.real_part = op is not given, signals == "real part"
@@ -224,6 +228,8 @@ class Sensing(nn.Module):
         m, n = self.shape
         if not isinstance(y, Tensor):
             raise TypeError(f"y is a {type(y).__name__}; a network needs a tensor: pass torch.as_tensor(y).")
+        if y.layout != torch.strided:
+            raise ValueError(f"y is a tensor of layout {y.layout}; a network needs a dense one: pass y.to_dense().")
         if y.ndim == 0 or y.shape[-1] != m:
             raise ValueError(
                 f"y has shape {tuple(y.shape)}, but the network was built for m={m}, n={n}; needed is (*batch, {m})."

@@ -21,7 +21,7 @@ from ..core.least_squares import fit
 from ..core.losses import LeastSquares, Loss
 from ..core.losses import checked as checked_loss
 from ..core.numeric import ones_for_zeros, rank_tolerance
-from ..core.selection import AtomSelector, Hard, Selection
+from ..core.selection import AtomSelector, Hard, Selection, check_selection
 from ..core.solution import Solution, Status
 from ..kernels import flat
 from ..operators import Dense, Operator, gather_last
@@ -235,6 +235,8 @@ class Problem:
         on_step : callable, optional
             If given, `run` solves all signals, because a kernel does not show its steps.
         """
+        if on_step is not None and not callable(on_step):
+            raise TypeError(f"on_step is {on_step!r}; needed is a function of one argument, an Iterate, or None.")
         kernel = None if on_step is not None else self._kernel(name, start)
         if kernel is None:
             return run(self, start, on_step)
@@ -389,6 +391,8 @@ def problem(
     TypeError, ValueError
         If the input is wrong; the message says what was given, what is needed and what to do.
     """
+    if not isinstance(select, Hard):
+        check_selection(select)
     op, y, y_norm, given, as_numpy = _measured(A, y)
     m, n = op.shape
     batch = y.shape[:-1]
