@@ -724,6 +724,16 @@ def test_functions_that_fit_nothing_are_named():
     refused(lambda: pursuit.as_operator((lambda v: "v", lambda v: v, (4, 4))), "neither tensors", error=TypeError)
 
 
+def test_a_sparse_matrix_with_wrong_indices_is_refused():
+    """SciPy does not look: a product reads other memory, or ends the process."""
+    wrong = scipy.sparse.csr_array((np.ones(2), np.array([0, 9]), np.array([0, 1, 2])), shape=(2, 10))
+    wrong._shape = (2, 6)
+    refused(lambda: pursuit.omp(wrong, np.ones(2), 1), "A is a damaged sparse matrix", "build it anew")
+    wrong = scipy.sparse.csc_array((np.ones(2), np.array([0, 1]), np.array([0, 1, 2])), shape=(2, 2))
+    wrong.indptr[1] = 5
+    refused(lambda: pursuit.omp(wrong, np.ones(2), 1), "A is a damaged sparse matrix")
+
+
 # Arguments of the wrong kind.
 
 

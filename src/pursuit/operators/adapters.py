@@ -15,6 +15,7 @@ from torch import Tensor
 
 from ..arrays import DTYPES, column_names, is_array, read, workable
 from ..checks import nonnegative_per_item, placed
+from ..files.checks import checked_sparse
 from .base import Operator, check_dtype
 from .dense import Dense
 
@@ -356,6 +357,8 @@ DeepInverse linear physics with an `img_size`, or a triple `(forward, adjoint, (
         matrix: Any = A
         if len(matrix.shape) != 2:
             raise ValueError(f"A is a sparse array of shape {matrix.shape}; needed is (m, n).")
+        checked_shape(matrix.shape, torch.float64)
+        matrix = _with_right_indices(matrix)
         if matrix.dtype.kind in "biu":
             matrix = matrix.astype(str(precision).removeprefix("torch."))
         return Sparse(matrix, device=device)
@@ -370,6 +373,14 @@ DeepInverse linear physics with an `img_size`, or a triple `(forward, adjoint, (
         f"A is a {type(A).__name__}; needed is a matrix (torch or NumPy), a SciPy sparse matrix, a LinearOperator, "
         "a pursuit Operator, a linear physics, or a (forward, adjoint, shape) triple."
     )
+
+
+def _with_right_indices(matrix: Any) -> Any:
+    """The sparse matrix, if its indices are in it: products of SciPy would read other memory, or end the process."""
+    try:
+        return checked_sparse(matrix)
+    except ValueError as problem:
+        raise ValueError(f"A is a damaged sparse matrix: {problem}; build it anew from its entries.") from None
 
 
 def _signal_shape(physics: Any) -> Sequence[int]:
