@@ -1,6 +1,7 @@
 """What a solution tells: atoms without -1, by name, a few lines at any size, and the status in words."""
 
 import dataclasses
+import re
 
 import numpy as np
 import pandas as pd
@@ -148,3 +149,52 @@ def test_sparse_answers():
 def test_a_changed_copy_keeps_the_names():
     sol = pursuit.omp(pd.DataFrame(np.eye(3), columns=list("abc")), [0.0, 4.0, 0.0], 1)
     assert dataclasses.replace(sol, coefficients=2 * sol.coefficients).atoms.tolist() == ["b"]
+
+
+def drawn(ax, label=None):
+    return [line.get_xydata() for line in ax.lines if label is None or line.get_label() == label]
+
+
+def test_a_plot_shows_the_coefficients_and_the_residuals(tmp_path):
+    table = pd.DataFrame(rng.standard_normal((20, 50)), columns=[f"g{j}" for j in range(50)])
+    signals = rng.standard_normal((7, 20))
+    sol = pursuit.omp(table, signals, 4)
+    figure = pursuit.plot(sol, signal=3, truth=sol.x)
+    left, right = figure.axes
+    found = next(
+        data for data in drawn(left) if len(data) == 4 and (np.sort(data[:, 0]) == np.sort(sol.support[3])).all()
+    )
+    np.testing.assert_allclose(sol.x[3][found[:, 0].astype(int)], found[:, 1])
+    assert {label.get_text() for label in left.get_xticklabels()} == {*sol.atoms[3]}
+    np.testing.assert_allclose(drawn(right)[0][:, 1], np.sort(sol.residual_norm))
+    figure.savefig(tmp_path / "solution.png")
+    low, high = left.get_ylim()
+    assert low < sol.x[3].min()
+    assert sol.x[3].max() < high  # no spike is cut
+    worst = int(sol.residual_norm.argmax())
+    assert f"signal {worst}" in pursuit.plot(sol).axes[0].get_title(loc="left")
+
+
+def test_a_plot_of_one_signal_of_complex_numbers_and_of_no_atoms():
+    (ax,) = pursuit.plot(pursuit.omp(torch.from_numpy(A), torch.from_numpy(Y[1]), 2)).axes
+    assert ax.get_ylabel() == "|x|"
+    assert pursuit.plot(pursuit.omp(A, Y[2], 2)).axes[0].get_title(loc="left").startswith("0 of 181")
+    cube = pursuit.omp(A, Y[[[0, 1]]], 1)
+    assert len(pursuit.plot(cube, signal=(0, 1)).axes) == 2
+    late = pursuit.ista(A, Y[[0, 1]], 0.1, max_steps=2)
+    assert "without a result" in pursuit.plot(late).axes[1].get_legend_handles_labels()[1][0]
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"signal": 5}, "signal is 5"),
+        ({"signal": (0, 1)}, "needed are 1 whole"),
+        ({"truth": np.ones(3)}, "truth has shape"),
+    ],
+)
+def test_what_a_plot_cannot_show_is_named(options, words):
+    with pytest.raises((ValueError, IndexError), match=re.escape(words)):
+        pursuit.plot(pursuit.omp(A, Y, 1), **options)
+    with pytest.raises(ValueError, match="no signals"):
+        pursuit.plot(pursuit.omp(A, Y[:0], 1))

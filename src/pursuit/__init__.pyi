@@ -40,6 +40,7 @@ from .operators.adapters import adjoint_gap as adjoint_gap
 from .operators.adapters import as_operator as as_operator
 from .operators.adapters import from_deepinv as from_deepinv
 from .operators.real_form import on_real_signals as on_real_signals
+from .plots.solution import plot as plot
 from .relaxations import Relaxed as Relaxed
 from .relaxations import neuralsort as neuralsort
 from .relaxations import sinkhorn_sort as sinkhorn_sort
