@@ -137,9 +137,7 @@ def _same(found: Tensor, wanted: Tensor, what: str, needed: str) -> None:
 
 
 def _parts(sol: Solution[Any]) -> Iterator[tuple[str, Any]]:
-    return (
-        (name, getattr(sol, name)) for name in ("x", *(f.name for f in fields(sol) if f.name not in ("n", "names")))
-    )
+    return ((name, getattr(sol, name)) for name in ("x", *(f.name for f in fields(sol) if f.name != "n")))
 
 
 def _arrays(run: _Run) -> None:

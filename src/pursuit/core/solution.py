@@ -135,11 +135,10 @@ class Solution(Generic[Arr]):
     status: Arr
     compiled: Arr
     n: int
-    names: Any = None
 
     @classmethod
     def of_signal(
-        cls, x: Arr, support: Arr, residual_norm: Arr, steps: Arr, status: Arr, compiled: Arr, names: Any = None
+        cls, x: Arr, support: Arr, residual_norm: Arr, steps: Arr, status: Arr, compiled: Arr
     ) -> Solution[Arr]:
         """A solution with a given signal `x (*batch, n)`, which may be non-zero off the support.
 
@@ -156,7 +155,7 @@ class Solution(Generic[Arr]):
         array([2.])
         """
         coefficients = _on_support(x, support)
-        solution = cls(support, coefficients, residual_norm, steps, status, compiled, x.shape[-1], names)
+        solution = cls(support, coefficients, residual_norm, steps, status, compiled, x.shape[-1])
         solution.__dict__["x"] = x  # so that the property does not form it
         return solution
 
@@ -168,6 +167,17 @@ class Solution(Generic[Arr]):
                 return _embed(self.coefficients, self.support, self.n)
         z, support = (torch.from_numpy(np.array(v)) for v in (self.coefficients, self.support))
         return _embed(z, support, self.n).numpy()
+
+    @property
+    def names(self) -> Any:
+        """The names of the columns, where `A` was a table; a copy by `dataclasses.replace` has none."""
+        return vars(self).get("_names")
+
+    def named(self, names: Any) -> Solution[Arr]:
+        """The solution itself, with names of the columns."""
+        if names is not None:
+            self.__dict__["_names"] = names
+        return self
 
     @property
     def atoms(self) -> Any:

@@ -200,9 +200,9 @@ class Problem:
             name: self._out(getattr(s, name)) for name in ("support", "residual_norm", "steps", "status", "compiled")
         }
         if "x" in vars(s):
-            return Solution.of_signal(self._values_out(self.scale * s.x), **out, names=self.names)
+            return Solution.of_signal(self._values_out(self.scale * s.x), **out).named(self.names)
         units = gather_last(self.scale, s.support.clamp(min=0))
-        return Solution(coefficients=self._values_out(units * s.coefficients), n=s.n, **out, names=self.names)
+        return Solution(coefficients=self._values_out(units * s.coefficients), n=s.n, **out).named(self.names)
 
     def _nothing_where_settled(self, s: Solution[Tensor]) -> Solution[Tensor]:
         """The solution with x = 0 for signals that this solves."""
@@ -247,7 +247,7 @@ class Problem:
             return found
         begin = None if start is None else self._flat(start, 1)[left]
         steps = run(self.only(left), begin, None)
-        names = [f.name for f in fields(found) if f.name not in ("n", "names")]
+        names = [f.name for f in fields(found) if f.name != "n"]
         merged = {name: _with_items(getattr(found, name), left, getattr(steps, name), self.batch) for name in names}
         return Solution(n=found.n, **merged)
 
@@ -411,7 +411,7 @@ def problem(
         y_norm = torch.linalg.vector_norm(r.detach(), dim=-1)
     # After an exact fit the residual is rounding; no further atoms should be chosen for it.
     floor = model.rounding(torch.finfo(y_norm.dtype).eps)
-    relative = nonnegative_per_item("tol", 0.0 if tol is None else tol, batch, y).clamp(min=floor)
+    relative = nonnegative_per_item("tol", 0.0 if tol is None else tol, batch, y)
     if tol is not None and (relative >= 1).any():
         raise ValueError(
             f"tol is {show(relative)}; needed is 0 <= tol < 1: it is a share of ||y||, and x = 0 meets tol = 1. For a "
@@ -422,7 +422,7 @@ def problem(
         y=y,
         k=whole("k", k, 0, min(m, n), batch, y.device),
         max_k=int(k.max()) if k.numel() else 1,  # of k as given, because an empty batch has no maximum
-        target=relative * y_norm,
+        target=relative.clamp(min=floor) * y_norm,
         max_steps=whole("max_steps", max_steps, 0, None, batch, y.device),
         weights=_weights("weights", weights, n, batch, y) * nonzero,
         scale=normalised.scale if unit_columns else torch.ones_like(normalised.scale),
