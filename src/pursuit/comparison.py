@@ -66,7 +66,8 @@ def compare(
     instance: Instance,
     chosen: Sequence[Method] | None = None,
     *,
-    lam: float = LAM,
+    lam: float | None = None,
+    lam_share: float | None = None,
     started: Callable[[str], Any] | None = None,
 ) -> list[Row]:
     """Recover the signals of an instance with several methods; the best comes first.
@@ -77,8 +78,9 @@ def compare(
     chosen : sequence of str or callable, optional
         Names of methods, or solvers of your own: functions `(A, y, k, ...) -> Solution`, also as `"module:function"`.
         By default `usual()`.
-    lam : float
-        For ISTA and FISTA: the penalty, as a share of the smallest one at which the solution is zero.
+    lam, lam_share : float, optional
+        For ISTA and FISTA: the penalty, or the penalty as a share of the smallest one at which the solution is zero.
+        By default a share of 0.01.
     started : callable, optional
         Called with each method's name before it runs.
 
@@ -92,7 +94,7 @@ def compare(
         name = name_of(method)
         if started is not None:
             started(name)
-        options = _options(name, instance, lam)
+        options = _options(name, instance, lam, LAM if lam is None and lam_share is None else lam_share)
         few = {"max_steps": 2} if "max_steps" in inspect.signature(recover).parameters else {}
         with rows_for_sure():
             recover(instance.A, instance.y, **options, **few)  # the first call takes longer: torch sets itself up
@@ -129,12 +131,12 @@ def oracle(instance: Instance) -> float | None:
     return metrics.nmse_db(atoms.embed(fit(instance.A, instance.y, atoms).z), instance.x)
 
 
-def _options(name: str, instance: Instance, lam: float) -> dict[str, Any]:
+def _options(name: str, instance: Instance, lam: float | None, lam_share: float | None) -> dict[str, Any]:
     if name == "greedy_lasso":
         return {"k": instance.k, "lam": GREEDY_LAM}
     if name not in PENALISED:
         return {"k": instance.k}
-    return {"lam": lam * instance.A.adjoint(instance.y).abs().amax(-1)}
+    return {name: value for name, value in (("lam", lam), ("lam_share", lam_share)) if value is not None}
 
 
 def _row(name: str, instance: Instance, solution: Solution[Any], seconds: float) -> Row:

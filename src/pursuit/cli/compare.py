@@ -34,9 +34,11 @@ def compare(
             help="Solvers, separated by commas; your own as module:function. Default: all but greedy_lasso and amp."
         ),
     ] = None,
-    lam: Annotated[
-        float, typer.Option(help="ISTA, FISTA: penalty, as a share of the smallest one that gives x = 0.")
-    ] = 0.01,
+    lam: Annotated[float | None, typer.Option(help="ISTA, FISTA: the penalty.")] = None,
+    lam_share: Annotated[
+        float | None,
+        typer.Option(help="ISTA, FISTA: penalty, as a share of the smallest one that gives x = 0. Default: 0.01."),
+    ] = None,
     signals: Annotated[int | None, typer.Option(help="Number of signals of a synthetic problem.")] = None,
     seed: Annotated[int | None, typer.Option(help="Random seed of a test problem.")] = None,
     layout: LayoutOption = "auto",
@@ -61,8 +63,10 @@ def compare(
         chosen = tuple(methods.split(",")) if methods else comparison.usual()
         find_own(chosen)
         comparison.solvers(chosen)
-        if not 0 < lam < 1:
-            raise ValueError(f"--lam is {lam}; needed is a number between 0 and 1.")
+        if lam is not None and lam_share is not None:
+            raise ValueError(f"--lam {lam} and --lam-share {lam_share} were given; needed is one of them.")
+        if lam_share is not None and not 0 < lam_share < 1:
+            raise ValueError(f"--lam-share is {lam_share}; needed is a number between 0 and 1.")
         asked = FileOptions(header, index, decimal, columns, dtype)
         lines: tuple[str, ...] = ()
         if problem is not None:
@@ -78,11 +82,12 @@ def compare(
             typer.echo(line)
 
         with progress("comparing", len(chosen)) as advance:
-            rows = comparison.compare(instance, chosen, lam=lam, started=advance)
+            rows = comparison.compare(instance, chosen, lam=lam, lam_share=lam_share, started=advance)
         oracle = comparison.oracle(instance)
         _print_table(instance, rows, oracle)
         comparison.write_table(folder / "table.csv", rows)
-        comparison.write_settings(folder / "settings.json", instance, methods=list(chosen), lam=lam, oracle_db=oracle)
+        penalty = {"lam": lam, "lam_share": comparison.LAM if lam is None and lam_share is None else lam_share}
+        comparison.write_settings(folder / "settings.json", instance, methods=list(chosen), **penalty, oracle_db=oracle)
         picture.draw(folder / "figure.png", instance, rows, oracle)
         typer.echo(f"written: {folder / 'table.csv'}, {folder / 'settings.json'}, {folder / 'figure.png'}")
 

@@ -40,6 +40,7 @@ class Status(IntEnum):
     EXHAUSTED = 7
     MAX_STEPS = 8
     DIVERGED = 9
+    GAP = 14
 
     @property
     def message(self) -> str:
@@ -53,6 +54,7 @@ class Status(IntEnum):
 
 
 _MESSAGES = {
+    Status.GAP: "the duality gap is small: no x has a noticeably smaller objective",
     Status.RUNNING: "still running",
     Status.TOLERANCE: "the residual reached the tolerance",
     Status.SPARSITY: "all k atoms were chosen",
