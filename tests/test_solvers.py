@@ -951,7 +951,7 @@ def test_solve_by_name_is_the_solver_itself(name):
         ("lasso", {}, ValueError, "method is 'lasso'; choose one of omp, ols, iht, "),
         ("omp", {"k": 1, "lam": 1.0}, TypeError, "method 'omp': .*'lam'; it takes k, tol, "),
         ("iht", {}, ValueError, r"k was not given; needed is .*; pass k"),
-        ("ista", {}, TypeError, "method 'ista': .*'lam'; it takes lam, x0, "),
+        ("ista", {}, TypeError, "method 'ista' was given no penalty; needed is one of 'lam'"),
         ("omp", {}, ValueError, "neither k nor tol"),
     ],
 )

@@ -67,7 +67,7 @@ def lasso(
     given = [option for option, value in (("lam", lam), ("lam_share", lam_share), ("k", k)) if value is not None]
     if len(given) != 1:
         raise TypeError(
-            f"{name!r} was given {' and '.join(given) or 'no penalty'}; needed is one of 'lam' (the penalty), "
+            f"method {name!r} was given {' and '.join(given) or 'no penalty'}; needed is one of 'lam' (the penalty), "
             "'lam_share' (as a share of the smallest for which x is zero) and 'k' (how many non-zeros it leaves)."
         )
     p = problem(A, y, ALL if k is None else k, tol=tol, eps=eps, max_steps=max_steps, unit_columns=False)
