@@ -305,6 +305,19 @@ def test_arrays_of_packages_that_the_library_does_not_need_are_taken(tmp_path):
     right(sol, np.float64)
 
 
+def test_a_mapped_file_is_not_copied(tmp_path):
+    matrix = rng.standard_normal((200, 2000))
+    np.save(tmp_path / "A.npy", matrix)
+    mapped = np.load(tmp_path / "A.npy", mmap_mode="r")
+    operator = pursuit.as_operator(mapped)
+    assert operator.matrix.data_ptr() == mapped.ctypes.data
+    y = matrix[:, 7] - matrix[:, 1999]
+    assert set(pursuit.omp(mapped, y, 2).support) == {7, 1999}
+    for method in ("iht", "sea", "els", "fista"):
+        pursuit.solve(mapped, y, method, **options_of(method), max_steps=3)  # a write would end the process
+    np.testing.assert_array_equal(np.load(tmp_path / "A.npy"), matrix)
+
+
 WHOLE = ("bool", "uint8", "int8", "int16", "uint16", "int32", "uint32", "int64", "uint64")
 
 

@@ -6,6 +6,7 @@ None of these packages is imported: what marks an array (a mask, a unit, names o
 
 from __future__ import annotations
 
+import warnings
 from numbers import Number
 from typing import Any, NamedTuple
 
@@ -23,6 +24,7 @@ SIGNED, UNSIGNED = (
 WHOLE = (torch.bool, *SIGNED, *UNSIGNED)
 PARTS = ({"real", "imag"}, {"r", "i"}, {"re", "im"})  # fields of complex numbers in HDF5 files, and of C structs
 PLAIN = {np.dtype(str(dtype).removeprefix("torch.")): dtype for dtype in DTYPES}
+LARGE = 2**20  # bytes, from which on read-only memory, such as that of a mapped file, is not copied
 NO_UNIT = ("", "1", "dimensionless")
 NUMBERS = "needed are real or complex numbers"
 
@@ -149,7 +151,13 @@ def _checked(name: str, values: Tensor) -> Tensor:
 def _from_numpy(array: NDArray[Any]) -> Tensor:
     # torch does not take foreign byte orders, negative strides or (without a warning) read-only memory.
     array = np.asarray(array, dtype=array.dtype.newbyteorder("="), order="C")
-    return torch.from_numpy(array if array.flags.writeable else array.copy())
+    if not array.flags.writeable and array.nbytes < LARGE:
+        array = array.copy()
+    if array.flags.writeable:
+        return torch.from_numpy(array)
+    with warnings.catch_warnings():  # of read-only memory: nothing is written to it, and a file's may not fit twice
+        warnings.simplefilter("ignore")
+        return torch.from_numpy(array)
 
 
 def _by_numpy(name: str, values: Any) -> NDArray[Any] | None:

@@ -149,7 +149,8 @@ def solve(A: OperatorLike, y: Arr | Nested, method: Method = "omp", **options: A
     A : array (*batch, m, n), or anything `as_operator` takes
         One matrix for all signals, or one per signal.
     y : array (*batch, m)
-        Measurements; the last axis is that of a signal.
+        Measurements; the last axis is that of a signal. Where the shape leaves a choice, as that of a square `y`, say
+        so by `pursuit.rows(y)`. The solution has the precision of `y`, and is found in the wider of those of A and y.
     method : str or callable, default "omp"
         One of `methods()`, or a solver of your own: a function `(A, y, k, ...) -> Solution`, or the place to import it
         from, `"module:function"`.
