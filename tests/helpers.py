@@ -16,7 +16,10 @@ from pursuit import cli, training
 
 REAL, COMPLEX = torch.float64, torch.complex128
 DTYPES = (torch.float32, torch.float64, torch.complex64, torch.complex128)
-PARTS = ("x", *(field.name for field in fields(pursuit.Solution) if field.name != "n"))  # arrays of a solution
+PARTS = (
+    "x",
+    *(field.name for field in fields(pursuit.Solution) if field.name != "n"),
+)  # arrays of a solution
 DEVICES = ("cpu", "cuda") if torch.cuda.is_available() else ("cpu",)
 
 # AMP is not here but in test_amp.py: it counts rows and columns, and complex numbers have noise in two dimensions.

@@ -341,7 +341,7 @@ def test_the_support_is_what_is_not_zero_largest_first():
         (3, {"alpha": -1.0}, ValueError, "alpha is -1"),
         (3, {"damping": 0.0}, ValueError, "damping is 0.0; needed is a share of each step, > 0 and <= 1"),
         (3, {"damping": 1.5}, ValueError, "damping is 1.5"),
-        (40, {}, ValueError, "k is 40; needed is 1 <= k <= 36"),
+        (40, {}, ValueError, "k is 40; needed is 0 <= k <= 36"),
         (3, {"x0": torch.ones(3, dtype=REAL)}, ValueError, "x0 has shape"),
     ],
 )

@@ -14,7 +14,7 @@ import torch
 import pursuit
 from pursuit import batches, cli
 from pursuit.codes import Codes
-from pursuit.rows import open_rows
+from pursuit.signal_files import open_rows
 
 M, N, K, SIGNALS = 12, 30, 3, 50
 
@@ -184,8 +184,8 @@ def test_another_run_does_not_go_on(files):
     [
         ({"output": Path("x.csv")}, r"x.csv: batches are written to .npz, .zarr, .npy"),
         ({"y": "gone.npy"}, "gone.npy: no such file"),
-        ({"k": 13}, "k is 13; needed is 1 <= k <= 12"),
-        ({"method": "ista"}, "lam"),
+        ({"k": 13}, "k is 13; needed is 0 <= k <= 12"),
+        ({"method": "greedy_lasso"}, "lam"),
         ({"columns": True}, "holds signals of 50 measurements but A has m=12"),
         ({"tol": -1.0}, "tol"),
     ],

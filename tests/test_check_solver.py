@@ -174,7 +174,7 @@ def forgiving(A, y, k):
 
 def late(A, y, k, *, on_step=None):
     """It looks at k when the work is done."""
-    wrong = isinstance(k, float) or (isinstance(k, int) and k == 0)
+    wrong = isinstance(k, float) or (isinstance(k, int) and k < 0)
     sol = omp(A, y, 3 if wrong else k, on_step=on_step)
     if wrong:
         raise ValueError("k")
@@ -212,7 +212,7 @@ BROKEN = {
         r"a column of weight 0 is chosen, with weights of shape \(4, 40\); needed is never",
         "bad input",
     ),
-    without_tol: ("tol", "status is|steps were taken", "bad input"),
+    without_tol: ("tol", "steps are .* where tol is 0.9", "bad input"),
     without_max_steps: (
         "max_steps",
         r"steps are \[3, 3, 3, 3\] where max_steps is 0; needed is at most so many",
@@ -221,7 +221,7 @@ BROKEN = {
     cold: ("warm start", "x from x0 at the exact answer differs", "bad input"),
     random: ("deterministic", "steps is another the second time"),
     forgiving: ("bad input", "y with NaN gave a solution; needed is a ValueError or TypeError before any work"),
-    late: ("bad input", "k of 0 was refused after 3 steps"),
+    late: ("bad input", "k of -1 was refused after 3 steps"),
     other_error: ("bad input", r"k of 2.5 raised IndexError\('k'\)"),
 }
 

@@ -10,6 +10,7 @@ from torch.testing import assert_close
 import pursuit
 from helpers import COMPLEX, REAL, SELECTING, fourier, gaussian, instance, normal, unnormalised
 from pursuit import Status
+from pursuit.core.layout import rows_for_sure
 from pursuit.solvers import path as module
 from test_own import gomp, mp
 
@@ -53,7 +54,7 @@ def assert_is_each_alone(A, y, ks, method="omp", atol=1e-10, **options):
 OPTIONS = {
     "plain": {},
     "tol": {"tol": 0.3},
-    "tol each": {"tol": torch.tensor([0.0, 0.3, 0.6, 2.0])},
+    "tol each": {"tol": torch.tensor([0.0, 0.3, 0.6, 0.9])},
     "few steps": {"max_steps": torch.tensor([0, 2, 5, 8])},
     "weights": {"weights": torch.linspace(0, 2, 48, dtype=REAL)},
     "weights each": {"weights": 0.1 + torch.rand(4, 48, dtype=REAL, generator=torch.Generator().manual_seed(1))},
@@ -109,12 +110,13 @@ def whole_numbers():
 
 def test_where_a_coefficient_comes_out_zero_there_is_a_run_for_each(runs):
     A, y = whole_numbers()
-    first = pursuit.omp(A, y, 3)
-    assert ((first.support >= 0).sum(-1) < first.steps).any()
-    runs.clear()
-    pursuit.path(A, y, [1, 2, 3])
-    assert len(runs) == 2
-    assert_is_each_alone(A, y, [1, 2, 3])
+    with rows_for_sure():  # four signals of four measurements
+        first = pursuit.omp(A, y, 3)
+        assert ((first.support >= 0).sum(-1) < first.steps).any()
+        runs.clear()
+        pursuit.path(A, y, [1, 2, 3])
+        assert len(runs) == 2
+        assert_is_each_alone(A, y, [1, 2, 3])
 
 
 @pytest.mark.parametrize("name", SELECTING)
@@ -170,8 +172,8 @@ def test_derivatives_are_those_of_separate_runs(dtype):
         ([], ValueError, r"ks has shape \(0,\); needed is a sequence"),
         (3, ValueError, r"ks has shape \(\); needed is a sequence"),
         ([[1, 2]], ValueError, r"ks has shape \(1, 2\)"),
-        ([1, 0], ValueError, "ks is between 0 and 1; needed is 1 <= ks <= 36"),
-        ([1, 37], ValueError, "needed is 1 <= ks <= 36"),
+        ([1, -1], ValueError, "ks is between -1 and 1; needed is 0 <= ks <= 36"),
+        ([1, 37], ValueError, "needed is 0 <= ks <= 36"),
         ([1.0, 2.0], TypeError, "needed is a whole number"),
         ("many", TypeError, "ks is 'many'; needed is a sequence of whole numbers"),
     ],
@@ -186,7 +188,7 @@ def test_bad_input_is_named_as_for_one_k():
     A, y = gaussian(), normal(0, 2, 36)
     for options, error, message in (
         ({"method": "magic"}, ValueError, "method is 'magic'"),
-        ({"method": "ista"}, TypeError, "'ista' cannot be called with A, y and k"),
+        ({"method": "greedy_lasso"}, TypeError, "'greedy_lasso' cannot be called with A, y and k"),
         ({"tol": -1.0}, ValueError, "tol is -1"),
         ({"tol": torch.ones(3)}, ValueError, r"tol has shape \(3,\)"),
         ({"weights": torch.ones(3, 48, dtype=REAL)}, ValueError, "weights have shape"),

@@ -28,6 +28,13 @@ def test_docstring_says_it_all(name):
         assert set(inspect.signature(thing).parameters) - named == set(), "parameters that are not described"
 
 
+@pytest.mark.parametrize("name", ["losses", "straight_through"])
+def test_modules_are_there_before_anything_else_is_used(name):
+    code = f"import pursuit; print(pursuit.{name}.__name__)"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert found.stdout.strip().endswith(name), found.stderr
+
+
 @pytest.mark.parametrize("name", pursuit.methods())
 def test_solvers_say_what_they_raise_and_where_they_come_from(name):
     text = inspect.getdoc(getattr(pursuit, name))

@@ -350,11 +350,11 @@ def test_omp_that_ends_at_an_exact_fit_has_no_bound_beyond():
 
 
 def test_the_sentence_says_whether_and_by_what_factor():
-    A, y = torch.eye(3), torch.tensor([[0.5, 4.0, 1.0], [1.0, 1.0, 0.0], [0.1, 9.0, 0.0]])
+    A, y = torch.eye(3, 4), torch.tensor([[0.5, 4.0, 1.0], [1.0, 1.0, 0.0], [0.1, 9.0, 0.0]])
     assert "is small enough" in str(theory.soft_omp_bound(A, y[0], 1, tau=1e-3))
     assert "times smaller" in str(theory.soft_omp_bound(A, y[0], 1, tau=10.0))
     assert "scores tie" in str(theory.soft_omp_bound(A, y[1], 1, tau=1e-3))
-    assert "for 2 of 3 signals" in str(theory.soft_omp_bound(A, y, 1, tau=1e-3))
+    assert "for 2 of 3 signals" in str(theory.soft_omp_bound(A, pursuit.rows(y), 1, tau=1e-3))
     assert str(theory.soft_omp_bound(A, y[:0], 1, tau=1e-3)) == "There are no signals."
 
 

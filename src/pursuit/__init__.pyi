@@ -17,6 +17,7 @@ from . import training as training
 from . import weights as weights
 from .core import losses as losses
 from .core.atoms import Atoms as Atoms
+from .core.layout import rows as rows
 from .core.least_squares import fit as fit
 from .core.loop import no_decrease as no_decrease
 from .core.loop import stationary as stationary
@@ -46,6 +47,7 @@ from .operators.adapters import adjoint_gap as adjoint_gap
 from .operators.adapters import as_operator as as_operator
 from .operators.adapters import from_deepinv as from_deepinv
 from .operators.real_form import on_real_signals as on_real_signals
+from .plots.solution import plot as plot
 from .relaxations import Relaxed as Relaxed
 from .relaxations import neuralsort as neuralsort
 from .relaxations import sinkhorn_sort as sinkhorn_sort

@@ -15,7 +15,7 @@ from .codes import SUFFIXES, Codes
 from .engines import Engine, in_process
 from .files import read_array
 from .operators import Operator
-from .rows import Rows, open_rows
+from .signal_files import Rows, open_rows
 from .solvers.batches import held, usual_size
 from .solvers.by_name import solve, solver_of_k
 
@@ -66,7 +66,7 @@ def recover_file(
     A : str
         File of the matrix.
     y : str
-        File of the measurements, read in parts: see `pursuit.rows.open_rows`.
+        File of the measurements, read in parts: see `pursuit.signal_files.open_rows`.
     output : Path
         `.npz`, `.npy` or `.zarr`: see `Codes.write`. While the run lasts its answers are in a folder beside it.
     method : str

@@ -14,6 +14,7 @@ from typing import Any
 from torch import Tensor
 
 from . import metrics
+from .core.layout import rows_for_sure
 from .core.solution import Solution, Status
 from .files import environment, write_csv, write_whole
 from .operators import Operator
@@ -71,7 +72,8 @@ def compare(
     instance: Instance,
     chosen: Sequence[Method] | None = None,
     *,
-    lam: float = LAM,
+    lam: float | None = None,
+    lam_share: float | None = None,
     started: Callable[[str], Any] | None = None,
 ) -> list[Row]:
     """Recover the signals of an instance with several methods; the best comes first.
@@ -82,8 +84,9 @@ def compare(
     chosen : sequence of str or callable, optional
         Names of methods, or solvers of your own: functions `(A, y, k, ...) -> Solution`, also as `"module:function"`.
         By default `usual()`.
-    lam : float
-        For ISTA and FISTA: the penalty, as a share of the smallest one at which the solution is zero.
+    lam, lam_share : float, optional
+        For ISTA and FISTA: the penalty, or the penalty as a share of the smallest one at which the solution is zero.
+        By default a share of 0.01.
     started : callable, optional
         Called with each method's name before it runs.
 
@@ -97,11 +100,12 @@ def compare(
         name = name_of(method)
         if started is not None:
             started(name)
-        options = _options(name, instance.A, instance.y, instance.k, lam)
+        options = _options(name, instance.k, lam, LAM if lam is None and lam_share is None else lam_share)
         few = {"max_steps": 2} if "max_steps" in inspect.signature(recover).parameters else {}
-        recover(instance.A, instance.y, **options, **few)  # the first call takes longer: torch sets itself up
-        begin = time.perf_counter()
-        solution = recover(instance.A, instance.y, **options)
+        with rows_for_sure():
+            recover(instance.A, instance.y, **options, **few)  # the first call takes longer: torch sets itself up
+            begin = time.perf_counter()
+            solution = recover(instance.A, instance.y, **options)
         rows.append(_row(name, instance, answer(method, solution), time.perf_counter() - begin))
     return sorted(rows, key=lambda row: row.error_db)
 
@@ -111,7 +115,8 @@ def compare_by_prediction(
     ks: Sequence[int],
     chosen: Sequence[Method] | None = None,
     *,
-    lam: float = LAM,
+    lam: float | None = None,
+    lam_share: float | None = None,
     folds: int = FOLDS,
     seed: int = 0,
     started: Callable[[str], Any] | None = None,
@@ -127,7 +132,7 @@ def compare_by_prediction(
         Its own k is not used.
     ks : sequence of int
         Numbers of non-zeros to try.
-    chosen, lam, started
+    chosen, lam, lam_share, started
         As in `compare`; `started` is called twice for each method.
     folds, seed : int
         Number of folds, and the seed of them.
@@ -153,11 +158,12 @@ def compare_by_prediction(
     >>> rows[0].method, rows[0].predicted.k
     ('omp', 3)
     """
-    calls = {name_of(method): _solved(method, call, lam) for method, call in _called(chosen).items()}
+    share = LAM if lam is None and lam_share is None else lam_share
+    calls = {name_of(method): _solved(method, call, lam, share) for method, call in _called(chosen).items()}
     predictions = predict(instance.A, instance.y, calls, ks, folds=folds, seed=seed, started=started)
     k = choose(predictions).k
     of = {p.method: p for p in predictions if p.k == k}
-    fitted = compare(replace(instance, k=k), chosen, lam=lam, started=started)
+    fitted = compare(replace(instance, k=k), chosen, lam=lam, lam_share=lam_share, started=started)
     rows = [replace(_cut(row, instance, k), predicted=of[row.method]) for row in fitted]
     return sorted(rows, key=lambda row: of[row.method].error), predictions
 
@@ -178,10 +184,17 @@ def _called(chosen: Sequence[Method] | None) -> dict[Method, Callable[..., Solut
     return solvers(usual() if chosen is None else chosen)
 
 
-def _solved(method: Method, call: Callable[..., Solution[Any]], lam: float) -> Callable[..., Solution[Any]]:
+def _solved(
+    method: Method, call: Callable[..., Solution[Any]], lam: float | None, lam_share: float | None
+) -> Callable[..., Solution[Any]]:
     """The method as a function of A, y and k."""
     name = name_of(method)
-    return lambda A, y, k: answer(method, call(A, y, **_options(name, A, y, k, lam)))
+
+    def solved(A: Operator, y: Tensor, k: int) -> Solution[Any]:
+        with rows_for_sure():
+            return answer(method, call(A, y, **_options(name, k, lam, lam_share)))
+
+    return solved
 
 
 def solvers(chosen: Sequence[Method]) -> dict[Method, Callable[..., Solution[Any]]]:
@@ -211,12 +224,12 @@ def oracle(instance: Instance) -> float | None:
     return metrics.nmse_db(atoms.embed(fit(instance.A, instance.y, atoms).z), instance.x)
 
 
-def _options(name: str, A: Operator, y: Tensor, k: int, lam: float) -> dict[str, Any]:
+def _options(name: str, k: int, lam: float | None, lam_share: float | None) -> dict[str, Any]:
     if name == "greedy_lasso":
         return {"k": k, "lam": GREEDY_LAM}
     if name not in PENALISED:
         return {"k": k}
-    return {"lam": lam * A.adjoint(y).abs().amax(-1)}
+    return {name: value for name, value in (("lam", lam), ("lam_share", lam_share)) if value is not None}
 
 
 def _row(name: str, instance: Instance, solution: Solution[Any], seconds: float) -> Row:

@@ -38,9 +38,11 @@ def compare(
             help="Solvers, separated by commas; your own as module:function. Default: all but greedy_lasso and amp."
         ),
     ] = None,
-    lam: Annotated[
-        float, typer.Option(help="ISTA, FISTA: penalty, as a share of the smallest one that gives x = 0.")
-    ] = 0.01,
+    lam: Annotated[float | None, typer.Option(help="ISTA, FISTA: the penalty.")] = None,
+    lam_share: Annotated[
+        float | None,
+        typer.Option(help="ISTA, FISTA: penalty, as a share of the smallest one that gives x = 0. Default: 0.01."),
+    ] = None,
     signals: Annotated[int | None, typer.Option(help="Number of signals of a synthetic problem.")] = None,
     seed: Annotated[int | None, typer.Option(help="Random seed of a test problem.")] = None,
     layout: LayoutOption = "auto",
@@ -67,8 +69,10 @@ def compare(
         chosen = tuple(methods.split(",")) if methods else comparison.usual()
         find_own(chosen)
         comparison.solvers(chosen)
-        if not 0 < lam < 1:
-            raise ValueError(f"--lam is {lam}; needed is a number between 0 and 1.")
+        if lam is not None and lam_share is not None:
+            raise ValueError(f"--lam {lam} and --lam-share {lam_share} were given; needed is one of them.")
+        if lam_share is not None and not 0 < lam_share < 1:
+            raise ValueError(f"--lam-share is {lam_share}; needed is a number between 0 and 1.")
         asked = FileOptions(header, index, decimal, columns, dtype)
         lines: tuple[str, ...] = ()
         ks: tuple[int, ...] = ()
@@ -85,37 +89,40 @@ def compare(
         for line in lines:
             typer.echo(line)
 
+        penalty = {"lam": lam, "lam_share": comparison.LAM if lam is None and lam_share is None else lam_share}
         if instance.x is None:
-            _by_prediction(instance, ks, chosen, lam, folder)
+            _by_prediction(instance, ks, chosen, penalty, folder)
         else:
-            _by_error(instance, chosen, lam, folder)
+            _by_error(instance, chosen, penalty, folder)
 
 
-def _by_error(instance: Instance, chosen: tuple[str, ...], lam: float, folder: Path) -> None:
+def _by_error(instance: Instance, chosen: tuple[str, ...], penalty: dict[str, Any], folder: Path) -> None:
     """Rank by the error, which the truth tells."""
     from .. import comparison
 
     with progress("comparing", len(chosen)) as advance:
-        rows = comparison.compare(instance, chosen, lam=lam, started=advance)
+        rows = comparison.compare(instance, chosen, **penalty, started=advance)
     oracle = comparison.oracle(instance)
     caption = None if oracle is None else f"Oracle (least squares on the k largest true coefficients): {oracle:.2f} dB"
     _print_table(instance, rows, caption)
-    _write(folder, instance, rows, oracle, methods=list(chosen), lam=lam, oracle_db=oracle)
+    _write(folder, instance, rows, oracle, methods=list(chosen), **penalty, oracle_db=oracle)
 
 
-def _by_prediction(instance: Instance, ks: tuple[int, ...], chosen: tuple[str, ...], lam: float, folder: Path) -> None:
+def _by_prediction(
+    instance: Instance, ks: tuple[int, ...], chosen: tuple[str, ...], penalty: dict[str, Any], folder: Path
+) -> None:
     """Rank by the prediction of rows that were held out, and say what to take."""
     from .. import comparison, prediction
 
     ks = ks or tuple(prediction.candidates(*instance.A.shape))
     with progress("comparing", 2 * len(chosen)) as advance:
-        rows, predictions = comparison.compare_by_prediction(instance, ks, chosen, lam=lam, started=advance)
+        rows, predictions = comparison.compare_by_prediction(instance, ks, chosen, **penalty, started=advance)
     instance = replace(instance, k=prediction.choose(predictions).k)
     said = prediction.advice(predictions)
     _print_table(instance, rows, "Held out: 10 log10 of |y - A x|^2 / |y|^2 on rows of A that were not used (5 folds).")
     typer.echo(said)
     comparison.write_predictions(folder / "prediction.csv", predictions)
-    _write(folder, instance, rows, None, methods=list(chosen), lam=lam, ks=list(ks), advice=said)
+    _write(folder, instance, rows, None, methods=list(chosen), **penalty, ks=list(ks), advice=said)
 
 
 def _write(folder: Path, instance: Instance, rows: list[Row], oracle: float | None, **settings: Any) -> None:

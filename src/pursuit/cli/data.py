@@ -182,16 +182,21 @@ def given_instance(
     extra = [name for name, value in unused.items() if value is not None]
     if extra:
         raise ValueError(f"{', '.join(extra)} was given with --A and --y; it is only for a test problem: leave it out.")
-    from ..operators.adapters import as_operator, as_tensor
+    from ..arrays import as_tensor
+    from ..core.layout import rows
+    from ..operators.adapters import as_operator
     from ..problems import Instance
     from ..solvers.problem import problem
 
     asked.check_used({"A": A, "y": y} | ({} if x is None else {"x": x}))
     given = read_inputs(A, y, asked, layout)
     lines = given.lines
-    checked = problem(given.operator(), given.y, [*ks, 1][0])
+    bad = [k for k in ks if k < 1]
+    if bad:
+        raise ValueError(f"k is {bad[0]}; needed is 1 <= k: with no atoms all methods give x = 0.")
+    checked = problem(given.operator(), rows(given.y), [*ks, 1][0])
     for k in ks:
-        problem(given.operator(), given.y, k)
+        problem(given.operator(), rows(given.y), k)
     if not checked.y.any():
         raise ValueError("y is zero everywhere; needed is at least one measurement that is not.")
     truth = None

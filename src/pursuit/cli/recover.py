@@ -37,13 +37,23 @@ def recover(
     tol: Annotated[
         float | None, typer.Option(help="Stop when the residual norm is at most this share of the norm of y.")
     ] = None,
+    eps: Annotated[
+        float | None, typer.Option(help="Stop when the residual norm is at most this, in the units of y.")
+    ] = None,
     lam: Annotated[
-        float | None, typer.Option(help="Penalty of ista, fista (required) and greedy_lasso (required).")
+        float | None,
+        typer.Option(help="Penalty of greedy_lasso (required), ista and fista (or --lam-share, or -k)."),
+    ] = None,
+    lam_share: Annotated[
+        float | None, typer.Option(help="ista, fista: penalty, as a share of the smallest one that gives x = 0.")
     ] = None,
     max_steps: Annotated[int | None, typer.Option(help="Most steps.")] = None,
     x0: Annotated[str | None, typer.Option(help="Warm start. Same formats as A.")] = None,
     weights: Annotated[
-        str | None, typer.Option(help="Weights of the columns, one each: they multiply the score. Same formats as A.")
+        str | None,
+        typer.Option(
+            help="Weights of the columns, one each: they multiply the score, or the penalty. Same formats as A."
+        ),
     ] = None,
     layout: LayoutOption = "auto",
     header: Header = None,
@@ -92,7 +102,7 @@ def recover(
         inputs = read_inputs(A, y, asked, layout)
         if inputs.y.ndim > 2 and output.suffix.lower() == ".csv":
             raise ValueError(f"y has shape {inputs.y.shape}, but a .csv file has only two axes; write to .npy or .mat.")
-        numbers = {"k": k, "tol": tol, "lam": lam, "max_steps": max_steps}
+        numbers = {"k": k, "tol": tol, "eps": eps, "lam": lam, "lam_share": lam_share, "max_steps": max_steps}
         options: dict[str, Any] = {name: value for name, value in numbers.items() if value is not None}
         lines = [*inputs.lines]
         for name, spec in (("x0", x0), ("weights", weights)):

@@ -112,7 +112,9 @@ def readings(A: Sequence[int], y: Sequence[int], *, pairs: bool = False) -> list
     return found
 
 
-def check_layout(A: Sequence[int], y: Sequence[int], *, pairs: bool, known_A: bool, known_y: bool) -> None:
+def check_layout(
+    A: Sequence[int], y: Sequence[int], *, pairs: bool, known_A: bool, known_y: bool, hint: str = ""
+) -> None:
     """Raise ValueError unless `y (*batch, m)` fits `A (*batch, m, n)`, and no other way to read them does.
 
     Parameters
@@ -123,9 +125,11 @@ def check_layout(A: Sequence[int], y: Sequence[int], *, pairs: bool, known_A: bo
         As for `readings`.
     known_A, known_y : bool
         Whether the caller has said how to read A, by an operator, and y, by `rows`.
+    hint : str
+        What else to say where y does not fit.
     """
     A, y = tuple(A), tuple(y)
-    known_y = known_y or _rows_for_sure.get()
+    known_A, known_y = (known or _rows_for_sure.get() for known in (known_A, known_y))
     found = readings(A, y, pairs=pairs)
     last = Reading(len(y) - 1)
     if last not in found:
@@ -134,7 +138,8 @@ def check_layout(A: Sequence[int], y: Sequence[int], *, pairs: bool, known_A: bo
             if y[-1:] == A[-2:-1]
             else f"y has shape {y} but A has m={A[-2]} rows (shape {A}); needed is y of shape (*batch, {A[-2]})."
         )
-        raise ValueError(needed + "".join(" " + _advice(A, y, reading, pairs) for reading in found))
+        ways = [_advice(A, y, reading, pairs) for reading in found if not known_A or reading.matrix == AS_GIVEN]
+        raise ValueError(" ".join([needed, *([hint] if hint else ways)]))
     rivals = [r for r in found if r != last and not (known_A if r.matrix != AS_GIVEN else known_y)]
     if rivals:
         raise ValueError(

@@ -333,7 +333,10 @@ def checked(loss: Any, y: Tensor) -> Loss:
     if getattr(loss, "curvature", None) is not None:
         nonnegative_per_item("the loss's curvature", loss.curvature, torch.Size(), y)
     with torch.no_grad():
-        values = loss(torch.zeros_like(y), y)
+        try:
+            values = loss(torch.zeros_like(y), y)
+        except TypeError as error:
+            raise TypeError(f"loss is {loss!r}, which failed for (v, y): {error}; needed is one loss per y.") from error
     if not isinstance(values, Tensor) or values.shape != y.shape or values.dtype != y.dtype:
         given = f"shape {tuple(values.shape)}, {values.dtype}" if isinstance(values, Tensor) else type(values).__name__
         raise ValueError(

@@ -7,7 +7,7 @@ relaxed selection the same solver is differentiable.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Protocol
+from typing import Any, ClassVar, Protocol
 
 import torch
 from torch import Tensor
@@ -39,6 +39,16 @@ class Selection(Protocol):
     def empty(self, y: Tensor, k: int, n: int) -> ChosenAtoms:
         """No atoms yet, with room for `k`, for measurements `y (*batch, m)`."""
         ...
+
+
+def check_selection(select: Any) -> None:
+    """Raise TypeError unless it has the methods of a selection."""
+    methods = ("never", "score", "threshold", "empty", "__call__")
+    if isinstance(select, type) or not all(hasattr(select, name) for name in methods):
+        raise TypeError(
+            f"select is {select!r}; needed is a choice of atoms: pursuit.Hard(), which takes the largest scores, or "
+            "pursuit.Relaxed(pursuit.softsort, tau=...), which is differentiable."
+        )
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from torch import Tensor
 from typing_extensions import TypeVar
 
 from .. import kernels
+from . import report
 
 Arr = TypeVar("Arr", Tensor, NDArray[Any], default=NDArray[Any])
 
@@ -39,6 +40,7 @@ class Status(IntEnum):
     EXHAUSTED = 7
     MAX_STEPS = 8
     DIVERGED = 9
+    GAP = 14
 
     @property
     def message(self) -> str:
@@ -52,6 +54,7 @@ class Status(IntEnum):
 
 
 _MESSAGES = {
+    Status.GAP: "the duality gap is small: no x has a noticeably smaller objective",
     Status.RUNNING: "still running",
     Status.TOLERANCE: "the residual reached the tolerance",
     Status.SPARSITY: "all k atoms were chosen",
@@ -77,7 +80,7 @@ class RecoveryError(RuntimeError):
     """
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Solution(Generic[Arr]):
     """A recovered signal, or a batch of them; NumPy arrays for NumPy input, else tensors.
 
@@ -100,17 +103,31 @@ class Solution(Generic[Arr]):
         Whether a compiled kernel solved the signal, not the solver's steps: see `pursuit.config`.
     n : int
         Length of the signal.
+    names : (n,) or None
+        Names of the columns, where `A` was a table.
     x : (*batch, n)
         The signal, zero off its support.
+    atoms : (number,), in lists nested as the batch is
+        The support without -1: column numbers, or names. `-1` in `support` would be the last column for NumPy.
+    message : str, in lists nested as the batch is
+        The status in words.
 
     Examples
     --------
     >>> import numpy as np, pursuit
-    >>> sol = pursuit.omp(2 * np.eye(3), np.array([[0.0, 4.0, 0.0]]), k=1)
+    >>> sol = pursuit.omp(2 * np.eye(3), np.array([[0.0, 4.0, 0.0], [6.0, 0.0, 0.0]]), k=2)
     >>> sol.x
-    array([[0., 2., 0.]])
-    >>> sol.support, sol.coefficients
-    (array([[1]]), array([[2.]]))
+    array([[0., 2., 0.],
+           [3., 0., 0.]])
+    >>> sol.support, sol.atoms
+    (array([[ 1, -1],
+           [ 0, -1]]), [array([1]), array([0])])
+    >>> sol
+    Solution: 2 signals, 1 of 3 coefficients each, float64
+      atoms         2 different: 0 (1), 1 (1)
+      coefficients  of size 2 to 3
+      residual      0, median 0; 1 steps
+      status        2 of 2: the residual reached the tolerance
     """
 
     support: Arr
@@ -153,6 +170,75 @@ class Solution(Generic[Arr]):
         z, support = (torch.from_numpy(np.array(v)) for v in (self.coefficients, self.support))
         return _embed(z, support, self.n).numpy()
 
+    @property
+    def names(self) -> Any:
+        """The names of the columns, where `A` was a table; a copy by `dataclasses.replace` has none."""
+        return vars(self).get("_names")
+
+    def named(self, names: Any) -> Solution[Arr]:
+        """The solution itself, with names of the columns."""
+        if names is not None:
+            self.__dict__["_names"] = names
+        return self
+
+    @property
+    def atoms(self) -> Any:
+        """The columns found, without -1: an array for a single signal, a list of arrays for a batch of them."""
+        return report.atoms(self.support, self.names)
+
+    @property
+    def message(self) -> Any:
+        """The status in words: a string for a single signal, a list of strings for a batch of them."""
+        words = [Status(int(code)).message for code in report.array(self.status).flat]
+        return report.nested(words, tuple(self.status.shape))
+
+    def summary(self) -> str:
+        """A table: of a single signal one line per atom, of a batch one line per signal; and the status in words.
+
+        Examples
+        --------
+        >>> import numpy as np, pursuit
+        >>> pursuit.omp(2 * np.eye(3), np.array([0.0, 4.0, 1.0]), k=2).summary()
+        Solution: 2 of 3 coefficients, float64
+        <BLANKLINE>
+          atom     coefficient
+             1               2
+             2             0.5
+        <BLANKLINE>
+        residual 0 after 2 steps
+        <BLANKLINE>
+        the residual reached the tolerance
+        """
+        return report.summary(self, _in_words)
+
+    def to_scipy(self) -> Any:
+        """The signals as a SciPy sparse array, `(signals, n)`, without the dense `x`; a batch is flattened to one axis.
+
+        Raises
+        ------
+        ModuleNotFoundError
+            If SciPy is not installed.
+
+        Examples
+        --------
+        >>> import numpy as np, pursuit
+        >>> pursuit.omp(np.eye(3), np.array([[0.0, 4.0, 0.0], [1.0, 0.0, 2.0]]), k=2).to_scipy().toarray()
+        array([[0., 4., 0.],
+               [1., 0., 2.]])
+        """
+        import scipy.sparse
+
+        if "x" in vars(self):
+            return scipy.sparse.csr_array(report.array(self.x).reshape(-1, self.n))
+        support, values = (report.array(v) for v in (self.support, self.coefficients))
+        found = (support >= 0).reshape(-1, support.shape[-1])
+        ends = np.concatenate([[0], found.sum(-1).cumsum()])
+        values, columns = (v.reshape(found.shape)[found] for v in (values, support))
+        return scipy.sparse.csr_array((values, columns, ends), shape=(len(found), self.n))
+
+    def __repr__(self) -> str:
+        return report.in_five_lines(self, _in_words, lambda code: Status(code).name)
+
     def check(self) -> Solution[Arr]:
         """Return the solution itself, or raise `RecoveryError` for the first signal that diverged or ran out of steps.
 
@@ -170,6 +256,10 @@ class Solution(Generic[Arr]):
         where = f"signal {tuple(int(i) for i in first)}" if codes.ndim else "the signal"
         more = f" ({bad.size} of {codes.size} signals did not finish)" if codes.ndim else ""
         raise RecoveryError(f"{where}: {Status(int(codes[first])).message}{more}.")
+
+
+def _in_words(code: int) -> str:
+    return Status(code).message
 
 
 @kernels.alone()

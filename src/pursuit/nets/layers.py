@@ -6,13 +6,15 @@ import inspect
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from ..aliases import tensor_name
+from ..arrays import HALVES, WHOLE
 from ..checks import finite, placed, positive_number
+from ..core.autocast import without_autocast
 from ..core.numeric import safe_divide
 from ..core.selection import AtomSelector, Hard
 from ..names import warn
@@ -41,10 +43,12 @@ class Network(nn.Module):
     layers: int
     config: dict[str, Any]
 
-    if TYPE_CHECKING:
-
-        def __call__(self, y: Tensor) -> Tensor:
-            """The signals `(*batch, n)`."""
+    def __call__(self, y: Tensor) -> Tensor:
+        """The signals `(*batch, n)`, in half precision if y is: the layers work in that of the network."""
+        with without_autocast():
+            x: Tensor = super().__call__(y)
+        half = isinstance(y, Tensor) and y.dtype in HALVES and not x.is_complex()
+        return x.to(y.dtype) if half else x
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
         """Also take tensors by their names in earlier versions."""
@@ -220,10 +224,14 @@ class Sensing(nn.Module):
         m, n = self.shape
         if not isinstance(y, Tensor):
             raise TypeError(f"y is a {type(y).__name__}; a network needs a tensor: pass torch.as_tensor(y).")
+        if y.layout != torch.strided:
+            raise ValueError(f"y is a tensor of layout {y.layout}; a network needs a dense one: pass y.to_dense().")
         if y.ndim == 0 or y.shape[-1] != m:
             raise ValueError(
                 f"y has shape {tuple(y.shape)}, but the network was built for m={m}, n={n}; needed is (*batch, {m})."
             )
+        if y.dtype in HALVES or y.dtype in WHOLE:
+            y = y.to(A.dtype.to_real())
         if y.device != placed(A.device) or y.real.dtype != A.dtype.to_real():
             raise TypeError(
                 f"y is {y.dtype} on {y.device} and the network {A.dtype} on {A.device}; use y.to(...) or net.to(...)."

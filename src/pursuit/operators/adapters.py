@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable, Sequence
+from operator import index
 from typing import Any, Protocol
 
 import numpy as np
@@ -11,13 +13,18 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ..arrays import DTYPES, column_names, is_array, read, workable
 from ..checks import nonnegative_per_item, placed
+from ..files.checks import checked_sparse
 from . import pylops_norms
-from .base import DTYPES, Operator, check_dtype
+from .base import Operator, check_dtype
 from .dense import Dense
 
 Nested = Sequence[Any]  # numbers in lists or tuples
 PerItem = float | np.number[Any] | Tensor | NDArray[Any] | Nested  # one number, or one per signal
+
+
+MOST_GAP = 1e-4  # of a dot test: operators that work in single precision inside, or approximate, have 1e-6
 
 
 class HasShape(Protocol):
@@ -38,12 +45,16 @@ OperatorLike = Operator | Tensor | NDArray[Any] | HasShape | HasAdjoint | Nested
 
 
 class FunctionOperator(Operator):
-    """An operator from two functions on tensors.
+    """An operator from two functions on tensors, or on NumPy arrays.
+
+    When it is made, the adjoint is tested on random vectors.
 
     Parameters
     ----------
     forward : callable, (*batch, n) -> (*batch, m)
     adjoint : callable, (*batch, m) -> (*batch, n)
+        Two functions that work with torch have derivatives of their own. Those of NumPy or SciPy work on the CPU, and
+        may also take single vectors only, one at a time.
     shape : (m, n)
     dtype : default torch.float64
     device : default CPU
@@ -53,7 +64,8 @@ class FunctionOperator(Operator):
     Raises
     ------
     TypeError, ValueError
-        If the dtype is not one of float32, float64, complex64, complex128, or a norm is not a number >= 0.
+        If the dtype is not one of float32, float64, complex64, complex128, a norm is not a number >= 0, the functions
+        do not fit the shape, or the adjoint is wrong.
 
     Examples
     --------
@@ -74,9 +86,11 @@ class FunctionOperator(Operator):
         column_norms: Any = None,
     ):
         check_dtype("the operator", dtype)
-        self._forward, self._adjoint = forward, adjoint
-        self.shape = (int(shape[0]), int(shape[1]))
+        self.shape = checked_shape(shape, dtype)
         self.dtype, self.device = dtype, placed(torch.device(device or "cpu"))
+        self._forward, self._adjoint = forward, adjoint
+        if self.device.type != "meta":  # where tensors have no values
+            self._try()
         self._norms = None if column_norms is None else self._known(column_norms)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -92,9 +106,18 @@ class FunctionOperator(Operator):
     def column_norms(self) -> Tensor:
         return super().column_norms() if self._norms is None else self._norms
 
-    def to_dense(self) -> Tensor:
-        self.adjoint(torch.zeros(self.shape[0], dtype=self.dtype, device=self.device))  # checks the size of its result
-        return super().to_dense()
+    def _try(self) -> None:
+        """Look whether the functions take tensors or NumPy arrays, and test the adjoint."""
+        (m, n), x = self.shape, _random(self, self.shape[1], 0)
+        with torch.no_grad():
+            there, Ax = _tried("forward", self._forward, x, m)
+            y = _mixed(self, Ax)
+            back, Ay = _tried("adjoint", self._adjoint, y, n)
+        if there is not None or back is not None:
+            there, back = there or _on_arrays(self._forward, x.device), back or _on_arrays(self._adjoint, x.device)
+            self._forward = lambda x: _Outside.apply(x, there, back)
+            self._adjoint = lambda y: _Outside.apply(y, back, there)
+        _refuse_wrong_adjoint(_gap(x, y, Ax, Ay))
 
     def _known(self, norms: Any) -> Tensor:
         n = self.shape[1]
@@ -104,7 +127,7 @@ class FunctionOperator(Operator):
         return norms.clone()
 
 
-class Sparse(FunctionOperator):
+class Sparse(Operator):
     """A SciPy sparse matrix.
 
     Parameters
@@ -115,20 +138,99 @@ class Sparse(FunctionOperator):
     """
 
     def __init__(self, matrix: Any, *, device: torch.device | str | None = None):
+        self.shape = checked_shape(matrix.shape, _torch_dtype(matrix.dtype))
         rows, self._columns = matrix.tocsr(), matrix.tocsc()
         back = rows.conj().T.tocsr()
-        super().__init__(
-            lambda x: _Outside.apply(x, rows.__matmul__, back.__matmul__),
-            lambda y: _Outside.apply(y, back.__matmul__, rows.__matmul__),
-            matrix.shape,
-            dtype=_torch_dtype(matrix.dtype),
-            device=device,
-        )
+        self._products = rows.__matmul__, back.__matmul__
+        self.dtype, self.device = _torch_dtype(matrix.dtype), placed(torch.device(device or "cpu"))
         self._norms = torch.from_numpy(np.sqrt(np.asarray(abs(rows).power(2).sum(axis=0)).ravel())).to(self.device)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return _Outside.apply(x, *self._products)
+
+    def adjoint(self, y: Tensor) -> Tensor:
+        return _Outside.apply(y, *reversed(self._products))
+
+    def column_norms(self) -> Tensor:
+        return self._norms
 
     def columns(self, index: Tensor) -> Tensor:
         atoms = torch.from_numpy(self._columns[:, index.reshape(-1).cpu().numpy()].T.toarray())
         return atoms.to(self.device).reshape(*index.shape, self.shape[0]).mT
+
+    def in_double(self) -> Operator:
+        if self.dtype.to_real() == torch.float64:
+            return self
+        double = self._columns.astype(np.complex128 if self.dtype.is_complex else np.float64)
+        return Sparse(double, device=self.device)
+
+
+def _tried(name: str, function: Any, v: Tensor, size: int) -> tuple[Callable[[Any], Any] | None, Tensor]:
+    """What a function makes of `v`; first the function for arrays whose columns are signals, if it takes no tensors."""
+    if not callable(function):
+        raise TypeError(f"{name} is {function!r}; needed is a function of signals (*batch, {len(v)}).")
+    try:
+        found = function(v)
+    except Exception as error:  # whatever a function of arrays raises for a tensor
+        for_tensors: Exception = error
+    else:
+        if isinstance(found, Tensor):
+            return None, _sized(found, v, size, name)
+        for_tensors = TypeError(f"it returned a {type(found).__name__}")
+    row = v.cpu().resolve_conj().numpy()
+    try:
+        of_row = np.asarray(function(row))
+        if of_row.shape != (size,) or of_row.dtype.kind not in "biufc":
+            raise ValueError(f"it turned shape {row.shape} into {of_row.shape}")
+        taken = _by_columns(function, row, of_row)
+        return taken, _Outside.apply(v, taken, taken)
+    except Exception as error:
+        raise TypeError(
+            f"the operator's {name} takes neither tensors ({for_tensors}) nor NumPy arrays ({error}); needed is a "
+            f"function that turns signals (*batch, {len(v)}) into (*batch, {size})."
+        ) from error
+
+
+def _by_columns(function: Any, row: NDArray[Any], of_row: NDArray[Any]) -> Callable[[Any], Any]:
+    """A NumPy function for arrays whose columns are signals: called once, if it takes a batch of rows."""
+    try:
+        together = np.asarray(function(np.stack([row, -2 * row])))
+        takes_batch = together.shape == (2, *of_row.shape) and np.allclose(together, [of_row, -2 * of_row], rtol=1e-4)
+    except Exception:
+        takes_batch = False
+    if takes_batch:
+        return lambda v: np.asarray(function(v.T)).T
+    return lambda v: np.stack([np.asarray(function(row)) for row in np.ascontiguousarray(v.T)], axis=-1)
+
+
+def _on_arrays(function: Callable[[Tensor], Tensor], device: torch.device) -> Callable[[Any], Any]:
+    """A function on tensors for arrays whose columns are signals."""
+    return lambda v: function(torch.from_numpy(np.ascontiguousarray(v.T)).to(device)).cpu().numpy().T
+
+
+def checked_shape(shape: Any, dtype: torch.dtype) -> tuple[int, int]:
+    """The shape `(m, n)` as whole numbers, if a signal of this size can be."""
+    try:
+        m, n = (index(size) for size in shape)
+    except (TypeError, ValueError):
+        raise TypeError(f"shape is {shape!r}; needed are two whole numbers (m, n).") from None
+    if m < 1 or n < 1:
+        raise ValueError(f"shape is {(m, n)}; needed is m >= 1 and n >= 1.")
+    need, most = max(m, n) * dtype.itemsize, _memory()
+    if need > most:
+        raise ValueError(
+            f"shape is {(m, n)}, so that one signal takes {need / 2**30:.3g} GiB, and this machine has "
+            f"{most / 2**30:.3g} GiB; needed is a shape that fits: check it, or split the problem."
+        )
+    return m, n
+
+
+def _memory() -> float:
+    """Bytes of this machine, as far as known."""
+    try:
+        return float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+    except (AttributeError, ValueError, OSError):
+        return math.inf
 
 
 class _Outside(torch.autograd.Function):
@@ -216,9 +318,10 @@ def as_operator(
     Parameters
     ----------
     A : Operator, Tensor or array-like (*batch, m, n), SciPy sparse matrix, SciPy or PyLops `LinearOperator`, \
-DeepInverse linear physics with an `img_size`, or a triple `(forward, adjoint, (m, n))` of functions on tensors
+DeepInverse linear physics with an `img_size`, or a triple `(forward, adjoint, (m, n))` of functions
+        Of a table, pandas' for example, `column_names` keeps the names of the columns.
     dtype : torch.dtype, optional
-        For an `A` without a dtype (triples, physics); others keep theirs.
+        For an `A` without a dtype (triples, physics), and the precision of one of whole numbers; others keep theirs.
     device : optional
         For an `A` without a device.
     column_norms : float or array (n,), optional
@@ -253,22 +356,36 @@ DeepInverse linear physics with an `img_size`, or a triple `(forward, adjoint, (
     if column_norms is not None:
         raise ValueError(f"column_norms were given for a {type(A).__name__}, which knows its own; leave them out.")
     if isinstance(A, Operator):
-        return A
-    if isinstance(A, Tensor):
-        if A.layout != torch.strided:
-            raise ValueError(f"A is a torch tensor of layout {A.layout}; pass A.to_dense() or a SciPy sparse matrix.")
-        return Dense(A)
+        return A if type(A).__module__.startswith("pursuit.") else _tested(A)
+    precision = torch.float64 if dtype is None else dtype.to_real()  # of an A of whole numbers
     if hasattr(A, "tocsr"):
         matrix: Any = A
         if len(matrix.shape) != 2:
             raise ValueError(f"A is a sparse array of shape {matrix.shape}; needed is (m, n).")
-        return Sparse(A, device=device)
-    if isinstance(A, np.ndarray | list | tuple):
-        return Dense(as_tensor("A", A).to(device))
+        checked_shape(matrix.shape, torch.float64)
+        matrix = _with_right_indices(matrix)
+        if matrix.dtype.kind in "biu":
+            matrix = matrix.astype(str(precision).removeprefix("torch."))
+        return Sparse(matrix, device=device)
+    if is_array(A):
+        values, as_numpy = read("A", A)
+        whole = not (values.is_floating_point() or values.is_complex())
+        values = values.to(precision) if whole else workable(values)
+        dense = Dense(values.to(device) if as_numpy else values)
+        dense.column_names = None if isinstance(A, np.ndarray | Tensor) else column_names(A)
+        return dense
     raise TypeError(
         f"A is a {type(A).__name__}; needed is a matrix (torch or NumPy), a SciPy sparse matrix, a LinearOperator, "
         "a pursuit Operator, a linear physics, or a (forward, adjoint, shape) triple."
     )
+
+
+def _with_right_indices(matrix: Any) -> Any:
+    """The sparse matrix, if its indices are in it: products of SciPy would read other memory, or end the process."""
+    try:
+        return checked_sparse(matrix)
+    except ValueError as problem:
+        raise ValueError(f"A is a damaged sparse matrix: {problem}; build it anew from its entries.") from None
 
 
 def _signal_shape(physics: Any) -> Sequence[int]:
@@ -286,29 +403,23 @@ def _linear_operator(A: Any, device: torch.device | str | None, column_norms: An
             f"A is a {type(A).__name__} that is linear for real factors only (its clinear is False), so A (i x) is "
             "not i A x; needed is a complex-linear one, for example pylops' FFT with real=False."
         )
+    dtype = _torch_dtype(A.dtype)
+    shape = checked_shape(A.shape, dtype)
+    try:
+        A.rmatmat(np.zeros((shape[0], 1), dtype=A.dtype))
+    except (NotImplementedError, TypeError) as problem:
+        raise TypeError(
+            f"A is a {type(A).__name__} without a working rmatvec ({problem}); needed is the adjoint, as all solvers "
+            "correlate residuals with columns: make it with rmatvec=..., the product with the conjugate transpose."
+        ) from None
     return FunctionOperator(
         lambda x: _Outside.apply(x, A.matmat, A.rmatmat),
         lambda y: _Outside.apply(y, A.rmatmat, A.matmat),
-        A.shape,
-        dtype=_torch_dtype(A.dtype),
+        shape,
+        dtype=dtype,
         device=device,
         column_norms=pylops_norms.column_norms(A) if column_norms is None else column_norms,
     )
-
-
-def as_tensor(name: str, values: Any) -> Tensor:
-    """A tensor of a dtype that the solvers take, from a tensor or anything that NumPy can read."""
-    if isinstance(values, Tensor):
-        check_dtype(name, values.dtype)
-        return values
-    try:
-        array = np.asarray(values)
-    except ValueError as problem:
-        raise ValueError(f"{name} cannot be read as an array: {problem}") from None
-    _torch_dtype(array.dtype, name)
-    # torch does not take foreign byte orders, negative strides or (without a warning) read-only memory.
-    array = np.asarray(array, dtype=array.dtype.newbyteorder("="), order="C")
-    return torch.from_numpy(array if array.flags.writeable else array.copy())
 
 
 def adjoint_gap(operator: Any, *, seed: int = 0) -> float:
@@ -330,12 +441,56 @@ def adjoint_gap(operator: Any, *, seed: int = 0) -> float:
     >>> pursuit.adjoint_gap(pursuit.SubsampledFourier([0, 3, 5], 8)) < 1e-14
     True
     """
-    op = as_operator(operator)
-    m, n = op.shape
+    op = operator if isinstance(operator, Operator) else as_operator(operator)
     rng = torch.Generator().manual_seed(seed)
-    x = torch.randn(*op.batch_shape, n, dtype=op.dtype, generator=rng, device=rng.device).to(op.device)
-    y = torch.randn(*op.batch_shape, m, dtype=op.dtype, generator=rng, device=rng.device).to(op.device)
-    Ax, Ay = op.forward(x), op.adjoint(y)
+    x, y = (
+        torch.randn(*op.batch_shape, size, dtype=op.dtype, generator=rng, device=rng.device).to(op.device)
+        for size in reversed(op.shape)
+    )
+    return _gap(x, y, op.forward(x), op.adjoint(y))
+
+
+def check_adjoint(op: Operator) -> None:
+    """Raise ValueError if the adjoint of an operator is wrong, which one dot test with fixed vectors shows."""
+    with torch.no_grad():
+        x = _random(op, op.shape[1], 0)
+        Ax = op.forward(x)
+        y = _mixed(op, Ax)
+        _refuse_wrong_adjoint(_gap(x, y, Ax, op.adjoint(y)))
+
+
+def _refuse_wrong_adjoint(gap: float) -> None:
+    if not gap <= MOST_GAP:
+        raise ValueError(
+            f"the adjoint of A is wrong: <A x, y> and <x, A^H y> differ by {gap:.2g} of their size; needed is at most "
+            f"{MOST_GAP:g}. The adjoint is the product with the conjugate transpose, in the same scale as A; "
+            "pursuit.adjoint_gap(A) is the test."
+        )
+
+
+def _tested(A: Operator) -> Operator:
+    """An operator of a user's class, after a test of its adjoint, once."""
+    facts = A.__dict__.setdefault("_facts", {})
+    if not facts.get("tested") and A.device.type != "meta" and not torch.compiler.is_compiling():
+        checked_shape(A.shape, A.dtype)
+        check_adjoint(A)
+        facts["tested"] = True
+    return A
+
+
+def _random(op: Operator, size: int, seed: int) -> Tensor:
+    rng = torch.Generator().manual_seed(seed)
+    return torch.randn(*op.batch_shape, size, dtype=op.dtype, generator=rng, device=rng.device).to(op.device)
+
+
+def _mixed(op: Operator, Ax: Tensor) -> Tensor:
+    """What A made of one vector and as much noise: in a dot test with it a wrong factor shows in any dimension."""
+    length, noise = Ax.norm(dim=-1, keepdim=True), _random(op, op.shape[0], 1)
+    return Ax / torch.where(length > 0, length, 1) + noise / noise.norm(dim=-1, keepdim=True)
+
+
+def _gap(x: Tensor, y: Tensor, Ax: Tensor, Ay: Tensor) -> float:
+    """The difference of `<A x, y>` and `<x, A^H y>` relative to their size."""
     gap = torch.linalg.vecdot(Ax, y) - torch.linalg.vecdot(x, Ay)
     size = Ax.norm(dim=-1) * y.norm(dim=-1) + x.norm(dim=-1) * Ay.norm(dim=-1)
     return (gap.abs() / size.clamp(min=torch.finfo(size.dtype).tiny)).max().item()
@@ -350,12 +505,13 @@ def _sized(out: Tensor, given: Tensor, size: int, what: str) -> Tensor:
     return out
 
 
-def _torch_dtype(dtype: Any, name: str = "A") -> torch.dtype:
+def _torch_dtype(dtype: Any) -> torch.dtype:
     names = {str(d).removeprefix("torch."): d for d in DTYPES}
     found = np.dtype(dtype).newbyteorder("=").name
     if found not in names:
+        kind = "complex" if np.dtype(dtype).kind == "c" else "float"
         raise TypeError(
-            f"{name} has dtype {found}; needed is float32, float64, complex64 or complex128: convert it, for example "
-            "with .astype(float)."
+            f"A has dtype {found}; needed is float32, float64, complex64 or complex128: convert it, for example with "
+            f".astype({kind})."
         )
     return names[found]

@@ -13,12 +13,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..arrays import DTYPES
 from ..names import warn
 from .probing import SAMPLES, norms_by_rows, norms_of_columns, probed_norms
 from .spectral import spectral_norm_squared
-
-DTYPES = (torch.float32, torch.float64, torch.complex64, torch.complex128)
-
 
 PROBES = 2**22  # most entries of the block of unit vectors, or of atoms, that is formed at a time
 
@@ -53,6 +51,8 @@ class Operator:
         Those of signals and measurements.
     batch_shape : torch.Size
         The operator's own batch: `()` for one operator shared by all signals.
+    column_names : array (n,) or None
+        The names of the columns, where it was made from a table that has some.
 
     Examples
     --------
@@ -75,6 +75,7 @@ class Operator:
     dtype: torch.dtype
     device: torch.device
     batch_shape: torch.Size = torch.Size()
+    column_names: Any = None
 
     def forward(self, x: Tensor) -> Tensor:
         """Measure: `A x`, `(*batch, n) -> (*batch, m)`."""
@@ -119,6 +120,10 @@ class Operator:
     def H(self) -> Operator:
         """The adjoint as an operator: `A.H @ y` is `adjoint(y)`."""
         return Adjoint(self)
+
+    def hint(self, shape: torch.Size) -> str:
+        """What may have gone wrong where measurements have this shape, which does not fit."""
+        return ""
 
     def residual(self, y: Tensor, x: Tensor) -> Tensor:
         """The residual `y - A x (*batch, m)`."""
@@ -183,6 +188,21 @@ class Operator:
     def complexified(self) -> Operator:
         """The same map on complex signals; the operator itself if it is complex."""
         return self if self.dtype.is_complex else self._sharing("complexified", Complexified(self))
+
+    def in_double(self) -> Operator:
+        """The same map in double precision; the operator itself if it has it.
+
+        Raises
+        ------
+        TypeError
+            If it is known by its functions only, which compute in single precision.
+        """
+        if self.dtype.to_real() == torch.float64:
+            return self
+        raise TypeError(
+            f"A is a {type(self).__name__} of dtype {self.dtype}, and y has double precision; needed is one precision: "
+            f"make A with a dtype of double precision, or pass y in {str(self.dtype.to_real()).removeprefix('torch.')}."
+        )
 
     def normalised(self) -> ColumnScaled:
         """The operator with columns of norm one, by `working_norms`; a column of zeros stays as it is.

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 from itertools import dropwhile, pairwise
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from ..arrays import as_tensor, cast, read
 from ..checks import placed
 from .base import PROBES, Operator, check_dtype, gather_last, kept_items
 from .probing import norms_by_rows
@@ -111,7 +113,9 @@ class Diagonal(Operator):
 
     Parameters
     ----------
-    values : Tensor (*batch, n)
+    values : array (*batch, n)
+    dtype : torch.dtype, optional
+        Default: that of the values; of a mask (bool) and of whole numbers torch.float64.
 
     Raises
     ------
@@ -120,13 +124,23 @@ class Diagonal(Operator):
 
     Examples
     --------
-    >>> import torch, pursuit
+    >>> import numpy as np, torch, pursuit
     >>> rows_scaled = pursuit.Compose(pursuit.Diagonal(torch.tensor([1.0, 5.0])), pursuit.Dense(torch.eye(2, 3)))
     >>> rows_scaled.forward(torch.tensor([1.0, 2.0, 3.0]))
     tensor([ 1., 10.])
+
+    Measurements that are missing, different ones for each signal, are zero on both sides:
+
+    >>> A, y = np.eye(3) + 1, np.array([[1.0, 2.0, -999.0], [-999.0, 3.0, 6.0]])
+    >>> seen = y != -999
+    >>> masked = pursuit.Compose(pursuit.Diagonal(seen), pursuit.as_operator(A))
+    >>> pursuit.omp(masked, np.where(seen, y, 0), k=1).x
+    array([[0., 1., 0.],
+           [0., 0., 3.]])
     """
 
-    def __init__(self, values: Tensor):
+    def __init__(self, values: Any, *, dtype: torch.dtype | None = None):
+        values = as_tensor("values", values) if dtype is None else cast("values", read("values", values).values, dtype)
         if values.ndim == 0:
             raise ValueError("values is one number; needed is (n,) or (*batch, n), a factor for every entry.")
         check_dtype("values", values.dtype)

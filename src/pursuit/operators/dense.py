@@ -94,6 +94,12 @@ class Dense(Operator):
         matrix = self.kept("complex", lambda: torch.complex(self.matrix, torch.zeros_like(self.matrix)))
         return self._sharing("complexified", Dense(matrix))
 
+    def in_double(self) -> Operator:
+        if self.dtype.to_real() == torch.float64:
+            return self
+        double = torch.complex128 if self.dtype.is_complex else torch.float64
+        return self._sharing("double", Dense(self.kept("in double", lambda: self.matrix.to(double))))
+
 
 def _rows_times(rows: Tensor, matrix: Tensor) -> Tensor:
     """`rows (*batch, p)` times `matrix (*batch, p, q)`; one product per matrix if several rows share it."""

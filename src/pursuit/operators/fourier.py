@@ -88,6 +88,14 @@ class SubsampledFourier(Operator):
         self.scale = 1 / math.sqrt(m) if scale is None else float(scale)
         self.dtype, self.device = dtype, self.rows.device
 
+    def hint(self, shape: torch.Size) -> str:
+        if shape[-1:] != (self.period,):
+            return ""
+        return (
+            "If y is a whole spectrum, with zeros where nothing was measured, pass y[..., rows], with the rows or the "
+            "mask of the operator."
+        )
+
     def forward(self, x: Tensor) -> Tensor:
         spectrum = fftn(x.unflatten(-1, self.signal_shape), self.periods)
         return self.scale * spectrum.flatten(-len(self.periods))[..., self.rows]

@@ -7,7 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .adapters import as_operator, as_tensor
+from ..arrays import as_tensor
+from .adapters import as_operator
 from .base import Operator
 from .dense import Dense
 

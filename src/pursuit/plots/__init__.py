@@ -1,5 +1,5 @@
 """Figures of comparisons, trainings and sweeps. matplotlib is imported when one is drawn."""
 
-from . import comparison, sweeps, training
+from . import comparison, solution, sweeps, training
 
-__all__ = ["comparison", "sweeps", "training"]
+__all__ = ["comparison", "solution", "sweeps", "training"]

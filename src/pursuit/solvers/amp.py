@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from ..core import loop
+from ..core.autocast import full_precision
 from ..core.numeric import ones_for_zeros, safe_sqrt
 from ..core.solution import Arr, Solution, Status
 from ..operators import Operator
@@ -114,6 +115,7 @@ def run(p: Problem, x: Tensor, on_step: Hook | None = None, *, denoise: Denoiser
     )
 
 
+@full_precision
 def amp(
     A: OperatorLike,
     y: Arr | Nested,
@@ -125,6 +127,7 @@ def amp(
     damping: Any = 1.0,
     x0: Any = None,
     tol: PerItem | None = None,
+    eps: PerItem | None = None,
     max_steps: PerItem = 1000,
     on_step: Hook | None = None,
 ) -> Solution[Arr]:
@@ -161,6 +164,8 @@ def amp(
         Warm start.
     tol : float or array (*batch,), optional
         Stop when `||r|| <= tol ||y||`.
+    eps : float or array (*batch,), optional
+        Stop when `||r|| <= eps`, a level in the units of `y`; if `||y||` is not above it, x is zero.
     max_steps : int or int array (*batch,), default 1000
         Most steps. It stops earlier if a step changes `x` by rounding only.
     on_step : callable, optional
@@ -193,7 +198,7 @@ def amp(
     >>> torch.allclose(sol.x, x, atol=1e-3), int(sol.steps) < 30
     (True, True)
     """
-    p = problem(A, y, ALL if k is None else k, tol=tol, max_steps=max_steps)
+    p = problem(A, y, ALL if k is None else k, tol=tol, eps=eps, max_steps=max_steps)
     share = None if k is None else (p.k / p.A.shape[1]).unsqueeze(-1)
     denoise = _denoiser(p, denoiser, share, alpha, variance)
     taken = p.per_item("damping", damping).unsqueeze(-1)

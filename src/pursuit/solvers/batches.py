@@ -16,7 +16,17 @@ from ..operators.adapters import as_operator
 BYTES = 2**25  # of the measurements of a batch
 MOST = 65536  # signals of a batch
 FIELDS = ("support", "coefficients", "residual_norm", "steps", "status", "compiled")
-OWN_AXES = {"k": 0, "tol": 0, "eps": 0, "max_steps": 0, "eta": 0, "lam": 0, "weights": 1, "x0": 1}  # after the batch's
+OWN_AXES = {
+    "k": 0,
+    "tol": 0,
+    "eps": 0,
+    "max_steps": 0,
+    "eta": 0,
+    "lam": 0,
+    "lam_share": 0,
+    "weights": 1,
+    "x0": 1,
+}  # after the batch's
 
 
 def usual_size(m: int, itemsize: int) -> int:
@@ -78,7 +88,8 @@ def in_batches(call: Callable[..., Solution[Any]], A: Any, y: Any, size: int, op
         return call(op, _array(y), **options)
     n = parts[0].n
     joined = {name: _joined([getattr(part, name) for part in parts]) for name in FIELDS}
-    return Solution(n=n, **{name: v.reshape(*batch, *v.shape[1:]) for name, v in joined.items()})
+    whole = Solution(n=n, **{name: v.reshape(*batch, *v.shape[1:]) for name, v in joined.items()})
+    return whole.named(parts[0].names)
 
 
 def held(A: Any) -> Operator:

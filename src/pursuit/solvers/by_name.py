@@ -153,7 +153,8 @@ def solve(
     A : array (*batch, m, n), or anything `as_operator` takes
         One matrix for all signals, or one per signal.
     y : array (*batch, m)
-        Measurements; the last axis is that of a signal.
+        Measurements; the last axis is that of a signal. Where the shape leaves a choice, as that of a square `y`, say
+        so by `pursuit.rows(y)`. The solution has the precision of `y`, and is found in the wider of those of A and y.
     method : str or callable, default "omp"
         One of `methods()`, or a solver of your own: a function `(A, y, k, ...) -> Solution`, or the place to import it
         from, `"module:function"`.
@@ -167,6 +168,10 @@ def solve(
         it takes, and their defaults.
     k : int or int array (*batch,)
         Most atoms per signal, one number or one per signal. Signals of a batch stop independently.
+    eps : float or array (*batch,), optional
+        A residual level in the units of `y`, for example `sqrt(m)` times the standard deviation of the noise. A signal
+        is solved when `||r|| <= eps` (or `<= tol ||y||`, if that is given too); one that is no larger itself gets
+        x = 0 and no step, whatever the start.
     tol : float or array (*batch,), optional
         A signal is solved when `||r|| <= tol ||y||`, with `r = y - A x`. Without `tol` that takes a fit that is exact
         up to rounding.

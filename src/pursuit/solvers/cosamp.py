@@ -8,6 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from ..core import loop
+from ..core.autocast import full_precision
 from ..core.least_squares import fit
 from ..core.selection import AtomSelector, Hard, Selection
 from ..core.solution import Arr, Solution
@@ -33,6 +34,7 @@ def run(p: Problem, x: Tensor, on_step: Hook | None = None) -> Solution[Tensor]:
     return p.iterate(partial(step, p.A, p.y, choice=p.choice), loop.no_decrease, init(p.A, p.y, x, p.choice), on_step)
 
 
+@full_precision
 def cosamp(
     A: OperatorLike,
     y: Arr | Nested,
@@ -40,6 +42,7 @@ def cosamp(
     *,
     x0: Any = None,
     tol: PerItem | None = None,
+    eps: PerItem | None = None,
     max_steps: PerItem = 100,
     weights: Any = None,
     select: Selection = Hard(),
@@ -61,6 +64,8 @@ def cosamp(
         Warm start.
     tol : float or array (*batch,), optional
         Stop when `||r|| <= tol ||y||`.
+    eps : float or array (*batch,), optional
+        Stop when `||r|| <= eps`, a level in the units of `y`; if `||y||` is not above it, x is zero.
     max_steps : int or int array (*batch,), default 100
         Most steps.
     weights : array (n,) or (*batch, n), optional
@@ -89,5 +94,5 @@ def cosamp(
     >>> pursuit.cosamp(torch.eye(4), torch.tensor([0.5, 4.0, 1.0, 0.0]), k=1).x
     tensor([0., 4., 0., 0.])
     """
-    p = problem(A, y, k, tol=tol, max_steps=max_steps, weights=weights, select=select)
+    p = problem(A, y, k, tol=tol, eps=eps, max_steps=max_steps, weights=weights, select=select)
     return p.recover("cosamp", run, p.start(x0), on_step)

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ..core import loop
 from ..core.atoms import Atoms, ChosenAtoms
+from ..core.autocast import full_precision
 from ..core.least_squares import factor
 from ..core.losses import LeastSquares, Loss
 from ..core.numeric import energy, rank_tolerance, safe_divide
@@ -99,6 +100,7 @@ def run(p: Problem, support: Tensor, on_step: Hook | None = None) -> Solution[Te
     return p.iterate(partial(step, p.A, p.y, weights=p.weights, loss=p.loss), stop, start, on_step)
 
 
+@full_precision
 def els(
     A: OperatorLike,
     y: Arr | Nested,
@@ -106,6 +108,7 @@ def els(
     *,
     x0: Any = None,
     tol: PerItem | None = None,
+    eps: PerItem | None = None,
     max_steps: PerItem = 1000,
     weights: Any = None,
     loss: Any = LeastSquares(),
@@ -128,6 +131,8 @@ def els(
         Warm start: its k largest entries are the first support. Default: OMP's support.
     tol : float or array (*batch,), optional
         Stop when `||r|| <= tol ||y||`.
+    eps : float or array (*batch,), optional
+        Stop when `||r|| <= eps`, a level in the units of `y`; if `||y||` is not above it, x is zero.
     max_steps : int or int array (*batch,), default 1000
         Most swaps.
     weights : array (n,) or (*batch, n), optional
@@ -158,5 +163,5 @@ def els(
     >>> pursuit.els(torch.eye(3), torch.tensor([0.5, 4.0, 1.0]), k=1, x0=wrong).x
     tensor([0., 4., 0.])
     """
-    p = problem(A, y, k, tol=tol, max_steps=max_steps, weights=weights, loss=loss)
+    p = problem(A, y, k, tol=tol, eps=eps, max_steps=max_steps, weights=weights, loss=loss)
     return p.recover("els", run, ompr.start(p, x0).indices, on_step)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -9,10 +10,12 @@ import torch
 from torch import Tensor
 
 from ..core import loop
+from ..core.autocast import full_precision
 from ..core.solution import Arr, Solution
 from ..operators import Operator
 from ..operators.adapters import Nested, OperatorLike, PerItem
 from . import ista
+from .penalty import Gapped, lasso, recover, stops, watched
 from .problem import Hook, Problem
 
 
@@ -31,9 +34,17 @@ def init(A: Operator, y: Tensor, x: Tensor) -> State:
     return State(s.x, s.r, s, torch.ones_like(y.real[..., :1]))
 
 
-def step(A: Operator, y: Tensor, s: State, *, gamma: Tensor, theta: Tensor) -> State:
+def step(
+    A: Operator,
+    y: Tensor,
+    s: State,
+    *,
+    gamma: Tensor,
+    theta: Tensor,
+    back: Callable[[Tensor], Tensor] | None = None,
+) -> State:
     """ISTA's step from the extrapolated point, then extrapolate."""
-    z = ista.step(A, y, s.extrapolated, gamma=gamma, theta=theta, back=A.adjoint)  # z' = step(x)
+    z = ista.step(A, y, s.extrapolated, gamma=gamma, theta=theta, back=back or A.adjoint)  # z' = step(x)
     t = (1 + torch.sqrt(1 + 4 * s.t.square())) / 2  # t' = (1 + sqrt(1 + 4 t^2)) / 2
     beta = (s.t - 1) / t
     extrapolated = z.x + beta * (z.x - s.x)  # x = z' + (t - 1) / t' (z' - z)
@@ -50,24 +61,40 @@ def stop(old: State, new: State) -> Tensor:
     return loop.stationary(old.extrapolated, new)
 
 
-def run(p: Problem, x: Tensor, on_step: Hook | None = None, *, theta: Tensor) -> Solution[Tensor]:
-    """All steps from `x`."""
-    return p.iterate(
-        partial(step, p.A, p.y, gamma=p.eta, theta=theta),
-        stop,
-        init(p.A, p.y, x),
-        on_step,
-        answer=ista.answer,
-    )
+def run(
+    p: Problem,
+    x: Tensor,
+    on_step: Hook | None = None,
+    *,
+    theta: Tensor,
+    penalty: Tensor | None = None,
+    gap: Tensor | None = None,
+) -> Solution[Tensor]:
+    """All steps from `x`, or until the duality gap of the `penalty` is at most `gap`.
+
+    The gap is that of the extrapolated point; the step from there lowers the objective further.
+    """
+    start, move = init(p.A, p.y, x), partial(step, p.A, p.y, gamma=p.eta, theta=theta)
+    if gap is None or penalty is None:
+        return p.iterate(move, stop, start, on_step, answer=ista.answer)
+    measured = watched(p, move, lambda s: s.extrapolated, penalty)
+    begin = Gapped(start, torch.full_like(p.target, torch.inf))
+    return p.iterate(measured, stops(stop, gap), begin, on_step, answer=lambda s: ista.answer(s.state))
 
 
+@full_precision
 def fista(
     A: OperatorLike,
     y: Arr | Nested,
-    lam: PerItem,
+    lam: PerItem | None = None,
     *,
+    lam_share: PerItem | None = None,
+    k: PerItem | None = None,
+    weights: Any = None,
     x0: Any = None,
     tol: PerItem | None = None,
+    eps: PerItem | None = None,
+    gap: PerItem | None = None,
     max_steps: PerItem = 1000,
     on_step: Hook | None = None,
 ) -> Solution[Arr]:
@@ -80,14 +107,25 @@ def fista(
     A : array (*batch, m, n), or anything `as_operator` takes
         Columns are not normalised: the penalty is on the caller's coefficients.
     y : array (*batch, m)
-    lam : float or array (*batch,)
-        Weight of the penalty. From `max |A^H y|` on the solution is zero.
+    lam : float or array (*batch,), optional
+        Weight of the penalty. From `max |A^H y|` on the solution is zero. Needed is `lam`, `lam_share` or `k`.
+    lam_share : float or array (*batch,), optional
+        The penalty as a share of the smallest for which the solution is zero, so that it does not depend on units.
+    k : int or int array (*batch,), optional
+        Find the penalty that leaves k non-zeros, by bisection; where none does, the next smaller number.
+    weights : array (n,) or (*batch, n), optional
+        The penalty of each coefficient is `lam` times its weight: 0 for an intercept, for example.
     x0 : array (*batch, n), optional
         Warm start.
     tol : float or array (*batch,), optional
         Stop when `||r|| <= tol ||y||`.
+    eps : float or array (*batch,), optional
+        Stop when `||r|| <= eps`, a level in the units of `y`; if `||y||` is not above it, x is zero.
+    gap : float or array (*batch,), optional
+        Stop when the duality gap is at most this share of `||y||^2`, for example 1e-6; the status is then `GAP`.
     max_steps : int or int array (*batch,), default 1000
-        Most steps. It stops earlier if a step changes `x` by rounding only.
+        Most steps. It stops earlier if a step changes `x` by rounding only. A signal that is not finished by then has
+        the status `GAP` if its duality gap is at most 1e-6, else `MAX_STEPS`.
     on_step : callable, optional
         Run without the compiled kernel, and call this after every step: see `pursuit.solve`.
 
@@ -112,5 +150,5 @@ def fista(
     >>> pursuit.fista(torch.eye(3), torch.tensor([0.5, 4.0, 2.0]), lam=1.0).x.round(decimals=4)
     tensor([0., 3., 1.])
     """
-    p, theta = ista.lasso_problem(A, y, lam, tol, max_steps)
-    return p.recover("fista", partial(run, theta=theta), p.start(x0), on_step)
+    q = lasso("fista", A, y, lam, lam_share=lam_share, k=k, weights=weights, tol=tol, eps=eps, max_steps=max_steps)
+    return recover("fista", run, q, x0, gap, on_step)

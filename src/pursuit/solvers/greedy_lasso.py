@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ..checks import one_of
 from ..core import loop
+from ..core.autocast import full_precision
 from ..core.numeric import energy, safe_divide, safe_sqrt
 from ..core.selection import AtomSelector, Hard, Selection
 from ..core.solution import Arr, Solution, Status
@@ -106,6 +107,7 @@ def run(
 
 
 @takes_old_names(loss="objective", weights="penalty_weights")
+@full_precision
 def greedy_lasso(
     A: OperatorLike,
     y: Arr | Nested,
@@ -114,6 +116,7 @@ def greedy_lasso(
     lam: PerItem,
     objective: str = "l1-sr",
     tol: PerItem | None = None,
+    eps: PerItem | None = None,
     max_steps: PerItem | None = None,
     penalty_weights: Any = None,
     select: Selection = Hard(),
@@ -144,12 +147,14 @@ def greedy_lasso(
         Columns of any norm.
     y : array (*batch, m)
     k : int or int array (*batch,), optional
-        Most atoms per signal. Without it the penalty or `tol` ends the search, at min(m, n) atoms at the latest.
+        Most atoms per signal. Without it the penalty, `tol` or `eps` ends the search, at min(m, n) atoms at the latest.
     lam : float or array (*batch,)
         Weight of the penalty.
     objective : {"l1-sr", "l1", "l0-sr", "l0"}
     tol : float or array (*batch,), optional
         Stop when `||r|| <= tol ||y||`.
+    eps : float or array (*batch,), optional
+        Stop when `||r|| <= eps`, a level in the units of `y`; if `||y||` is not above it, x is zero.
     max_steps : int or int array (*batch,), optional
         Most steps; each adds one atom.
     penalty_weights : array (n,) or (*batch, n), optional
@@ -190,9 +195,9 @@ def greedy_lasso(
     """
     one_of("objective", objective, OBJECTIVES)
     steps = UNLIMITED if max_steps is None else max_steps  # k or the penalty ends the search
-    full = Status.MAX_STEPS if k is None and tol is not None else Status.SPARSITY
+    full = Status.MAX_STEPS if k is None and (tol is not None or eps is not None) else Status.SPARSITY
     k = ALL if k is None else k
-    p = problem(A, y, k, tol=tol, max_steps=steps, select=select, full=full)
+    p = problem(A, y, k, tol=tol, eps=eps, max_steps=steps, select=select, full=full)
     rule = partial(l1_sr, legacy=True) if legacy and objective == "l1-sr" else OBJECTIVES[objective]
     w = p.per_column("penalty_weights", penalty_weights)
     delta = partial(gains, p.A, rule=rule, lam=p.per_item("lam", lam).unsqueeze(-1), w=w)

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ..core import loop
 from ..core.atoms import ChosenAtoms
+from ..core.autocast import full_precision
 from ..core.least_squares import independent
 from ..core.losses import LeastSquares, Loss
 from ..core.selection import AtomSelector, Hard, Selection
@@ -90,6 +91,7 @@ def run(p: Problem, x: Tensor, on_step: Hook | None = None) -> Solution[Tensor]:
     )
 
 
+@full_precision
 def htp(
     A: OperatorLike,
     y: Arr | Nested,
@@ -98,6 +100,7 @@ def htp(
     eta: PerItem | None = None,
     x0: Any = None,
     tol: PerItem | None = None,
+    eps: PerItem | None = None,
     max_steps: PerItem = 1000,
     weights: Any = None,
     loss: Any = LeastSquares(),
@@ -121,6 +124,8 @@ def htp(
         Warm start.
     tol : float or array (*batch,), optional
         Stop when `||r|| <= tol ||y||`.
+    eps : float or array (*batch,), optional
+        Stop when `||r|| <= eps`, a level in the units of `y`; if `||y||` is not above it, x is zero.
     max_steps : int or int array (*batch,), default 1000
         Most steps; each fits one support.
     weights : array (n,) or (*batch, n), optional
@@ -151,6 +156,6 @@ def htp(
     >>> pursuit.htp(torch.eye(3), torch.tensor([0.5, 4.0, 1.0]), k=1).x
     tensor([0., 4., 0.])
     """
-    p = problem(A, y, k, tol=tol, max_steps=max_steps, weights=weights, loss=loss, select=select)
+    p = problem(A, y, k, tol=tol, eps=eps, max_steps=max_steps, weights=weights, loss=loss, select=select)
     p = p.with_step_size(eta, 1.8)
     return p.recover("htp", run, p.start(x0), on_step)

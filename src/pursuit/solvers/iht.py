@@ -8,6 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from ..core import loop
+from ..core.autocast import full_precision
 from ..core.losses import LeastSquares, Loss
 from ..core.selection import AtomSelector, Hard, Selection
 from ..core.solution import Arr, Solution
@@ -49,6 +50,7 @@ def run(p: Problem, x: Tensor, on_step: Hook | None = None) -> Solution[Tensor]:
     )
 
 
+@full_precision
 def iht(
     A: OperatorLike,
     y: Arr | Nested,
@@ -57,6 +59,7 @@ def iht(
     eta: PerItem | None = None,
     x0: Any = None,
     tol: PerItem | None = None,
+    eps: PerItem | None = None,
     max_steps: PerItem = 1000,
     weights: Any = None,
     loss: Any = LeastSquares(),
@@ -80,6 +83,8 @@ def iht(
         Warm start.
     tol : float or array (*batch,), optional
         Stop when `||r|| <= tol ||y||`.
+    eps : float or array (*batch,), optional
+        Stop when `||r|| <= eps`, a level in the units of `y`; if `||y||` is not above it, x is zero.
     max_steps : int or int array (*batch,), default 1000
         Most steps.
     weights : array (n,) or (*batch, n), optional
@@ -110,6 +115,6 @@ def iht(
     >>> pursuit.iht(torch.eye(3), torch.tensor([0.5, 4.0, 1.0]), k=1, eta=1.0).x
     tensor([0., 4., 0.])
     """
-    p = problem(A, y, k, tol=tol, max_steps=max_steps, weights=weights, loss=loss, select=select)
+    p = problem(A, y, k, tol=tol, eps=eps, max_steps=max_steps, weights=weights, loss=loss, select=select)
     p = p.with_step_size(eta, 1.8)
     return p.recover("iht", run, p.start(x0), on_step)

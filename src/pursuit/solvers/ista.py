@@ -6,16 +6,19 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor
 
 from ..core import loop
 from ..core.atoms import Atoms
+from ..core.autocast import full_precision
 from ..core.selection import Hard
 from ..core.solution import Arr, Solution
 from ..operators import Operator
 from ..operators.adapters import Nested, OperatorLike, PerItem
 from ..shrinkage import Shrink, proximal, soft
-from .problem import ALL, Hook, Problem, problem
+from .penalty import Gapped, lasso, recover, stops, watched
+from .problem import Hook, Problem
 
 
 class State(NamedTuple):
@@ -45,12 +48,6 @@ def step(
     return State(x, A.residual(y, x))
 
 
-def lasso_problem(A: Any, y: Any, lam: Any, tol: Any, max_steps: Any) -> tuple[Problem, Tensor]:
-    """The problem with the step size 1 / L, and the threshold `theta (*batch, 1)` of the penalty."""
-    p = problem(A, y, ALL, tol=tol, max_steps=max_steps, unit_columns=False).with_step_size(None, 1.0)
-    return p, p.eta * p.per_item("lam", lam).unsqueeze(-1)
-
-
 def answer(s: Any) -> tuple[Tensor, Atoms]:
     """The iterate, and its non-zeros as the support, largest first."""
     atoms = Hard()(s.x.detach().abs(), s.x.shape[-1])
@@ -59,24 +56,37 @@ def answer(s: Any) -> tuple[Tensor, Atoms]:
     return s.x, atoms._replace(indices=atoms.indices[..., :max_k])
 
 
-def run(p: Problem, x: Tensor, on_step: Hook | None = None, *, theta: Tensor) -> Solution[Tensor]:
-    """All steps from `x`."""
-    return p.iterate(
-        partial(step, p.A, p.y, gamma=p.eta, theta=theta, back=p.A.adjoint),
-        loop.stationary,
-        init(p.A, p.y, x),
-        on_step,
-        answer=answer,
-    )
+def run(
+    p: Problem,
+    x: Tensor,
+    on_step: Hook | None = None,
+    *,
+    theta: Tensor,
+    penalty: Tensor | None = None,
+    gap: Tensor | None = None,
+) -> Solution[Tensor]:
+    """All steps from `x`, or until the duality gap of the `penalty` is at most `gap`."""
+    start, move = init(p.A, p.y, x), partial(step, p.A, p.y, gamma=p.eta, theta=theta)
+    if gap is None or penalty is None:
+        return p.iterate(partial(move, back=p.A.adjoint), loop.stationary, start, on_step, answer=answer)
+    measured = watched(p, move, lambda s: s, penalty)
+    begin = Gapped(start, torch.full_like(p.target, torch.inf))
+    return p.iterate(measured, stops(loop.stationary, gap), begin, on_step, answer=lambda s: answer(s.state))
 
 
+@full_precision
 def ista(
     A: OperatorLike,
     y: Arr | Nested,
-    lam: PerItem,
+    lam: PerItem | None = None,
     *,
+    lam_share: PerItem | None = None,
+    k: PerItem | None = None,
+    weights: Any = None,
     x0: Any = None,
     tol: PerItem | None = None,
+    eps: PerItem | None = None,
+    gap: PerItem | None = None,
     max_steps: PerItem = 1000,
     on_step: Hook | None = None,
 ) -> Solution[Arr]:
@@ -87,14 +97,25 @@ def ista(
     A : array (*batch, m, n), or anything `as_operator` takes
         Columns are not normalised: the penalty is on the caller's coefficients.
     y : array (*batch, m)
-    lam : float or array (*batch,)
-        Weight of the penalty. From `max |A^H y|` on the solution is zero.
+    lam : float or array (*batch,), optional
+        Weight of the penalty. From `max |A^H y|` on the solution is zero. Needed is `lam`, `lam_share` or `k`.
+    lam_share : float or array (*batch,), optional
+        The penalty as a share of the smallest for which the solution is zero, so that it does not depend on units.
+    k : int or int array (*batch,), optional
+        Find the penalty that leaves k non-zeros, by bisection; where none does, the next smaller number.
+    weights : array (n,) or (*batch, n), optional
+        The penalty of each coefficient is `lam` times its weight: 0 for an intercept, for example.
     x0 : array (*batch, n), optional
         Warm start.
     tol : float or array (*batch,), optional
         Stop when `||r|| <= tol ||y||`.
+    eps : float or array (*batch,), optional
+        Stop when `||r|| <= eps`, a level in the units of `y`; if `||y||` is not above it, x is zero.
+    gap : float or array (*batch,), optional
+        Stop when the duality gap is at most this share of `||y||^2`, for example 1e-6; the status is then `GAP`.
     max_steps : int or int array (*batch,), default 1000
-        Most steps. It stops earlier if a step changes `x` by rounding only.
+        Most steps. It stops earlier if a step changes `x` by rounding only. A signal that is not finished by then has
+        the status `GAP` if its duality gap is at most 1e-6, else `MAX_STEPS`.
     on_step : callable, optional
         Run without the compiled kernel, and call this after every step: see `pursuit.solve`.
 
@@ -118,5 +139,5 @@ def ista(
     >>> pursuit.ista(torch.eye(3), torch.tensor([0.5, 4.0, 2.0]), lam=1.0).x.round(decimals=4)
     tensor([0., 3., 1.])
     """
-    p, theta = lasso_problem(A, y, lam, tol, max_steps)
-    return p.recover("ista", partial(run, theta=theta), p.start(x0), on_step)
+    q = lasso("ista", A, y, lam, lam_share=lam_share, k=k, weights=weights, tol=tol, eps=eps, max_steps=max_steps)
+    return recover("ista", run, q, x0, gap, on_step)

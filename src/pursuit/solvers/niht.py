@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ..core import loop
 from ..core.atoms import ChosenAtoms
+from ..core.autocast import full_precision
 from ..core.numeric import energy, safe_divide
 from ..core.selection import AtomSelector, Hard, Selection
 from ..core.solution import Arr, Solution, Status
@@ -72,6 +73,7 @@ def run(p: Problem, x: Tensor, on_step: Hook | None = None) -> Solution[Tensor]:
     return p.iterate(partial(step, p.A, p.y, choice=p.choice), stop, init(p.A, p.y, x, p.choice), on_step)
 
 
+@full_precision
 def niht(
     A: OperatorLike,
     y: Arr | Nested,
@@ -79,6 +81,7 @@ def niht(
     *,
     x0: Any = None,
     tol: PerItem | None = None,
+    eps: PerItem | None = None,
     max_steps: PerItem = 1000,
     weights: Any = None,
     select: Selection = Hard(),
@@ -97,6 +100,8 @@ def niht(
         Warm start.
     tol : float or array (*batch,), optional
         Stop when `||r|| <= tol ||y||`.
+    eps : float or array (*batch,), optional
+        Stop when `||r|| <= eps`, a level in the units of `y`; if `||y||` is not above it, x is zero.
     max_steps : int or int array (*batch,), default 1000
         Most steps.
     weights : array (n,) or (*batch, n), optional
@@ -125,7 +130,7 @@ def niht(
     >>> pursuit.niht(3 * torch.eye(3), torch.tensor([0.0, 6.0, 1.0]), k=1).x
     tensor([0., 2., 0.])
     """
-    p = problem(A, y, k, tol=tol, max_steps=max_steps, weights=weights, select=select)
+    p = problem(A, y, k, tol=tol, eps=eps, max_steps=max_steps, weights=weights, select=select)
     return p.recover("niht", run, p.start(x0), on_step)
 
 

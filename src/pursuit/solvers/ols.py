@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ..core.atoms import ChosenAtoms
+from ..core.autocast import full_precision
 from ..core.numeric import rank_tolerance
 from ..core.selection import AtomSelector, Hard, Selection
 from ..core.solution import Arr, Solution, Status
@@ -61,12 +62,14 @@ def run(p: Problem, start: None = None, on_step: Hook | None = None) -> Solution
     )
 
 
+@full_precision
 def ols(
     A: OperatorLike,
     y: Arr | Nested,
     k: PerItem | None = None,
     *,
     tol: PerItem | None = None,
+    eps: PerItem | None = None,
     max_steps: PerItem | None = None,
     weights: Any = None,
     select: Selection = Hard(),
@@ -84,9 +87,11 @@ def ols(
         Columns of any norm.
     y : array (*batch, m)
     k : int or int array (*batch,), optional
-        Most atoms per signal. Without it `tol` ends the search, at min(m, n) atoms at the latest.
+        Most atoms per signal. Without it `tol` or `eps` ends the search, at min(m, n) atoms at the latest.
     tol : float or array (*batch,), optional
         Stop when `||r|| <= tol ||y||`.
+    eps : float or array (*batch,), optional
+        Stop when `||r|| <= eps`, a level in the units of `y`; if `||y||` is not above it, x is zero.
     max_steps : int or int array (*batch,), optional
         Most steps; each adds one atom.
     weights : array (n,) or (*batch, n), optional
@@ -120,10 +125,13 @@ def ols(
 
     The first and the third column fit `y` exactly; but the second correlates more with the residual of the first.
     """
-    if k is None and tol is None:
-        raise ValueError("ols was given neither k nor tol; pass k (how many atoms), tol (a residual level), or both.")
+    if k is None and tol is None and eps is None:
+        raise ValueError(
+            "ols was given neither k nor tol nor eps; pass k (how many atoms), tol (the residual as a share of ||y||) "
+            "or eps (the residual itself)."
+        )
     steps = UNLIMITED if max_steps is None else max_steps  # k ends it
     full = Status.SPARSITY if k is not None else Status.MAX_STEPS
     k = ALL if k is None else k
-    p = problem(A, y, k, tol=tol, max_steps=steps, weights=weights, select=select, full=full)
+    p = problem(A, y, k, tol=tol, eps=eps, max_steps=steps, weights=weights, select=select, full=full)
     return p.recover("ols", run, on_step=on_step)

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ..core import loop
 from ..core.atoms import ChosenAtoms
+from ..core.autocast import full_precision
 from ..core.losses import LeastSquares, Loss
 from ..core.selection import AtomSelector, Hard, Selection
 from ..core.solution import Arr, Solution, Status
@@ -77,12 +78,14 @@ def steps(p: Problem) -> tuple[Any, Any, State]:
     return partial(step, p.A, choice=choice), partial(stop, k=p.k, full=p.full), start
 
 
+@full_precision
 def omp(
     A: OperatorLike,
     y: Arr | Nested,
     k: PerItem | None = None,
     *,
     tol: PerItem | None = None,
+    eps: PerItem | None = None,
     max_steps: PerItem | None = None,
     weights: Any = None,
     loss: Any = LeastSquares(),
@@ -97,9 +100,11 @@ def omp(
         Columns of any norm.
     y : array (*batch, m)
     k : int or int array (*batch,), optional
-        Most atoms per signal. Without it `tol` ends the search, at min(m, n) atoms at the latest.
+        Most atoms per signal. Without it `tol` or `eps` ends the search, at min(m, n) atoms at the latest.
     tol : float or array (*batch,), optional
         Stop when `||r|| <= tol ||y||`.
+    eps : float or array (*batch,), optional
+        Stop when `||r|| <= eps`, a level in the units of `y`; if `||y||` is not above it, x is zero.
     max_steps : int or int array (*batch,), optional
         Most steps; each adds one atom.
     weights : array (n,) or (*batch, n), optional
@@ -131,10 +136,13 @@ def omp(
     >>> sol.x, sol.support
     (tensor([ 0.,  3.,  0., -1.]), tensor([1, 3]))
     """
-    if k is None and tol is None:
-        raise ValueError("omp was given neither k nor tol; pass k (how many atoms), tol (a residual level), or both.")
+    if k is None and tol is None and eps is None:
+        raise ValueError(
+            "omp was given neither k nor tol nor eps; pass k (how many atoms), tol (the residual as a share of ||y||) "
+            "or eps (the residual itself)."
+        )
     steps = UNLIMITED if max_steps is None else max_steps  # k ends it
     full = Status.SPARSITY if k is not None else Status.MAX_STEPS
     k = ALL if k is None else k
-    p = problem(A, y, k, tol=tol, max_steps=steps, weights=weights, loss=loss, select=select, full=full)
+    p = problem(A, y, k, tol=tol, eps=eps, max_steps=steps, weights=weights, loss=loss, select=select, full=full)
     return p.recover("omp", run, on_step=on_step)

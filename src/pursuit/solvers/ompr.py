@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ..core import loop
 from ..core.atoms import Atoms, ChosenAtoms
+from ..core.autocast import full_precision
 from ..core.selection import AtomSelector, Hard, Selection
 from ..core.solution import Arr, Solution, Status
 from ..operators import Operator
@@ -50,6 +51,7 @@ def run(p: Problem, atoms: ChosenAtoms, on_step: Hook | None = None) -> Solution
     return p.iterate(partial(step, p.A, p.y, eta=p.eta, choice=p.choice), stop, refit(p.A, p.y, atoms, p.loss), on_step)
 
 
+@full_precision
 def ompr(
     A: OperatorLike,
     y: Arr | Nested,
@@ -58,6 +60,7 @@ def ompr(
     eta: PerItem = 1.0,
     x0: Any = None,
     tol: PerItem | None = None,
+    eps: PerItem | None = None,
     max_steps: PerItem = 1000,
     weights: Any = None,
     select: Selection = Hard(),
@@ -78,6 +81,8 @@ def ompr(
         Warm start: its k largest entries are the first support. Default: OMP's support.
     tol : float or array (*batch,), optional
         Stop when `||r|| <= tol ||y||`.
+    eps : float or array (*batch,), optional
+        Stop when `||r|| <= eps`, a level in the units of `y`; if `||y||` is not above it, x is zero.
     max_steps : int or int array (*batch,), default 1000
         Most replacements.
     weights : array (n,) or (*batch, n), optional
@@ -107,5 +112,5 @@ def ompr(
     >>> pursuit.ompr(torch.eye(3), torch.tensor([0.5, 4.0, 1.0]), k=1, x0=wrong).x
     tensor([0., 4., 0.])
     """
-    p = problem(A, y, k, tol=tol, max_steps=max_steps, weights=weights, select=select).with_step_size(eta, 1.0)
+    p = problem(A, y, k, tol=tol, eps=eps, max_steps=max_steps, weights=weights, select=select).with_step_size(eta, 1.0)
     return p.recover("ompr", run, start(p, x0), on_step)

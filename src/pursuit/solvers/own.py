@@ -10,6 +10,7 @@ from typing import Any
 
 from torch import Tensor
 
+from ..core.autocast import full_precision
 from ..core.selection import Hard, Selection
 from ..core.solution import Solution
 from . import omp
@@ -49,7 +50,7 @@ def make_solver(
 
     Returns
     -------
-    callable (A, y, k=None, *, x0=None, tol=None, max_steps=1000, weights=None, select=Hard(), on_step=None) -> Solution
+    callable (A, y, k=None, *, x0, tol, eps, max_steps=1000, weights, select=Hard(), on_step) -> Solution
         `x0` only if `init` takes it. `pursuit.solve`, `compare`, `path` and sweeps take the solver like a name.
 
     Raises
@@ -94,6 +95,7 @@ def make_solver(
             on_step,
         )
 
+    @full_precision
     def solver(
         A: Any,
         y: Any,
@@ -101,12 +103,13 @@ def make_solver(
         *,
         x0: Any = None,
         tol: Any = None,
+        eps: Any = None,
         max_steps: Any = 1000,
         weights: Any = None,
         select: Selection = Hard(),
         on_step: Hook | None = None,
     ) -> Solution[Any]:
-        p = problem(A, y, k, tol=tol, max_steps=max_steps, weights=weights, select=select)
+        p = problem(A, y, k, tol=tol, eps=eps, max_steps=max_steps, weights=weights, select=select)
         if x0 is not None and not warm:
             raise TypeError(f"{name} takes no x0: its init has no parameter of that name.")
         return p.to_caller(run(p, p.start(x0), on_step))
@@ -151,6 +154,8 @@ _DOC = """{name}: {about}.
         Most atoms per signal.
 {x0}    tol : float or array (*batch,), optional
         Stop when `||r|| <= tol ||y||`.
+    eps : float or array (*batch,), optional
+        Stop when `||r|| <= eps`, a level in the units of `y`; if `||y||` is not above it, x is zero.
     max_steps : int or int array (*batch,), default 1000
         Most steps.
     weights : array (n,) or (*batch, n), optional

@@ -11,17 +11,21 @@ from torch import Tensor
 
 from ..checks import to_tensor, whole
 from ..core.atoms import Atoms, nonzero_first
+from ..core.autocast import full_precision
+from ..core.layout import rows, rows_for_sure
 from ..core.least_squares import fit, leading
 from ..core.solution import Arr, Solution, Status
-from ..operators.adapters import Nested, OperatorLike, as_operator, as_tensor
+from ..operators.adapters import Nested, OperatorLike
 from . import ols, omp
 from .by_name import Method, answer, solver_of_k
-from .problem import Problem, problem
+from .problem import Problem, checked, problem
 
 NESTED: tuple[ModuleType, ...] = (omp, ols)  # their first k atoms are those for k: one run is enough
-NESTED_OPTIONS = {"tol", "max_steps", "weights"}  # with other options each k gets a run of its own
+NESTED_OPTIONS = {"tol", "eps", "max_steps", "weights"}  # with other options each k gets a run of its own
 
 
+@full_precision
+@full_precision
 def path(
     A: OperatorLike, y: Arr | Nested, ks: Sequence[int], *, method: Method = "omp", **options: Any
 ) -> Solution[Arr]:
@@ -58,22 +62,23 @@ def path(
     >>> sol.residual_norm.round(decimals=3), sol.support[1]
     (tensor([2.2360, 1.0000, 0.0000]), tensor([ 1,  3, -1, -1]))
     """
-    recover, measured = solver_of_k(method, **options), as_tensor("y", y)
-    op = as_operator(A, dtype=measured.dtype, device=measured.device)
-    sizes = _sizes(ks, op.shape, measured.device)
+    recover = solver_of_k(method, **options)
+    op, given = checked(A, y)
+    sizes = _sizes(ks, op.shape, given.device)
     max_k = int(sizes.max())
     solution = None
     for module in NESTED:
         name = module.__name__.rpartition(".")[2]
         if recover is getattr(module, name) and options.keys() <= NESTED_OPTIONS:
-            solution = _nested(name, module, problem(op, y, max_k, **options), sizes)
+            solution = _nested(name, module, problem(op, rows(y), max_k, **options), sizes)
     if solution is not None:
         return solution
-    p = problem(op, y, max_k)
-    together, each = p.y.expand(len(sizes), *p.y.shape), _per_size(sizes, p)
-    if p.as_numpy:
-        return answer(method, recover(op, together.numpy(), k=each.numpy(), **options))
-    return answer(method, recover(op, together, k=each, **options))
+    p = problem(op, rows(y), max_k)
+    together, each = given.expand(len(sizes), *p.y.shape), _per_size(sizes, p)
+    with rows_for_sure():
+        if p.as_numpy:
+            return answer(method, recover(op, together.numpy(), k=each.numpy(), **options))
+        return answer(method, recover(op, together, k=each, **options))
 
 
 def _sizes(ks: Any, shape: tuple[int, int], device: torch.device) -> Tensor:
@@ -81,7 +86,7 @@ def _sizes(ks: Any, shape: tuple[int, int], device: torch.device) -> Tensor:
     sizes = to_tensor("ks", ks, "a sequence of whole numbers", device)
     if sizes.ndim != 1 or not len(sizes):
         raise ValueError(f"ks has shape {tuple(sizes.shape)}; needed is a sequence of numbers of atoms, as [1, 2, 5].")
-    return whole("ks", sizes, 1, min(shape), sizes.shape, device)
+    return whole("ks", sizes, 0, min(shape), sizes.shape, device)
 
 
 def _per_size(sizes: Tensor, p: Problem) -> Tensor:

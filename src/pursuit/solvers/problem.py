@@ -7,21 +7,25 @@ from contextlib import nullcontext
 from dataclasses import dataclass, fields, replace
 from typing import Any, NamedTuple, TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from .. import kernels
-from ..checks import expands, finite, nonnegative_per_item, placed, to_tensor, whole
+from ..arrays import DTYPES, HALVES, as_tensor, check_alike, read, workable
+from ..checks import expands, finite, nonnegative_per_item, placed, show, to_tensor, whole
 from ..core import loop
 from ..core.atoms import Atoms, ChosenAtoms, compact, nonzero_first
+from ..core.layout import check_layout, unwrapped
 from ..core.least_squares import fit
-from ..core.losses import LeastSquares, Loss, checked
+from ..core.losses import LeastSquares, Loss
+from ..core.losses import checked as checked_loss
 from ..core.numeric import ones_for_zeros, rank_tolerance
-from ..core.selection import AtomSelector, Hard, Selection
+from ..core.selection import AtomSelector, Hard, Selection, check_selection
 from ..core.solution import Solution, Status
 from ..kernels import flat
 from ..operators import Dense, Operator, gather_last
-from ..operators.adapters import as_operator, as_tensor
+from ..operators.adapters import Sparse, as_operator
 from ..transforms import refuse_mapped, uncompiled
 
 S = TypeVar("S", bound=loop.State)
@@ -60,6 +64,14 @@ class Iterate(NamedTuple):
     status: Any
 
 
+class Settled(NamedTuple):
+    """The `items (*batch,)` that x = 0 solves, their status, and how many places the caller's support has."""
+
+    items: Tensor
+    status: Tensor
+    width: int
+
+
 @dataclass(frozen=True)
 class Problem:
     """`y = A x` in the form that the steps take, and what is needed to return the solution in the caller's form.
@@ -86,6 +98,12 @@ class Problem:
         Status of a signal that has its k atoms.
     eta : Tensor (*batch, 1)
         Step size; zero for solvers that have none.
+    dtype : torch.dtype or None
+        In which the caller gets `x`, if not that of `y` here.
+    names : array (n,) or None
+        Names of the columns.
+    settled : Settled or None
+        The signals for which there is nothing to do.
     """
 
     A: Operator
@@ -101,6 +119,9 @@ class Problem:
     select: Selection
     full: Status
     eta: Tensor
+    dtype: torch.dtype | None = None
+    names: Any = None
+    settled: Settled | None = None
 
     @property
     def batch(self) -> torch.Size:
@@ -176,13 +197,31 @@ class Problem:
     @kernels.alone()
     def to_caller(self, s: Solution[Tensor]) -> Solution[Any]:
         """A solution for unit columns, in the caller's units and form."""
+        s = self._nothing_where_settled(s)
         out = {
             name: self._out(getattr(s, name)) for name in ("support", "residual_norm", "steps", "status", "compiled")
         }
         if "x" in vars(s):
-            return Solution.of_signal(self._out(self.scale * s.x), **out)
+            return Solution.of_signal(self._values_out(self.scale * s.x), **out).named(self.names)
         units = gather_last(self.scale, s.support.clamp(min=0))
-        return Solution(coefficients=self._out(units * s.coefficients), n=s.n, **out)
+        return Solution(coefficients=self._values_out(units * s.coefficients), n=s.n, **out).named(self.names)
+
+    def _nothing_where_settled(self, s: Solution[Tensor]) -> Solution[Tensor]:
+        """The solution with x = 0 for signals that this solves."""
+        if self.settled is None:
+            return s
+        items, status, width = self.settled
+        each, norm = items.unsqueeze(-1), _length(self.loss.initial_residual(self.y))
+        out = {
+            "support": torch.where(each, -1, s.support)[..., :width],
+            "residual_norm": torch.where(items, norm, s.residual_norm),
+            "steps": torch.where(items, 0, s.steps),
+            "status": torch.where(items, status, s.status),
+            "compiled": s.compiled & ~items,
+        }
+        if "x" in vars(s):
+            return Solution.of_signal(torch.where(each, 0, s.x), **out)
+        return Solution(coefficients=torch.where(each, 0, s.coefficients)[..., :width], n=s.n, **out)
 
     @uncompiled
     def find(self, name: str, run: Run, start: Any = None, on_step: Hook | None = None) -> Solution[Tensor]:
@@ -199,6 +238,8 @@ class Problem:
         on_step : callable, optional
             If given, `run` solves all signals, because a kernel does not show its steps.
         """
+        if on_step is not None and not callable(on_step):
+            raise TypeError(f"on_step is {on_step!r}; needed is a function of one argument, an Iterate, or None.")
         kernel = None if on_step is not None else self._kernel(name, start)
         if kernel is None:
             return run(self, start, on_step)
@@ -227,8 +268,12 @@ class Problem:
 
         def watch(step: int, state: S, status: Tensor) -> None:
             if on_step is not None:
-                values = (self.scale * answer(state)[0], _length(state.r), status)
-                on_step(Iterate(step, *map(self._out, values)))
+                x, norm = self.scale * answer(state)[0], _length(state.r)
+                if self.settled is not None:
+                    items = self.settled.items
+                    x, status = torch.where(items.unsqueeze(-1), 0, x), torch.where(items, self.settled.status, status)
+                    norm = torch.where(items, _length(self.loss.initial_residual(self.y)), norm)
+                on_step(Iterate(step, self._values_out(x), self._out(norm), self._out(status)))
 
         state, steps, status = loop.run(
             step, stop, start, target=self.target, max_steps=self.max_steps, at_budget=at_budget, watch=watch
@@ -291,6 +336,18 @@ class Problem:
         """One value for all, or one per signal, with a flat batch."""
         return flat(v if v.ndim == own else self._flat(v, own), own)
 
+    def _values_out(self, value: Tensor) -> Any:
+        """Entries of x, in the caller's precision too."""
+        if self.dtype is None:
+            return self._out(value)
+        narrow = value.to(self.dtype)
+        if (value.isfinite() & ~narrow.isfinite()).any():
+            raise ValueError(
+                f"x goes up to {value.detach().abs().max().item():.3g}, which leaves the range of {self.dtype}, the "
+                "dtype of y; scale y or A, or pass y in single or double precision."
+            )
+        return self._out(narrow)
+
     def _out(self, value: Tensor) -> Any:
         if self.as_numpy:
             return value.detach().resolve_conj().cpu().numpy()
@@ -316,6 +373,7 @@ def problem(
     k: Any,
     *,
     tol: Any = None,
+    eps: Any = None,
     max_steps: Any = UNLIMITED,
     weights: Any = None,
     unit_columns: bool = True,
@@ -327,7 +385,7 @@ def problem(
 
     Parameters
     ----------
-    A, y, k, tol, max_steps, weights, loss
+    A, y, k, tol, eps, max_steps, weights, loss
         As in the solvers; `ALL` for k allows min(m, n) atoms.
     unit_columns : bool
         Whether to divide columns by their norms, so that scores compare correlations.
@@ -338,8 +396,9 @@ def problem(
         If the input is wrong; the message says what was given, what is needed and what to do.
     """
     refuse_mapped(A, y, weights)
-    as_numpy = not isinstance(y, Tensor)
-    op, y, y_norm = _measured(A, as_tensor("y", y))
+    if not isinstance(select, Hard):
+        check_selection(select)
+    op, y, y_norm, given, as_numpy = _measured(A, y)
     m, n = op.shape
     batch = y.shape[:-1]
     unit, scale = op, y.real.new_ones(n)
@@ -349,23 +408,28 @@ def problem(
         scale = unit.scale
     if k is None:
         raise ValueError(
-            f"k was not given; needed is the most atoms of a signal, 1 <= k <= {min(m, n)}; pass k, one number "
+            f"k was not given; needed is the most atoms of a signal, 0 <= k <= {min(m, n)}; pass k, one number "
             "or one per signal."
         )
     k = to_tensor("k", min(m, n) if k is ALL else k, "a whole number", y.device)
-    model = checked(loss, y)
+    model = checked_loss(loss, y)
     r = model.initial_residual(y)
     if r is not y:
         y_norm = torch.linalg.vector_norm(r.detach(), dim=-1)
     # After an exact fit the residual is rounding; no further atoms should be chosen for it.
     floor = model.rounding(torch.finfo(y_norm.dtype).eps)
-    relative = nonnegative_per_item("tol", 0.0 if tol is None else tol, batch, y).clamp(min=floor)
-    return Problem(
+    relative = nonnegative_per_item("tol", 0.0 if tol is None else tol, batch, y)
+    if tol is not None and (relative >= 1).any():
+        raise ValueError(
+            f"tol is {show(relative)}; needed is 0 <= tol < 1: it is a share of ||y||, and x = 0 meets tol = 1. For a "
+            "residual level in the units of y pass eps, one number or one per signal."
+        )
+    p = Problem(
         A=unit if unit_columns else op,
         y=y,
-        k=whole("k", k, 1, min(m, n), batch, y.device),
+        k=whole("k", k, 0, min(m, n), batch, y.device),
         max_k=int(k.max()) if k.numel() else 1,  # of k as given, because an empty batch has no maximum
-        target=relative * y_norm,
+        target=relative.clamp(min=floor) * y_norm,
         max_steps=whole("max_steps", max_steps, 0, None, batch, y.device),
         weights=_weights("weights", weights, n, batch, y) * (scale > 0),
         scale=scale if unit_columns else torch.ones_like(scale),
@@ -374,29 +438,64 @@ def problem(
         select=select,
         full=full,
         eta=y.real.new_zeros(*batch, 1),
+        dtype=None if given is y.dtype else _callers_dtype(given, y.dtype),
+        names=op.column_names,
     )
+    return p if eps is None and not (p.k == 0).any() else _settled(p, eps, y_norm)
 
 
-def _measured(A: Any, y: Tensor) -> tuple[Operator, Tensor, Tensor]:
-    """The operator, the measurements and their norms, after a check that shape, device, dtype and batch agree."""
-    op = as_operator(A, dtype=y.dtype, device=y.device)
-    m = op.shape[0]
-    if y.ndim == 0 or y.shape[-1] != m:
-        hint = " y.T may be what you want: signals are rows." if y.ndim == 2 and y.shape[0] == m else ""
-        raise ValueError(
-            f"y has shape {tuple(y.shape)} but A has m={m} rows (shape {op.shape}); needed is y of shape "
-            f"(*batch, {m}).{hint}"
-        )
+def _settled(p: Problem, eps: Any, y_norm: Tensor) -> Problem:
+    """The problem with the residual level `eps`, and with the signals that x = 0 solves: of a k of 0, or below eps."""
+    level, items = p.target, p.k == 0
+    if eps is not None:
+        level = torch.maximum(level, p.per_item("eps", eps))
+        items = items | (y_norm <= level)
+    if not items.any():
+        return replace(p, target=level)
+    status = torch.where(y_norm <= level, int(Status.TOLERANCE), int(Status.SPARSITY))
+    # Steps and kernels stop at once for these signals, whatever they start from.
+    target, k = torch.where(items, torch.inf, level), p.k.clamp(min=1)
+    return replace(p, target=target, k=k, max_k=max(1, p.max_k), settled=Settled(items, status, p.max_k))
+
+
+def checked(A: Any, y: Any) -> tuple[Operator, Tensor]:
+    """The operator, and the measurements in the caller's dtype, after a check that they fit."""
+    return _measured(A, y)[0], read("y", unwrapped(y)[0]).values
+
+
+class _Measured(NamedTuple):
+    """Operator and measurements in one precision, their norms, their dtype as given, and whether NumPy answers."""
+
+    A: Operator
+    y: Tensor
+    norm: Tensor
+    given: torch.dtype
+    as_numpy: bool
+
+
+def _measured(A: Any, y: Any) -> _Measured:
+    """Read A and y, and check that shape, device and batch agree. Both come to the wider of their two precisions."""
+    y, known_y = unwrapped(y)
+    if not isinstance(A, np.ndarray | Tensor | Operator):
+        check_alike(A, y)
+    y, as_numpy = read("y", y)
+    given = y.dtype
+    whole = not (given.is_floating_point or given.is_complex)
+    op = as_operator(A, dtype=None if whole else given if given in DTYPES else torch.float32, device=y.device)
+    m, names = op.shape[0], op.column_names
+    if y.shape[-1:] != (m,) or m in y.shape[:-1] or op.batch_shape:
+        pairs = op.dtype.is_complex and not given.is_complex
+        shape = (*op.batch_shape, *op.shape)
+        known_A = op is A or not isinstance(op, Dense | Sparse)
+        check_layout(shape, y.shape, pairs=pairs, known_A=known_A, known_y=known_y, hint=op.hint(y.shape))
     if y.device != placed(op.device):
         raise ValueError(f"A is on {op.device} and y on {y.device}; move one of them with .to(device).")
-    if y.real.dtype != _real(op.dtype):
-        raise TypeError(
-            f"A has dtype {op.dtype} and y {y.dtype}; use one precision for both, for example y.astype(A.dtype) "
-            "or y.to(A.dtype)."
-        )
-    if y.is_complex() or op.dtype.is_complex:
-        op = op.complexified()
-        y = y.to(op.dtype)
+    if given not in DTYPES:
+        y = y.to(op.dtype.to_real()) if whole else workable(y)
+    if y.dtype is not op.dtype:
+        op, y = _alike(op, y)
+    if names is not None:
+        op.column_names = names
     y_norm = torch.linalg.vector_norm(y.detach(), dim=-1)
     plain = y_norm.isfinite() & (y_norm > 0)
     if not plain.all() and not (plain | (finite("y", y) == 0).all(-1)).all():
@@ -404,7 +503,8 @@ def _measured(A: Any, y: Tensor) -> tuple[Operator, Tensor, Tensor]:
             f"y goes up to {y.detach().abs().max().item():.3g}, and the square of its norm leaves the range of "
             f"{y.dtype}; scale y, or use double precision."
         )
-    return op, y.expand(*_common_batch(op.batch_shape, y.shape[:-1]), m), y_norm
+    batch = torch.broadcast_shapes(op.batch_shape, y.shape[:-1])
+    return _Measured(op, y.expand(*batch, m), y_norm, given, as_numpy)
 
 
 def _weights(name: str, weights: Any, n: int, batch: torch.Size, y: Tensor) -> Tensor:
@@ -422,14 +522,18 @@ def _weights(name: str, weights: Any, n: int, batch: torch.Size, y: Tensor) -> T
     return weights.to(y.device, y.real.dtype)
 
 
-def _common_batch(a: torch.Size, b: torch.Size) -> torch.Size:
-    try:
-        return torch.broadcast_shapes(a, b)
-    except RuntimeError:
-        raise ValueError(
-            f"A has batch {tuple(a)} and y batch {tuple(b)}; they must be equal, or one of them absent."
-        ) from None
+def _alike(op: Operator, y: Tensor) -> tuple[Operator, Tensor]:
+    """Both in the wider precision, and both complex if one of them is."""
+    wider = torch.promote_types(y.dtype, op.dtype)
+    if op.dtype.to_real() is not wider.to_real():
+        op = op.in_double()
+    return op.complexified() if wider.is_complex else op, y.to(wider)
 
 
-def _real(dtype: torch.dtype) -> torch.dtype:
-    return torch.empty(0, dtype=dtype).real.dtype
+def _callers_dtype(given: torch.dtype, used: torch.dtype) -> torch.dtype | None:
+    """The dtype of x for measurements of dtype `given`, solved in `used`: their precision, where x can have it."""
+    if not (given.is_floating_point or given.is_complex):
+        return None
+    given = torch.float32 if given in HALVES and used.is_complex else given  # complex numbers have no half precision
+    wanted = given.to_complex() if used.is_complex else given
+    return None if wanted is used else wanted

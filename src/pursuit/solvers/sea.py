@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ..core import loop
 from ..core.atoms import Atoms, ChosenAtoms
+from ..core.autocast import full_precision
 from ..core.losses import LeastSquares, Loss
 from ..core.selection import AtomSelector
 from ..core.solution import Arr, Solution, Status
@@ -88,6 +89,7 @@ def run(p: Problem, X: Tensor, on_step: Hook | None = None) -> Solution[Tensor]:
     )
 
 
+@full_precision
 def sea(
     A: OperatorLike,
     y: Arr | Nested,
@@ -96,6 +98,7 @@ def sea(
     eta: PerItem | None = None,
     x0: Any = None,
     tol: PerItem | None = None,
+    eps: PerItem | None = None,
     max_steps: PerItem = 1000,
     weights: Any = None,
     loss: Any = LeastSquares(),
@@ -119,6 +122,8 @@ def sea(
         Warm start: X before the first step.
     tol : float or array (*batch,), optional
         Stop when `||r|| <= tol ||y||`.
+    eps : float or array (*batch,), optional
+        Stop when `||r|| <= eps`, a level in the units of `y`; if `||y||` is not above it, x is zero.
     max_steps : int or int array (*batch,), default 1000
         Number of steps; each fits one support.
     weights : array (n,) or (*batch, n), optional
@@ -148,6 +153,6 @@ def sea(
     >>> pursuit.sea(torch.eye(3), torch.tensor([0.5, 4.0, 1.0]), k=1, max_steps=10).x
     tensor([0., 4., 0.])
     """
-    p = problem(A, y, k, tol=tol, max_steps=max_steps, weights=weights, loss=loss)
+    p = problem(A, y, k, tol=tol, eps=eps, max_steps=max_steps, weights=weights, loss=loss)
     p = p.with_step_size(eta, 1.8)
     return p.recover("sea", run, p.start(x0), on_step)

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..core.autocast import full_precision
 from ..core.numeric import ones_for_zeros
 from ..core.solution import Arr, Solution
 from ..operators import Dense, Operator
@@ -64,6 +65,7 @@ def start_points(p: Problem, x0: Any) -> Tensor:
     return torch.stack([torch.zeros_like(found), found, *given])
 
 
+@full_precision
 def sea_plus(
     A: OperatorLike,
     y: Arr | Nested,
@@ -72,6 +74,7 @@ def sea_plus(
     eta: PerItem | None = None,
     x0: Any = None,
     tol: PerItem | None = None,
+    eps: PerItem | None = None,
     max_steps: PerItem = 1000,
     weights: Any = None,
     on_step: Hook | None = None,
@@ -98,6 +101,8 @@ def sea_plus(
         One more start of SEA.
     tol : float or array (*batch,), optional
         Stop when `||r|| <= tol ||y||`.
+    eps : float or array (*batch,), optional
+        Stop when `||r|| <= eps`, a level in the units of `y`; if `||y||` is not above it, x is zero.
     max_steps : int or int array (*batch,), default 1000
         Number of steps of SEA from each start, and most swaps of ELS.
     weights : array (n,) or (*batch, n), optional
@@ -126,7 +131,7 @@ def sea_plus(
     >>> pursuit.sea_plus(torch.eye(3), torch.tensor([0.5, 4.0, 1.0]), k=1, max_steps=10).x
     tensor([0., 4., 0.])
     """
-    p = problem(A, y, k, tol=tol, max_steps=max_steps, weights=weights).with_step_size(eta, 1.8)
+    p = problem(A, y, k, tol=tol, eps=eps, max_steps=max_steps, weights=weights).with_step_size(eta, 1.8)
     X = start_points(p, x0)
     ways = p.repeated(len(X)).find("sea", sea.run, X)
     best = ways.residual_norm.argmin(0)  # the first of equals

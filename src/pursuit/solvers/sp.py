@@ -8,6 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from ..core import loop
+from ..core.autocast import full_precision
 from ..core.least_squares import fit
 from ..core.selection import AtomSelector, Hard, Selection
 from ..core.solution import Arr, Solution
@@ -38,6 +39,7 @@ def run(p: Problem, x: Tensor, on_step: Hook | None = None) -> Solution[Tensor]:
     )
 
 
+@full_precision
 def sp(
     A: OperatorLike,
     y: Arr | Nested,
@@ -45,6 +47,7 @@ def sp(
     *,
     x0: Any = None,
     tol: PerItem | None = None,
+    eps: PerItem | None = None,
     max_steps: PerItem = 100,
     weights: Any = None,
     select: Selection = Hard(),
@@ -63,6 +66,8 @@ def sp(
         Warm start: its k largest entries are the first support.
     tol : float or array (*batch,), optional
         Stop when `||r|| <= tol ||y||`.
+    eps : float or array (*batch,), optional
+        Stop when `||r|| <= eps`, a level in the units of `y`; if `||y||` is not above it, x is zero.
     max_steps : int or int array (*batch,), default 100
         Most steps.
     weights : array (n,) or (*batch, n), optional
@@ -91,5 +96,5 @@ def sp(
     >>> pursuit.sp(torch.eye(4), torch.tensor([0.5, 4.0, 1.0, 0.0]), k=1).x
     tensor([0., 4., 0., 0.])
     """
-    p = problem(A, y, k, tol=tol, max_steps=max_steps, weights=weights, select=select)
+    p = problem(A, y, k, tol=tol, eps=eps, max_steps=max_steps, weights=weights, select=select)
     return p.recover("sp", run, p.start(x0), on_step)

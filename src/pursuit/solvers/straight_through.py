@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from ..core.atoms import ChosenAtoms
+from ..core.autocast import full_precision
 from ..core.selection import AtomSelector
 from ..operators import Operator
 from ..transforms import no_forward_mode
@@ -69,6 +70,7 @@ def H(A: Operator, y: Tensor, X: Tensor, choice: AtomSelector) -> tuple[ChosenAt
     return S, StraightThrough.apply(x, X, choice.weights.expand(X.shape))
 
 
+@full_precision
 def sparsify(A: Any, y: Tensor, X: Tensor, k: Any, weights: Tensor | None = None) -> Tensor:
     """The sparsification operator H of SEA: least squares on the k largest entries of X, backward the identity.
 
@@ -118,4 +120,5 @@ def sparsify(A: Any, y: Tensor, X: Tensor, k: Any, weights: Tensor | None = None
     (tensor([0., 4., 0.]), tensor([0.5000, 2.0000, 1.5000]))
     """
     p = problem(A, y, k, weights=weights, unit_columns=False)
-    return H(p.A, p.y, p.start(X, "X"), p.choice)[1]
+    x = H(p.A, p.y, p.start(X, "X"), p.choice)[1]
+    return x if p.settled is None else torch.where(p.settled.items.unsqueeze(-1), 0, x)

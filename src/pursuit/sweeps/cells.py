@@ -311,6 +311,7 @@ def _outcomes(settings: Settings, methods: Sequence[str], trials: Trials, k: int
 
 
 def _run(name: str, A: Any, y: Any, k: int, eta: Any, max_steps: int, x0: Any) -> Any:
+    from ..core.layout import rows_for_sure
     from ..peers import PEERS
     from ..solvers.by_name import answer, solver
 
@@ -325,7 +326,8 @@ def _run(name: str, A: Any, y: Any, k: int, eta: Any, max_steps: int, x0: Any) -
         options["max_steps"] = max_steps
     if x0 is not None:
         options["x0"] = x0
-    return answer(name, call(A, y, k=k, **options))
+    with rows_for_sure():
+        return answer(name, call(A, y, k=k, **options))
 
 
 class _Found(NamedTuple):

@@ -12,9 +12,10 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from ..arrays import as_tensor
 from ..checks import expands, finite, nonnegative_per_item, to_tensor, whole
 from ..operators import Operator, give
-from ..operators.adapters import as_operator, as_tensor
+from ..operators.adapters import as_operator
 from ..solvers import ista
 from ..weights import analytic_weights, check_weights, generalized_coherence
 from .common import fits, positive

@@ -12,10 +12,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..arrays import as_tensor
 from ..checks import whole
 from ..core import loop
 from ..core.numeric import ones_for_zeros
-from ..operators.adapters import as_tensor
 from ..solvers import iht, omp
 from ..solvers.problem import Problem, problem
 from .common import positive
@@ -333,7 +333,10 @@ def _problem(A: Any, y: Any, k: Any, weights: Any) -> Problem:
     if weights is not None:
         weights = as_tensor("weights", weights)
         weights = weights if weights.is_complex() else weights.abs()
-    return problem(A, y, k, weights=weights)
+    p = problem(A, y, k, weights=weights)
+    if p.settled is not None:
+        raise ValueError(f"k is {k}; the bounds need 1 <= k <= {min(p.A.shape)}, one number or one per signal.")
+    return p
 
 
 def _score_gap(p: Problem, c: Tensor, k: Tensor) -> Tensor:

@@ -8,9 +8,10 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from ..arrays import as_tensor
 from ..checks import finite, show, whole
 from ..operators import Operator, give, spectral_norm_squared
-from ..operators.adapters import as_operator, as_tensor
+from ..operators.adapters import as_operator
 from .common import fits, positive
 from .matrices import Isometry, away_of, isometry, wide
 

@@ -8,10 +8,10 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torch import Tensor
 
+from ..arrays import as_tensor
 from ..checks import finite, whole
 from ..core.numeric import ones_for_zeros
 from ..operators import give
-from ..operators.adapters import as_tensor
 from .common import positive, rows
 
 

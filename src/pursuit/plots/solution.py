@@ -1,0 +1,127 @@
+"""The figure of a solution: the coefficients of one signal as stems, and the residuals of all signals."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..core.report import array
+from ..core.solution import Solution, Status
+from .style import BLUE, ORANGE
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+LABELS = 25  # most names of columns below the stems
+
+
+def plot(sol: Solution[Any], *, signal: int | Sequence[int] | None = None, truth: Any = None) -> Figure:
+    """Draw the coefficients of a signal, and for a batch the residual norm of every signal.
+
+    Parameters
+    ----------
+    sol : Solution
+    signal : int or sequence of int, optional
+        Which signal of the batch, by its index. Default: the one with the largest residual.
+    truth : array (*batch, n), optional
+        The true signals, drawn behind.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        `plot(sol).savefig("solution.png")` writes it.
+
+    Raises
+    ------
+    ValueError, IndexError
+        If there is no such signal, or the truth has another shape.
+
+    Examples
+    --------
+    >>> import numpy as np, pursuit
+    >>> figure = pursuit.plot(pursuit.omp(np.eye(4), np.array([0.0, 2.0, 0.0, -1.0]), k=2))
+    >>> [ax.get_title(loc="left") for ax in figure.axes]
+    ['2 of 4 coefficients, residual 0']
+    """
+    from matplotlib.figure import Figure
+
+    norms = array(sol.residual_norm)
+    if norms.size == 0:
+        raise ValueError("the solution has no signals; needed is at least one.")
+    if truth is not None and np.shape(truth) != (*norms.shape, sol.n):
+        raise ValueError(f"truth has shape {np.shape(truth)}; needed is {(*norms.shape, sol.n)}, that of the signals.")
+    where = _index(signal, norms)
+    figure = Figure(figsize=(10, 3.6) if norms.ndim else (7, 3.6), dpi=120, layout="constrained")
+    axes: Any = figure.subplots(1, 2 if norms.ndim else 1, squeeze=False)
+    left, *right = axes[0]
+    _stems(left, sol, where, None if truth is None else array(truth)[where])
+    if norms.ndim:
+        _residuals(right[0], norms, array(sol.status), where)
+    for ax in figure.axes:
+        ax.spines[["top", "right"]].set_visible(False)
+        ax.tick_params(labelsize=8)
+    return figure
+
+
+def _index(signal: int | Sequence[int] | None, norms: NDArray[Any]) -> tuple[int, ...]:
+    """The index of one signal in the batch."""
+    if signal is None:
+        return tuple(int(i) for i in np.unravel_index(int(np.nan_to_num(norms, nan=np.inf).argmax()), norms.shape))
+    where = tuple(signal) if isinstance(signal, Sequence) else (signal,)
+    if len(where) != norms.ndim:
+        raise ValueError(f"signal is {signal}; needed are {norms.ndim} whole numbers, for a batch {norms.shape}.")
+    if not all(-size <= i < size for i, size in zip(where, norms.shape, strict=True)):
+        raise IndexError(f"signal is {signal}, and the batch has shape {norms.shape}.")
+    return where
+
+
+def _stems(ax: Axes, sol: Solution[Any], where: tuple[int, ...], truth: NDArray[Any] | None) -> None:
+    """The non-zero coefficients of one signal over their column numbers; of complex ones the size."""
+    support, values = array(sol.support)[where], array(sol.coefficients)[where]
+    atoms, values = support[support >= 0], values[support >= 0]
+    cplx = np.iscomplexobj(values)
+    shown = np.abs if cplx else np.asarray
+    ax.axhline(0, color="0.6", linewidth=0.8)
+    if truth is not None:
+        places = np.flatnonzero(truth)
+        ax.plot(places, shown(truth[places]), "o", markersize=8, markerfacecolor="none", color="0.5", label="truth")
+    if len(atoms):
+        lines, stems, base = ax.stem(atoms, shown(values), label="found")
+        lines.set(color=BLUE, markersize=4)
+        stems.set(color=BLUE, linewidth=1)
+        base.set_visible(False)
+    margin = max(1.0, 0.02 * sol.n)
+    ax.set_xlim(-margin, sol.n - 1 + margin)
+    if sol.names is not None and len(atoms) <= LABELS:
+        ax.set_xticks(atoms, [str(name) for name in sol.names[atoms]], rotation=60, ha="right")
+    ax.set_xlabel("column of A", fontsize=8)
+    ax.set_ylabel("|x|" if cplx else "x", fontsize=8)
+    name = "" if not where else f"signal {where[0] if len(where) == 1 else where}: "
+    norm = float(array(sol.residual_norm)[where])
+    ax.set_title(f"{name}{len(atoms)} of {sol.n} coefficients, residual {norm:.3g}", loc="left", fontsize=9)
+    if truth is not None:
+        ax.legend(fontsize=8, frameon=False)
+
+
+def _residuals(ax: Axes, norms: NDArray[Any], status: NDArray[Any], where: tuple[int, ...]) -> None:
+    """The residual norms of all signals, sorted; those without a result marked."""
+    order = norms.ravel().argsort(kind="stable")
+    ranked = norms.ravel()[order]
+    ok = np.array([Status(int(code)).ok for code in status.ravel()[order]])
+    ranks = np.arange(1, len(ranked) + 1)
+    ax.plot(ranks, ranked, ".", color=BLUE, markersize=4)
+    if not ok.all():
+        bad = f"{(~ok).sum()} without a result, see the status"
+        ax.plot(ranks[~ok], ranked[~ok], "x", color=ORANGE, markersize=5, label=bad)
+        ax.legend(fontsize=8, frameon=False)
+    drawn = int(np.flatnonzero(order == np.ravel_multi_index(where, norms.shape, mode="wrap"))[0])
+    ax.plot(ranks[drawn], ranked[drawn], "o", markersize=9, markerfacecolor="none", color="0.3")
+    if ranked[-1] > 30 * ranked[0] > 0:
+        ax.set_yscale("log")
+    ax.set_xlabel("signals, by residual", fontsize=8)
+    ax.set_ylabel("||y - A x||", fontsize=8)
+    ax.set_title(f"{len(ranked)} signals; the circle is that on the left", loc="left", fontsize=9)
