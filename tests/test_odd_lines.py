@@ -14,7 +14,8 @@ rng = np.random.default_rng(0)
 A, Y = rng.standard_normal((6, 9)), rng.standard_normal((3, 6))
 ARRAYS = {
     "A": A, "At": A.T, "y": Y[0], "Y": Y, "Yt": Y.T, "square": rng.standard_normal((6, 6)), "Z": A + 1j * A,
-    "z": Y[0] + 1j, "pairs": Y[:2].T, "no_rows": np.zeros((0, 6)), "no_columns": np.zeros((6, 0)), "number": np.array(3.0),
+    "z": Y[0] + 1j, "pairs": Y[:2].T, "no_rows": np.zeros((0, 6)), "no_columns": np.zeros((6, 0)),
+    "number": np.array(3.0),
     "mask": np.ones((6, 9), bool), "whole": np.arange(54).reshape(6, 9), "bytes": np.arange(6, dtype=np.uint8),
     "half": A.astype(np.float16), "nan": A * np.nan, "text": np.array(["a", "b"]), "cube": np.ones((6, 6, 9)),
     "batches": np.ones((3, 2, 6)), "zero": 0 * Y[0], "long": A.astype(np.longdouble), "swapped": A.astype(">f8"),
