@@ -359,6 +359,7 @@ READ = {
     "one.npz": A,
     **{f"{form}.npz": SPARSE.toarray() for form in ("csr", "csc", "coo", "bsr", "dia")},
     "csr.npz[:, 2:]": SPARSE.toarray()[:, 2:],
+    "csr.npz[1]": SPARSE.toarray()[1],
     "csr.npz.T": SPARSE.toarray().T,
     "t.dat": np.array([[1, 2, 5], [4, 5, 6.5]]),
     "i.npy": np.arange(6.0).reshape(2, 3),

@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from ..core.layout import rows_for_sure
-from ..files import environment, output_folder, write_csv, write_whole
+from ..files import environment, output_folder, plain_name, write_csv, write_whole
 from ..names import method_name
 from .cells import (
     Row,
@@ -117,7 +117,7 @@ def reproduce(
         adopt_finished(path, getattr(experiment, "SHARED", None))
     todo = [(cell, path_of(cell, store)) for cell in chosen if not path_of(cell, store).exists()]
     _work_off(name, todo, jobs, started)
-    finished = [(cell, json.loads(path.read_text())) for cell, path in zip(cells, paths, strict=True) if path.exists()]
+    finished = [(cell, _read(path)) for cell, path in zip(cells, paths, strict=True) if path.exists()]
     tables = _joined([result for _, result in finished], getattr(experiment, "sort_key", None))
     for table, rows in tables.items():
         write_csv(folder / f"{table}.csv", rows)
@@ -188,6 +188,20 @@ def _work(name: str, cell: Row, path: Path) -> None:
         tables = experiment.run(cell, path.with_suffix(""))
     result = {"seconds": time.perf_counter() - begin, "tables": tables}
     write_whole(path, lambda file: file.write(json.dumps(result).encode()))
+
+
+def _read(path: Path) -> Row:
+    """The result of a finished cell; names of tables are names, never paths."""
+    try:
+        result = json.loads(path.read_text())
+        named = all(isinstance(row, dict) for rows in result.get("tables", result).values() for row in rows)
+        named = named and all(plain_name(table) for table in result.get("tables", result))
+    except (AttributeError, TypeError, ValueError, RecursionError):
+        named = False
+    if not named:
+        raise ValueError(f"{path}: is no file of a finished cell; delete it, and the next run computes the cell anew.")
+    checked: Row = result
+    return checked
 
 
 def _joined(results: Sequence[Row], sort_key: Callable[[Row], Any] | None) -> Tables:

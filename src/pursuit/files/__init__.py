@@ -1,7 +1,7 @@
 """Files: arrays and tables are read without running code, and written completely or not at all."""
 
 from .door import FORMATS, Reading, as_vector, kind_of, only, read_array, readings
-from .output import check_writable, environment, output_folder, write_array, write_csv, write_whole
+from .output import check_writable, environment, output_folder, plain_name, write_array, write_csv, write_whole
 from .tables import Asked
 
 __all__ = [
@@ -14,6 +14,7 @@ __all__ = [
     "kind_of",
     "only",
     "output_folder",
+    "plain_name",
     "read_array",
     "readings",
     "write_array",

@@ -21,7 +21,7 @@ def npy(where: Spec) -> Reading:
 
 def npz(where: Spec) -> Reading:
     """The array of that name; without one, the only array, or SciPy's sparse matrix."""
-    with np.load(where.path, allow_pickle=False) as archive:
+    with where.path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
         names = archive.files
         sparse = {"format", "shape", "data"} <= set(names) and {"indices", "row", "coords", "offsets"} & set(names)
         if where.name is None and sparse:

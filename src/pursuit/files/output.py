@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import os
+import re
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -56,6 +57,11 @@ def output_folder(path: str | Path) -> Path:
     except OSError as error:
         raise ValueError(f"{path}: cannot be written to ({error.strerror}); choose another output folder.") from None
     return path
+
+
+def plain_name(name: str) -> bool:
+    """Whether a name that was read from a file can name one: it is no path, and leads to no other folder."""
+    return re.fullmatch(r"\w[\w.-]{0,99}", name) is not None
 
 
 def write_whole(path: Path, save: Callable[[Any], None]) -> None:

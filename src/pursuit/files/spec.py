@@ -44,6 +44,8 @@ class Spec:
                 raise ValueError(
                     f"{self.text}: the slice does not fit the array's shape {tuple(array.shape)}"
                 ) from None
+            if hasattr(array, "toarray") and array.ndim < 2:
+                array = array.toarray()  # a row of a sparse matrix
         return array.T if self.transposed else array
 
 

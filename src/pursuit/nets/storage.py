@@ -92,6 +92,7 @@ def load(path: str | Path, A: Any = None, W: Any = None) -> Any:
     record, tensors = _read(path)
     op = _operator(path, record, tensors, A)
     options = _options(path, record) | _weights(path, record, tensors, op, W)
+    _check_sizes(path, record, options, tensors)
     tensors = {name: value.to(op.device) for name, value in tensors.items()}
     try:
         with torch.random.fork_rng(devices=[]):  # random start values are replaced below
@@ -217,6 +218,23 @@ def _weights(path: str | Path, record: dict[str, Any], tensors: dict[str, Tensor
     if W is not None:
         raise ValueError(f"{path}: holds the weights of its {record['net']}; leave W out.")
     return {"W": _matrix(tensors["back_projection.matrix"], record).to(op.device)}
+
+
+def _check_sizes(path: str | Path, record: dict[str, Any], options: dict[str, Any], tensors: dict[str, Tensor]) -> None:
+    """Raise if the options claim larger tensors than there are: memory is taken only for what a file holds."""
+    stored: dict[str, set[int]] = {"hidden": set(), "layers": set()}
+    if "h0" in tensors:
+        stored["hidden"] = {tensors["h0"].numel()}
+    stored["layers"] = {len(tensors[name]) for name in ("theta", "gamma") if name in tensors and tensors[name].ndim}
+    if options.get("weights") == "per-layer" and "identify.w" in tensors:
+        stored["layers"].add(len(tensors["identify.w"]) if tensors["identify.w"].ndim == 2 else 1)
+    for name, sizes in stored.items():
+        claimed = options.get(name)
+        if sizes and isinstance(claimed, int) and claimed > max(sizes):
+            raise ValueError(
+                f"{path}: holds a {record['net']} whose options say {name}={claimed}, and whose tensors say "
+                f"{' and '.join(map(str, sorted(sizes)))}. Save it again."
+            )
 
 
 def _check_same(path: str | Path, net: nn.Module, tensors: dict[str, Tensor]) -> None:

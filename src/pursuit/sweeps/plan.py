@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from .cells import Settings
 
 SUCCESS = ("support", "exact")
+MOST = 10_000_000  # cells of a plan, which are listed in memory
 
 
 def grid_cells(n: int, grid: tuple[int, int], rho: float) -> dict[int, tuple[int, ...]]:
@@ -26,6 +27,16 @@ def grid_cells(n: int, grid: tuple[int, int], rho: float) -> dict[int, tuple[int
         if m >= 1 and ks - {0}:
             found[m] = tuple(sorted({*found.get(m, ()), *(ks - {0})}))
     return found
+
+
+def check_size(grid: tuple[int, int], methods: int, blocks: int) -> None:
+    """Raise ValueError if a plan has more cells than can be listed."""
+    cells = grid[0] * grid[1] * max(methods, 1) * max(blocks, 1)
+    if cells > MOST:
+        raise ValueError(
+            f"the grid {grid[0]}x{grid[1]} with {methods} methods and {blocks} blocks of trials has {cells:.3g} cells; "
+            f"needed are at most {MOST:.3g}: take a coarser grid, larger blocks or fewer trials."
+        )
 
 
 def planned(plan: Plan, settings: Settings) -> list[Key]:

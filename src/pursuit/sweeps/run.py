@@ -14,7 +14,7 @@ from ..engines import Engine, engine
 from ..names import method_name
 from . import adaptive as allocation
 from .cells import Cell, Settings, Task, check_methods, own_code, solve
-from .plan import SUCCESS, Key, Plan, grid_cells, planned
+from .plan import SUCCESS, Key, Plan, check_size, grid_cells, planned
 from .results import Sweep, curves_of, load
 from .store import FILE, Store, file_of
 
@@ -125,6 +125,7 @@ def phase(
         raise ValueError(
             f"trials is {trials} and block is {block}; needed is a multiple, as {trials // block * block or block}."
         )
+    check_size(grid, len(methods), trials // block if adaptive is None else 1)
     plan = Plan(methods, grid, rho, trials, adaptive, success, own_code(methods))
     with engine(scheduler, workers) as run:
         store = _opened(file)
@@ -243,6 +244,7 @@ def _check(
         raise ValueError(f"adaptive is {adaptive}; needed is an error of rho between 0 and 1, for example 0.01.")
     if success not in SUCCESS:
         raise ValueError(f"success is {success!r}; choose one of {', '.join(SUCCESS)}.")
+    check_size(grid, len(methods), 1)
     if n < 2 or not grid_cells(n, grid, rho):
         raise ValueError(f"n is {n} and the grid {grid[0]}x{grid[1]} up to rho {rho} has no k >= 1; take a larger n.")
     # The methods of a run were checked when it began: to continue it, solvers need not be loaded.

@@ -8,14 +8,18 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from ..checks import whole_number
 from ..names import method_name
 from .cells import Cell, Settings
-from .plan import Key, Plan
+from .plan import Key, Plan, check_size
 
 FILE = "sweep.sqlite"
 
@@ -113,13 +117,20 @@ class Store:
 
     def settings(self) -> Settings:
         """The settings of the cells."""
-        return Settings(**self._one("settings"))
+        with self._checked():
+            return Settings(**self._one("settings"))
 
     def plan(self) -> Plan:
         """The plan of the run."""
-        read = self._one("plan")
-        methods = tuple(map(method_name, read["methods"]))
-        return Plan(**{**read, "methods": methods, "grid": tuple(read["grid"])})
+        block = self.settings().block
+        with self._checked():
+            read = self._one("plan")
+            methods = tuple(map(method_name, read["methods"]))
+            rows, columns = (whole_number("grid", size) for size in read["grid"])
+            plan = Plan(**{**read, "methods": methods, "grid": (rows, columns)})
+            blocks = whole_number("trials", plan.trials) // block
+            check_size(plan.grid, len(methods), blocks if plan.adaptive is None else 1)
+            return plan
 
     def add(self, cells: Sequence[Cell]) -> None:
         """Store finished cells, all or none. Existing cells stay."""
@@ -136,18 +147,38 @@ class Store:
     def done(self) -> dict[Key, tuple[int, int, int]]:
         """Trials, found and exact of every finished cell."""
         query = "SELECT method, m, k, block, trials, found, exact FROM cells"
-        rows = self._db.execute(query)
+        n = self.settings().n
+        with self._checked():
+            rows = self._db.execute(query).fetchall()
+            for row in rows:
+                _check_counts(n, *row[1:])
         return {(method_name(row[0]), row[1], row[2], row[3]): (row[4], row[5], row[6]) for row in rows}
 
-    def cells(self) -> Iterable[Cell]:
+    def cells(self) -> Iterator[Cell]:
         """Every finished cell, in order."""
         query = "SELECT cells.*, seconds FROM cells JOIN times USING (method, m, k, block) ORDER BY method, m, k, block"
-        return (Cell(method_name(row[0]), *row[1:]) for row in self._db.execute(query))
+        n = self.settings().n
+        with self._checked():
+            for row in self._db.execute(query):
+                cell = Cell(method_name(row[0]), *row[1:])
+                _check_counts(n, *row[1:7])
+                _check_trials(cell)
+                yield cell
 
     def seconds(self) -> dict[tuple[str, int, int], float]:
         """Time per method, m and k."""
         query = "SELECT method, m, k, sum(seconds) FROM times GROUP BY method, m, k"
         return {(method_name(row[0]), row[1], row[2]): row[3] for row in self._db.execute(query)}
+
+    @contextmanager
+    def _checked(self) -> Iterator[None]:
+        """Errors of a damaged or edited file in one sentence."""
+        try:
+            yield
+        except (KeyError, TypeError, ValueError, sqlite3.DatabaseError) as error:
+            raise ValueError(
+                f"{self.path}: is damaged, or was edited ({error}); choose another output folder for a new run."
+            ) from None
 
     def _one(self, table: str) -> dict[str, Any]:
         read: dict[str, Any] = json.loads(self._db.execute(f"SELECT json FROM {table}").fetchone()[0])
@@ -186,6 +217,27 @@ def existing(path: str | Path) -> Store:
         store.close()
         raise ValueError(f"{path}: the sweep there has not begun; give the output folder of a run.")
     return store
+
+
+def _check_counts(n: int, m: Any, k: Any, block: Any, trials: Any, found: Any, exact: Any) -> None:
+    """Raise ValueError if these cannot be the counts of a cell."""
+    for name, value, low, high in (
+        ("m", m, 1, n), ("k", k, 1, m), ("block", block, 0, None), ("trials", trials, 1, None),
+        ("found", found, 0, trials), ("exact", exact, 0, trials),
+    ):  # fmt: skip
+        whole_number(name, value, low, high)
+
+
+def _check_trials(cell: Cell) -> None:
+    """Raise ValueError if the outcomes of a cell's trials contradict its counts."""
+    hits = np.frombuffer(cell.hits, "<u2")
+    exactly = np.unpackbits(np.frombuffer(cell.exactly, np.uint8))
+    held = len(hits), int((hits == cell.k).sum()), int(exactly.sum())
+    if held != (cell.trials, cell.found, cell.exact) or len(cell.exactly) != -(-cell.trials // 8):
+        raise ValueError(
+            f"{cell.method} at m={cell.m}, k={cell.k} counts {cell.trials} trials, {cell.found} found and {cell.exact} "
+            f"exact, and lists {held[0]}, {held[1]} and {held[2]}"
+        )
 
 
 def _json(thing: Settings | Plan) -> str:
