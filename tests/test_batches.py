@@ -48,6 +48,21 @@ def test_batches_give_what_one_call_gives(case, size, as_tensor):
         np.testing.assert_allclose(getattr(parts, name), getattr(whole, name), atol=1e-12)
 
 
+def test_a_batch_of_as_many_signals_as_measurements_is_not_asked_about(case, files):
+    A, y = case
+    parts = pursuit.solve(A, y, "omp", k=K, batch_size=M)
+    np.testing.assert_allclose(parts.x, pursuit.omp(A, y, K).x, atol=1e-12)
+    np.testing.assert_allclose(pursuit.solve(A, y.tolist(), "omp", k=K, batch_size=M).x, parts.x, atol=1e-12)
+    batches.recover_file(str(files / "A.npy"), str(files / "y.npy"), files / "x.npy", k=K, batch_size=M)
+    np.testing.assert_allclose(np.load(files / "x.npy"), parts.x, atol=1e-12)
+    with pytest.raises(ValueError, match=r"pursuit.rows\(y.T\)"):  # all of y is square
+        pursuit.solve(A, y[:M], "omp", k=K, batch_size=5)
+    square = pursuit.solve(A, pursuit.rows(y[:M]), "omp", k=K, batch_size=5)
+    np.testing.assert_allclose(square.x, parts.x[:M], atol=1e-12)
+    with pytest.raises(ValueError, match="masked"):
+        pursuit.solve(A, np.ma.masked_less(y, 0), "omp", k=K, batch_size=5)
+
+
 def test_options_per_signal_are_split_like_y(case):
     A, y = case
     y = y.reshape(5, 10, M)

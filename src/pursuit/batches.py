@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from .codes import SUFFIXES, Codes
+from .core.layout import rows_for_sure
 from .engines import Engine, in_process
 from .files import read_array
 from .operators import Operator
@@ -110,7 +111,8 @@ def recover_file(
             f"--layout columns and ({m}, signals)."
         )
     solver_of_k(method)
-    solve(op, np.asarray(signals[:1], dtype), method, k=k, **options)  # errors before the work
+    with rows_for_sure():
+        solve(op, np.asarray(signals[:1], dtype), method, k=k, **options)  # errors before the work
     size = batch_size or usual_size(m, np.dtype(dtype).itemsize)
     asked = {"A": _fingerprint(A), "y": _fingerprint(y), "columns": columns, "method": method, "options": options}
     folder = output.with_name(f"{output.name}.part")
@@ -137,7 +139,8 @@ def solve_batch(task: Task) -> Batch:
     torch.set_num_threads(task.threads)
     y = np.asarray(_rows(task.y, task.columns)[task.first : task.last], task.dtype)
     options = dict(task.options)
-    s = solve(_matrix(task.A, task.dtype), y, task.method, **options)
+    with rows_for_sure():  # signals are rows, also in a batch of as many as there are measurements
+        s = solve(_matrix(task.A, task.dtype), y, task.method, **options)
     support, z = (_filled(v, options["k"]) for v in (s.support, s.coefficients))
     return Batch(task.first, task.last, support.astype(np.int32), z, s.residual_norm, s.status.astype(np.int8))
 

@@ -151,6 +151,10 @@ class Sparse(Operator):
     def adjoint(self, y: Tensor) -> Tensor:
         return _Outside.apply(y, *reversed(self._products))
 
+    @property
+    def knows_norms(self) -> bool:
+        return True
+
     def column_norms(self) -> Tensor:
         return self._norms
 

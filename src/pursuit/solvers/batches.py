@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..core.layout import check_layout, rows_for_sure, unwrapped
 from ..core.solution import Solution
 from ..operators import Operator
 from ..operators.adapters import as_operator
@@ -24,6 +25,7 @@ OWN_AXES = {
     "eta": 0,
     "lam": 0,
     "lam_share": 0,
+    "gap": 0,
     "weights": 1,
     "x0": 1,
 }  # after the batch's
@@ -73,19 +75,24 @@ def in_batches(call: Callable[..., Solution[Any]], A: Any, y: Any, size: int, op
     """
     if not (isinstance(size, int) and size >= 1):
         raise ValueError(f"batch_size is {size!r}; needed is a whole number >= 1, the signals to solve at a time.")
+    y, known = unwrapped(y)
+    y = y if hasattr(y, "shape") else np.asarray(y)
     shape = tuple(y.shape)
     if len(shape) < 2:
         raise ValueError(f"y has shape {shape}; batch_size is for several signals, (*batch, m): leave it out.")
     op = held(A)
+    pairs = op.dtype.is_complex and "complex" not in str(getattr(y, "dtype", ""))
+    check_layout(op.shape, shape, pairs=pairs, known_A=op is A, known_y=known)
     batch = shape[:-1]
     flat = y if len(shape) == 2 else y.reshape(-1, shape[-1])
     split = {name: _flat(name, value, batch) for name, value in options.items()}
-    parts = [
-        call(op, _array(flat[first:last]), **{name: _part(name, value, first, last) for name, value in split.items()})
-        for first, last in bounds(len(flat), size)
-    ]
-    if not parts:
-        return call(op, _array(y), **options)
+    with rows_for_sure():  # all signals were looked at; those of a batch may be as many as there are measurements
+        parts = [
+            call(op, _array(flat[first:last]), **{name: _part(name, v, first, last) for name, v in split.items()})
+            for first, last in bounds(len(flat), size)
+        ]
+        if not parts:
+            return call(op, _array(y), **options)
     n = parts[0].n
     joined = {name: _joined([getattr(part, name) for part in parts]) for name in FIELDS}
     whole = Solution(n=n, **{name: v.reshape(*batch, *v.shape[1:]) for name, v in joined.items()})
@@ -111,7 +118,7 @@ def held(A: Any) -> Operator:
 
 def _array(rows: Any) -> Any:
     """Rows as an array or a tensor in memory."""
-    return rows if isinstance(rows, Tensor) else np.asarray(rows)
+    return rows if isinstance(rows, Tensor | np.ndarray) else np.asarray(rows)  # a mask stays, and is refused
 
 
 def _flat(name: str, value: Any, batch: tuple[int, ...]) -> Any:

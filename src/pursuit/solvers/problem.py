@@ -395,7 +395,7 @@ def problem(
     TypeError, ValueError
         If the input is wrong; the message says what was given, what is needed and what to do.
     """
-    refuse_mapped(A, y, weights)
+    refuse_mapped(A, unwrapped(y)[0], weights)
     if not isinstance(select, Hard):
         check_selection(select)
     op, y, y_norm, given, as_numpy = _measured(A, y)
