@@ -343,7 +343,7 @@ def draw(case: Case, device: str) -> tuple[Any, Any, Any]:
 def solve(name: str, A: Any, y: Any, k: int) -> Any:
     import pursuit
 
-    return getattr(pursuit, name)(A, y, k, **SOLVERS[name])
+    return getattr(pursuit, name)(A, pursuit.rows(y), k, **SOLVERS[name])
 
 
 def by_steps(name: str, A: Any, y: Any, k: int) -> Any:
@@ -565,7 +565,7 @@ def profile(given: argparse.Namespace) -> int:
     A, y, _ = draw(case, given.device)
     few = y[:128]
     work: dict[str, tuple[Callable[[], Any], int]] = {
-        f"omp, {len(y)} signals": (lambda: pursuit.omp(A, y, case.k), case.k),
+        f"omp, {len(y)} signals": (lambda: pursuit.omp(A, pursuit.rows(y), case.k), case.k),
         f"omp (steps), {len(y)} signals": (lambda: by_steps("omp", A, y, case.k), case.k),
         "omp, 1 signal": (lambda: pursuit.omp(A, y[:1], case.k), case.k),
         f"iht, {len(few)} signals": (lambda: pursuit.iht(A, few, case.k, max_steps=20), 20),

@@ -165,9 +165,9 @@ MUTATIONS = (
     ),
     Mutation(
         "the threshold of ISTA is not multiplied by the step",
-        "solvers/ista.py",
-        'return p, p.eta * p.per_item("lam", lam).unsqueeze(-1)',
-        'return p, p.per_item("lam", lam).unsqueeze(-1)',
+        "solvers/penalty.py",
+        "theta=p.eta * penalty, penalty=penalty, gap=level",
+        "theta=penalty, penalty=penalty, gap=level",
         "test_solvers test_laws",
     ),
     Mutation(
@@ -194,8 +194,8 @@ MUTATIONS = (
     Mutation(
         "the tolerance is not relative to y",
         "solvers/problem.py",
-        "target=relative * y_norm,",
-        "target=relative,",
+        "target=relative.clamp(min=floor) * y_norm,",
+        "target=relative.clamp(min=floor),",
         "test_solvers test_laws",
     ),
     Mutation(
@@ -285,9 +285,9 @@ MUTATIONS = (
     Mutation(
         "`pursuit recover` on a terminal watches every step, which leaves the work to them",
         "cli/recover.py",
-        "with spinner(method):",
+        "with spinner(method), rows_for_sure():",
         "import sys\n\n        options |= {'on_step': print} if sys.stderr.isatty() else {}\n"
-        "        with spinner(method):",
+        "        with spinner(method), rows_for_sure():",
         "test_cli",
     ),
 )

@@ -167,7 +167,7 @@ def candidates(m: int, n: int, folds: int = FOLDS) -> list[int]:
     Examples
     --------
     >>> candidates(100, 200)
-    [1, 2, 3, 4, 5, 7, 9, 12, 16, 22, 29, 39, 40]
+    [1, 2, 3, 4, 5, 7, 10, 13, 18, 25, 33, 40]
     """
     most = max(1, min((m - math.ceil(m / folds)) // 2, n))
     ks, k = [1], 1.0
