@@ -32,7 +32,7 @@ def given_instance(
 
     matrix, values = same_precision(read_array(A), read_array(y))
     values, columns = as_rows("y", values, matrix.shape[-2], layout)
-    checked = problem(matrix, values, k)
+    checked = problem(matrix, values, k, keep_units=True)
     if not checked.y.any():
         raise ValueError("y is zero everywhere; needed is at least one measurement that is not.")
     truth = None

@@ -193,7 +193,7 @@ def amp(
     >>> torch.allclose(sol.x, x, atol=1e-3), int(sol.steps) < 30
     (True, True)
     """
-    p = problem(A, y, ALL if k is None else k, tol=tol, max_steps=max_steps)
+    p = problem(A, y, ALL if k is None else k, tol=tol, max_steps=max_steps, keep_units=callable(denoiser))
     share = None if k is None else (p.k / p.A.shape[1]).unsqueeze(-1)
     denoise = _denoiser(p, denoiser, share, alpha, variance)
     taken = p.per_item("damping", damping).unsqueeze(-1)
@@ -221,12 +221,14 @@ def _denoiser(p: Problem, denoiser: Any, share: Tensor | None, alpha: Any, varia
                 "the denoiser 'bernoulli-gaussian' needs k and variance: how many non-zeros are expected, and the "
                 "variance of these."
             )
-        v = p.per_item("variance", variance).unsqueeze(-1)
-        if not (v > 0).all():
-            raise ValueError(f"variance is {variance}; needed is a number > 0.")
-        prior = partial(bernoulli_gaussian, logit=torch.logit(share).to(p.y.real.dtype), v=v)
-        return partial(_in_callers_units, prior, ones_for_zeros(p.scale))
+        v = p.variance("variance", variance)
+        return partial(_floored, prior=partial(bernoulli_gaussian, logit=torch.logit(share).to(v.dtype), v=v))
     raise ValueError(f"denoiser is {denoiser!r}; needed is 'soft', 'bernoulli-gaussian' or a function of (z, tau2).")
+
+
+def _floored(z: Tensor, tau2: Tensor, prior: Denoiser) -> tuple[Tensor, Tensor]:
+    """The denoiser of a `prior`, which divides by the variance of the noise."""
+    return prior(z, floored(tau2))
 
 
 def _in_callers_units(denoise: Denoiser, scale: Tensor, z: Tensor, tau2: Tensor) -> tuple[Tensor, Tensor]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -48,7 +49,7 @@ def step(
 def lasso_problem(A: Any, y: Any, lam: Any, tol: Any, max_steps: Any) -> tuple[Problem, Tensor]:
     """The problem with the step size 1 / L, and the threshold `theta (*batch, 1)` of the penalty."""
     p = problem(A, y, ALL, tol=tol, max_steps=max_steps, unit_columns=False).with_step_size(None, 1.0)
-    return p, p.eta * p.per_item("lam", lam).unsqueeze(-1)
+    return replace(p, penalised=True), p.eta * p.penalty("lam", lam, units=1, of_x=True)
 
 
 def answer(s: Any) -> tuple[Tensor, Atoms]:

@@ -133,7 +133,7 @@ def omp(
     if k is None and tol is None:
         raise ValueError("omp was given neither k nor tol; pass k (how many atoms), tol (a residual level), or both.")
     steps = UNLIMITED if max_steps is None else max_steps  # k ends it
-    full = Status.SPARSITY if k is not None else Status.MAX_STEPS
+    full = Status.SPARSITY if k is not None else Status.TOL_MISSED
     k = ALL if k is None else k
     p = problem(A, y, k, tol=tol, max_steps=steps, weights=weights, loss=loss, select=select, full=full)
     return p.recover("omp", run, on_step=on_step)

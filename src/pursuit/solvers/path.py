@@ -70,7 +70,7 @@ def path(
     if solution is not None:
         return solution
     p = problem(op, y, max_k)
-    together, each = p.y.expand(len(sizes), *p.y.shape), _per_size(sizes, p)
+    together, each = measured.expand(len(sizes), *p.y.shape), _per_size(sizes, p)
     if p.as_numpy:
         return answer(method, recover(op, together.numpy(), k=each.numpy(), **options))
     return answer(method, recover(op, together, k=each, **options))

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, TypeVar
 import torch
 from torch import Tensor
 
-from .. import kernels
+from .. import kernels, powers
 from ..checks import expands, finite, nonnegative_per_item, placed, to_tensor, whole
 from ..core import loop
 from ..core.atoms import Atoms, compact, nonzero_first
@@ -22,10 +22,22 @@ from ..core.solution import Solution, Status
 from ..kernels import flat
 from ..operators import Dense, Operator, gather_last
 from ..operators.adapters import as_operator, as_tensor
+from ..operators.base import near_one
+from . import verdict
 
 S = TypeVar("S", bound=loop.State)
 ALL: Any = object()  # given for k: as many atoms as there are measurements
-PER_ITEM = {"y": 1, "k": 0, "target": 0, "max_steps": 0, "eta": 1}  # field -> its axes after those of the batch
+PER_ITEM = {
+    "y": 1,
+    "k": 0,
+    "target": 0,
+    "max_steps": 0,
+    "eta": 1,
+    "y_norm": 0,
+}  # field -> its axes after those of the batch
+NEAR_ONE = 2.0**-20, 2.0**30  # norms of y that stay as they are
+MOST_X0 = {torch.float32: 2.0**50, torch.float64: 2.0**450}  # times y: the square of what A makes of x0 is in range
+MOST_LAM = 2.0**60  # times y: all penalties above are one, as the solution is zero
 UNLIMITED = 2**62  # given for max_steps if something else ends the loop
 Hook = Callable[["Iterate"], Any]
 Run = Callable[["Problem", Any, "Hook | None"], Solution[Tensor]]  # all steps of a solver, from its start
@@ -76,7 +88,7 @@ class Problem:
     weights : Tensor (n,) or (*batch, n)
         Multiply the score; zero for zero columns.
     scale : Tensor (n,) or (*batch, n)
-        A coefficient of a unit column times `scale` is the caller's coefficient.
+        A coefficient of a unit column times `scale`, times `2^exponent`, is the caller's coefficient.
     loss : Loss
         The loss to minimise.
     select : Selection
@@ -85,6 +97,14 @@ class Problem:
         Status of a signal that has its k atoms.
     eta : Tensor (*batch, 1)
         Step size; zero for solvers that have none.
+    y_norm : Tensor (*batch,)
+        The residual norm of `x = 0`.
+    wanted : Tensor (*batch,) or None
+        The residual norm that the caller asked for, infinite for a `tol` of zero; None if there was no `tol`.
+    exponent : Tensor (*batch, 1) or None
+        `y 2^exponent` is the caller's y; None if `y` is. Squares of numbers far from one leave their range.
+    penalised : bool
+        Whether there is a penalty, so that `x = 0` may be the solution.
     """
 
     A: Operator
@@ -100,6 +120,10 @@ class Problem:
     select: Selection
     full: Status
     eta: Tensor
+    y_norm: Tensor
+    wanted: Tensor | None
+    exponent: Tensor | None
+    penalised: bool = False
 
     @property
     def batch(self) -> torch.Size:
@@ -130,8 +154,19 @@ class Problem:
             )
         if x0.is_complex() and not self.y.is_complex():
             raise TypeError(f"{name} is complex but A and y are real; pass a real {name}.")
-        x0 = x0.to(self.y).expand(*self.batch, n)
-        return x0 / ones_for_zeros(self.scale)
+        units = ones_for_zeros(self.scale)
+        if x0.real.dtype == self.y.real.dtype and self.exponent is None:
+            start = x0 / units
+        else:
+            wide = torch.complex128 if x0.is_complex() else torch.float64
+            start = self._divided(x0.to(wide) / units.double()).to(self.y.dtype)
+        most = MOST_X0[self.y.real.dtype]
+        if not (start.detach().abs() <= most).all():
+            raise ValueError(
+                f"{name} goes up to {x0.detach().abs().max().item():.3g}, and A makes of it more than {most:.2g} times "
+                f"y, which {self.y.dtype} cannot square; scale {name}, scale A or y, or use double precision."
+            )
+        return start.to(self.y.dtype).expand(*self.batch, n)
 
     def with_step_size(self, eta: Any, default: float) -> Problem:
         """With the step size `eta`; if None, `default` over the largest second derivative of the loss in x."""
@@ -149,9 +184,44 @@ class Problem:
         """A finite number >= 0 per signal, `(*batch,)`, from one number or one per signal."""
         return nonnegative_per_item(name, value, self.batch, self.y)
 
+    def penalty(self, name: str, value: Any, *, units: int, of_x: bool = False) -> Tensor:
+        """A penalty per signal, `(*batch, 1)`, in units of this problem: the caller's has those of `y` to a power.
+
+        `of_x` says that it is a penalty on the size of `x`, whose units those of `A` divide.
+        """
+        given = nonnegative_per_item(name, value, self.batch, self.y.real.double()).unsqueeze(-1)
+        given = given * self.scale[..., :1].double() if of_x else given
+        return self._divided(given, units).clamp(max=MOST_LAM).to(self.y.real.dtype)
+
+    def variance(self, name: str, value: Any) -> Tensor:
+        """The caller's variance of the entries of `x` as that of coefficients of unit columns, `(*batch, n)`."""
+        given = nonnegative_per_item(name, value, self.batch, self.y.real.double()).unsqueeze(-1)
+        if not (given > 0).all():
+            raise ValueError(f"{name} is {value}; needed is a number > 0.")
+        units = ones_for_zeros(self.scale).double()
+        taken = self._divided(self._divided(given / units) / units).to(self.y.real.dtype)
+        if not ((taken >= torch.finfo(taken.dtype).tiny) & taken.isfinite()).all():
+            raise ValueError(
+                f"{name} is {value}, which is out of range beside A and y in {taken.dtype}; scale A or y, or use "
+                "double precision."
+            )
+        return taken
+
+    def in_callers_units(self, x: Tensor, scale: Tensor | None = None) -> Tensor:
+        """Coefficients of unit columns, `(*batch, n)`, as the caller's; others than all come with their `scale`."""
+        scale = self.scale if scale is None else scale
+        if self.exponent is None:
+            return scale * x
+        e = powers.exponent(scale.unsqueeze(-1)).squeeze(-1)
+        return powers.shifted(powers.shifted(scale, -e) * x, e + self.exponent)
+
+    def _divided(self, value: Tensor, times: int = 1) -> Tensor:
+        """The caller's `value (*batch, ...)` in units of this problem, which are those of `y` so many times."""
+        return value if self.exponent is None else powers.shifted(value, -times * self.exponent)
+
     def per_column(self, name: str, value: Any) -> Tensor:
         """Finite numbers >= 0, one per column of `A`, `(n,)` or `(*batch, n)`; ones for None."""
-        return _weights(name, value, self.A.shape[1], self.batch, self.y)
+        return _weights(name, value, self.A.shape[1], self.batch, self.y, relative=False)
 
     def repeated(self, count: int) -> Problem:
         """The same problem `count` times, along a new first axis of the batch."""
@@ -165,7 +235,8 @@ class Problem:
 
         each: dict[str, Any] = {name: self._flat(getattr(self, name), own)[items] for name, own in PER_ITEM.items()}
         weights, scale = (v if v.ndim == 1 else self._flat(v, 1)[items] for v in (self.weights, self.scale))
-        return replace(self, A=self.A.items(keep.view(self.batch)), weights=weights, scale=scale, **each)
+        A = self.A.items(keep.view(self.batch))
+        return replace(self, A=A, weights=weights, scale=scale, exponent=None, **each)
 
     def recover(self, name: str, run: Run, start: Any = None, on_step: Hook | None = None) -> Solution[Any]:
         """The solution in the caller's units and form, by the solver's kernel or its steps: see `find`."""
@@ -174,13 +245,18 @@ class Problem:
     @kernels.alone()
     def to_caller(self, s: Solution[Tensor]) -> Solution[Any]:
         """A solution for unit columns, in the caller's units and form."""
-        out = {
-            name: self._out(getattr(s, name)) for name in ("support", "residual_norm", "steps", "status", "compiled")
-        }
-        if "x" in vars(s):
-            return Solution.of_signal(self._out(self.scale * s.x), **out)
-        units = gather_last(self.scale, s.support.clamp(min=0))
-        return Solution(coefficients=self._out(units * s.coefficients), n=s.n, **out)
+        dense = "x" in vars(s)
+        found = s.x if dense else s.coefficients
+        units = self.scale if dense else gather_last(self.scale, s.support.clamp(min=0))
+        a = verdict.of(s, found, self.in_callers_units(found, units), self)
+        norm = a.residual_norm
+        if self.exponent is not None:
+            norm = powers.shifted(norm, self.exponent.squeeze(-1))
+        values = {"support": a.support, "residual_norm": norm, "steps": s.steps, "status": a.status}
+        out = {name: self._out(value) for name, value in {**values, "compiled": s.compiled}.items()}
+        if dense:
+            return Solution.of_signal(self._out(a.x), **out)
+        return Solution(coefficients=self._out(a.x), n=s.n, **out)
 
     def find(self, name: str, run: Run, start: Any = None, on_step: Hook | None = None) -> Solution[Tensor]:
         """The solution for unit columns: the kernel `name` solves what it can, and `run` solves the other signals.
@@ -224,7 +300,10 @@ class Problem:
 
         def watch(step: int, state: S, status: Tensor) -> None:
             if on_step is not None:
-                values = (self.scale * answer(state)[0], _length(state.r), status)
+                norm = _length(state.r)
+                if self.exponent is not None:
+                    norm = powers.shifted(norm, self.exponent.squeeze(-1))
+                values = (self.in_callers_units(answer(state)[0]), norm, status)
                 on_step(Iterate(step, *map(self._out, values)))
 
         state, steps, status = loop.run(
@@ -318,6 +397,7 @@ def problem(
     loss: Any = LeastSquares(),
     select: Selection = Hard(),
     full: Status = Status.SPARSITY,
+    keep_units: bool = False,
 ) -> Problem:
     """Check the input and bring it into one form.
 
@@ -327,6 +407,9 @@ def problem(
         As in the solvers; `ALL` for k allows min(m, n) atoms.
     unit_columns : bool
         Whether to divide columns by their norms, so that scores compare correlations.
+    keep_units : bool
+        Whether `y` stays as it is given, whatever its size. Otherwise a power of two brings it near one where it is
+        far from it; not for relaxed selections, whose temperature has units, nor for other losses.
 
     Raises
     ------
@@ -334,7 +417,10 @@ def problem(
         If the input is wrong; the message says what was given, what is needed and what to do.
     """
     as_numpy = not isinstance(y, Tensor)
-    op, y, y_norm = _measured(A, as_tensor("y", y))
+    op, y = _measured(A, as_tensor("y", y))
+    fixed = keep_units or not isinstance(select, Hard) or not isinstance(loss, LeastSquares)
+    y, y_norm, exponent = _near_one(y, fixed)
+    y = y.expand(*_common_batch(op.batch_shape, y.shape[:-1]), op.shape[0])
     m, n = op.shape
     batch = y.shape[:-1]
     with nullcontext() if isinstance(op, Dense) else kernels.together():  # column norms may take n products
@@ -352,26 +438,34 @@ def problem(
         y_norm = torch.linalg.vector_norm(r.detach(), dim=-1)
     # After an exact fit the residual is rounding; no further atoms should be chosen for it.
     floor = model.rounding(torch.finfo(y_norm.dtype).eps)
-    relative = nonnegative_per_item("tol", 0.0 if tol is None else tol, batch, y).clamp(min=floor)
+    given = nonnegative_per_item("tol", 0.0 if tol is None else tol, batch, y)
+    y_norm, target = y_norm.expand(batch), given.clamp(min=floor) * y_norm
+    A, scale = normalised, normalised.scale
+    if not unit_columns:
+        A = near_one(op)
+        scale = torch.ones_like(scale) if A is op else A.scale.expand(scale.shape)
     return Problem(
-        A=normalised if unit_columns else op,
+        A=A,
         y=y,
         k=whole("k", k, 1, min(m, n), batch, y.device),
         max_k=int(k.max()) if k.numel() else 1,  # of k as given, because an empty batch has no maximum
-        target=relative * y_norm,
+        target=target,
         max_steps=whole("max_steps", max_steps, 0, None, batch, y.device),
-        weights=_weights("weights", weights, n, batch, y) * nonzero,
-        scale=normalised.scale if unit_columns else torch.ones_like(normalised.scale),
+        weights=_weights("weights", weights, n, batch, y, relative=not fixed) * nonzero,
+        scale=scale,
         as_numpy=as_numpy,
         loss=model,
         select=select,
         full=full,
         eta=y.real.new_zeros(*batch, 1),
+        y_norm=y_norm,
+        wanted=None if tol is None else torch.where(given > 0, target, torch.inf),
+        exponent=None if exponent is None else exponent.expand(*batch, 1),
     )
 
 
-def _measured(A: Any, y: Tensor) -> tuple[Operator, Tensor, Tensor]:
-    """The operator, the measurements and their norms, after a check that shape, device, dtype and batch agree."""
+def _measured(A: Any, y: Tensor) -> tuple[Operator, Tensor]:
+    """The operator and the measurements, after a check that shape, device and dtype agree."""
     op = as_operator(A, dtype=y.dtype, device=y.device)
     m = op.shape[0]
     if y.ndim == 0 or y.shape[-1] != m:
@@ -390,18 +484,36 @@ def _measured(A: Any, y: Tensor) -> tuple[Operator, Tensor, Tensor]:
     if y.is_complex() or op.dtype.is_complex:
         op = op.complexified()
         y = y.to(op.dtype)
+    return op, y
+
+
+def _near_one(y: Tensor, fixed: bool) -> tuple[Tensor, Tensor, Tensor | None]:
+    """`y` by powers of two near one, its norms, and the exponents; None where nothing was to do, as mostly."""
     y_norm = torch.linalg.vector_norm(y.detach(), dim=-1)
-    plain = y_norm.isfinite() & (y_norm > 0)
-    if not plain.all() and not (plain | (finite("y", y) == 0).all(-1)).all():
+    near = (y_norm >= NEAR_ONE[0]) & (y_norm <= NEAR_ONE[1])
+    if near.all():
+        return y, y_norm, None
+    zero = (finite("y", y) == 0).all(-1)
+    if (near | zero).all():
+        return y, y_norm, None
+    if not fixed:
+        e = torch.where((near | zero).unsqueeze(-1), 0, powers.exponent(y))
+        e = e.clamp(-powers.FORMATS[y.real.dtype][0] + 1, powers.FORMATS[y.real.dtype][0] - 1)
+        y = powers.shifted(y, -e)
+        return y, torch.linalg.vector_norm(y.detach(), dim=-1), e
+    if not (powers.squares_fit(y_norm) | zero).all():
         raise ValueError(
             f"y goes up to {y.detach().abs().max().item():.3g}, and the square of its norm leaves the range of "
             f"{y.dtype}; scale y, or use double precision."
         )
-    return op, y.expand(*_common_batch(op.batch_shape, y.shape[:-1]), m), y_norm
+    return y, y_norm, None
 
 
-def _weights(name: str, weights: Any, n: int, batch: torch.Size, y: Tensor) -> Tensor:
-    """Real numbers >= 0, one per column, `(n,)` or `(*batch, n)`."""
+def _weights(name: str, weights: Any, n: int, batch: torch.Size, y: Tensor, *, relative: bool) -> Tensor:
+    """Real numbers >= 0, one per column, `(n,)` or `(*batch, n)`.
+
+    If they are `relative`, so that a common factor makes no difference, those far from one are brought near it.
+    """
     if weights is None:
         return y.real.new_ones(n)
     weights = as_tensor(name, weights)
@@ -412,7 +524,20 @@ def _weights(name: str, weights: Any, n: int, batch: torch.Size, y: Tensor) -> T
         raise ValueError(f"{name} have shape {tuple(weights.shape)}; needed is ({n},){per_item}: one per column of A.")
     if not (finite(name, weights) >= 0).all():
         raise ValueError(f"{name} go down to {weights.min().item():.3g}; needed is >= 0.")
-    return weights.to(y.device, y.real.dtype)
+    weights = weights.to(y.device)
+    top = weights.detach().amax(-1, keepdim=True)
+    if relative and not ((top >= NEAR_ONE[0]) & (top <= NEAR_ONE[1])).all():
+        weights = weights.double()
+        weights = powers.shifted(weights, -powers.exponent(weights))
+    taken = weights.to(y.real.dtype)
+    least = torch.finfo(taken.dtype).tiny
+    if not (((taken >= least) & taken.isfinite()) | (weights == 0)).all():
+        low, high = weights[weights != 0].min().item(), weights.max().item()
+        raise ValueError(
+            f"{name} > 0 go from {low:.3g} to {high:.3g}, which leaves the range of {taken.dtype}; scale them, set "
+            "those to zero that are to be zero, or use double precision."
+        )
+    return taken
 
 
 def _common_batch(a: torch.Size, b: torch.Size) -> torch.Size:

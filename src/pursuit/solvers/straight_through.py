@@ -104,4 +104,4 @@ def sparsify(A: Any, y: Tensor, X: Tensor, k: Any, weights: Tensor | None = None
     (tensor([0., 4., 0.]), tensor([0.5000, 2.0000, 1.5000]))
     """
     p = problem(A, y, k, weights=weights, unit_columns=False)
-    return H(p.A, p.y, p.start(X, "X"), p.choice)[1]
+    return p.in_callers_units(H(p.A, p.y, p.start(X, "X"), p.choice)[1])

@@ -333,7 +333,7 @@ def _problem(A: Any, y: Any, k: Any, weights: Any) -> Problem:
     if weights is not None:
         weights = as_tensor("weights", weights)
         weights = weights if weights.is_complex() else weights.abs()
-    return problem(A, y, k, weights=weights)
+    return problem(A, y, k, weights=weights, keep_units=True)
 
 
 def _score_gap(p: Problem, c: Tensor, k: Tensor) -> Tensor:
