@@ -101,7 +101,11 @@ ERRORS = {
         "y goes up to|e+299|torch.float64|scale",
     ),
     "A too large": (omp(A=1e306 * A), ValueError, "A has columns of norm|e+306|torch.float64|scale A"),
-    "A too small": (omp(A=1e-36 * A.astype("f")), ValueError, "A has columns of norm|e-36|torch.float32|scale A"),
+    "A too small": (
+        omp(A=1e-36 * A.astype("f"), y=y.astype("f")),
+        ValueError,
+        "A has columns of norm|e-36|torch.float32|scale A",
+    ),
     "a norm that overflows": (omp(A=1e308 * A.clip(-1, 1)), ValueError, "A has|overflows torch.float64|scale"),
     "x0 too large": (call("niht", k=2, x0=np.full(N, 3e200)), ValueError, "x0 goes up to 3e+200|times y|scale"),
     "weights of too many sizes": (

@@ -217,3 +217,20 @@ def test_messages_name_no_option_that_a_solver_lacks():
         for status in Status:
             named = set(re.findall(r"[A-Za-z0-9_]+", status.message)) & options
             assert status.ok or named <= has, (name, status)  # those that are ok have no advice
+
+
+@pytest.mark.parametrize("kernels", ["auto", "off"])
+@pytest.mark.parametrize("method", ["omp", "ols", "htp", "cosamp", "sp", "ompr", "els", "sea"])
+def test_dependent_atoms_get_no_huge_coefficients(method, kernels, monkeypatch):
+    """Near-parallel Gaussian atoms of numerical rank 3: no pivot of an unpivoted QR shows it."""
+    monkeypatch.setattr(config, "kernels", kernels)
+    t, c = np.linspace(0, 1, 10)[:, None], np.array([[0.1, 0.4, 0.6, 0.9]])
+    B = np.exp(-((t - c) ** 2) / (2 * 77.5**2))
+    B /= np.linalg.norm(B, axis=0)
+    y = t[:, 0] - 0.3
+    z, _, rank, _ = np.linalg.lstsq(B, y, rcond=10 * np.finfo(float).eps)
+    x = pursuit.solve(B, y, method=method, k=4).x
+    assert rank == 3
+    assert abs(x).max() <= 2 * abs(z).max()  # 1e10 before; OMP and others leave the fourth atom out
+    if method in ("htp", "cosamp", "sp", "sea"):
+        assert abs(x).max() == pytest.approx(abs(z).max(), rel=1e-5)

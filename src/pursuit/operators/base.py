@@ -286,6 +286,8 @@ class ColumnScaled(Operator):
         return column_norms(self.operator) * self.scale.abs()
 
     def items(self, keep: Tensor) -> Operator:
+        if not self.batch_shape:
+            return self  # with all that is kept on it
         scale = kept_items(self.scale, keep, own=1) if self.scale.ndim > 1 else self.scale
         return ColumnScaled(self.operator.items(keep), scale)
 

@@ -113,4 +113,4 @@ def fista(
     tensor([0., 3., 1.])
     """
     p, theta = ista.lasso_problem(A, y, lam, tol, max_steps)
-    return p.recover("fista", partial(run, theta=theta), p.start(x0), on_step)
+    return p.recover("fista", ista.with_threshold(run), (p.start(x0), theta), on_step)

@@ -93,11 +93,9 @@ def stop(old: State, new: State, *, k: Tensor, full: Status) -> Tensor:
     return torch.where(same, Status.STATIONARY, omp.stop(old, new, k=k, full=full))
 
 
-def run(
-    p: Problem, start: None = None, on_step: Hook | None = None, *, delta: Callable[[State], Tensor]
-) -> Solution[Tensor]:
-    """All steps, with the gains `delta` of a state."""
-    choice = p.choice
+def run(p: Problem, start: tuple[Tensor, Tensor], on_step: Hook | None = None, *, rule: Rule) -> Solution[Tensor]:
+    """All steps, with the penalty and its weights in the place of a start."""
+    choice, delta = p.choice, partial(gains, p.A, rule=rule, lam=start[0], w=start[1])
     return p.iterate(
         partial(step, p.A, choice=choice, delta=delta),
         partial(stop, k=p.k, full=p.full),
@@ -197,8 +195,8 @@ def greedy_lasso(
     p = problem(A, y, k, tol=tol, max_steps=steps, select=select, full=full)
     rule = partial(l1_sr, legacy=True) if legacy and objective == "l1-sr" else OBJECTIVES[objective]
     w = p.per_column("penalty_weights", penalty_weights)
-    delta = partial(gains, p.A, rule=rule, lam=p.penalty("lam", lam, units=UNITS[objective]), w=w)
-    return replace(p, penalised=True).recover("greedy_lasso", partial(run, delta=delta), on_step=on_step)
+    given = p.penalty("lam", lam, units=UNITS[objective]), w.expand(*p.batch, -1)
+    return replace(p, penalised=True).recover("greedy_lasso", partial(run, rule=rule), given, on_step)
 
 
 def _rise(u: Tensor, rho: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ from ..core.solution import Arr, Solution
 from ..operators import Operator
 from ..operators.adapters import Nested, OperatorLike, PerItem
 from ..shrinkage import Shrink, proximal, soft
-from .problem import ALL, Hook, Problem, problem
+from .problem import ALL, Hook, Problem, Run, problem
 
 
 class State(NamedTuple):
@@ -120,4 +120,9 @@ def ista(
     tensor([0., 3., 1.])
     """
     p, theta = lasso_problem(A, y, lam, tol, max_steps)
-    return p.recover("ista", partial(run, theta=theta), p.start(x0), on_step)
+    return p.recover("ista", with_threshold(run), (p.start(x0), theta), on_step)
+
+
+def with_threshold(run: Callable[..., Solution[Tensor]]) -> Run:
+    """`run` with its start and its threshold, which is per signal too, in one tuple."""
+    return lambda p, start, on_step: run(p, start[0], on_step, theta=start[1])

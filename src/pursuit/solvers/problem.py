@@ -38,6 +38,8 @@ PER_ITEM = {
 NEAR_ONE = 2.0**-20, 2.0**30  # norms of y that stay as they are
 MOST_X0 = {torch.float32: 2.0**50, torch.float64: 2.0**450}  # times y: the square of what A makes of x0 is in range
 MOST_LAM = 2.0**60  # times y: all penalties above are one, as the solution is zero
+PART = {"cpu": 2**22, "cuda": 2**27}  # (m + n) (k + 1) times the signals of a part of a batch is at most so much,
+LEAST = 64  # or they are so many
 UNLIMITED = 2**62  # given for max_steps if something else ends the loop
 Hook = Callable[["Iterate"], Any]
 Run = Callable[["Problem", Any, "Hook | None"], Solution[Tensor]]  # all steps of a solver, from its start
@@ -238,9 +240,11 @@ class Problem:
         A = self.A.items(keep.view(self.batch))
         return replace(self, A=A, weights=weights, scale=scale, exponent=None, **each)
 
-    def recover(self, name: str, run: Run, start: Any = None, on_step: Hook | None = None) -> Solution[Any]:
+    def recover(
+        self, name: str, run: Run, start: Any = None, on_step: Hook | None = None, *, whole: bool = False
+    ) -> Solution[Any]:
         """The solution in the caller's units and form, by the solver's kernel or its steps: see `find`."""
-        return self.to_caller(self.find(name, run, start, on_step))
+        return self.to_caller(self.find(name, run, start, on_step, whole=whole))
 
     @kernels.alone()
     def to_caller(self, s: Solution[Tensor]) -> Solution[Any]:
@@ -258,8 +262,12 @@ class Problem:
             return Solution.of_signal(self._out(a.x), **out)
         return Solution(coefficients=self._out(a.x), n=s.n, **out)
 
-    def find(self, name: str, run: Run, start: Any = None, on_step: Hook | None = None) -> Solution[Tensor]:
+    def find(
+        self, name: str, run: Run, start: Any = None, on_step: Hook | None = None, *, whole: bool = False
+    ) -> Solution[Tensor]:
         """The solution for unit columns: the kernel `name` solves what it can, and `run` solves the other signals.
+
+        A large batch is solved in parts, so that the memory for the work on it does not grow with it.
 
         Parameters
         ----------
@@ -267,21 +275,39 @@ class Problem:
             Of the file `kernels/<device>/<name>.py`; without such a file `run` solves all signals.
         run : callable (problem, start, on_step) -> Solution
             The solver's steps.
-        start : Tensor (*batch, ...), optional
-            Start of the solver: values, or a support.
+        start : Tensor (*batch, p) or tuple of these, optional
+            Start of the solver: values, or a support; for solvers without a kernel also what else it has per signal.
         on_step : callable, optional
             If given, `run` solves all signals, because a kernel does not show its steps.
+        whole : bool
+            Whether `run` needs the whole batch.
         """
         kernel = None if on_step is not None else self._kernel(name, start)
+        if whole or on_step is not None or not isinstance(self.select, Hard) or self._learning(start):
+            return run(self, start, on_step) if kernel is None else self._compiled(kernel, run, start)
         if kernel is None:
-            return run(self, start, on_step)
+            return self._in_parts(lambda p, begin: run(p, begin, None), start)
+        if getattr(kernel, "IN_PARTS", False):
+            return self._compiled(kernel, run, start)
+        return self._in_parts(lambda p, begin: p._compiled(kernel, run, begin), start)
+
+    def _in_parts(self, solve: Callable[[Problem, Any], Solution[Tensor]], start: Any) -> Solution[Tensor]:
+        """The solution by one call for every part of the batch."""
+        (m, n), items = self.A.shape, self.batch.numel()
+        size = max(LEAST, PART.get(self.y.device.type, items) // ((m + n) * (self.max_k + 1)))
+        if items <= size:
+            return solve(self, start)
+        parts = torch.arange(items, device=self.y.device).split(size)
+        return _joined([solve(self.only(part), self._part(start, part)) for part in parts], self.batch)
+
+    def _compiled(self, kernel: Any, run: Run, start: Any) -> Solution[Tensor]:
         with kernels.alone():
             found = self._by_kernel(kernel, start)
         left = (found.status.flatten() == Status.RUNNING).nonzero().squeeze(-1)
         if not len(left):
             return found
-        begin = None if start is None else self._flat(start, 1)[left]
-        steps = run(self.only(left), begin, None)
+        rest, begin = self.only(left), self._part(start, left)
+        steps = run(rest, begin, None) if self._learning(start) else rest._in_parts(lambda p, b: run(p, b, None), begin)
         names = [f.name for f in fields(found) if f.name != "n"]
         merged = {name: _with_items(getattr(found, name), left, getattr(steps, name), self.batch) for name in names}
         return Solution(n=found.n, **merged)
@@ -326,7 +352,8 @@ class Problem:
 
     def _learning(self, start: Any) -> bool:
         """Whether derivatives of the solution may be needed."""
-        given = [v for v in (self.y, start, self.scale, self.eta) if v is not None]
+        starts = start if isinstance(start, tuple) else (start,)
+        given = [v for v in (self.y, self.scale, self.eta, *starts) if v is not None]
         return torch.is_grad_enabled() and (self.A.requires_grad or any(v.requires_grad for v in given))
 
     def data(self) -> kernels.Data:
@@ -358,6 +385,12 @@ class Problem:
             z, norm = found.z.view(support.shape), found.norm.view(self.batch)
         return Solution(*nonzero_first(support, z), norm, steps, status, compiled, n)
 
+    def _part(self, start: Any, items: Tensor) -> Any:
+        """What these signals of the flat batch have of a start."""
+        if isinstance(start, tuple):
+            return tuple(self._part(v, items) for v in start)
+        return None if start is None else self._flat(start, 1)[items]
+
     def _flat(self, v: Tensor, own: int) -> Tensor:
         """One value per signal, with a flat batch."""
         axes = v.shape[v.ndim - own :]
@@ -378,6 +411,24 @@ def _with_items(values: Tensor, items: Tensor, new: Tensor, batch: torch.Size) -
     """The `values (*batch, ...)`, with `new` ones at the `items` of the flat batch."""
     own = values.shape[len(batch) :]
     return values.reshape(batch.numel(), *own).index_copy(0, items, new.to(values)).view(batch + own)
+
+
+def _joined(parts: list[Solution[Tensor]], batch: torch.Size) -> Solution[Tensor]:
+    """The solutions of the parts of a batch as one; a support is as wide as the widest."""
+    width = max(part.support.shape[-1] for part in parts)
+
+    def all_of(name: str, empty: int | None = None) -> Tensor:
+        values = [getattr(part, name) for part in parts]
+        if empty is not None:
+            values = [torch.nn.functional.pad(v, (0, width - v.shape[-1]), value=empty) for v in values]
+        joined = torch.cat(values)
+        return joined.view(*batch, *joined.shape[1:])
+
+    support = all_of("support", -1)
+    rest = {name: all_of(name) for name in ("residual_norm", "steps", "status", "compiled")}
+    if all("x" in vars(part) for part in parts):
+        return Solution.of_signal(all_of("x"), support, **rest)
+    return Solution(support=support, coefficients=all_of("coefficients", 0), n=parts[0].n, **rest)
 
 
 def _length(r: Tensor) -> Tensor:

@@ -15,6 +15,7 @@ from ..core.solution import Solution, Status
 if TYPE_CHECKING:
     from .problem import Problem
 
+USUAL = 2.0**-50, 2.0**40  # units whose product with any coefficient of weight is a number, for a y near one
 ROUNDINGS = 10  # by so many may a residual norm be larger than another and still be equal
 
 
@@ -30,7 +31,7 @@ class Verdict(NamedTuple):
 def of(s: Solution[Tensor], found: Tensor, x: Tensor, p: Problem) -> Verdict:
     """The verdict on a solution with the coefficients `found` of unit columns, `x` in the caller's units."""
     fitted = "x" not in vars(s)  # least squares, whose coefficients are no larger than rounding allows
-    if _nothing_to_say(s.residual_norm.detach(), None if fitted else found.detach(), x.detach(), p):
+    if _nothing_to_say(s.residual_norm.detach(), found.detach(), x.detach() if fitted else None, p):
         return Verdict(x, s.support, s.residual_norm, s.status)
     norm, status, size, held = s.residual_norm.detach(), s.status, found.detach().abs(), x.detach().abs()
     info = torch.finfo(size.dtype)
@@ -60,11 +61,17 @@ def of(s: Solution[Tensor], found: Tensor, x: Tensor, p: Problem) -> Verdict:
     )
 
 
-def _nothing_to_say(norm: Tensor, found: Tensor | None, x: Tensor, p: Problem) -> bool:
-    """Whether all is well at a glance: every signal fits better than zero, and its coefficients are usual numbers."""
-    if not x.numel() or not (norm < p.y_norm).all() or not (p.wanted is None or (norm <= p.wanted).all()):
+def _nothing_to_say(norm: Tensor, found: Tensor, fitted: Tensor | None, p: Problem) -> bool:
+    """Whether all is well at a glance: every signal fits better than zero, and its coefficients are usual numbers.
+
+    `fitted` are the coefficients in the caller's units, if they are a fit on a support.
+    """
+    if not found.numel() or not (norm < p.y_norm).all() or not (p.wanted is None or (norm <= p.wanted).all()):
         return False
     info, size = torch.finfo(norm.dtype), torch.linalg.vector_norm
-    if not (info.tiny <= float(size(x, -torch.inf)) and float(size(x, torch.inf)) <= info.max):
+    if fitted is not None:
+        return info.tiny <= float(size(fitted, -torch.inf)) and float(size(fitted, torch.inf)) <= info.max
+    units = p.scale.detach()  # without a look at each of the many zeros of x
+    if p.exponent is not None or not (USUAL[0] <= float(units.amin()) and float(units.amax()) <= USUAL[1]):
         return False
-    return found is None or float(size(found, torch.inf)) <= float(p.y_norm.min()) / info.eps
+    return float(size(found, torch.inf)) <= float(p.y_norm.min()) / info.eps
