@@ -193,7 +193,7 @@ def given_instance(
     lines = given.lines
     if k < 1:
         raise ValueError(f"k is {k}; needed is 1 <= k: with no atoms all methods give x = 0.")
-    checked = problem(given.operator(), rows(given.y), k)
+    checked = problem(given.operator(), rows(given.y), k, keep_units=True)
     if not checked.y.any():
         raise ValueError("y is zero everywhere; needed is at least one measurement that is not.")
     truth = None
