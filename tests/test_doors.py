@@ -332,6 +332,8 @@ def test_whole_numbers_are_taken(dtype):
         assert found.x.dtype == used
         np.testing.assert_array_equal(pursuit.omp(pixels, y.astype(given), 3).x, pursuit.omp(
             pixels.astype(used), y.astype(used), 3).x)  # fmt: skip
+    labels = pursuit.omp(A, (y > 0).astype(dtype), 3, loss=pursuit.Logistic())
+    np.testing.assert_array_equal(labels.x, pursuit.omp(A, (y > 0).astype(float), 3, loss=pursuit.Logistic()).x)
     both = pursuit.omp(pixels, counts, 3)
     assert both.x.dtype == np.float64
     np.testing.assert_array_equal(both.x, pursuit.omp(pixels.astype(float), counts.astype(float), 3).x)
@@ -800,8 +802,9 @@ def test_lists_to_networks_are_refused(name):
     refused(lambda: net(measured.to_sparse()), "to_dense()")
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", [*ISTA_FAMILY, "NAALISTA", "HyperLISTA"])
 def test_matrices_that_measure_nothing_are_refused_by_networks(name):
+    """By those whose weights are divided by the norm of A, or invert it; others return zero."""
     for matrix in (np.zeros((M, N)), torch.zeros(M, N)):
         refused(lambda matrix=matrix: getattr(pursuit.nets, name)(matrix, **NETWORKS[name]), "A", "zero")
 

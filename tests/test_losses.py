@@ -251,7 +251,7 @@ A, Y = normal(0, 5, 8), torch.tensor([0.0, 1.0, 1.0, 0.0, 1.0], dtype=REAL)
 ERRORS = {
     "labels that are none": ({"y": Y + 1}, ValueError, "y goes from 1 to 2|labels|0 or 1|-1 or 1"),
     "labels of both kinds": ({"y": Y - (Y == 0) * torch.arange(5)}, ValueError, "y goes from -3 to 1|labels"),
-    "whole labels": ({"y": Y.long()}, TypeError, "y has dtype torch.int64|float64"),
+    "labels in words": ({"y": ["no", "yes", "yes", "no", "yes"]}, TypeError, "y has dtype str|float64"),
     "complex A": ({"A": A + 0j}, TypeError, "complex|Logistic()|LeastSquares()"),
     "complex y": ({"y": Y + 0j}, TypeError, "complex|Logistic()|LeastSquares()"),
     "a name": ({"loss": "logistic"}, TypeError, "loss is 'logistic'|pursuit.Logistic()|function"),

@@ -188,7 +188,7 @@ def test_bad_input_is_named_as_for_one_k():
     A, y = gaussian(), normal(0, 2, 36)
     for options, error, message in (
         ({"method": "magic"}, ValueError, "method is 'magic'"),
-        ({"method": "ista"}, TypeError, "'ista' cannot be called with A, y and k"),
+        ({"method": "greedy_lasso"}, TypeError, "'greedy_lasso' cannot be called with A, y and k"),
         ({"tol": -1.0}, ValueError, "tol is -1"),
         ({"tol": torch.ones(3)}, ValueError, r"tol has shape \(3,\)"),
         ({"weights": torch.ones(3, 48, dtype=REAL)}, ValueError, "weights have shape"),

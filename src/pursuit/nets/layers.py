@@ -189,10 +189,6 @@ class Sensing(nn.Module):
         norms = op.column_norms()
         if not norms.isfinite().all():
             raise ValueError("A has entries that are NaN or infinite; needed are finite columns: remove or fill them.")
-        if not norms.any():
-            raise ValueError(
-                "A is zero everywhere, so that y says nothing about x; needed is a matrix that measures x."
-            )
         scale = safe_divide(1, norms)
         self.shape, self.complex = given.shape, given.dtype.is_complex  # of A as given
         self.stacked, self.real_part = op is not given, signals == "real part"

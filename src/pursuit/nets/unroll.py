@@ -191,7 +191,10 @@ def per_layer(value: float | Sequence[float], layers: int) -> nn.Parameter:
 
 def lipschitz(A: Operator) -> float:
     """The largest eigenvalue of `A^H A` times 1.001, as in the reference networks."""
-    return 1.001 * float(spectral_norm_squared(A))
+    L = 1.001 * float(spectral_norm_squared(A))
+    if L == 0:
+        raise ValueError("A is zero everywhere, so that y says nothing about x; needed is a matrix that measures x.")
+    return L
 
 
 def active(net: Any) -> range:
