@@ -290,6 +290,20 @@ OPERATORS = {
     "composed": lambda device: pursuit.Compose(pursuit.Dense(gaussian(device=device)), deconvolution(REAL, device)),
     "scaled": lambda device: pursuit.ColumnScaled(functions(device), 2 + normal(3, 48).abs().to(device)),
     "functions": functions,
+    "coils": lambda device: pursuit.Compose(
+        pursuit.Sense(
+            fourier(COMPLEX, device), normal(1, 3, fourier(COMPLEX, "cpu").shape[1], dtype=COMPLEX).to(device)
+        ),
+        pursuit.DCT(fourier(COMPLEX, "cpu").shape[1], dtype=COMPLEX, device=device).H,
+    ),
+    "image": lambda device: pursuit.Compose(
+        pursuit.SubsampledFourier(range(0, 64, 3), shape=(8, 8), device=device),
+        pursuit.Wavelet((8, 8), "db2", dtype=COMPLEX, device=device).H,
+    ),
+    "stacks": lambda device: pursuit.HStack(
+        pursuit.VStack(pursuit.Dense(gaussian(device=device)), pursuit.DCT(gaussian().shape[1], device=device)),
+        pursuit.Restriction(range(sum(gaussian().shape)), sum(gaussian().shape), device=device),
+    ),
 }
 
 

@@ -8,7 +8,7 @@ import scipy.sparse
 import torch
 
 import pursuit
-from helpers import REAL, SINGLE, deconvolution, fourier, gaussian, instance, recover
+from helpers import REAL, SINGLE, deconvolution, fourier, gaussian, instance, normal, recover
 from pursuit import datasets, problems
 from pursuit.solvers.problem import _measured
 from pursuit.theory.common import fits
@@ -23,6 +23,14 @@ OPERATORS = {
     "composed": lambda: pursuit.Compose(
         pursuit.Dense(MATRIX), pursuit.ColumnScaled(deconvolution(n=30), 2 + MATRIX[0])
     ),
+    "images": lambda: pursuit.Compose(
+        pursuit.Restriction(range(0, 30, 2), (5, 6)), pursuit.DCT((5, 6)).H, pursuit.Diagonal(2 + MATRIX[0])
+    ),
+    "coils": lambda: pursuit.Compose(
+        pursuit.Sense(fourier(m=5, n=32), normal(0, 3, 32, dtype=torch.complex128)),
+        pursuit.Wavelet((4, 8), "haar", dtype=torch.complex128).H,
+    ),
+    "stacks": lambda: pursuit.HStack(pursuit.VStack(pursuit.Dense(MATRIX), pursuit.DCT(30)), pursuit.DCT(50)),
     "triple": lambda: (lambda x: x @ MATRIX.T, lambda y: y @ MATRIX, (20, 30)),
     "sparse": lambda: scipy.sparse.csr_array(np.asarray(MATRIX)),
 }

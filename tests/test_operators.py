@@ -1,12 +1,18 @@
 """Every operator and every adapter against the dense matrix that it must equal."""
 
 import math
+import re
+import sys
+import warnings
 from functools import cache
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pylops
 import pytest
+import pywt
+import scipy.fft
 import scipy.sparse
 import scipy.sparse.linalg
 import torch
@@ -190,6 +196,123 @@ def triple(dtype):
     return pursuit.as_operator((lambda x: x @ A.mT, lambda y: y @ A.conj(), (M, N)), dtype=dtype), A
 
 
+def transformed(transform, shape, dtype):
+    """The matrix of a transform of arrays, from its images of unit vectors."""
+    n = math.prod(shape)
+    images = [transform(unit.reshape(shape)).ravel() for unit in np.eye(n)]
+    return torch.from_numpy(np.stack(images, axis=-1)).to(dtype)
+
+
+def fourier_in_dimensions(shape, rows, flat_rows, period=None, scale=None):
+    def make(dtype):
+        op = pursuit.SubsampledFourier(rows, shape=shape, period=period, scale=scale, dtype=dtype)
+        matrix = transformed(lambda x: np.fft.fftn(x, s=period or shape, axes=range(len(shape))), shape, dtype)
+        return op, (1 / math.sqrt(op.shape[0]) if scale is None else scale) * matrix[flat_rows]
+
+    return make
+
+
+def restriction(rows, shape, flat_rows):
+    def make(dtype):
+        return pursuit.Restriction(rows, shape, dtype=dtype), torch.eye(math.prod(shape), dtype=dtype)[flat_rows]
+
+    return make
+
+
+def cosines(*shape):
+    def make(dtype):
+        return pursuit.DCT(shape, dtype=dtype), transformed(lambda x: scipy.fft.dctn(x, norm="ortho"), shape, dtype)
+
+    return make
+
+
+def ignore_warnings(function):
+    def quiet(*arguments):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return function(*arguments)
+
+    return quiet
+
+
+def wavelets(name, level, *shape):
+    @ignore_warnings  # that the filter is longer than the signal, where it wraps around
+    def coefficients(x):
+        return pywt.coeffs_to_array(pywt.wavedecn(x, name, "periodization", level))[0]
+
+    def make(dtype):
+        return pursuit.Wavelet(shape, name, level, dtype=dtype), transformed(coefficients, shape, dtype)
+
+    return make
+
+
+def stacked(kind, *batches):
+    """Of matrices with these batches, whose sizes differ where they may."""
+
+    def make(dtype):
+        sizes = {"VStack": lambda i: (2 + i, N), "HStack": lambda i: (M, 3 + i), "BlockDiag": lambda i: (2 + i, 3 + i)}
+        parts = [randn(dtype, *batch, *sizes[kind](i), seed=i) for i, batch in enumerate(batches)]
+        batch = torch.broadcast_shapes(*batches)
+        full = [part.expand(*batch, *part.shape[-2:]) for part in parts]
+        matrix = {
+            "VStack": lambda: torch.cat(full, dim=-2),
+            "HStack": lambda: torch.cat(full, dim=-1),
+            "BlockDiag": lambda: block_diagonal(full),
+        }[kind]()
+        return getattr(pursuit, kind)(*map(pursuit.Dense, parts)), matrix
+
+    return make
+
+
+def block_diagonal(parts):
+    rows = []
+    for i, part in enumerate(parts):
+        zeros = [part.new_zeros(*part.shape[:-1], other.shape[-1]) for other in parts]
+        rows.append(torch.cat([*zeros[:i], part, *zeros[i + 1 :]], dim=-1))
+    return torch.cat(rows, dim=-2)
+
+
+def sense(matrix_batch, maps_batch, *shape):
+    def make(dtype):
+        n = math.prod(shape)
+        A, maps = randn(dtype, *matrix_batch, 4, n), randn(dtype, *maps_batch, 3, *shape, seed=1)
+        flat = maps.reshape(*maps_batch, 3, 1, n)
+        return pursuit.Sense(pursuit.Dense(A), maps), (A.unsqueeze(-3) * flat).flatten(-3, -2)
+
+    return make
+
+
+def image_from_coils(dtype):
+    """The SENSE problem of magnetic resonance imaging for an image that is sparse in wavelets."""
+    seen = torch.rand(4, 4, generator=torch.Generator().manual_seed(0)) < 0.5
+    maps = randn(dtype, 3, 4, 4)
+    transform, sampled = wavelets("haar", 2, 4, 4)(dtype), pursuit.SubsampledFourier(seen, shape=(4, 4), dtype=dtype)
+    op = pursuit.Compose(pursuit.Sense(sampled, maps), transform[0].H)
+    rows = transformed(lambda x: np.fft.fftn(x)[seen.numpy()], (4, 4), dtype) / math.sqrt(seen.sum())
+    return op, torch.cat([rows * coil.flatten() for coil in maps]) @ transform[1].mH
+
+
+def of_unitary(*parts):
+    """The product of operators, most of which change no length."""
+
+    def make(dtype):
+        made = [part(dtype) for part in parts]
+        matrix = made[0][1]
+        for _, A in made[1:]:
+            matrix = matrix @ A
+        return pursuit.Compose(*(op for op, _ in made)), matrix
+
+    return make
+
+
+def matrix_of(m, n):
+    def make(dtype):
+        A = randn(dtype, m, n)
+        return pursuit.Dense(A), A
+
+    return make
+
+
 def complexified(make):
     def made(dtype):
         op, A = make(torch.float64 if dtype == torch.complex128 else torch.float32)
@@ -217,6 +340,44 @@ TABLE = {
     "fourier-repeated": (fourier([5, -1, 5, 14, 0], 7, scale=-0.3), COMPLEX),
     "fourier-padded": (padded_fourier([0, 3, 17, 4, 3], 7, 16), COMPLEX),
     "fourier-period-n": (padded_fourier([0, 3, 8, 4], N, N, scale=2.0), COMPLEX),
+    "fourier-mask": (
+        fourier_in_dimensions((3, 4), np.array([[1, 0, 0, 1], [0, 0, 0, 0], [0, 1, 1, 0]], bool), [0, 3, 9, 10]),
+        COMPLEX,
+    ),
+    "fourier-flat-mask": (fourier_in_dimensions((9,), np.arange(9) % 2 == 0, [0, 2, 4, 6, 8]), (torch.complex64,)),
+    "fourier-pairs": (fourier_in_dimensions((3, 4), [[0, 1], [-1, 5], [2, 1]], [1, 9, 9], scale=0.7), COMPLEX),
+    "fourier-flat": (fourier_in_dimensions((3, 4), [7, -1, 13], [7, 11, 1]), (torch.complex64,)),
+    "fourier-all": (fourier_in_dimensions((2, 3, 2), None, range(12)), COMPLEX),
+    "fourier-2d-padded": (fourier_in_dimensions((2, 4), [0, 5, 17], [0, 5, 17], period=(4, 5)), COMPLEX),
+    "restriction": (restriction([7, 0, -1, 7], (9,), [7, 0, 8, 7]), ALL),
+    "restriction-mask": (restriction(np.eye(3) == 1, (3, 3), [0, 4, 8]), TWO),
+    "restriction-pairs": (restriction([[2, 1], [0, -1]], (3, 3), [7, 2]), TWO),
+    "cosines": (cosines(9), ALL),
+    "cosines-one": (cosines(1, 8), TWO),
+    "cosines-3d": (cosines(2, 3, 4), TWO),
+    "wavelets": (wavelets("db2", 2, 12), ALL),
+    "wavelets-2d": (wavelets("db3", 1, 4, 6), TWO),
+    "wavelets-3d": (wavelets("haar", 1, 2, 4, 2), TWO),
+    "vertical": (stacked("VStack", (), (), ()), ALL),
+    "vertical-batch": (stacked("VStack", (2, 1), (3,)), TWO),
+    "horizontal": (stacked("HStack", (), (), ()), ALL),
+    "horizontal-batch": (stacked("HStack", (2, 1), (3,)), TWO),
+    "blocks": (stacked("BlockDiag", (), (), ()), ALL),
+    "blocks-batch": (stacked("BlockDiag", (2, 1), (3,)), TWO),
+    "sense": (sense((), (), 9), ALL),
+    "sense-2d": (sense((), (), 3, 4), TWO),
+    "sense-batch": (sense((), (2,), 3, 4), TWO),
+    "sense-crossed": (sense((2, 1), (3,), 9), TWO),
+    "image-from-coils": (image_from_coils, COMPLEX),
+    "adjoint-cosines": (adjoint(cosines(9)), TWO),
+    "adjoint-wavelets": (adjoint(wavelets("db2", 2, 12)), TWO),
+    "adjoint-fourier": (adjoint(fourier_in_dimensions((3, 4), range(2, 9), range(2, 9))), COMPLEX),
+    "adjoint-vertical": (adjoint(stacked("VStack", (2, 1), (3,))), TWO),
+    "unitary-left": (of_unitary(adjoint(cosines(9)), matrix_of(9, 7)), TWO),
+    "unitary-right": (of_unitary(matrix_of(5, 12), adjoint(wavelets("db2", 1, 12))), TWO),
+    "unitary-both": (of_unitary(cosines(3, 3), diagonal(), adjoint(cosines(9))), TWO),
+    "unitary-only": (of_unitary(cosines(3, 3), adjoint(cosines(9))), TWO),
+    "weighted": (of_unitary(matrix_of(M, N), diagonal()), TWO),
     "diagonal": (diagonal(), TWO),
     "diagonal-batch": (diagonal(2), TWO),
     "diagonal-shared": (diagonal(2, 1), TWO),
@@ -410,6 +571,64 @@ def test_column_norms(pair):
 
 
 @cases(*ALL)
+def test_working_norms(pair):
+    op, A = pair
+    close(op.working_norms(), torch.linalg.vector_norm(A, dim=-2))
+
+
+@cases(*ALL)
+def test_norm2(pair):
+    op, A = pair
+    wanted = torch.linalg.matrix_norm(A, 2).square()
+    close(op.norm2(), wanted)
+    assert not op.norm2().requires_grad
+
+
+@cases(*DOUBLE)
+def test_what_is_said_to_be_unitary_is(pair):
+    op, A = pair
+    if op.unitary:
+        close(A.mH @ A, torch.eye(op.shape[1], dtype=op.dtype))
+        close(A @ A.mH, torch.eye(op.shape[0], dtype=op.dtype))
+
+
+UNITARY = {
+    "fourier": pursuit.SubsampledFourier(shape=(3, 4)),
+    "cosines": pursuit.DCT((3, 4)),
+    "wavelets": pursuit.Wavelet(16).H,
+    "product": pursuit.Compose(pursuit.DCT(16), pursuit.Wavelet(16).H),
+    "blocks": pursuit.BlockDiag(pursuit.DCT(5), pursuit.DCT(3)),
+    "complexified": pursuit.DCT(4).complexified(),
+}
+
+
+@pytest.mark.parametrize("name", UNITARY)
+def test_norms_of_what_is_unitary_take_no_product(name, monkeypatch):
+    op = UNITARY[name]
+    assert op.unitary
+    for kind in (pursuit.DCT, pursuit.Wavelet, pursuit.SubsampledFourier):
+        monkeypatch.setattr(kind, "forward", None)
+        monkeypatch.setattr(kind, "adjoint", None)
+    assert op.knows_norms
+    assert (op.column_norms() == 1).all()
+    assert op.norm2().item() == pytest.approx(1, abs=1e-15)
+
+
+@pytest.mark.parametrize(
+    "op",
+    [
+        pursuit.SubsampledFourier(shape=4, scale=1),
+        pursuit.SubsampledFourier([0, 1, 2, 2], 4),
+        pursuit.SubsampledFourier([0, 1], 4),
+        pursuit.Restriction(range(4), 4),
+        pursuit.Compose(pursuit.DCT(4), pursuit.Diagonal(torch.ones(4, dtype=torch.float64))),
+    ],
+)
+def test_what_is_not_known_to_be_unitary_is_not_said_to_be(op):
+    assert not op.unitary
+
+
+@cases(*ALL)
 def test_to_dense(pair):
     op, A = pair
     close(op.to_dense(), A)
@@ -477,6 +696,94 @@ def test_sparse_channels_are_estimated_from_pilots():
     x = torch.zeros(2, 64, dtype=op.dtype)
     x[0, [3, 17]], x[1, [0, 60]] = randn(op.dtype, 2), randn(op.dtype, 2, seed=1)
     close(pursuit.omp(op, op.forward(x), k=2).x, x)
+
+
+def test_an_image_is_recovered_from_its_coils():
+    """SENSE: 20 % of the frequencies of a 32 x 32 image with few wavelets, seen by four coils."""
+    rng = torch.Generator().manual_seed(0)
+    seen = torch.rand(32, 32, generator=rng) < 0.2
+    wavelets = pursuit.Wavelet((32, 32), "db2", dtype=torch.complex128)
+    maps = torch.randn(4, 32, 32, dtype=torch.complex128, generator=rng)
+    sampled = pursuit.Sense(pursuit.SubsampledFourier(seen, shape=(32, 32)), maps)
+    A = pursuit.Compose(sampled, wavelets.H)
+    c = torch.zeros(2, 1024, dtype=torch.complex128)
+    c[0, [3, 70, 500]], c[1, [1, 44, 1000]] = randn(c.dtype, 3), randn(c.dtype, 3, seed=1)
+    images = wavelets.H @ c
+    close(wavelets.H @ pursuit.omp(A, sampled @ images, k=3).x, images)
+
+
+def test_gradients_reach_coils_and_filters():
+    maps, low = randn(torch.complex128, 3, 8), torch.full((2,), 0.5, dtype=torch.float64).sqrt()
+    maps.requires_grad_(), low.requires_grad_()
+    x, y = randn(torch.complex128, 2, 8), randn(torch.complex128, 2, 12, seed=1)
+
+    def measured(maps, low):
+        transform = pursuit.Wavelet(8, low, 2, dtype=torch.complex128)
+        A = pursuit.Compose(pursuit.Sense(pursuit.SubsampledFourier([0, 2, 3, 5], 8), maps), transform.H)
+        return A.forward(x), A.adjoint(y), A.column_norms()
+
+    one = torch.tensor(1e-7, dtype=torch.float64)
+    turned = torch.stack([low[0] * one.cos() - low[1] * one.sin(), low[1] * one.cos() + low[0] * one.sin()])
+    assert torch.autograd.gradcheck(lambda maps: measured(maps, low.detach()), maps, fast_mode=True)
+    slope = torch.autograd.grad(measured(maps, low)[0].abs().square().sum(), low)[0]
+    change = measured(maps, turned)[0].abs().square().sum() - measured(maps, low)[0].abs().square().sum()
+    assert (slope @ (turned - low) / one).item() == pytest.approx((change / one).item(), rel=1e-5)
+
+
+EYE = pursuit.Dense(torch.eye(3, dtype=torch.float64))
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: pursuit.SubsampledFourier([0]), "needed is either n, the length of a signal, or shape"),
+        (lambda: pursuit.SubsampledFourier([0], 4, shape=(4,)), "needed is either n"),
+        (lambda: pursuit.SubsampledFourier([0], shape=(4, 0)), r"shape is \(4, 0\); needed is a whole number >= 1"),
+        (lambda: pursuit.SubsampledFourier(np.ones((4, 3), bool), shape=(3, 4)), r"a mask of shape \(4, 3\)"),
+        (lambda: pursuit.SubsampledFourier(np.zeros((3, 4), bool), shape=(3, 4)), "a mask that takes no entry"),
+        (lambda: pursuit.SubsampledFourier([[0, 1, 2]], shape=(3, 4)), r"shape \(1, 3\); needed is a mask of shape"),
+        (lambda: pursuit.SubsampledFourier([0.5], 4), "dtype torch.float32; needed is a mask"),
+        (lambda: pursuit.SubsampledFourier([0], shape=(3, 4), period=(4, 3)), "period >= shape"),
+        (lambda: pursuit.SubsampledFourier([0], shape=(3, 4), period=4), "period >= shape"),
+        (lambda: pursuit.Restriction([4], 4), r"rows go from 4 to 4, and the signal has shape \(4,\)"),
+        (lambda: pursuit.Restriction([[0, 3]], (3, 3)), "rows go from 0 to 3"),
+        (lambda: pursuit.Restriction([], 4), "needed is a mask"),
+        (lambda: pursuit.DCT(()), "needed is a whole number >= 1"),
+        (lambda: pursuit.DCT(4, dtype=torch.float16), "float32, float64, complex64 or complex128"),
+        (lambda: pursuit.Wavelet(12, "db2", 3), "lengths that 8 divides.*pad the signal"),
+        (lambda: pursuit.Wavelet(7), "lengths that 2 divides"),
+        (lambda: pursuit.Wavelet(8, level=0), "level is 0"),
+        (lambda: pursuit.Wavelet(8, "bior2.2"), "'bior2.2', which is not orthogonal"),
+        (lambda: pursuit.Wavelet(64, "dmey"), "'dmey' times itself shifted by 0 is off by"),
+        (lambda: pursuit.Wavelet(8, "morl"), "wavelist"),
+        (lambda: pursuit.Wavelet(8, torch.ones(2)), "times itself shifted by 0 is off by 1.0e"),
+        (lambda: pursuit.Wavelet(8, torch.ones(3)), "an even number of real filter taps"),
+        (lambda: pursuit.Wavelet(8, 4), "an even number of real filter taps"),
+        (lambda: pursuit.VStack(), "VStack needs at least one operator"),
+        (lambda: pursuit.VStack(EYE, pursuit.DCT(4)), "different numbers of columns"),
+        (lambda: pursuit.HStack(EYE, pursuit.DCT(4)), "different numbers of rows"),
+        (lambda: pursuit.BlockDiag(EYE, pursuit.DCT(4, dtype=torch.float32)), "differ in dtype or device"),
+        (lambda: pursuit.Sense(EYE, torch.ones(2, 4, dtype=torch.float64)), r"needed is \(coils, \*shape\)"),
+        (lambda: pursuit.Sense(EYE, torch.ones(3, dtype=torch.float64)), r"needed is \(coils, \*shape\)"),
+        (lambda: pursuit.Sense(EYE, torch.ones(2, 3)), "differ in dtype or device"),
+    ],
+)
+def test_operators_that_cannot_be(make, message):
+    with pytest.raises((TypeError, ValueError), match=message):
+        make()
+
+
+def test_without_pywavelets_a_name_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "pywt", None)
+    with pytest.raises(ImportError, match=r"pip install 'pursuit\[wavelets\]'"):
+        pursuit.Wavelet(8, "haar")
+    assert pursuit.Wavelet(8, torch.tensor([0.5, 0.5]).sqrt()).shape == (8, 8)
+
+
+@pytest.mark.parametrize(("length", "wavelet"), [(64, "db4"), (96, "haar"), (12, "db2"), (8, "db10")])
+def test_the_default_level_is_that_of_pywavelets_where_the_length_allows_it(length, wavelet):
+    level = max(1, min(pywt.dwt_max_level(length, wavelet), (length & -length).bit_length() - 1))
+    assert pursuit.Wavelet(length, wavelet).level == level
 
 
 def test_diagonal_needs_an_axis():
@@ -646,7 +953,16 @@ def test_solvers_give_the_same_for_every_form_of_A(method, form):
 
 
 @pytest.mark.parametrize("method", pursuit.methods())
-@pytest.mark.parametrize("op", [fourier(range(0, 48, 2), 40), convolution("valid", 5, n=28), convolution("full", 6)])
+@pytest.mark.parametrize(
+    "op",
+    [
+        fourier(range(0, 48, 2), 40),
+        convolution("valid", 5, n=28),
+        convolution("full", 6),
+        of_unitary(restriction(range(0, 28, 2), (4, 7), range(0, 28, 2)), adjoint(cosines(4, 7))),
+        image_from_coils,
+    ],
+)
 def test_solvers_give_the_same_for_own_operators(method, op):
     op, A = op(torch.complex128)
     y = apply(A, torch.nn.functional.one_hot(torch.tensor(2), op.shape[1]).to(A.dtype))
@@ -677,13 +993,13 @@ def test_known_column_norms_save_the_products_and_give_the_same():
     matrix = torch.randn(24, 40, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     y, calls = matrix[:, 3] - matrix[:, 7], []
 
-    def forward(x):
-        calls.append(x.shape)
-        return x @ matrix.T
+    def adjoint(y):
+        calls.append(y.shape)
+        return y @ matrix
 
-    triple = (forward, lambda y: y @ matrix, (24, 40))
+    triple = (lambda x: x @ matrix.T, adjoint, (24, 40))
     wanted = pursuit.htp(pursuit.as_operator(triple), y, 2, max_steps=1)
-    calls.remove((40, 40))  # the unit vectors
+    calls.remove((24, 24))  # the rows, which are fewer than the columns
     spent = len(calls)
     calls.clear()
     norms = matrix.norm(dim=0)
@@ -692,7 +1008,7 @@ def test_known_column_norms_save_the_products_and_give_the_same():
         torch.testing.assert_close(found.x, wanted.x)
         assert len(calls) == spent
         calls.clear()
-    unit = pursuit.as_operator((forward, triple[1], triple[2]), column_norms=1.0)
+    unit = pursuit.as_operator(triple, column_norms=1.0)
     assert torch.equal(unit.column_norms(), torch.ones(40, dtype=torch.float64))
 
 
@@ -711,11 +1027,11 @@ def test_atoms_of_a_long_operator_are_found_in_parts(monkeypatch):
     matrix = torch.randn(5, 12, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     sizes = []
 
-    def forward(x):
+    def product(x, by):
         sizes.append(x.numel())
-        return x @ matrix.T
+        return x @ by
 
-    op = pursuit.FunctionOperator(forward, lambda y: y @ matrix, (5, 12))
+    op = pursuit.FunctionOperator(lambda x: product(x, matrix.T), lambda y: product(y, matrix), (5, 12))
     monkeypatch.setattr("pursuit.operators.base.PROBES", 30)
     index = torch.arange(12).reshape(2, 2, 3)
     torch.testing.assert_close(op.columns(index), matrix[:, index].permute(1, 2, 0, 3))
@@ -766,3 +1082,18 @@ def test_a_product_takes_numbers_of_every_kind():
 def test_a_product_that_cannot_be(A, x, error, message):
     with pytest.raises(error, match=message):
         pursuit.as_operator(A) @ x
+
+
+PAGE = (Path(__file__).parents[1] / "docs" / "operators.md").read_text()
+
+
+@pytest.mark.parametrize("example", re.findall(r"```python\n(.*?)```", PAGE, flags=re.DOTALL))
+def test_the_examples_of_the_page_run(example):
+    exec(compile(example, "docs/operators.md", "exec"), {})
+
+
+def test_the_page_lists_every_operator():
+    kinds = [kind for kind in vars(pursuit.operators).values() if isinstance(kind, type)]
+    public = {kind.__name__ for kind in kinds if hasattr(pursuit, kind.__name__)} - {"Operator"}
+    assert {"Sense", "Wavelet"} < public
+    assert public <= set(re.findall(r"`(\w+)\(", PAGE))

@@ -10,6 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .transforms import refuse_mapped
+
 
 def nonnegative_per_item(name: str, value: Any, batch: torch.Size, like: Tensor) -> Tensor:
     """Finite numbers >= 0, `(*batch,)`."""
@@ -46,6 +48,7 @@ def whole(name: str, value: Any, low: int, high: int | None, batch: torch.Size, 
 def to_tensor(name: str, value: Any, needed: str, device: Any) -> Tensor:
     """A number or an array of numbers, converted by NumPy: torch would round a Python float to single precision."""
     if isinstance(value, Tensor):
+        refuse_mapped(value)
         return value.to(device)
     array = np.asarray(value)
     widest = {"b": np.bool_, "i": np.int64, "u": np.int64, "f": np.float64, "c": np.complex128}

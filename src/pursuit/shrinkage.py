@@ -178,7 +178,7 @@ class _CompiledStep(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         x, c, gamma, theta, step, threshold, level = ctx.saved_tensors
-        if torch.is_grad_enabled():  # for a second derivative
+        if kernels.by_operations(*grads):  # for a second derivative
             return *_way_back(x, c, gamma, theta, ctx.selection, grads[0]), None, None
         values, direction = flat(x), flat(c)
         of_gamma, of_theta = x.new_empty(len(values)), x.new_empty(len(values), threshold.shape[1])

@@ -270,7 +270,7 @@ def _filtered_fourier(A: Operator) -> tuple[Tensor, SubsampledFourier] | None:
         return None
     transform = parts[at]
     assert isinstance(transform, SubsampledFourier)
-    if transform.period != transform.shape[1]:
+    if transform.periods != transform.signal_shape:
         return None
     gains = torch.ones(transform.shape[0], dtype=torch.complex128, device=A.device)
     for part in parts[:at]:
@@ -279,7 +279,7 @@ def _filtered_fourier(A: Operator) -> tuple[Tensor, SubsampledFourier] | None:
         gains = gains * part.values
     for part in parts[at + 1 :]:
         inner = part.operator if isinstance(part, Complexified) else part
-        if not isinstance(inner, Convolution) or inner.boundary != "circular":
+        if not isinstance(inner, Convolution) or inner.boundary != "circular" or len(transform.periods) > 1:
             return None
         gains = gains * torch.fft.fft(_impulse(inner), dim=-1)[..., transform.rows]
     return gains, transform
@@ -291,8 +291,9 @@ def _of_filtered_fourier(gains: Tensor, transform: SubsampledFourier, dtype: tor
     energy = gains.new_zeros(*gains.shape[:-1], n).real.index_add(-1, transform.rows, finite("A", gains).abs().square())
     kept = _kept(abs(transform.scale) * energy.sqrt(), _cut(dtype, (m, n)))
     if len(transform.rows.unique()) == m and (gains == 1).all():
+        shape, scale = transform.signal_shape, 1 / (m * transform.scale)
         return SubsampledFourier(
-            transform.rows, n, scale=1 / (m * transform.scale), dtype=transform.dtype, device=transform.device
+            transform.rows, shape=shape, scale=scale, dtype=transform.dtype, device=transform.device
         )
     inverse = safe_divide(1, energy, where=kept) / (_count(kept) * transform.scale**2)
     return Compose(Diagonal((gains * inverse[..., transform.rows]).to(dtype)), transform)

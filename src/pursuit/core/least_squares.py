@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ..operators import Operator
+from ..transforms import differentiates, no_forward_mode
 from .atoms import Atoms, ChosenAtoms, present_first
 from .numeric import rank_tolerance, safe_divide
 
@@ -110,7 +111,8 @@ def solve(B: Tensor, y: Tensor, count: Tensor | None = None) -> Tensor:
     """
     if count is None:
         count = torch.full(B.shape[:-2], B.shape[-1], device=B.device)
-    z: Tensor = _Solve.apply(B, y.expand(B.shape[:-1]), count)
+    y = y.expand(B.shape[:-1])
+    z: Tensor = (_Solve.apply if differentiates(B, y) else factor)(B, y, count)[0]
     return z
 
 
@@ -120,11 +122,29 @@ class _Solve(torch.autograd.Function):
     With M = (B^H B)^+ : dz = M (dB^H r + B^H (dy - dB z)).
     """
 
+    jvp = staticmethod(no_forward_mode)
+
     @staticmethod
-    def forward(ctx: Any, B: Tensor, y: Tensor, count: Tensor) -> Tensor:
-        z, F = factor(B, y, count)
+    def forward(B: Tensor, y: Tensor, count: Tensor) -> tuple[Tensor, Tensor]:
+        return factor(B, y, count)
+
+    @staticmethod
+    def vmap(
+        info: Any, in_dims: tuple[int | None, ...], *given: Tensor
+    ) -> tuple[tuple[Tensor, Tensor], tuple[int, int]]:
+        """Mapping over problems is solving a batch of them."""
+        B, y, count = (
+            v.expand(info.batch_size, *v.shape) if dim is None else v.movedim(dim, 0)
+            for v, dim in zip(given, in_dims, strict=True)
+        )
+        return _Solve.apply(B, y, count), (0, 0)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, ...], output: tuple[Tensor, ...]) -> None:
+        B, y, _ = inputs
+        z, F = output
+        ctx.mark_non_differentiable(F)
         ctx.save_for_backward(B, y, z, F)
-        return z
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None]:
@@ -138,11 +158,17 @@ class _Solve(torch.autograd.Function):
 class _Normal(torch.autograd.Function):
     """`w = M g` of the normal equations, with M = F F^H known: dw = M (dg - (dB^H B + B^H dB) w)."""
 
+    generate_vmap_rule = True
+    jvp = staticmethod(no_forward_mode)
+
     @staticmethod
-    def forward(ctx: Any, B: Tensor, g: Tensor, F: Tensor) -> Tensor:
-        w: Tensor = (F @ (F.mH @ g.unsqueeze(-1))).squeeze(-1)
-        ctx.save_for_backward(B, w, F)
-        return w
+    def forward(B: Tensor, g: Tensor, F: Tensor) -> Tensor:
+        return (F @ (F.mH @ g.unsqueeze(-1))).squeeze(-1)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        B, _, F = inputs
+        ctx.save_for_backward(B, output, F)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None]:

@@ -7,26 +7,36 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..transforms import no_forward_mode
 from .numeric import by_tau, softmax_slope
 from .sinkhorn import outward
 
 
 def neuralsort(v: Tensor, tau: Tensor, k: int) -> Tensor:
     """Rows `(*batch, k, n)`."""
-    rows: Tensor = _NeuralSort.apply(v, tau, k)
+    rows: Tensor = _NeuralSort.apply(v, tau, k)[0]
     return rows
 
 
 class _NeuralSort(torch.autograd.Function):
     """The rows by their logits relative to the winners, in sorted order."""
 
+    generate_vmap_rule = True
+    jvp = staticmethod(no_forward_mode)
+
     @staticmethod
-    def forward(ctx: Any, v: Tensor, tau: Tensor, k: int) -> Tensor:
+    def forward(v: Tensor, tau: Tensor, k: int) -> tuple[Tensor, ...]:
         s, order = v.sort(dim=-1, descending=True, stable=True)
         logits = _neural_logits(s, tau, k)
         P = torch.softmax(logits, dim=-1)
-        ctx.save_for_backward(v, tau, order, P, logits)
-        return torch.empty_like(P).scatter_(-1, order.unsqueeze(-2).expand_as(P), P)
+        rows = torch.zeros_like(P).scatter(-1, order.unsqueeze(-2).expand_as(P), P)
+        return rows, order, P, logits
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+        v, tau, _ = inputs
+        ctx.mark_non_differentiable(*output[1:])
+        ctx.save_for_backward(v, tau, *output[1:])
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None]:

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from .. import kernels
 from ..kernels import flat, unflat
+from ..transforms import differentiates, no_forward_mode
 from .numeric import energy, rank_tolerance
 
 
@@ -47,9 +48,11 @@ class QR(NamedTuple):
         """
         t = self.size
         Q = torch.stack(self.Q[:t], dim=-2) if t else a.new_zeros(*a.shape[:-1], 0, a.shape[-1])
-        learning = torch.is_grad_enabled() and (a.requires_grad or Q.requires_grad or r.requires_grad)
-        append = _CompiledAppend if learning and kernels.wanted("append", Q, a, r) else _Append
-        q, column, gamma, r = append.apply(Q, a, r)
+        if not differentiates(Q, a, r):
+            append = _Append.forward
+        else:
+            append = (_CompiledAppend if kernels.wanted("append", Q, a, r) else _Append).apply
+        q, column, gamma, r = append(Q, a, r)[:4]
         return type(self)(put(self.Q, t, q), put(self.R, t, column), put(self.g, t, gamma), t + 1), r
 
     def pseudo_residual(self, r: Tensor) -> Tensor:
@@ -74,8 +77,11 @@ class _Append(torch.autograd.Function):
     `Q (*batch, t, m)` holds the columns as rows.
     """
 
+    generate_vmap_rule = True
+    jvp = staticmethod(no_forward_mode)
+
     @staticmethod
-    def forward(ctx: Any, Q: Tensor, a: Tensor, r: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def forward(Q: Tensor, a: Tensor, r: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
         p, v = a, torch.zeros_like(Q[..., 0])
         for _ in range(2 if Q.shape[-2] else 0):  # twice is enough
             c = (Q.conj() * p.unsqueeze(-2)).sum(-1)
@@ -87,13 +93,17 @@ class _Append(torch.autograd.Function):
         gamma = (q.conj() * r).sum(-1, keepdim=True)
         v = torch.where(new, v, 0)
         column = torch.cat([v, rho.to(a.dtype)], dim=-1)
-        ctx.save_for_backward(Q, a, r, q, column, gamma, new)
-        return q, column, gamma, r - q * gamma
+        return q, column, gamma, r - q * gamma, new
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, ...], output: tuple[Tensor, ...]) -> None:
+        q, column, gamma, _, new = output
+        ctx.mark_non_differentiable(new)
+        ctx.save_for_backward(*inputs, q, column, gamma, new)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        Q, a, r, q, column, gamma, new = ctx.saved_tensors
-        return _way_back(Q, a, r, q, column, gamma, new, *grads)
+        return _way_back(*ctx.saved_tensors, *grads[:4])
 
 
 def _way_back(
@@ -134,7 +144,7 @@ class _CompiledAppend(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, ...]:
         Q, a, r, q, column, gamma, new = ctx.saved_tensors
-        if torch.is_grad_enabled():  # for a second derivative
+        if kernels.by_operations(*grads):  # for a second derivative
             return _way_back(Q, a, r, q, column, gamma, new, *grads)
         given = flat(Q, 2), *(flat(v) for v in (a, r, q, column, gamma)), flat(new.squeeze(-1), 0)
         out = [torch.empty_like(v) for v in given[:3]]

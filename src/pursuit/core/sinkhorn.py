@@ -7,20 +7,23 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..transforms import no_forward_mode
 from .numeric import by_tau, softmax_slope
 
 
 def sinkhorn_sort(v: Tensor, tau: Tensor, k: int, tol: float, max_steps: int) -> Tensor:
     """Rows `(*batch, k, n)`."""
-    rows: Tensor = _SinkhornSort.apply(v, tau, k, tol, max_steps)
+    rows: Tensor = _SinkhornSort.apply(v, tau, k, tol, max_steps)[0]
     return rows
 
 
 class _SinkhornSort(torch.autograd.Function):
     """Entropic transport by its dual: one number per target, relative to the exact dual at temperature zero."""
 
+    jvp = staticmethod(no_forward_mode)
+
     @staticmethod
-    def forward(ctx: Any, v: Tensor, tau: Tensor, k: int, tol: float, max_steps: int) -> Tensor:
+    def forward(v: Tensor, tau: Tensor, k: int, tol: float, max_steps: int) -> tuple[Tensor, ...]:
         n = v.shape[-1]
         targets = min(k + 1, n)
         order = v.sort(dim=-1, descending=True, stable=True).indices[..., :targets]
@@ -30,9 +33,14 @@ class _SinkhornSort(torch.autograd.Function):
         wanted = v.new_ones(targets)
         wanted[k:] = n - k
         Q = _transport(logits, start, wanted, tol, max_steps)
-        ctx.save_for_backward(v, tau, order, start, Q, logits)
         rows = Q[..., :k]
-        return (rows / rows.sum(-2, keepdim=True)).mT.contiguous()
+        return (rows / rows.sum(-2, keepdim=True)).mT.contiguous(), order, start, Q, logits
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+        v, tau, *_ = inputs
+        ctx.mark_non_differentiable(*output[1:])
+        ctx.save_for_backward(v, tau, *output[1:])
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None, None, None]:
@@ -51,11 +59,16 @@ class _SinkhornSort(torch.autograd.Function):
 class _Transported(torch.autograd.Function):
     """The plan `Q` that belongs to the logits, as a function of them."""
 
+    generate_vmap_rule = True
+    jvp = staticmethod(no_forward_mode)
+
     @staticmethod
-    def forward(ctx: Any, logits: Tensor, Q: Tensor) -> Tensor:
-        plan = Q.clone()
-        ctx.save_for_backward(plan)
-        return plan
+    def forward(logits: Tensor, Q: Tensor) -> Tensor:
+        return Q.clone()
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        ctx.save_for_backward(output)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:

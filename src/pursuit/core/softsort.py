@@ -16,6 +16,7 @@ from torch import Tensor
 
 from .. import kernels
 from ..kernels import INTEGERS, flat, unflat
+from ..transforms import no_forward_mode
 from .numeric import softmax_slope, top_k
 
 KERNELS = "softsort"
@@ -29,7 +30,15 @@ FEW = 32  # up to so many chosen entries, insertion finds them faster than sorti
 
 def softsort(v: Tensor, tau: Tensor, k: int) -> Tensor:
     """Rows `(*batch, k, n)`."""
-    rows: Tensor = (_CompiledRows if kernels.wanted(KERNELS, v, tau) else _SoftSort).apply(v, tau, k)
+    if kernels.wanted(KERNELS, v, tau):
+        rows: Tensor = _CompiledRows.apply(v, tau, k)
+        return rows
+    return _plain_rows(v, tau, k)
+
+
+def _plain_rows(v: Tensor, tau: Tensor, k: int) -> Tensor:
+    """The rows in plain torch."""
+    rows: Tensor = _SoftSort.apply(v, tau, k)[0]
     return rows
 
 
@@ -61,12 +70,21 @@ def soft_threshold(u: Tensor, w: Tensor, tau: Tensor, k: int) -> Tensor:
 class _SoftSort(torch.autograd.Function):
     """The rows in plain torch; the gradient passes through the scores and their sorted copy."""
 
+    generate_vmap_rule = True
+    jvp = staticmethod(no_forward_mode)
+
     @staticmethod
-    def forward(ctx: Any, v: Tensor, tau: Tensor, k: int) -> Tensor:
+    def forward(v: Tensor, tau: Tensor, k: int) -> tuple[Tensor, Tensor]:
         top = top_k(v, k)
         rows = torch.softmax(-(v.gather(-1, top).unsqueeze(-1) - v.unsqueeze(-2)).abs() / tau, dim=-1)
+        return rows, top
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+        v, tau, _ = inputs
+        rows, top = output
+        ctx.mark_non_differentiable(top)
         ctx.save_for_backward(v, tau, top, rows)
-        return rows
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor | None, None]:
@@ -89,7 +107,7 @@ def _by_rows(v: Tensor, tau: Tensor, top: Tensor, rows: Tensor, g: Tensor, learn
 
 def _by_mask(v: Tensor, tau: Tensor, k: int, g: Tensor, learn: bool) -> tuple[Tensor, Tensor | None]:
     """The same by the gradient of the mask."""
-    rows = _SoftSort.apply(v, tau, k)
+    rows = _plain_rows(v, tau, k)
     return _by_rows(v, tau, top_k(v, k), rows, g.unsqueeze(-2).expand_as(rows), learn)
 
 
@@ -113,7 +131,7 @@ class _CompiledRows(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor | None, None]:
         g, (v, tau, t, top, rows) = grads[0], ctx.saved_tensors
-        if torch.is_grad_enabled():
+        if kernels.by_operations(*grads):
             return *_by_rows(v, tau, unflat(top, v.shape[:-1]), rows, g, ctx.needs_input_grad[1]), None
         if g.stride(-2) == 0:  # from a sum over the rows
             g = g[..., :1, :]
@@ -134,7 +152,7 @@ class _CompiledMask(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor | None, None]:
         g, (v, tau, t, top) = grads[0], ctx.saved_tensors
-        if torch.is_grad_enabled():
+        if kernels.by_operations(*grads):
             return *_by_mask(v, tau, top.shape[-1], g, ctx.needs_input_grad[1]), None
         return *_gradients("mask_backward", ctx, v, tau, t, top, INTEGERS[g.dtype], flat(g)), None
 
@@ -153,7 +171,7 @@ class _CompiledScore(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor]:
         u, w, weights = ctx.saved_tensors
-        if torch.is_grad_enabled():
+        if kernels.by_operations(*grads):
             return _by_score(u, w, grads[0])
         values = flat(u)
         grad_u, grad_w = torch.empty_like(values), torch.empty_like(weights)
@@ -175,7 +193,7 @@ class _CompiledThreshold(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, Tensor | None, None]:
         g, learn, (u, w, tau, weights, t, top) = grads[0], ctx.needs_input_grad[2], ctx.saved_tensors
-        if torch.is_grad_enabled():
+        if kernels.by_operations(*grads):
             return *_by_threshold(u, w, tau, top.shape[-1], g, learn), None
         values, integers = flat(u), INTEGERS[w.dtype]
         grad_u, grad_w = torch.empty_like(values), torch.empty_like(weights)

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd import forward_ad
 
-from .. import config
+from .. import config, transforms
 
 INTEGERS = {torch.float32: np.empty(0, np.int32), torch.float64: np.empty(0, np.int64)}  # as wide as the floats
 PLAIN = (Tensor, nn.Parameter)  # others may hold no values, such as those that `torch.export` traces with
@@ -141,7 +141,7 @@ def plain(*values: Tensor) -> bool:
         return False
     if config.kernels != "auto":
         raise ValueError(f"pursuit.config.kernels is {config.kernels!r}; needed is 'auto' or 'off'.")
-    if torch.compiler.is_compiling() or forward_ad._current_level >= 0:
+    if torch.compiler.is_compiling() or forward_ad._current_level >= 0 or transforms.active():
         return False
     return all(type(v) in PLAIN for v in values)
 
@@ -149,6 +149,11 @@ def plain(*values: Tensor) -> bool:
 def wanted(name: str, *values: Tensor) -> bool:
     """Whether there are CPU kernels of this name, which can take these values and are not switched off."""
     return plain(*values) and all(v.is_cpu for v in values) and module("cpu", name) is not None
+
+
+def by_operations(*gradients: Tensor) -> bool:
+    """Whether a `backward` must be made of torch operations: it is differentiated in turn, or mapped over gradients."""
+    return torch.is_grad_enabled() or transforms.active() or any(map(transforms.many_at_once, gradients))
 
 
 def run(name: str, kernel: str, *arguments: Any) -> None:

@@ -16,6 +16,7 @@ from torch import Tensor
 from ..arrays import DTYPES, column_names, is_array, read, workable
 from ..checks import nonnegative_per_item, placed
 from ..files.checks import checked_sparse
+from . import pylops_norms
 from .base import Operator, check_dtype
 from .dense import Dense
 
@@ -58,7 +59,7 @@ class FunctionOperator(Operator):
     dtype : default torch.float64
     device : default CPU
     column_norms : float or array (n,), optional
-        The norms of the columns, if you know them; computing them takes n products.
+        The norms of the columns, if you know them; see `Operator.working_norms`.
 
     Raises
     ------
@@ -97,6 +98,10 @@ class FunctionOperator(Operator):
 
     def adjoint(self, y: Tensor) -> Tensor:
         return _sized(self._adjoint(y), y, self.shape[1], "adjoint")
+
+    @property
+    def knows_norms(self) -> bool:
+        return self._norms is not None
 
     def column_norms(self) -> Tensor:
         return super().column_norms() if self._norms is None else self._norms
@@ -145,6 +150,10 @@ class Sparse(Operator):
 
     def adjoint(self, y: Tensor) -> Tensor:
         return _Outside.apply(y, *reversed(self._products))
+
+    @property
+    def knows_norms(self) -> bool:
+        return True
 
     def column_norms(self) -> Tensor:
         return self._norms
@@ -269,7 +278,7 @@ def from_deepinv(
     dtype, device
         Of the signals.
     column_norms : float or array (n,), optional
-        The norms of the columns, if you know them; computing them takes n products.
+        The norms of the columns, if you know them; see `Operator.working_norms`.
 
     Returns
     -------
@@ -321,7 +330,7 @@ DeepInverse linear physics with an `img_size`, or a triple `(forward, adjoint, (
         For an `A` without a device.
     column_norms : float or array (n,), optional
         For an `A` known only by its products (triples, `LinearOperator`s, physics): the norms of its columns, if you
-        know them; computing them takes n products.
+        know them; see `Operator.working_norms`.
 
     Returns
     -------
@@ -413,7 +422,7 @@ def _linear_operator(A: Any, device: torch.device | str | None, column_norms: An
         shape,
         dtype=dtype,
         device=device,
-        column_norms=column_norms,
+        column_norms=pylops_norms.column_norms(A) if column_norms is None else column_norms,
     )
 
 

@@ -16,6 +16,7 @@ from torch import Tensor
 from .. import powers
 from ..arrays import DTYPES
 from ..names import warn
+from .probing import SAMPLES, norms_by_rows, norms_of_columns, probed_norms
 from .spectral import spectral_norm_squared
 
 PROBES = 2**22  # most entries of the block of unit vectors, or of atoms, that is formed at a time
@@ -148,10 +149,26 @@ class Operator:
         return torch.cat(atoms).reshape(*index.shape, m).mT
 
     def column_norms(self) -> Tensor:
-        """Euclidean norm of every atom, `(*batch_shape, n)`, real."""
-        m, n = self.shape
-        parts = torch.arange(n, device=self.device).split(max(1, PROBES // m))
-        return torch.cat([torch.linalg.vector_norm(self.columns(part), dim=-2) for part in parts], dim=-1)
+        """Euclidean norm of every atom, `(*batch_shape, n)`, real: exact, by min(m, n) products without a formula."""
+        if self.shape[0] < self.shape[1] and type(self).columns is Operator.columns and not self.batch_shape:
+            return norms_by_rows(self, PROBES)
+        return norms_of_columns(self, PROBES)
+
+    @property
+    def knows_norms(self) -> bool:
+        """Whether a formula gives the column norms, instead of products."""
+        return type(self).column_norms is not Operator.column_norms
+
+    def working_norms(self) -> Tensor:
+        """The column norms that solvers use, from at most 1024 products, `(*batch_shape, n)`.
+
+        They are exact if there is a formula, or m or n is at most 1024. Else they are an estimate with a standard error
+        of at most 2.2 % for real operators, and 1.6 % for complex ones. By so much a solver's scores may be wrong. The
+        coefficients are not, because solvers scale columns and coefficients by the same numbers.
+        """
+        if self.knows_norms or min(self.shape) <= SAMPLES:
+            return self.kept("norms", self.column_norms)
+        return self.kept("norms", lambda: probed_norms(self, PROBES))
 
     def to_dense(self) -> Tensor:
         """The matrix, `(*batch_shape, m, n)`."""
@@ -189,7 +206,7 @@ class Operator:
         )
 
     def normalised(self) -> ColumnScaled:
-        """The operator with columns of norm one; a column of zeros stays as it is.
+        """The operator with columns of norm one, by `working_norms`; a column of zeros stays as it is.
 
         A coefficient of a unit column times `scale` is that of the column of this operator.
 
@@ -204,6 +221,11 @@ class Operator:
     def norm2(self) -> Tensor:
         """The square of the spectral norm, the largest eigenvalue of `A^H A`, `(*batch_shape,)`; no derivative."""
         return self.kept("norm2", lambda: spectral_norm_squared(self))
+
+    @property
+    def unitary(self) -> bool:
+        """Whether it is known that `A^H A` and `A A^H` are the identity."""
+        return False
 
     @property
     def requires_grad(self) -> bool:
@@ -302,8 +324,15 @@ class ColumnScaled(Operator):
     def to_dense(self) -> Tensor:
         return self.operator.to_dense() * self.scale.unsqueeze(-2)
 
+    @property
+    def knows_norms(self) -> bool:
+        return self.operator.knows_norms
+
     def column_norms(self) -> Tensor:
         return column_norms(self.operator) * self.scale.abs()
+
+    def working_norms(self) -> Tensor:
+        return self.operator.working_norms() * self.scale.abs()
 
     def items(self, keep: Tensor) -> Operator:
         if not self.batch_shape:
@@ -345,6 +374,20 @@ class Adjoint(Operator):
         rows = torch.nn.functional.one_hot(index, self.shape[1]).to(self.dtype)
         return self.operator.with_inner_batch().adjoint(rows).mT
 
+    @property
+    def unitary(self) -> bool:
+        return self.operator.unitary
+
+    @property
+    def knows_norms(self) -> bool:
+        return self.unitary
+
+    def column_norms(self) -> Tensor:
+        return self.operator.column_norms() if self.unitary else super().column_norms()
+
+    def norm2(self) -> Tensor:
+        return self.operator.norm2()
+
     def to_dense(self) -> Tensor:
         return self.operator.to_dense().mH
 
@@ -377,8 +420,22 @@ class Complexified(Operator):
     def columns(self, index: Tensor) -> Tensor:
         return self.operator.columns(index).to(self.dtype)
 
+    @property
+    def knows_norms(self) -> bool:
+        return self.operator.knows_norms
+
+    @property
+    def unitary(self) -> bool:
+        return self.operator.unitary
+
     def column_norms(self) -> Tensor:
         return self.operator.column_norms()
+
+    def working_norms(self) -> Tensor:
+        return self.operator.working_norms()
+
+    def norm2(self) -> Tensor:
+        return self.operator.norm2()
 
     def items(self, keep: Tensor) -> Operator:
         return Complexified(self.operator.items(keep))
@@ -420,7 +477,7 @@ def _in_range(A: Operator, norms: Tensor) -> Tensor:
 
 def _inverse_norms(A: Operator) -> Tensor:
     """One over the norm of every column; zero for a column of zeros."""
-    norms = A.column_norms()
+    norms = A.working_norms()
     if powers.squares_fit(norms.detach()).all():
         return 1 / norms
     norms = column_norms(A)

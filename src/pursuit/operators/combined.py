@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
+import math
+from itertools import dropwhile, pairwise
 from typing import Any
 
 import torch
@@ -10,7 +11,8 @@ from torch import Tensor
 
 from ..arrays import as_tensor, cast, read
 from ..checks import placed
-from .base import Operator, check_dtype, gather_last, kept_items
+from .base import PROBES, Operator, check_dtype, gather_last, kept_items
+from .probing import norms_by_rows
 
 
 class Compose(Operator):
@@ -42,11 +44,7 @@ class Compose(Operator):
                 raise ValueError(
                     f"{left!r} takes {left.shape[1]} values but {right!r} gives {right.shape[0]}; the sizes must agree."
                 )
-            if (left.dtype, placed(left.device)) != (right.dtype, placed(right.device)):
-                raise ValueError(
-                    f"{left!r} on {left.device} and {right!r} on {right.device} differ in dtype or device; "
-                    "use one dtype and device (op.complexified() makes a real operator complex)."
-                )
+            check_alike(left, right)
         self.operators = operators
         self.shape = (operators[0].shape[0], operators[-1].shape[1])
         self.dtype, self.device = operators[0].dtype, operators[0].device
@@ -68,11 +66,46 @@ class Compose(Operator):
             atoms = op.with_inner_batch().forward(atoms.mT).mT
         return atoms
 
+    @property
+    def unitary(self) -> bool:
+        return all(op.unitary for op in self.operators)
+
+    @property
+    def knows_norms(self) -> bool:
+        first, *others = self._without_unitary_left()
+        return first.knows_norms and all(isinstance(op, Diagonal) for op in others)
+
+    def column_norms(self) -> Tensor:
+        if self.knows_norms:
+            first, *others = self._without_unitary_left()
+            return math.prod((op.column_norms() for op in others), start=first.column_norms())
+        m, n = self.shape
+        return norms_by_rows(self, PROBES) if m < n and not self.batch_shape else super().column_norms()
+
+    def norm2(self) -> Tensor:
+        kept = self._without_unitary_left()
+        while len(kept) > 1 and kept[-1].unitary:
+            kept = kept[:-1]
+        return kept[0].norm2() if len(kept) == 1 else super().norm2()
+
+    def _without_unitary_left(self) -> list[Operator]:
+        """The operators after those on the left that change no length."""
+        return list(dropwhile(lambda op: op.unitary, self.operators)) or [self.operators[-1]]
+
     def items(self, keep: Tensor) -> Operator:
         return Compose(*(op.items(keep) for op in self.operators))
 
     def with_inner_batch(self) -> Operator:
         return Compose(*(op.with_inner_batch() for op in self.operators))
+
+
+def check_alike(left: Operator, right: Operator) -> None:
+    """Raise ValueError unless two operators have one dtype and device."""
+    if (left.dtype, placed(left.device)) != (right.dtype, placed(right.device)):
+        raise ValueError(
+            f"{left!r} on {left.device} and {right!r} on {right.device} differ in dtype or device; "
+            "use one dtype and device (op.complexified() makes a real operator complex)."
+        )
 
 
 class Diagonal(Operator):
@@ -128,6 +161,9 @@ class Diagonal(Operator):
 
     def column_norms(self) -> Tensor:
         return self.values.abs()
+
+    def norm2(self) -> Tensor:
+        return self.values.detach().abs().square().amax(-1)
 
     def items(self, keep: Tensor) -> Operator:
         return Diagonal(kept_items(self.values, keep, own=1)) if self.batch_shape else self

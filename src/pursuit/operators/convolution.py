@@ -86,6 +86,11 @@ class Convolution(Operator):
         positive = squared > 0  # guards the derivative of the square root at zero
         return torch.where(positive, torch.where(positive, squared, 1).sqrt(), 0)
 
+    def norm2(self) -> Tensor:
+        if self.boundary != "circular":
+            return super().norm2()
+        return self._spectrum.detach().abs().square().amax(-1)
+
     def items(self, keep: Tensor) -> Operator:
         if not self.batch_shape:
             return self

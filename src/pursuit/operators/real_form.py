@@ -73,8 +73,15 @@ class _RealForm(Operator):
     def columns(self, index: Tensor) -> Tensor:
         return stack_parts(self.operator.columns(index).mT).mT
 
+    @property
+    def knows_norms(self) -> bool:
+        return self.operator.knows_norms
+
     def column_norms(self) -> Tensor:
         return self.operator.column_norms()
+
+    def working_norms(self) -> Tensor:
+        return self.operator.working_norms()
 
     def items(self, keep: Tensor) -> Operator:
         return _RealForm(self.operator.items(keep))

@@ -18,7 +18,8 @@ def spectral_norm_squared(A: Operator, *, steps: int = 64) -> Tensor:
     """
     with torch.no_grad():
         rng = torch.Generator().manual_seed(0)
-        start = torch.randn(A.shape[1], dtype=A.dtype, generator=rng, device=rng.device)
+        with torch._C._DisableFuncTorch():  # torch.func.jacfwd allows no random numbers, not even those of a fixed seed
+            start = torch.randn(A.shape[1], dtype=A.dtype, generator=rng, device=rng.device)
         v = start.to(A.device).expand(*A.batch_shape, -1)
         v = v / torch.linalg.vector_norm(v, dim=-1, keepdim=True)
         V, images = [v], []

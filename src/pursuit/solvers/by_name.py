@@ -192,6 +192,16 @@ def solve(A: OperatorLike, y: Arr | Nested, method: Method = "omp", **options: A
     -------
     Solution
 
+    Notes
+    -----
+    Derivatives of the solution by `A`, `y` and the options that are not whole numbers are those with the atoms held, of
+    any order: `backward`, `torch.autograd.functional.jacobian`, `torch.func.grad`, `vjp`, `jacrev`, and `jacrev` of
+    `jacrev`. Forward mode (`torch.func.jvp`, `jacfwd`, `hessian`) is there for `iht`, `niht`, `ista` and `fista`, which
+    fit no coefficients, and refused elsewhere. `torch.func.vmap` over a solver is refused, because a solver decides by
+    values; pass the batch. Networks take all but forward mode, `vmap` included, which gives gradients per signal; the
+    proximal ones (`LISTA` to `LAMP`) take forward mode too. `torch.compile` leaves solvers as they are, and compiles
+    networks.
+
     Raises
     ------
     ValueError

@@ -50,7 +50,7 @@ def swap_gains(A: Operator, y: Tensor, atoms: ChosenAtoms) -> Tensor:
     lost = (U.mH @ y.unsqueeze(-1)).squeeze(-1)
     D = A.with_inner_batch().adjoint(U.mT)  # D_ij = a_j^H u_i
     E = A.with_inner_batch().adjoint(Q.mT)  # the part of a_j in the span of S
-    squared = A.column_norms().square()
+    squared = A.working_norms().square()
     outside = squared - E.abs().square().sum(-2)
     left = outside.unsqueeze(-2) + D.abs().square()  # ||P a_j||^2, S without i
     correlation = A.adjoint(r).unsqueeze(-2) + lost.unsqueeze(-1) * D  # a_j^H r_i

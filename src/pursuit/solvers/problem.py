@@ -24,9 +24,10 @@ from ..core.numeric import ones_for_zeros, rank_tolerance
 from ..core.selection import AtomSelector, Hard, Selection, check_selection
 from ..core.solution import Solution, Status
 from ..kernels import flat
-from ..operators import Dense, Operator, gather_last
+from ..operators import ColumnScaled, Dense, Operator, gather_last
 from ..operators.adapters import Sparse, as_operator
 from ..operators.base import near_one
+from ..transforms import refuse_mapped, uncompiled
 from . import verdict
 
 S = TypeVar("S", bound=loop.State)
@@ -272,6 +273,7 @@ class Problem:
         """The solution in the caller's units and form, by the solver's kernel or its steps: see `find`."""
         return self.to_caller(self.find(name, run, start, on_step, whole=whole))
 
+    @uncompiled
     @kernels.alone()
     def to_caller(self, s: Solution[Tensor]) -> Solution[Any]:
         """A solution for unit columns, in the caller's units and form."""
@@ -306,6 +308,7 @@ class Problem:
             "compiled": out["compiled"] & ~items,
         }
 
+    @uncompiled
     def find(
         self, name: str, run: Run, start: Any = None, on_step: Hook | None = None, *, whole: bool = False
     ) -> Solution[Tensor]:
@@ -496,6 +499,7 @@ def _length(r: Tensor) -> Tensor:
     return torch.linalg.vector_norm(r, dim=-1)
 
 
+@uncompiled
 @kernels.alone()
 def problem(
     A: Any,
@@ -531,15 +535,18 @@ def problem(
     """
     if not isinstance(select, Hard):
         check_selection(select)
+    refuse_mapped(A, unwrapped(y)[0], weights)
     op, y, given, as_numpy = _measured(A, y)
     fixed = keep_units or not isinstance(select, Hard) or not isinstance(loss, LeastSquares)
     y, y_norm, exponent = _near_one(y, fixed)
     y = y.expand(*torch.broadcast_shapes(op.batch_shape, y.shape[:-1]), op.shape[0])
     m, n = op.shape
     batch = y.shape[:-1]
-    with nullcontext() if isinstance(op, Dense) else kernels.together():  # column norms may take n products
-        normalised = op.normalised()
-    nonzero = normalised.scale > 0
+    unit, scale = op, y.real.new_ones(n)
+    if unit_columns or op.at_hand:  # of a matrix always, which checks its entries
+        with nullcontext() if isinstance(op, Dense) else kernels.together():  # column norms may take many products
+            unit = op.normalised()
+        scale = unit.scale
     if k is None:
         raise ValueError(
             f"k was not given; needed is the most atoms of a signal, 0 <= k <= {min(m, n)}; pass k, one number "
@@ -559,12 +566,13 @@ def problem(
             "residual level in the units of y pass eps, one number or one per signal."
         )
     y_norm, target = y_norm.expand(batch), share.clamp(min=floor) * y_norm
-    A, scale = normalised, normalised.scale
+    nonzero = scale > 0
     if not unit_columns:
-        A = near_one(op)
-        scale = torch.ones_like(scale) if A is op else A.scale.expand(scale.shape)
+        unit, scale = near_one(op), torch.ones_like(scale)
+        if unit is not op and isinstance(unit, ColumnScaled):
+            scale = unit.scale.expand(scale.shape)
     p = Problem(
-        A=A,
+        A=unit,
         y=y,
         k=whole("k", k, 0, min(m, n), batch, y.device),
         max_k=int(k.max()) if k.numel() else 1,  # of k as given, because an empty batch has no maximum

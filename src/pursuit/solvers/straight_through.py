@@ -11,6 +11,7 @@ from ..core.atoms import ChosenAtoms
 from ..core.autocast import full_precision
 from ..core.selection import AtomSelector
 from ..operators import Operator
+from ..transforms import no_forward_mode
 from . import sea
 from .problem import problem
 
@@ -18,11 +19,18 @@ from .problem import problem
 class StraightThrough(torch.autograd.Function):
     """Forward x; backward as if x were w X (and, in A and y, what x = LS(S) has with its support held)."""
 
+    generate_vmap_rule = True
+    jvp = staticmethod(no_forward_mode)
+
     @staticmethod
-    def forward(ctx: Any, x: Tensor, X: Tensor, w: Tensor) -> Tensor:
+    def forward(x: Tensor, X: Tensor, w: Tensor) -> Tensor:
         """`x (*batch, n)`, found from `X` and the weights `w`."""
-        ctx.save_for_backward(X, w)
         return x.view_as(x)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        """Keep `X` and `w`."""
+        ctx.save_for_backward(*inputs[1:])
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, ...]:
@@ -35,10 +43,16 @@ class StraightThrough(torch.autograd.Function):
 class _Last(torch.autograd.Function):
     """A gradient with no derivative, which says so: by all that it comes from, as autograd skips what leads nowhere."""
 
+    generate_vmap_rule = True
+
     @staticmethod
-    def forward(ctx: Any, gradient: Tensor, *sources: Tensor) -> Tensor:
+    def forward(gradient: Tensor, *sources: Tensor) -> Tensor:
         """The gradient as it is."""
         return gradient.view_as(gradient)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        """Keep nothing."""
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> NoReturn:
