@@ -259,7 +259,7 @@ def test_every_atom_in_is_the_end_too():
     sol = greedy_lasso(torch.eye(4, 2), torch.ones(4), lam=0.0, objective="l0")
     assert (sol.support.tolist(), sol.status) == ([0, 1], Status.SPARSITY)
     sol = greedy_lasso(torch.eye(4, 2), torch.ones(4), lam=0.0, objective="l0", tol=1e-3)  # asked for and not met
-    assert (sol.support.tolist(), sol.status) == ([0, 1], Status.MAX_STEPS)
+    assert (sol.support.tolist(), sol.status) == ([0, 1], Status.TOL_MISSED)
 
 
 def test_it_stops_where_the_best_gain_belongs_to_an_atom_that_is_in():

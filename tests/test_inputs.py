@@ -44,6 +44,10 @@ def omp(A=A, y=y, k=2, **options):
     return lambda: pursuit.omp(A, y, k, **options)
 
 
+def soft(**given):
+    return omp(select=pursuit.Relaxed(pursuit.softsort, tau=0.1), **given)
+
+
 def call(method, A=A, y=y, **options):
     return lambda: pursuit.solve(A, y, method=method, **options)
 
@@ -89,14 +93,35 @@ ERRORS = {
     "neither k nor tol": (omp(k=None), ValueError, "neither k nor tol"),
     "y with nan": (omp(y=bad(y, np.nan)), ValueError, "y has 1 entries|NaN or infinite|(2,)"),
     "y with inf": (omp(y=bad(Y, np.inf)), ValueError, "y has 1 entries|NaN or infinite|(0, 2)"),
-    "y too large": (omp(A=A.astype("f"), y=1e25 * y.astype("f")), ValueError, "y goes up to|e+25|torch.float32|scale"),
-    "y too small": (omp(A=A.astype("f"), y=1e-30 * y.astype("f")), ValueError, "y goes up to|e-30|torch.float32|scale"),
+    "y too large": (soft(A=A.astype("f"), y=1e25 * y.astype("f")), ValueError, "y goes up to|e+25|torch.float32|scale"),
+    "y too small": (
+        soft(A=A.astype("f"), y=1e-30 * y.astype("f")),
+        ValueError,
+        "y goes up to|e-30|torch.float32|scale",
+    ),
     "one y too large": (
-        omp(y=Y * [[1], [1e300], [1], [0]]),
+        soft(y=Y * [[1], [1e300], [1], [0]]),
         ValueError,
         "y goes up to|e+299|torch.float64|scale",
     ),
-    "A too large": (omp(A=1e300 * A), ValueError, "A has|overflows torch.float64|scale"),
+    "A too large": (omp(A=1e306 * A), ValueError, "A has columns of norm|e+306|torch.float64|scale A"),
+    "A too small": (
+        omp(A=1e-36 * A.astype("f"), y=y.astype("f")),
+        ValueError,
+        "A has columns of norm|e-36|torch.float32|scale A",
+    ),
+    "a norm that overflows": (omp(A=1e308 * A.clip(-1, 1)), ValueError, "A has|overflows torch.float64|scale"),
+    "x0 too large": (call("niht", k=2, x0=np.full(N, 3e200)), ValueError, "x0 goes up to 3e+200|times y|scale"),
+    "weights of too many sizes": (
+        omp(A=A.astype("f"), y=y.astype("f"), weights=[1e-60] + (N - 1) * [1.0]),
+        ValueError,
+        "weights > 0 go from|e-60|float32",
+    ),
+    "eta too large for its type": (
+        lambda: pursuit.iht(A.astype("f"), y.astype("f"), 2, eta=1e60),
+        ValueError,
+        "eta is 1e+60|float32",
+    ),
     "A with nan": (omp(A=bad(A, np.nan)), ValueError, "A has entries|NaN or infinite"),
     "A with inf": (omp(A=bad(A, -np.inf)), ValueError, "A has entries|NaN or infinite"),
     "sparse A with nan": (omp(A=scipy.sparse.csr_array(bad(A, np.nan))), ValueError, "A has entries|NaN"),

@@ -21,9 +21,13 @@ def nonnegative_per_item(name: str, value: Any, batch: torch.Size, like: Tensor)
             f"{name} has shape {tuple(value.shape)} and dtype {value.dtype}; needed is a real number, or one per "
             f"signal with shape {tuple(batch)}."
         )
-    if not ((value >= 0) & value.isfinite()).all():
-        raise ValueError(f"{name} is {show(value)}; needed is a finite number >= 0.")
-    return value.to(like.real.dtype).expand(batch)
+    taken = value.to(like.real.dtype)
+    if not ((value >= 0) & taken.isfinite()).all():
+        most = torch.finfo(taken.dtype).max
+        raise ValueError(
+            f"{name} is {show(value)}; needed is a finite number >= 0, at most {most:.3g} in {taken.dtype}."
+        )
+    return taken.expand(batch)
 
 
 def whole(name: str, value: Any, low: int, high: int | None, batch: torch.Size, device: Any) -> Tensor:

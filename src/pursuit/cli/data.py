@@ -194,9 +194,9 @@ def given_instance(
     bad = [k for k in ks if k < 1]
     if bad:
         raise ValueError(f"k is {bad[0]}; needed is 1 <= k: with no atoms all methods give x = 0.")
-    checked = problem(given.operator(), rows(given.y), [*ks, 1][0])
+    checked = problem(given.operator(), rows(given.y), [*ks, 1][0], keep_units=True)
     for k in ks:
-        problem(given.operator(), rows(given.y), k)
+        problem(given.operator(), rows(given.y), k, keep_units=True)
     if not checked.y.any():
         raise ValueError("y is zero everywhere; needed is at least one measurement that is not.")
     truth = None

@@ -198,6 +198,9 @@ def factor(B: Tensor, y: Tensor, count: Tensor) -> tuple[Tensor, Tensor]:
     # z = F c, instead of solving for z, would lose digits of the residual.
     both = torch.linalg.solve_triangular(R, torch.cat([eye.expand_as(R), c * used.unsqueeze(-1)], dim=-1), upper=True)
     F, z = both[..., :k] * used.unsqueeze(-2), both[..., k:]
+    # Small pivots show some dependent columns, not all: the inverse shows how small the least singular value is.
+    size = torch.linalg.vector_norm(R, dim=-2).unsqueeze(-1)
+    independent &= tolerance * k**0.5 * torch.linalg.matrix_norm(size * F) < 1
 
     # Indexing with a list that is mostly empty, instead of a branch: only dependent items need the SVD.
     rest = (~independent).nonzero().squeeze(-1)

@@ -40,6 +40,10 @@ class Status(IntEnum):
     EXHAUSTED = 7
     MAX_STEPS = 8
     DIVERGED = 9
+    TOL_MISSED = 10
+    NOTHING_FOUND = 11
+    WORSE_THAN_ZERO = 12
+    OUT_OF_RANGE = 13
     GAP = 14
 
     @property
@@ -49,8 +53,8 @@ class Status(IntEnum):
 
     @property
     def ok(self) -> bool:
-        """Whether the solver finished: it neither diverged nor ran out of steps."""
-        return self not in (Status.RUNNING, Status.MAX_STEPS, Status.DIVERGED)
+        """Whether there is a result: enough steps, a `tol` that was met, and a fit better than that of zero."""
+        return Status.RUNNING < self < Status.MAX_STEPS or self is Status.GAP
 
 
 _MESSAGES = {
@@ -63,13 +67,19 @@ _MESSAGES = {
     Status.CYCLE: "the supports repeat in a cycle; the one with the smallest residual was kept",
     Status.EXPLORED: "all max_steps steps were taken; the best support was kept",
     Status.EXHAUSTED: "no further atom lowers the residual; fewer than k were needed",
-    Status.MAX_STEPS: "max_steps was reached first: pass a larger max_steps or a looser tol",
-    Status.DIVERGED: "the iterates diverged; the last before that was kept: pass a smaller step size eta, or damping",
+    Status.MAX_STEPS: "max_steps was reached first: pass a larger max_steps",
+    Status.DIVERGED: "the iterates diverged; the last one before that was kept: A does not suit the solver or its step "
+    "size, or the adjoint of A is wrong",
+    Status.TOL_MISSED: "the solver finished with a residual above tol: pass a looser tol, or allow more non-zeros",
+    Status.NOTHING_FOUND: "x is zero and y is not: no column that may be chosen lowers the residual",
+    Status.WORSE_THAN_ZERO: "the residual is larger than ||y||, so that x = 0 fits better: the start, the step size or "
+    "the number of non-zeros does not suit A",
+    Status.OUT_OF_RANGE: "coefficients leave the range of numbers: scale A or y, or use double precision",
 }
 
 
 class RecoveryError(RuntimeError):
-    """A signal diverged or ran out of steps; raised by `Solution.check`.
+    """A signal has no result to rely on, see `Status`; raised by `Solution.check`.
 
     Examples
     --------
@@ -240,7 +250,7 @@ class Solution(Generic[Arr]):
         return report.in_five_lines(self, _in_words, lambda code: Status(code).name)
 
     def check(self) -> Solution[Arr]:
-        """Return the solution itself, or raise `RecoveryError` for the first signal that diverged or ran out of steps.
+        """Return the solution itself, or raise `RecoveryError` for the first signal whose status is not `ok`.
 
         Examples
         --------

@@ -55,7 +55,10 @@ class Found(NamedTuple):
 
 
 class Kernel(Protocol):
-    """What a file `kernels/<device>/<algorithm>.py` defines."""
+    """What a file `kernels/<device>/<algorithm>.py` defines.
+
+    With `IN_PARTS = True` it is given a batch of any size, which it does in parts itself; others are given the parts.
+    """
 
     REFITS: bool  # if the solution is the least squares on its support, which torch computes if a derivative is needed
     DTYPES: tuple[torch.dtype, ...]

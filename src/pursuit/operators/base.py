@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .. import powers
 from ..arrays import DTYPES
 from ..names import warn
 from .probing import SAMPLES, norms_by_rows, norms_of_columns, probed_norms
@@ -212,7 +213,7 @@ class Operator:
         Raises
         ------
         ValueError
-            If a column has entries that are NaN or infinite, or a norm that overflows.
+            If a column has entries that are NaN or infinite, or a norm near the end of the range of numbers.
         """
         scale = self.kept("inverse norms", lambda: _inverse_norms(self))
         return self._sharing("of unit columns", ColumnScaled(self, scale))
@@ -328,12 +329,14 @@ class ColumnScaled(Operator):
         return self.operator.knows_norms
 
     def column_norms(self) -> Tensor:
-        return self.operator.column_norms() * self.scale.abs()
+        return column_norms(self.operator) * self.scale.abs()
 
     def working_norms(self) -> Tensor:
         return self.operator.working_norms() * self.scale.abs()
 
     def items(self, keep: Tensor) -> Operator:
+        if not self.batch_shape:
+            return self  # with all that is kept on it
         scale = kept_items(self.scale, keep, own=1) if self.scale.ndim > 1 else self.scale
         return ColumnScaled(self.operator.items(keep), scale)
 
@@ -457,16 +460,58 @@ def _tensors(thing: Any) -> list[Tensor]:
     return [tensor for part in thing for tensor in _tensors(part)] if isinstance(thing, tuple | list) else []
 
 
+def column_norms(A: Operator) -> Tensor:
+    """The norm of every column; those whose squares leave the range of numbers are computed without squaring them."""
+    return A.kept("norms", lambda: _in_range(A, A.column_norms()))
+
+
+def _in_range(A: Operator, norms: Tensor) -> Tensor:
+    far = ~powers.squares_fit(norms.detach()).reshape(-1, norms.shape[-1]).all(0)
+    if not far.any():
+        return norms
+    columns = far.nonzero().squeeze(-1)
+    parts = columns.split(max(1, PROBES // A.shape[0]))
+    right = [powers.norm(A.columns(part.expand(*A.batch_shape, -1)), dim=-2) for part in parts]
+    return norms.index_copy(-1, columns, torch.cat(right, dim=-1))
+
+
 def _inverse_norms(A: Operator) -> Tensor:
     """One over the norm of every column; zero for a column of zeros."""
     norms = A.working_norms()
-    if not norms.isfinite().all():
+    if powers.squares_fit(norms.detach()).all():
+        return 1 / norms
+    norms = column_norms(A)
+    least = 2.0**16 * torch.finfo(norms.dtype).tiny  # what is computed with such columns is still exact
+    nonzero = norms != 0
+    if not (((norms >= least) | ~nonzero) & (norms <= 1 / least)).all():
+        if not norms.isfinite().all():
+            raise ValueError(
+                f"A has entries that are NaN or infinite, or columns whose norm overflows {A.dtype}; clean, drop or "
+                "scale those columns first."
+            )
+        low, high = norms[nonzero].min().item(), norms.max().item()
         raise ValueError(
-            f"A has entries that are NaN or infinite, or columns whose norm overflows {A.dtype}; clean, drop or scale "
-            "those columns first."
+            f"A has columns of norm {low:.3g} to {high:.3g}; needed is {least:.3g} to {1 / least:.3g} in {A.dtype}, or "
+            "zero: scale A, or use double precision."
         )
-    nonzero = norms > torch.finfo(norms.dtype).tiny
     return torch.where(nonzero, 1 / torch.where(nonzero, norms, 1), 0)
+
+
+def near_one(A: Operator) -> Operator:
+    """The operator times a power of two that brings its norm near one; itself if its norm is near one already."""
+    e = A.kept("exponent", lambda: _exponent(A))
+    if (e.abs() <= 16).all():  # the fourth power of the norm is in range
+        return A
+    return ColumnScaled(A, powers.two_to(-e, A.dtype.to_real()).expand(*A.batch_shape, A.shape[1]))
+
+
+@torch.no_grad()
+def _exponent(A: Operator) -> Tensor:
+    """About the binary logarithm of the operator's norm, `(*batch_shape, 1)`, from one product."""
+    rng = torch.Generator().manual_seed(0)
+    v = torch.randn(A.shape[1], dtype=A.dtype, generator=rng, device=rng.device).to(A.device)
+    image = A.forward((v / torch.linalg.vector_norm(v)).expand(*A.batch_shape, -1))
+    return torch.where((image == 0).all(-1, keepdim=True), 0, powers.exponent(image))
 
 
 def kept_items(values: Tensor, keep: Tensor, own: int) -> Tensor:

@@ -198,40 +198,55 @@ def amp(
     >>> torch.allclose(sol.x, x, atol=1e-3), int(sol.steps) < 30
     (True, True)
     """
-    p = problem(A, y, ALL if k is None else k, tol=tol, eps=eps, max_steps=max_steps)
+    keep_units = callable(denoiser)
+    p = problem(A, y, ALL if k is None else k, tol=tol, eps=eps, max_steps=max_steps, keep_units=keep_units)
     share = None if k is None else (p.k / p.A.shape[1]).unsqueeze(-1)
-    denoise = _denoiser(p, denoiser, share, alpha, variance)
+    given: tuple[Tensor, ...]
+    denoise, given = _denoiser(p, denoiser, share, alpha, variance)
     taken = p.per_item("damping", damping).unsqueeze(-1)
     if not ((taken > 0) & (taken <= 1)).all():
         raise ValueError(f"damping is {damping}; needed is a share of each step, > 0 and <= 1.")
-    return p.recover("amp", partial(run, denoise=denoise, damping=taken), p.start(x0), on_step)
+
+    def all_steps(p: Problem, start: Any, on_step: Hook | None) -> Solution[Tensor]:
+        x, damping, *per_signal = start
+        return run(p, x, on_step, denoise=partial(denoise, *per_signal), damping=damping)
+
+    # A function of the user's may know the whole batch.
+    return p.recover("amp", all_steps, (p.start(x0), taken, *given), on_step, whole=callable(denoiser))
 
 
-def _denoiser(p: Problem, denoiser: Any, share: Tensor | None, alpha: Any, variance: Any) -> Denoiser:
-    """The denoiser for unit columns."""
+def _denoiser(
+    p: Problem, denoiser: Any, share: Tensor | None, alpha: Any, variance: Any
+) -> tuple[Callable[..., tuple[Tensor, Tensor]], tuple[Tensor, ...]]:
+    """The denoiser for unit columns, `(*parameters, z, tau2) -> (x, slope)`, and its parameters per signal."""
     for option, value, owner in (("alpha", alpha, "soft"), ("variance", variance, "bernoulli-gaussian")):
         if value is not None and denoiser != owner:
             raise ValueError(f"{option} was given for the denoiser {denoiser!r}; only {owner!r} has one.")
     if callable(denoiser):
-        return partial(_in_callers_units, denoiser, ones_for_zeros(p.scale))
+        return partial(_in_callers_units, denoiser, ones_for_zeros(p.scale)), ()
     if denoiser == "soft":
         if alpha is not None:
-            return partial(soft_threshold, alpha=p.per_item("alpha", alpha).unsqueeze(-1))
+            return _soft, (p.per_item("alpha", alpha).unsqueeze(-1),)
         if share is None:
             raise ValueError("amp was given neither k nor alpha; pass k, the expected number of non-zeros, or alpha.")
-        return partial(soft_threshold, alpha=minimax(share, cplx=p.y.is_complex()).to(p.y.real.dtype))
+        return _soft, (minimax(share, cplx=p.y.is_complex()).to(p.y.real.dtype),)
     if denoiser == "bernoulli-gaussian":
         if share is None or variance is None:
             raise ValueError(
                 "the denoiser 'bernoulli-gaussian' needs k and variance: how many non-zeros are expected, and the "
                 "variance of these."
             )
-        v = p.per_item("variance", variance).unsqueeze(-1)
-        if not (v > 0).all():
-            raise ValueError(f"variance is {variance}; needed is a number > 0.")
-        prior = partial(bernoulli_gaussian, logit=torch.logit(share).to(p.y.real.dtype), v=v)
-        return partial(_in_callers_units, prior, ones_for_zeros(p.scale))
+        v = p.variance("variance", variance)
+        return _prior, (torch.logit(share).to(v.dtype), v)
     raise ValueError(f"denoiser is {denoiser!r}; needed is 'soft', 'bernoulli-gaussian' or a function of (z, tau2).")
+
+
+def _soft(alpha: Tensor, z: Tensor, tau2: Tensor) -> tuple[Tensor, Tensor]:
+    return soft_threshold(z, tau2, alpha=alpha)
+
+
+def _prior(logit: Tensor, v: Tensor, z: Tensor, tau2: Tensor) -> tuple[Tensor, Tensor]:
+    return bernoulli_gaussian(z, floored(tau2), logit, v)
 
 
 def _in_callers_units(denoise: Denoiser, scale: Tensor, z: Tensor, tau2: Tensor) -> tuple[Tensor, Tensor]:

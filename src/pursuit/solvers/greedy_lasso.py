@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -67,6 +68,7 @@ def l1_sr(g: Tensor, x: Tensor, rho: Tensor, lam: Tensor, w: Tensor, *, legacy: 
 
 
 OBJECTIVES: dict[str, Rule] = {"l0": l0, "l0-sr": l0_sr, "l1": l1, "l1-sr": l1_sr}
+UNITS = {"l0": 2, "l0-sr": 1, "l1": 1, "l1-sr": 0}  # power of those of y, in which lam is
 
 
 def gains(A: Operator, s: State, *, rule: Rule, lam: Tensor, w: Tensor) -> Tensor:
@@ -92,11 +94,9 @@ def stop(old: State, new: State, *, k: Tensor, full: Status) -> Tensor:
     return torch.where(same, Status.STATIONARY, omp.stop(old, new, k=k, full=full))
 
 
-def run(
-    p: Problem, start: None = None, on_step: Hook | None = None, *, delta: Callable[[State], Tensor]
-) -> Solution[Tensor]:
-    """All steps, with the gains `delta` of a state."""
-    choice = p.choice
+def run(p: Problem, start: tuple[Tensor, Tensor], on_step: Hook | None = None, *, rule: Rule) -> Solution[Tensor]:
+    """All steps, with the penalty and its weights in the place of a start."""
+    choice, delta = p.choice, partial(gains, p.A, rule=rule, lam=start[0], w=start[1])
     return p.iterate(
         partial(step, p.A, choice=choice, delta=delta),
         partial(stop, k=p.k, full=p.full),
@@ -195,13 +195,13 @@ def greedy_lasso(
     """
     one_of("objective", objective, OBJECTIVES)
     steps = UNLIMITED if max_steps is None else max_steps  # k or the penalty ends the search
-    full = Status.MAX_STEPS if k is None and (tol is not None or eps is not None) else Status.SPARSITY
+    full = Status.TOL_MISSED if k is None and (tol is not None or eps is not None) else Status.SPARSITY
     k = ALL if k is None else k
     p = problem(A, y, k, tol=tol, eps=eps, max_steps=steps, select=select, full=full)
     rule = partial(l1_sr, legacy=True) if legacy and objective == "l1-sr" else OBJECTIVES[objective]
     w = p.per_column("penalty_weights", penalty_weights)
-    delta = partial(gains, p.A, rule=rule, lam=p.per_item("lam", lam).unsqueeze(-1), w=w)
-    return p.recover("greedy_lasso", partial(run, delta=delta), on_step=on_step)
+    given = p.penalty("lam", lam, units=UNITS[objective]), w.expand(*p.batch, -1)
+    return replace(p, penalised=True).recover("greedy_lasso", partial(run, rule=rule), given, on_step)
 
 
 def _rise(u: Tensor, rho: Tensor) -> Tensor:

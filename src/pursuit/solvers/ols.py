@@ -131,7 +131,7 @@ def ols(
             "or eps (the residual itself)."
         )
     steps = UNLIMITED if max_steps is None else max_steps  # k ends it
-    full = Status.SPARSITY if k is not None else Status.MAX_STEPS
+    full = Status.SPARSITY if k is not None else Status.TOL_MISSED
     k = ALL if k is None else k
     p = problem(A, y, k, tol=tol, eps=eps, max_steps=steps, weights=weights, select=select, full=full)
     return p.recover("ols", run, on_step=on_step)

@@ -46,8 +46,9 @@ def stop(old: State, new: State) -> Tensor:
     return torch.where(same, Status.STATIONARY, loop.no_decrease(old, new))
 
 
-def run(p: Problem, atoms: ChosenAtoms, on_step: Hook | None = None) -> Solution[Tensor]:
-    """All replacements, from these atoms."""
+def run(p: Problem, atoms: ChosenAtoms | Tensor, on_step: Hook | None = None) -> Solution[Tensor]:
+    """All replacements, from these relaxed atoms, or from a support `(*batch, k)`."""
+    atoms = Atoms(atoms, p.A.shape[1]) if isinstance(atoms, Tensor) else atoms
     return p.iterate(partial(step, p.A, p.y, eta=p.eta, choice=p.choice), stop, refit(p.A, p.y, atoms, p.loss), on_step)
 
 
@@ -113,4 +114,5 @@ def ompr(
     tensor([0., 4., 0.])
     """
     p = problem(A, y, k, tol=tol, eps=eps, max_steps=max_steps, weights=weights, select=select).with_step_size(eta, 1.0)
-    return p.recover("ompr", run, start(p, x0), on_step)
+    first = start(p, x0)
+    return p.recover("ompr", run, first.indices if isinstance(first, Atoms) else first, on_step)

@@ -71,11 +71,11 @@ def lasso(
             "'lam_share' (as a share of the smallest for which x is zero) and 'k' (how many non-zeros it leaves)."
         )
     p = problem(A, y, ALL if k is None else k, tol=tol, eps=eps, max_steps=max_steps, unit_columns=False)
-    p = p.with_step_size(None, 1.0)
+    p = replace(p.with_step_size(None, 1.0), penalised=True)
     w = None if weights is None else p.per_column("weights", weights).expand(*p.batch, p.A.shape[1])
     each = p.y.real.new_ones(*p.batch, 1) if w is None else w
     if lam is not None:
-        return Lasso(p, p.per_item("lam", lam).unsqueeze(-1) * each, None)
+        return Lasso(p, p.penalty("lam", lam, units=1, of_x=True) * each, None)
     largest = _largest(p, w)
     if lam_share is not None:
         return Lasso(p, p.per_item("lam_share", lam_share).unsqueeze(-1) * largest * each, None)
@@ -84,13 +84,19 @@ def lasso(
 
 def recover(name: str, run: Run, q: Lasso, x0: Any, gap: Any, on_step: Hook | None) -> Solution[Any]:
     """The solution in the caller's form; `run(p, x, on_step, theta=..., penalty=..., gap=...)` makes the steps."""
-    p, start = q.p, q.p.start(x0)
-    penalty = q.penalty
+    p, x, penalty = q.p, q.p.start(x0), q.penalty
     if q.k is not None:
-        penalty, start = _by_count(name, run, q, start)
-    level = None if gap is None else p.per_item("gap", gap)
-    s = p.find(name, partial(run, theta=p.eta * penalty, penalty=penalty, gap=level), start, on_step)
+        penalty, x = _by_count(name, run, q, x)
+    level = None if gap is None else p.per_item("gap", gap).unsqueeze(-1)
+    s = p.find(name, partial(_steps, run), (x, penalty, level), on_step)
     return p.to_caller(_solved(p, s, penalty))
+
+
+def _steps(run: Run, p: Problem, start: tuple[Tensor, Tensor, Tensor | None], on_step: Hook | None) -> Solution[Tensor]:
+    """All steps from a start, in one tuple with its penalty and its gap, which are per signal too."""
+    x, penalty, gap = start
+    level = None if gap is None else gap.squeeze(-1)
+    return run(p, x, on_step, theta=p.eta * penalty, penalty=penalty, gap=level)
 
 
 def relative_gap(p: Problem, x: Tensor, r: Tensor, c: Tensor, penalty: Tensor) -> Tensor:
@@ -170,7 +176,7 @@ def _by_count(name: str, run: Run, q: Lasso, x: Tensor) -> tuple[Tensor, Tensor]
         share, chosen, best, most = high, high, x, torch.full_like(k, -1)
         for _ in range(HALVINGS):
             penalty = share * q.penalty
-            found = q.p.find(name, partial(run, theta=p.eta * penalty, penalty=penalty, gap=None), x).x
+            found = q.p.find(name, partial(_steps, run), (x, penalty, None)).x
             count = (found != 0).sum(-1)
             x = found
             fits, better = (count <= k).unsqueeze(-1), ((count <= k) & (count > most)).unsqueeze(-1)

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .. import kernels
+from .. import kernels, powers
 from ..arrays import DTYPES, HALVES, as_tensor, check_alike, read, workable
 from ..checks import expands, finite, nonnegative_per_item, placed, show, to_tensor, whole
 from ..core import loop
@@ -24,13 +24,27 @@ from ..core.numeric import ones_for_zeros, rank_tolerance
 from ..core.selection import AtomSelector, Hard, Selection, check_selection
 from ..core.solution import Solution, Status
 from ..kernels import flat
-from ..operators import Dense, Operator, gather_last
+from ..operators import ColumnScaled, Dense, Operator, gather_last
 from ..operators.adapters import Sparse, as_operator
+from ..operators.base import near_one
 from ..transforms import refuse_mapped, uncompiled
+from . import verdict
 
 S = TypeVar("S", bound=loop.State)
 ALL: Any = object()  # given for k: as many atoms as there are measurements
-PER_ITEM = {"y": 1, "k": 0, "target": 0, "max_steps": 0, "eta": 1}  # field -> its axes after those of the batch
+PER_ITEM = {
+    "y": 1,
+    "k": 0,
+    "target": 0,
+    "max_steps": 0,
+    "eta": 1,
+    "y_norm": 0,
+}  # field -> its axes after those of the batch
+NEAR_ONE = 2.0**-20, 2.0**30  # norms of y that stay as they are
+MOST_X0 = {torch.float32: 2.0**50, torch.float64: 2.0**450}  # times y: the square of what A makes of x0 is in range
+MOST_LAM = 2.0**60  # times y: all penalties above are one, as the solution is zero
+PART = {"cpu": 2**22, "cuda": 2**27}  # (m + n) (k + 1) times the signals of a part of a batch is at most so much,
+LEAST = 64  # or they are so many
 UNLIMITED = 2**62  # given for max_steps if something else ends the loop
 Hook = Callable[["Iterate"], Any]
 Run = Callable[["Problem", Any, "Hook | None"], Solution[Tensor]]  # all steps of a solver, from its start
@@ -89,7 +103,7 @@ class Problem:
     weights : Tensor (n,) or (*batch, n)
         Multiply the score; zero for zero columns.
     scale : Tensor (n,) or (*batch, n)
-        A coefficient of a unit column times `scale` is the caller's coefficient.
+        A coefficient of a unit column times `scale`, times `2^exponent`, is the caller's coefficient.
     loss : Loss
         The loss to minimise.
     select : Selection
@@ -98,6 +112,14 @@ class Problem:
         Status of a signal that has its k atoms.
     eta : Tensor (*batch, 1)
         Step size; zero for solvers that have none.
+    y_norm : Tensor (*batch,)
+        The residual norm of `x = 0`.
+    wanted : Tensor (*batch,) or None
+        The residual norm that the caller asked for, infinite for a `tol` of zero; None if there was no `tol`.
+    exponent : Tensor (*batch, 1) or None
+        `y 2^exponent` is the caller's y; None if `y` is. Squares of numbers far from one leave their range.
+    penalised : bool
+        Whether there is a penalty, so that `x = 0` may be the solution.
     dtype : torch.dtype or None
         In which the caller gets `x`, if not that of `y` here.
     names : array (n,) or None
@@ -119,6 +141,10 @@ class Problem:
     select: Selection
     full: Status
     eta: Tensor
+    y_norm: Tensor
+    wanted: Tensor | None
+    exponent: Tensor | None
+    penalised: bool = False
     dtype: torch.dtype | None = None
     names: Any = None
     settled: Settled | None = None
@@ -152,8 +178,19 @@ class Problem:
             )
         if x0.is_complex() and not self.y.is_complex():
             raise TypeError(f"{name} is complex but A and y are real; pass a real {name}.")
-        x0 = x0.to(self.y).expand(*self.batch, n)
-        return x0 / ones_for_zeros(self.scale)
+        units = ones_for_zeros(self.scale)
+        if x0.real.dtype == self.y.real.dtype and self.exponent is None:
+            start = x0 / units
+        else:
+            wide = torch.complex128 if x0.is_complex() else torch.float64
+            start = self._divided(x0.to(wide) / units.double()).to(self.y.dtype)
+        most = MOST_X0[self.y.real.dtype]
+        if not (start.detach().abs() <= most).all():
+            raise ValueError(
+                f"{name} goes up to {x0.detach().abs().max().item():.3g}, and A makes of it more than {most:.2g} times "
+                f"y, which {self.y.dtype} cannot square; scale {name}, scale A or y, or use double precision."
+            )
+        return start.to(self.y.dtype).expand(*self.batch, n)
 
     def with_step_size(self, eta: Any, default: float) -> Problem:
         """With the step size `eta`; if None, `default` over the largest second derivative of the loss in x."""
@@ -171,9 +208,49 @@ class Problem:
         """A finite number >= 0 per signal, `(*batch,)`, from one number or one per signal."""
         return nonnegative_per_item(name, value, self.batch, self.y)
 
+    def penalty(self, name: str, value: Any, *, units: int, of_x: bool = False) -> Tensor:
+        """A penalty per signal, `(*batch, 1)`, in units of this problem: the caller's has those of `y` to a power.
+
+        `of_x` says that it is a penalty on the size of `x`, whose units those of `A` divide.
+        """
+        given = nonnegative_per_item(name, value, self.batch, self.y.real.double()).unsqueeze(-1)
+        given = given * self.scale[..., :1].double() if of_x else given
+        return self._divided(given, units).clamp(max=MOST_LAM).to(self.y.real.dtype)
+
+    def variance(self, name: str, value: Any) -> Tensor:
+        """The caller's variance of the entries of `x` as that of coefficients of unit columns, `(*batch, n)`."""
+        given = nonnegative_per_item(name, value, self.batch, self.y.real.double()).unsqueeze(-1)
+        if not (given > 0).all():
+            raise ValueError(f"{name} is {value}; needed is a number > 0.")
+        units = ones_for_zeros(self.scale).double()
+        taken = self._divided(self._divided(given / units) / units).to(self.y.real.dtype)
+        if not ((taken >= torch.finfo(taken.dtype).tiny) & taken.isfinite()).all():
+            raise ValueError(
+                f"{name} is {value}, which is out of range beside A and y in {taken.dtype}; scale A or y, or use "
+                "double precision."
+            )
+        return taken
+
+    def in_callers_units(self, x: Tensor, scale: Tensor | None = None) -> Tensor:
+        """Coefficients of unit columns, `(*batch, n)`, as the caller's; others than all come with their `scale`."""
+        scale = self.scale if scale is None else scale
+        if self.exponent is None:
+            return scale * x
+        e = powers.exponent(scale.unsqueeze(-1)).squeeze(-1)
+        return powers.shifted(powers.shifted(scale, -e) * x, e + self.exponent)
+
+    def level(self, name: str, value: Any) -> Tensor:
+        """A residual norm per signal, `(*batch,)`, in units of this problem: the caller's has those of `y`."""
+        given = nonnegative_per_item(name, value, self.batch, self.y.real.double()).unsqueeze(-1)
+        return self._divided(given).squeeze(-1).to(self.y.real.dtype)
+
+    def _divided(self, value: Tensor, times: int = 1) -> Tensor:
+        """The caller's `value (*batch, ...)` in units of this problem, which are those of `y` so many times."""
+        return value if self.exponent is None else powers.shifted(value, -times * self.exponent)
+
     def per_column(self, name: str, value: Any) -> Tensor:
         """Finite numbers >= 0, one per column of `A`, `(n,)` or `(*batch, n)`; ones for None."""
-        return _weights(name, value, self.A.shape[1], self.batch, self.y)
+        return _weights(name, value, self.A.shape[1], self.batch, self.y, relative=False)
 
     def repeated(self, count: int) -> Problem:
         """The same problem `count` times, along a new first axis of the batch."""
@@ -187,45 +264,57 @@ class Problem:
 
         each: dict[str, Any] = {name: self._flat(getattr(self, name), own)[items] for name, own in PER_ITEM.items()}
         weights, scale = (v if v.ndim == 1 else self._flat(v, 1)[items] for v in (self.weights, self.scale))
-        return replace(self, A=self.A.items(keep.view(self.batch)), weights=weights, scale=scale, **each)
+        A = self.A.items(keep.view(self.batch))
+        return replace(self, A=A, weights=weights, scale=scale, exponent=None, **each)
 
-    def recover(self, name: str, run: Run, start: Any = None, on_step: Hook | None = None) -> Solution[Any]:
+    def recover(
+        self, name: str, run: Run, start: Any = None, on_step: Hook | None = None, *, whole: bool = False
+    ) -> Solution[Any]:
         """The solution in the caller's units and form, by the solver's kernel or its steps: see `find`."""
-        return self.to_caller(self.find(name, run, start, on_step))
+        return self.to_caller(self.find(name, run, start, on_step, whole=whole))
 
     @uncompiled
     @kernels.alone()
     def to_caller(self, s: Solution[Tensor]) -> Solution[Any]:
         """A solution for unit columns, in the caller's units and form."""
-        s = self._nothing_where_settled(s)
-        out = {
-            name: self._out(getattr(s, name)) for name in ("support", "residual_norm", "steps", "status", "compiled")
-        }
-        if "x" in vars(s):
-            return Solution.of_signal(self._values_out(self.scale * s.x), **out).named(self.names)
-        units = gather_last(self.scale, s.support.clamp(min=0))
-        return Solution(coefficients=self._values_out(units * s.coefficients), n=s.n, **out).named(self.names)
+        dense = "x" in vars(s)
+        found = s.x if dense else s.coefficients
+        units = self.scale if dense else gather_last(self.scale, s.support.clamp(min=0))
+        a = verdict.of(s, found, self.in_callers_units(found, units), self)
+        out = {"x": a.x, "support": a.support, "residual_norm": a.residual_norm}
+        out |= {"steps": s.steps, "status": a.status, "compiled": s.compiled}
+        if self.settled is not None:
+            out = self._nothing_where_settled(out, dense)
+        if self.exponent is not None:
+            out["residual_norm"] = powers.shifted(out["residual_norm"], self.exponent.squeeze(-1))
+        x = self._values_out(out.pop("x"))
+        given = {name: self._out(value) for name, value in out.items()}
+        if dense:
+            return Solution.of_signal(x, **given).named(self.names)
+        return Solution(coefficients=x, n=s.n, **given).named(self.names)
 
-    def _nothing_where_settled(self, s: Solution[Tensor]) -> Solution[Tensor]:
-        """The solution with x = 0 for signals that this solves."""
-        if self.settled is None:
-            return s
+    def _nothing_where_settled(self, out: dict[str, Tensor], dense: bool) -> dict[str, Tensor]:
+        """The parts of a solution, with x = 0 for signals that this solves; `x` is that on the support, or `dense`."""
+        assert self.settled is not None
         items, status, width = self.settled
         each, norm = items.unsqueeze(-1), _length(self.loss.initial_residual(self.y))
-        out = {
-            "support": torch.where(each, -1, s.support)[..., :width],
-            "residual_norm": torch.where(items, norm, s.residual_norm),
-            "steps": torch.where(items, 0, s.steps),
-            "status": torch.where(items, status, s.status),
-            "compiled": s.compiled & ~items,
+        x = torch.where(each, 0, out["x"])
+        return {
+            "x": x if dense else x[..., :width],
+            "support": torch.where(each, -1, out["support"])[..., :width],
+            "residual_norm": torch.where(items, norm, out["residual_norm"]),
+            "steps": torch.where(items, 0, out["steps"]),
+            "status": torch.where(items, status, out["status"]),
+            "compiled": out["compiled"] & ~items,
         }
-        if "x" in vars(s):
-            return Solution.of_signal(torch.where(each, 0, s.x), **out)
-        return Solution(coefficients=torch.where(each, 0, s.coefficients)[..., :width], n=s.n, **out)
 
     @uncompiled
-    def find(self, name: str, run: Run, start: Any = None, on_step: Hook | None = None) -> Solution[Tensor]:
+    def find(
+        self, name: str, run: Run, start: Any = None, on_step: Hook | None = None, *, whole: bool = False
+    ) -> Solution[Tensor]:
         """The solution for unit columns: the kernel `name` solves what it can, and `run` solves the other signals.
+
+        A large batch is solved in parts, so that the memory for the work on it does not grow with it.
 
         Parameters
         ----------
@@ -233,23 +322,41 @@ class Problem:
             Of the file `kernels/<device>/<name>.py`; without such a file `run` solves all signals.
         run : callable (problem, start, on_step) -> Solution
             The solver's steps.
-        start : Tensor (*batch, ...), optional
-            Start of the solver: values, or a support.
+        start : Tensor (*batch, p) or tuple of these, optional
+            Start of the solver: values, or a support; for solvers without a kernel also what else it has per signal.
         on_step : callable, optional
             If given, `run` solves all signals, because a kernel does not show its steps.
+        whole : bool
+            Whether `run` needs the whole batch.
         """
         if on_step is not None and not callable(on_step):
             raise TypeError(f"on_step is {on_step!r}; needed is a function of one argument, an Iterate, or None.")
         kernel = None if on_step is not None else self._kernel(name, start)
+        if whole or on_step is not None or not isinstance(self.select, Hard) or self._learning(start):
+            return run(self, start, on_step) if kernel is None else self._compiled(kernel, run, start)
         if kernel is None:
-            return run(self, start, on_step)
+            return self._in_parts(lambda p, begin: run(p, begin, None), start)
+        if getattr(kernel, "IN_PARTS", False):
+            return self._compiled(kernel, run, start)
+        return self._in_parts(lambda p, begin: p._compiled(kernel, run, begin), start)
+
+    def _in_parts(self, solve: Callable[[Problem, Any], Solution[Tensor]], start: Any) -> Solution[Tensor]:
+        """The solution by one call for every part of the batch."""
+        (m, n), items = self.A.shape, self.batch.numel()
+        size = max(LEAST, PART.get(self.y.device.type, items) // ((m + n) * (self.max_k + 1)))
+        if items <= size:
+            return solve(self, start)
+        parts = torch.arange(items, device=self.y.device).split(size)
+        return _joined([solve(self.only(part), self._part(start, part)) for part in parts], self.batch)
+
+    def _compiled(self, kernel: Any, run: Run, start: Any) -> Solution[Tensor]:
         with kernels.alone():
             found = self._by_kernel(kernel, start)
         left = (found.status.flatten() == Status.RUNNING).nonzero().squeeze(-1)
         if not len(left):
             return found
-        begin = None if start is None else self._flat(start, 1)[left]
-        steps = run(self.only(left), begin, None)
+        rest, begin = self.only(left), self._part(start, left)
+        steps = run(rest, begin, None) if self._learning(start) else rest._in_parts(lambda p, b: run(p, b, None), begin)
         names = [f.name for f in fields(found) if f.name != "n"]
         merged = {name: _with_items(getattr(found, name), left, getattr(steps, name), self.batch) for name in names}
         return Solution(n=found.n, **merged)
@@ -268,11 +375,13 @@ class Problem:
 
         def watch(step: int, state: S, status: Tensor) -> None:
             if on_step is not None:
-                x, norm = self.scale * answer(state)[0], _length(state.r)
+                x, norm = self.in_callers_units(answer(state)[0]), _length(state.r)
                 if self.settled is not None:
                     items = self.settled.items
                     x, status = torch.where(items.unsqueeze(-1), 0, x), torch.where(items, self.settled.status, status)
                     norm = torch.where(items, _length(self.loss.initial_residual(self.y)), norm)
+                if self.exponent is not None:
+                    norm = powers.shifted(norm, self.exponent.squeeze(-1))
                 on_step(Iterate(step, self._values_out(x), self._out(norm), self._out(status)))
 
         state, steps, status = loop.run(
@@ -295,7 +404,8 @@ class Problem:
 
     def _learning(self, start: Any) -> bool:
         """Whether derivatives of the solution may be needed."""
-        given = [v for v in (self.y, start, self.scale, self.eta) if v is not None]
+        starts = start if isinstance(start, tuple) else (start,)
+        given = [v for v in (self.y, self.scale, self.eta, *starts) if v is not None]
         return torch.is_grad_enabled() and (self.A.requires_grad or any(v.requires_grad for v in given))
 
     def data(self) -> kernels.Data:
@@ -326,6 +436,12 @@ class Problem:
         else:
             z, norm = found.z.view(support.shape), found.norm.view(self.batch)
         return Solution(*nonzero_first(support, z), norm, steps, status, compiled, n)
+
+    def _part(self, start: Any, items: Tensor) -> Any:
+        """What these signals of the flat batch have of a start."""
+        if isinstance(start, tuple):
+            return tuple(self._part(v, items) for v in start)
+        return None if start is None else self._flat(start, 1)[items]
 
     def _flat(self, v: Tensor, own: int) -> Tensor:
         """One value per signal, with a flat batch."""
@@ -361,6 +477,24 @@ def _with_items(values: Tensor, items: Tensor, new: Tensor, batch: torch.Size) -
     return values.reshape(batch.numel(), *own).index_copy(0, items, new.to(values)).view(batch + own)
 
 
+def _joined(parts: list[Solution[Tensor]], batch: torch.Size) -> Solution[Tensor]:
+    """The solutions of the parts of a batch as one; a support is as wide as the widest."""
+    width = max(part.support.shape[-1] for part in parts)
+
+    def all_of(name: str, empty: int | None = None) -> Tensor:
+        values = [getattr(part, name) for part in parts]
+        if empty is not None:
+            values = [torch.nn.functional.pad(v, (0, width - v.shape[-1]), value=empty) for v in values]
+        joined = torch.cat(values)
+        return joined.view(*batch, *joined.shape[1:])
+
+    support = all_of("support", -1)
+    rest = {name: all_of(name) for name in ("residual_norm", "steps", "status", "compiled")}
+    if all("x" in vars(part) for part in parts):
+        return Solution.of_signal(all_of("x"), support, **rest)
+    return Solution(support=support, coefficients=all_of("coefficients", 0), n=parts[0].n, **rest)
+
+
 def _length(r: Tensor) -> Tensor:
     return torch.linalg.vector_norm(r, dim=-1)
 
@@ -380,6 +514,7 @@ def problem(
     loss: Any = LeastSquares(),
     select: Selection = Hard(),
     full: Status = Status.SPARSITY,
+    keep_units: bool = False,
 ) -> Problem:
     """Check the input and bring it into one form.
 
@@ -389,16 +524,22 @@ def problem(
         As in the solvers; `ALL` for k allows min(m, n) atoms.
     unit_columns : bool
         Whether to divide columns by their norms, so that scores compare correlations.
+    keep_units : bool
+        Whether `y` stays as it is given, whatever its size. Otherwise a power of two brings it near one where it is
+        far from it; not for relaxed selections, whose temperature has units, nor for other losses.
 
     Raises
     ------
     TypeError, ValueError
         If the input is wrong; the message says what was given, what is needed and what to do.
     """
-    refuse_mapped(A, unwrapped(y)[0], weights)
     if not isinstance(select, Hard):
         check_selection(select)
-    op, y, y_norm, given, as_numpy = _measured(A, y)
+    refuse_mapped(A, unwrapped(y)[0], weights)
+    op, y, given, as_numpy = _measured(A, y)
+    fixed = keep_units or not isinstance(select, Hard) or not isinstance(loss, LeastSquares)
+    y, y_norm, exponent = _near_one(y, fixed)
+    y = y.expand(*torch.broadcast_shapes(op.batch_shape, y.shape[:-1]), op.shape[0])
     m, n = op.shape
     batch = y.shape[:-1]
     unit, scale = op, y.real.new_ones(n)
@@ -418,26 +559,35 @@ def problem(
         y_norm = torch.linalg.vector_norm(r.detach(), dim=-1)
     # After an exact fit the residual is rounding; no further atoms should be chosen for it.
     floor = model.rounding(torch.finfo(y_norm.dtype).eps)
-    relative = nonnegative_per_item("tol", 0.0 if tol is None else tol, batch, y)
-    if tol is not None and (relative >= 1).any():
+    share = nonnegative_per_item("tol", 0.0 if tol is None else tol, batch, y)
+    if tol is not None and (share >= 1).any():
         raise ValueError(
-            f"tol is {show(relative)}; needed is 0 <= tol < 1: it is a share of ||y||, and x = 0 meets tol = 1. For a "
+            f"tol is {show(share)}; needed is 0 <= tol < 1: it is a share of ||y||, and x = 0 meets tol = 1. For a "
             "residual level in the units of y pass eps, one number or one per signal."
         )
+    y_norm, target = y_norm.expand(batch), share.clamp(min=floor) * y_norm
+    nonzero = scale > 0
+    if not unit_columns:
+        unit, scale = near_one(op), torch.ones_like(scale)
+        if unit is not op and isinstance(unit, ColumnScaled):
+            scale = unit.scale.expand(scale.shape)
     p = Problem(
-        A=unit if unit_columns else op,
+        A=unit,
         y=y,
         k=whole("k", k, 0, min(m, n), batch, y.device),
         max_k=int(k.max()) if k.numel() else 1,  # of k as given, because an empty batch has no maximum
-        target=relative.clamp(min=floor) * y_norm,
+        target=target,
         max_steps=whole("max_steps", max_steps, 0, None, batch, y.device),
-        weights=_weights("weights", weights, n, batch, y) * (scale > 0),
-        scale=scale if unit_columns else torch.ones_like(scale),
+        weights=_weights("weights", weights, n, batch, y, relative=not fixed) * nonzero,
+        scale=scale,
         as_numpy=as_numpy,
         loss=model,
         select=select,
         full=full,
         eta=y.real.new_zeros(*batch, 1),
+        y_norm=y_norm,
+        wanted=None if tol is None else torch.where(share > 0, target, torch.inf),
+        exponent=None if exponent is None else exponent.expand(*batch, 1),
         dtype=None if given is y.dtype else _callers_dtype(given, y.dtype),
         names=op.column_names,
     )
@@ -446,29 +596,31 @@ def problem(
 
 def _settled(p: Problem, eps: Any, y_norm: Tensor) -> Problem:
     """The problem with the residual level `eps`, and with the signals that x = 0 solves: of a k of 0, or below eps."""
-    level, items = p.target, p.k == 0
+    items = p.k == 0
     if eps is not None:
-        level = torch.maximum(level, p.per_item("eps", eps))
-        items = items | (y_norm <= level)
+        level = p.level("eps", eps)
+        asked = level > 0 if p.wanted is None else (level > 0) | p.wanted.isfinite()
+        target = torch.maximum(p.target, level)
+        p = replace(p, target=target, wanted=torch.where(asked, target, torch.inf))
+        items = items | (y_norm <= target)
     if not items.any():
-        return replace(p, target=level)
-    status = torch.where(y_norm <= level, int(Status.TOLERANCE), int(Status.SPARSITY))
+        return p
+    status = torch.where(y_norm <= p.target, int(Status.TOLERANCE), int(Status.SPARSITY))
     # Steps and kernels stop at once for these signals, whatever they start from.
-    target, k = torch.where(items, torch.inf, level), p.k.clamp(min=1)
+    target, k = torch.where(items, torch.inf, p.target), p.k.clamp(min=1)
     return replace(p, target=target, k=k, max_k=max(1, p.max_k), settled=Settled(items, status, p.max_k))
 
 
 def checked(A: Any, y: Any) -> tuple[Operator, Tensor]:
     """The operator, and the measurements in the caller's dtype, after a check that they fit."""
-    return _measured(A, y)[0], read("y", unwrapped(y)[0]).values
+    return _measured(A, y).A, read("y", unwrapped(y)[0]).values
 
 
 class _Measured(NamedTuple):
-    """Operator and measurements in one precision, their norms, their dtype as given, and whether NumPy answers."""
+    """Operator and measurements in one precision, their dtype as given, and whether NumPy answers."""
 
     A: Operator
     y: Tensor
-    norm: Tensor
     given: torch.dtype
     as_numpy: bool
 
@@ -496,19 +648,36 @@ def _measured(A: Any, y: Any) -> _Measured:
         op, y = _alike(op, y)
     if names is not None:
         op.column_names = names
+    return _Measured(op, y, given, as_numpy)
+
+
+def _near_one(y: Tensor, fixed: bool) -> tuple[Tensor, Tensor, Tensor | None]:
+    """`y` by powers of two near one, its norms, and the exponents; None where nothing was to do, as mostly."""
     y_norm = torch.linalg.vector_norm(y.detach(), dim=-1)
-    plain = y_norm.isfinite() & (y_norm > 0)
-    if not plain.all() and not (plain | (finite("y", y) == 0).all(-1)).all():
+    near = (y_norm >= NEAR_ONE[0]) & (y_norm <= NEAR_ONE[1])
+    if near.all():
+        return y, y_norm, None
+    zero = (finite("y", y) == 0).all(-1)
+    if (near | zero).all():
+        return y, y_norm, None
+    if not fixed:
+        e = torch.where((near | zero).unsqueeze(-1), 0, powers.exponent(y))
+        e = e.clamp(-powers.FORMATS[y.real.dtype][0] + 1, powers.FORMATS[y.real.dtype][0] - 1)
+        y = powers.shifted(y, -e)
+        return y, torch.linalg.vector_norm(y.detach(), dim=-1), e
+    if not (powers.squares_fit(y_norm) | zero).all():
         raise ValueError(
             f"y goes up to {y.detach().abs().max().item():.3g}, and the square of its norm leaves the range of "
             f"{y.dtype}; scale y, or use double precision."
         )
-    batch = torch.broadcast_shapes(op.batch_shape, y.shape[:-1])
-    return _Measured(op, y.expand(*batch, m), y_norm, given, as_numpy)
+    return y, y_norm, None
 
 
-def _weights(name: str, weights: Any, n: int, batch: torch.Size, y: Tensor) -> Tensor:
-    """Real numbers >= 0, one per column, `(n,)` or `(*batch, n)`."""
+def _weights(name: str, weights: Any, n: int, batch: torch.Size, y: Tensor, *, relative: bool) -> Tensor:
+    """Real numbers >= 0, one per column, `(n,)` or `(*batch, n)`.
+
+    If they are `relative`, so that a common factor makes no difference, those far from one are brought near it.
+    """
     if weights is None:
         return y.real.new_ones(n)
     weights = as_tensor(name, weights)
@@ -519,7 +688,20 @@ def _weights(name: str, weights: Any, n: int, batch: torch.Size, y: Tensor) -> T
         raise ValueError(f"{name} have shape {tuple(weights.shape)}; needed is ({n},){per_item}: one per column of A.")
     if not (finite(name, weights) >= 0).all():
         raise ValueError(f"{name} go down to {weights.min().item():.3g}; needed is >= 0.")
-    return weights.to(y.device, y.real.dtype)
+    weights = weights.to(y.device)
+    top = weights.detach().amax(-1, keepdim=True)
+    if relative and not ((top >= NEAR_ONE[0]) & (top <= NEAR_ONE[1])).all():
+        weights = weights.double()
+        weights = powers.shifted(weights, -powers.exponent(weights))
+    taken = weights.to(y.real.dtype)
+    least = torch.finfo(taken.dtype).tiny
+    if not (((taken >= least) & taken.isfinite()) | (weights == 0)).all():
+        low, high = weights[weights != 0].min().item(), weights.max().item()
+        raise ValueError(
+            f"{name} > 0 go from {low:.3g} to {high:.3g}, which leaves the range of {taken.dtype}; scale them, set "
+            "those to zero that are to be zero, or use double precision."
+        )
+    return taken
 
 
 def _alike(op: Operator, y: Tensor) -> tuple[Operator, Tensor]:

@@ -58,10 +58,10 @@ def rough_lasso(p: Problem) -> Tensor:
     return torch.stack(x).gather(0, best[None, ..., None].expand(1, *x[0].shape)).squeeze(0)
 
 
-def start_points(p: Problem, x0: Any) -> Tensor:
+def start_points(p: Problem, x0: Tensor | None) -> Tensor:
     """The starts of SEA, `(2 or 3, *batch, n)`: zero, the LASSO's solution, and the caller's `x0` if there is one."""
     found = rough_lasso(p)
-    given = () if x0 is None else (p.start(x0),)
+    given = () if x0 is None else (x0,)
     return torch.stack([torch.zeros_like(found), found, *given])
 
 
@@ -132,8 +132,13 @@ def sea_plus(
     tensor([0., 4., 0.])
     """
     p = problem(A, y, k, tol=tol, eps=eps, max_steps=max_steps, weights=weights).with_step_size(eta, 1.8)
+    return p.recover("sea_plus", run, None if x0 is None else p.start(x0), on_step)
+
+
+def run(p: Problem, x0: Tensor | None, on_step: Hook | None = None) -> Solution[Tensor]:
+    """SEA from all starts, then ELS from the best support."""
     X = start_points(p, x0)
     ways = p.repeated(len(X)).find("sea", sea.run, X)
     best = ways.residual_norm.argmin(0)  # the first of equals
     support = ways.support.gather(0, best[None, ..., None].expand(1, *ways.support.shape[1:])).squeeze(0)
-    return p.recover("els", els.run, support, on_step)
+    return p.find("els", els.run, support, on_step)

@@ -120,5 +120,5 @@ def sparsify(A: Any, y: Tensor, X: Tensor, k: Any, weights: Tensor | None = None
     (tensor([0., 4., 0.]), tensor([0.5000, 2.0000, 1.5000]))
     """
     p = problem(A, y, k, weights=weights, unit_columns=False)
-    x = H(p.A, p.y, p.start(X, "X"), p.choice)[1]
+    x = p.in_callers_units(H(p.A, p.y, p.start(X, "X"), p.choice)[1])
     return x if p.settled is None else torch.where(p.settled.items.unsqueeze(-1), 0, x)

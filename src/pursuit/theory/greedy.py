@@ -333,7 +333,7 @@ def _problem(A: Any, y: Any, k: Any, weights: Any) -> Problem:
     if weights is not None:
         weights = as_tensor("weights", weights)
         weights = weights if weights.is_complex() else weights.abs()
-    p = problem(A, y, k, weights=weights)
+    p = problem(A, y, k, weights=weights, keep_units=True)
     if p.settled is not None:
         raise ValueError(f"k is {k}; the bounds need 1 <= k <= {min(p.A.shape)}, one number or one per signal.")
     return p

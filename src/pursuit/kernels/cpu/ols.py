@@ -7,6 +7,7 @@ from torch import Tensor
 from .. import Data, Found
 from . import pursuit_run
 from .pursuit_run import DTYPES as DTYPES
+from .pursuit_run import IN_PARTS as IN_PARTS
 from .pursuit_run import REFITS as REFITS
 from .pursuit_run import worth as worth
 

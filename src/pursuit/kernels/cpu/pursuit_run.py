@@ -18,7 +18,7 @@ from .pursuit_tiles import LOST, NEAR, ROWS, RUNNING, SIDE, SIGNALS, Matrix, Num
 from .threads import share
 from .vectors import TILE, lanes
 
-REFITS = True
+REFITS, IN_PARTS = True, True
 DTYPES = (torch.float32, torch.float64, torch.complex64, torch.complex128)
 GRAM_BYTES = 2**30  # more are not formed
 FORMED, MOST_FORMED = 2**17, 2**22  # most entries of a matrix that is formed of an operator: per signal, and in all

@@ -12,7 +12,7 @@ from torch import Tensor
 from .. import Data, Found
 from .pursuit_rows import pursue, refit
 
-REFITS = True
+REFITS, IN_PARTS = True, True
 DTYPES = (torch.float32, torch.float64, torch.complex64, torch.complex128)
 FORMED = 2**22  # entries of an implicit A up to which it is formed
 WIDEST = 8192  # columns whose correlations fit into the registers of a program
