@@ -71,8 +71,7 @@ def many(dtype, *, count, m, n, k, noise):
 
 # ---- recovery ------------------------------------------------------------------------------------------------------
 
-# The default step size 1.8 / L of IHT and HTP, short on Gaussian matrices, gets stuck early on some of them.
-EASY = {"iht": {"eta": 0.9}, "htp": {"eta": 1.0}, "ista": {"max_steps": 2000}, "fista": {"max_steps": 2000}}
+EASY = {"ista": {"max_steps": 2000}, "fista": {"max_steps": 2000}}
 # NIHT stops where the residual falls no more, at the root of the rounding error: ||r||^2 is flat at its minimum.
 SETTLED = {name: 1e-7 if name == "niht" else 1e-10 for name in SOLVERS}
 # Measured: at most 1e-6 and 1e-14, and 2e-4 and 3e-11 where a solver creeps to its limit (IHT, ISTA, FISTA).
@@ -176,6 +175,13 @@ def small_step(A):
     return 1.8 / np.linalg.norm(A, 2) ** 2
 
 
+def first_step(A, y, k):
+    """By a line search along the k largest entries of A^H y."""
+    c = A.conj().T @ y
+    S = np.argsort(-abs(c), kind="stable")[:k]
+    return np.linalg.norm(c[S]) ** 2 / np.linalg.norm(A[:, S] @ c[S]) ** 2
+
+
 # name, options as a function of A, and the transcription as a function of A, y, k
 BOXES = {
     "omp": ("omp", lambda A: {}, reference.omp),
@@ -188,10 +194,10 @@ BOXES = {
         lambda A: {"eta": 0.5, "weights": W},
         lambda A, y, k: reference.iht(A, y, k, 0.5, W.numpy()),
     ),
-    "iht default": ("iht", lambda A: {}, lambda A, y, k: reference.iht(A, y, k, small_step(A))),
+    "iht default": ("iht", lambda A: {}, lambda A, y, k: reference.iht(A, y, k, first_step(A, y, k))),
     "niht": ("niht", lambda A: {}, reference.niht),
     "htp": ("htp", lambda A: {"eta": 1.0}, lambda A, y, k: reference.htp(A, y, k, 1.0, np.zeros(32))),
-    "htp default": ("htp", lambda A: {}, lambda A, y, k: reference.htp(A, y, k, small_step(A), np.zeros(32))),
+    "htp default": ("htp", lambda A: {}, lambda A, y, k: reference.htp(A, y, k, 1.0, np.zeros(32))),
     "htp cycling": ("htp", lambda A: {"eta": 2.0}, lambda A, y, k: reference.htp(A, y, k, 2.0, np.zeros(32))),
     "htp from a start": (
         "htp",
@@ -859,8 +865,7 @@ def test_tiny_and_huge_measurements(name, scale):
 
 @pytest.mark.parametrize("name", SELECTING)
 def test_ties_go_to_the_lowest_index(name):
-    step = {"eta": 1.0} if name in ("iht", "htp") else {}  # at the default 1.8 they overshoot and move on
-    sol = recover(name, torch.eye(8, dtype=REAL), torch.ones(8, dtype=REAL), 3, **step)
+    sol = recover(name, torch.eye(8, dtype=REAL), torch.ones(8, dtype=REAL), 3)
     assert sol.support.tolist() == [0, 1, 2]
     assert_close(sol.x, torch.tensor([1.0, 1, 1, 0, 0, 0, 0, 0], dtype=REAL))
 
@@ -914,7 +919,7 @@ def test_omp_says_when_nothing_is_left_to_explain():
     A = torch.eye(4, 2, dtype=REAL)
     sol = pursuit.omp(A, torch.ones(4, dtype=REAL), tol=1e-3)
     assert sol.support.tolist() == [0, 1]
-    assert sol.status == Status.MAX_STEPS  # the tolerance was asked for and not met
+    assert sol.status == Status.TOL_MISSED  # the tolerance was asked for and not met
     repeated = pursuit.omp(A[:, :1].repeat(1, 3), torch.ones(4, dtype=REAL), 3)
     assert repeated.support.tolist() == [0, -1, -1]
     assert repeated.status == Status.EXHAUSTED
@@ -991,3 +996,17 @@ def test_a_solution_of_inference_mode_can_be_used_outside():
     w = torch.ones(2, requires_grad=True)
     (w * sol.x).sum().backward()
     assert w.grad.tolist() == [1, 0]
+
+
+# ---- default step sizes --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("method", ["iht", "htp", "niht", "omp"])
+def test_easy_signals_are_found_with_the_default_step(method):
+    """Five non-zeros of 256 in 64 measurements: IHT and HTP found 0.65 and 0.57 of them at 1.8 / L."""
+    g = torch.Generator().manual_seed(0)
+    A, x = torch.randn(64, 256, generator=g, dtype=REAL), torch.zeros(100, 256, dtype=REAL)
+    for one in x:
+        one[torch.randperm(256, generator=g)[:5]] = torch.randn(5, generator=g, dtype=REAL)
+    sol = pursuit.solve(A, x @ A.T, method, k=5)
+    assert ((sol.x - x).norm(dim=-1) < 0.01 * x.norm(dim=-1)).all()

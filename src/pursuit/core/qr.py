@@ -14,32 +14,46 @@ from .numeric import energy, rank_tolerance
 
 
 class QR(NamedTuple):
-    """A thin QR factorisation with room for k columns, which are appended one by one, and `y` in its basis.
+    """A thin QR factorisation to which at most k columns are appended one by one, and `y` in its basis.
 
     Attributes
     ----------
-    Q : tuple of k Tensors (*batch, m)
-        Orthonormal columns; zero for empty places. Separate tensors, so that appending copies nothing.
-    R : tuple of k Tensors (*batch, 1), ..., (*batch, k)
+    Q : tuple of Tensors (*batch, m)
+        Orthonormal columns; zero for a column that was not accepted. Separate tensors, so that appending copies
+        nothing, and no more of them than there are columns.
+    R : tuple of Tensors (*batch, 1), (*batch, 2), ...
         Columns of the triangular factor.
-    g : tuple of k Tensors (*batch, 1)
+    g : tuple of Tensors (*batch, 1)
         `Q^H y`.
-    size : int
-        Number of columns.
+    none : Tensor (*batch, k)
+        Zeros: the coefficients before the first column.
     """
 
     Q: tuple[Tensor, ...]
     R: tuple[Tensor, ...]
     g: tuple[Tensor, ...]
-    size: int
+    none: Tensor
 
     @classmethod
     def empty(cls, y: Tensor, capacity: int) -> Self:
-        """No columns yet: `Q = 0`, `R = I`."""
-        none = torch.zeros_like(y)
-        eye = torch.eye(capacity, dtype=y.dtype, device=y.device)
-        R = tuple(eye[t, : t + 1].expand(*y.shape[:-1], -1) for t in range(capacity))
-        return cls((none,) * capacity, R, (none[..., :1],) * capacity, 0)
+        """No columns yet."""
+        return cls((), (), (), torch.zeros_like(y[..., :1]).expand(*y.shape[:-1], capacity))
+
+    @property
+    def size(self) -> int:
+        """Number of columns."""
+        return len(self.Q)
+
+    def choose(self, where: Tensor, old: Self) -> Self:
+        """This factorisation if `where (*batch,)` is true, else the `old` one, its missing columns `Q = 0`, `R = I`."""
+        here, t = where.unsqueeze(-1), old.size
+
+        def parts(new: tuple[Tensor, ...], before: tuple[Tensor, ...], last: float) -> tuple[Tensor, ...]:
+            empty = [torch.nn.functional.pad(torch.zeros_like(v[..., :-1]), (0, 1), value=last) for v in new[t:]]
+            pairs = zip(new, (*before, *empty), strict=True)
+            return tuple(a if a is b else torch.where(here, a, b) for a, b in pairs)
+
+        return self._replace(Q=parts(self.Q, old.Q, 0), R=parts(self.R, old.R, 1), g=parts(self.g, old.g, 0))
 
     def append(self, a: Tensor, r: Tensor) -> tuple[Self, Tensor]:
         """Append the column `a (*batch, m)`; returns the factorisation and the new residual.
@@ -53,20 +67,23 @@ class QR(NamedTuple):
         else:
             append = (_CompiledAppend if kernels.wanted("append", Q, a, r) else _Append).apply
         q, column, gamma, r = append(Q, a, r)[:4]
-        return type(self)(put(self.Q, t, q), put(self.R, t, column), put(self.g, t, gamma), t + 1), r
+        return self._replace(Q=(*self.Q, q), R=(*self.R, column), g=(*self.g, gamma)), r
 
     def pseudo_residual(self, r: Tensor) -> Tensor:
         """The residual `r` itself, with which the next column should correlate."""
         return r
 
     def solve(self) -> Tensor:
-        """Coefficients of the columns so far, `(*batch, k)`."""
+        """Coefficients of the columns so far, `(*batch, k)`; zero for those that may yet come."""
+        if not self.size:
+            return self.none
         g = torch.cat(self.g, dim=-1)
-        return torch.linalg.solve_triangular(self.triangle(), g.unsqueeze(-1), upper=True).squeeze(-1)
+        z = torch.linalg.solve_triangular(self.triangle(), g.unsqueeze(-1), upper=True).squeeze(-1)
+        return torch.nn.functional.pad(z, (0, self.none.shape[-1] - self.size))
 
     def triangle(self) -> Tensor:
-        """The triangular factor, `(*batch, k, k)`."""
-        k = len(self.R)
+        """The triangular factor, square."""
+        k = self.size
         return torch.stack([torch.nn.functional.pad(column, (0, k - t)) for t, column in enumerate(self.R, 1)], dim=-1)
 
 

@@ -18,7 +18,7 @@ from ..operators import Operator
 from ..operators.adapters import Nested, OperatorLike, PerItem
 from ..shrinkage import bernoulli_gaussian, soft
 from . import ista
-from .problem import ALL, Hook, Problem, problem
+from .problem import ALL, Hook, Problem, Run, problem
 
 Denoiser = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]  # (z, variance of its noise) -> (x, derivative by z)
 ROOM = 2.0  # a residual this many times that of x = 0, or of the start, means divergence
@@ -206,13 +206,13 @@ def amp(
     taken = p.per_item("damping", damping).unsqueeze(-1)
     if not ((taken > 0) & (taken <= 1)).all():
         raise ValueError(f"damping is {damping}; needed is a share of each step, > 0 and <= 1.")
-
-    def all_steps(p: Problem, start: Any, on_step: Hook | None) -> Solution[Tensor]:
-        x, damping, *per_signal = start
-        return run(p, x, on_step, denoise=partial(denoise, *per_signal), damping=damping)
-
     # A function of the user's may know the whole batch.
-    return p.recover("amp", all_steps, (p.start(x0), taken, *given), on_step, whole=callable(denoiser))
+    return p.recover("amp", _steps(made[0]), (p.start(x0), taken, *made[1]), on_step, whole=callable(denoiser))
+
+
+def _steps(denoise: Callable[..., tuple[Tensor, Tensor]]) -> Run:
+    """`run`, from the start, the damping and the parameters of the denoiser, which are per signal too."""
+    return lambda p, given, on_step: run(p, given[0], on_step, denoise=partial(denoise, *given[2:]), damping=given[1])
 
 
 def _denoiser(

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from ..core import loop
 from ..core.autocast import full_precision
 from ..core.losses import LeastSquares, Loss
+from ..core.numeric import energy, safe_divide
 from ..core.selection import AtomSelector, Hard, Selection
 from ..core.solution import Arr, Solution
 from ..operators import Operator
@@ -38,6 +41,17 @@ def step(A: Operator, y: Tensor, s: State, *, eta: Tensor, choice: AtomSelector,
     u = A.gradient_step(s.x, loss.pseudo_residual(A, y, s.x, s.r), eta)  # u = x + eta A^H (y - A x)
     atoms, x = choice.threshold(u)  # x = H_k(u)
     return State(x, loss.residual(A, y, x), atoms)
+
+
+def with_step_size(p: Problem, eta: Any) -> Problem:
+    """With the step size `eta`; if None, for each signal that which is best for the first support."""
+    if eta is not None or not isinstance(p.loss, LeastSquares):
+        return p.with_step_size(eta, 1.8)
+    with torch.no_grad():  # a default is a constant in derivatives
+        c = p.A.adjoint(p.y)
+        g = p.choice.best(c).keep(c)  # on S = largest_k |A^H y|
+        mu = safe_divide(energy(g), energy(p.A.forward(g)))  # mu = ||g_S||^2 / ||A_S g_S||^2
+    return replace(p, eta=mu)
 
 
 def run(p: Problem, x: Tensor, on_step: Hook | None = None) -> Solution[Tensor]:
@@ -77,8 +91,10 @@ def iht(
     y : array (*batch, m)
     k : int or int array (*batch,)
         Most atoms per signal.
-    eta : float or array (*batch,), default 1.8 / L
-        Step size; see `pursuit.solve`. Below 1 / L the residual never grows; the default explores more supports.
+    eta : float or array (*batch,), optional
+        Step size; see `pursuit.solve`. Below 1 / L the residual never grows. The default is that of a line search along
+        the k largest entries of `A^H y`, which is longer and finds more signals; `niht` searches in every step. With
+        another loss it is 1.8 / L.
     x0 : array (*batch, n), optional
         Warm start.
     tol : float or array (*batch,), optional
@@ -116,5 +132,5 @@ def iht(
     tensor([0., 4., 0.])
     """
     p = problem(A, y, k, tol=tol, eps=eps, max_steps=max_steps, weights=weights, loss=loss, select=select)
-    p = p.with_step_size(eta, 1.8)
+    p = with_step_size(p, eta)
     return p.recover("iht", run, p.start(x0), on_step)

@@ -146,7 +146,7 @@ def soft_iht_bound(
     """
     count = int(whole("steps", steps, 1, None, torch.Size(), torch.device("cpu")))
     p = _problem(A, y, k, weights)
-    p = p.with_step_size(eta, 1.8)
+    p = iht.with_step_size(p, eta)
     eta, choice = p.eta, p.choice
     s = iht.init(p.A, p.y, p.start(None), choice)
     gaps, sizes = [], []
