@@ -234,3 +234,25 @@ def test_dependent_atoms_get_no_huge_coefficients(method, kernels, monkeypatch):
     assert abs(x).max() <= 2 * abs(z).max()  # 1e10 before; OMP and others leave the fourth atom out
     if method in ("htp", "cosamp", "sp", "sea"):
         assert abs(x).max() == pytest.approx(abs(z).max(), rel=1e-5)
+
+
+# ---- as it comes ---------------------------------------------------------------------------------------------------
+
+
+def test_a_default_device_is_not_where_A_and_y_are():
+    A, y = normal(1, 6, 9, dtype=torch.complex128), normal(2, 3, 6, dtype=torch.complex128)
+    for options in ({}, {"select": pursuit.Relaxed(tau=0.1)}):
+        here = pursuit.omp(A, y, 2, **options).x
+        torch.set_default_device("meta")  # or "cuda"
+        try:
+            there = pursuit.omp(A, y, 2, **options).x
+        finally:
+            torch.set_default_device(None)
+        assert torch.equal(there, here)
+
+
+def test_a_network_takes_a_conjugate_view():
+    A, y = normal(1, 6, 9, dtype=torch.complex128), normal(2, 3, 6, dtype=torch.complex128)
+    net = pursuit.nets.NAALISTA(A, layers=2, sparsity=2, hidden=4)
+    net.prepare(y)
+    torch.testing.assert_close(net(y.conj()), net(y.conj().resolve_conj()))

@@ -152,7 +152,7 @@ class _CompiledAppend(torch.autograd.Function):
         items, t = given[0].shape[:2]
         q, rest = torch.empty_like(given[1]), torch.empty_like(given[1])
         column, gamma = q.new_empty(items, t + 1), q.new_empty(items, 1)
-        new = torch.empty(items, dtype=torch.bool)
+        new = torch.empty(items, dtype=torch.bool, device=q.device)
         kernels.run("append", "forward", *given, tolerance, q, column, gamma, rest, new)
         q, column, gamma, rest = (unflat(v, batch) for v in (q, column, gamma, rest))
         ctx.save_for_backward(Q, a, r, q, column, gamma, new.view(*batch, 1))

@@ -122,7 +122,7 @@ class _CompiledRows(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, v: Tensor, tau: Tensor, k: int) -> Tensor:
         scores, t, top = flat(v), _per_item(tau, v), _places(v, k)
-        rows = torch.empty(scores.shape[0], k, scores.shape[1], dtype=v.dtype)
+        rows = v.new_empty(scores.shape[0], k, scores.shape[1])
         kernels.run(KERNELS, "rows_forward", scores, t, top, k <= FEW, INTEGERS[v.dtype], rows)
         rows = unflat(rows, v.shape[:-1])
         ctx.save_for_backward(v, tau, t, top, rows)
@@ -163,7 +163,7 @@ class _CompiledScore(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, u: Tensor, w: Tensor) -> Tensor:
         values, weights = flat(u), _weights(w, u)
-        v = torch.empty(values.shape, dtype=w.dtype)
+        v = w.new_empty(values.shape)
         kernels.run(KERNELS, "score_forward", values, weights, v)
         ctx.save_for_backward(u, w, weights)
         return unflat(v, u.shape[:-1])
@@ -197,7 +197,7 @@ class _CompiledThreshold(torch.autograd.Function):
             return *_by_threshold(u, w, tau, top.shape[-1], g, learn), None
         values, integers = flat(u), INTEGERS[w.dtype]
         grad_u, grad_w = torch.empty_like(values), torch.empty_like(weights)
-        grad_tau = torch.empty(values.shape[0] if learn else 0, dtype=w.dtype)
+        grad_tau = w.new_empty(values.shape[0] if learn else 0)
         given = values, weights, t, top, integers, flat(g), learn
         kernels.run(KERNELS, "threshold_backward", *given, grad_u, grad_w, grad_tau)
         of_tau = _of_tau(grad_tau, u.shape, tau.shape) if learn else None
@@ -246,4 +246,4 @@ def _places(v: Tensor, k: int) -> Tensor:
     """Where the `k` largest are, `(items, k)`, or room for it where a kernel finds few of them faster."""
     if k > FEW:
         return flat(top_k(v, k))
-    return torch.empty(v.shape[:-1].numel(), k, dtype=torch.int64)
+    return v.new_empty(v.shape[:-1].numel(), k, dtype=torch.int64)

@@ -233,4 +233,5 @@ class NAALISTA(Network):
 
 def _l1(v: Tensor) -> Tensor:
     """The l1 norm; for complex numbers that of real and imaginary parts, as in the authors' code."""
+    v = v.resolve_conj()
     return torch.linalg.vector_norm(torch.view_as_real(v).flatten(-2) if v.is_complex() else v, ord=1, dim=-1)

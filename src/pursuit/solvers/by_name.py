@@ -174,7 +174,7 @@ def solve(
         x = 0 and no step, whatever the start.
     tol : float or array (*batch,), optional
         A signal is solved when `||r|| <= tol ||y||`, with `r = y - A x`. Without `tol` that takes a fit that is exact
-        up to rounding.
+        up to rounding. If a solver ends above it, with all k atoms for example, the status is `TOL_MISSED`.
     max_steps : int or int array (*batch,)
         Most steps. A signal that is not finished by then has the status `MAX_STEPS`, for which `Solution.check` raises
         an error; but `sea` is meant to take all steps, and has the status `EXPLORED`.
