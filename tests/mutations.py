@@ -194,8 +194,8 @@ MUTATIONS = (
     Mutation(
         "the tolerance is not relative to y",
         "solvers/problem.py",
-        "target=relative.clamp(min=floor) * y_norm,",
-        "target=relative.clamp(min=floor),",
+        "share.clamp(min=floor) * y_norm",
+        "share.clamp(min=floor).expand(batch)",
         "test_solvers test_laws",
     ),
     Mutation(
@@ -208,8 +208,8 @@ MUTATIONS = (
     Mutation(
         "the warm start is not brought into the units of unit columns",
         "solvers/problem.py",
-        "return x0 / ones_for_zeros(self.scale)",
-        "return x0",
+        "start = x0 / units",
+        "start = x0",
         "test_solvers test_laws",
     ),
     Mutation(

@@ -164,10 +164,18 @@ def test_the_default_step_is_inverse_to_the_curvature_of_the_loss(name):
     four = solve(name, A, y, 3, lambda v, y: half_square(2 * v, y), **({} if name in ("omp", "els") else {"eta": 0.1}))
     quarter = solve(name, A, 4 * y, 3, LeastSquares(), **({} if name in ("omp", "els") else {"eta": 0.4}))
     assert_close(8 * four.x, quarter.x, rtol=1e-6, atol=1e-8)
-    if name in ("iht", "htp", "sea"):
+    if name == "sea":
         L = torch.linalg.matrix_norm(A / torch.linalg.vector_norm(A, dim=0), 2).square() / 4
         default, given = (solve(name, A, y, 3, Logistic(), **eta) for eta in ({}, {"eta": 1.8 / L}))
         assert_close(default.x, given.x)
+    if name == "htp":
+        assert_close(solve(name, A, y, 3, Logistic()).x, solve(name, A, y, 3, Logistic(), eta=4.0).x)
+    if name == "iht":
+        unit = A / torch.linalg.vector_norm(A, dim=0)
+        c = (y - 0.5) @ unit  # labels 0 and 1: -l' at x = 0
+        g = torch.where(c.abs() >= c.abs().topk(3).values[:, -1:], c, 0)
+        eta = 4 * g.square().sum(-1) / (g @ unit.T).square().sum(-1)
+        assert_close(solve(name, A, y, 3, Logistic()).x, solve(name, A, y, 3, Logistic(), eta=eta).x)
 
 
 # ---- corners -------------------------------------------------------------------------------------------------------

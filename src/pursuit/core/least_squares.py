@@ -198,14 +198,17 @@ def factor(B: Tensor, y: Tensor, count: Tensor) -> tuple[Tensor, Tensor]:
     # z = F c, instead of solving for z, would lose digits of the residual.
     both = torch.linalg.solve_triangular(R, torch.cat([eye.expand_as(R), c * used.unsqueeze(-1)], dim=-1), upper=True)
     F, z = both[..., :k] * used.unsqueeze(-2), both[..., k:]
-    # Small pivots show some dependent columns, not all: the inverse shows how small the least singular value is.
-    size = torch.linalg.vector_norm(R, dim=-2).unsqueeze(-1)
-    independent &= tolerance * k**0.5 * torch.linalg.matrix_norm(size * F) < 1
+    # Small pivots show some dependent columns, not all: the inverse shows where the least singular value is rounding.
+    size, rounding = torch.linalg.vector_norm(R, dim=-2).unsqueeze(-1), k * torch.finfo(R.dtype).eps
+    clear = independent & (rounding * k**0.5 * torch.linalg.matrix_norm(size * F) < 1)
 
     # Indexing with a list that is mostly empty, instead of a branch: only dependent items need the SVD.
-    rest = (~independent).nonzero().squeeze(-1)
+    rest = (~clear).nonzero().squeeze(-1)
     U, S, Vh = torch.linalg.svd(_cleared(B[rest]), full_matrices=False)
     small = tolerance * S[..., :1] >= S
+    rank = (rounding * S[..., :1] < S).sum(-1)
+    deficient = ~independent[rest] | (rank < count[rest])  # of others the residual by QR has more digits
+    rest, U, S, Vh, small = (v[deficient] for v in (rest, U, S, Vh, small))
     inverse = safe_divide(1, S, where=~small)
     G = Vh.mH * inverse.unsqueeze(-2)
     z, F = z.index_copy(0, rest, G @ (U.mH @ y[rest])), F.index_copy(0, rest, G)

@@ -120,7 +120,7 @@ def htp(
         Most atoms per signal.
     eta : float or array (*batch,), default 1
         Step size; see `pursuit.solve`. Below 1 / L the residual never grows; the default, that of the paper, explores
-        more supports. With another loss it is 1.8 / L.
+        more supports. With another loss it is divided by the largest second derivative of that.
     x0 : array (*batch, n), optional
         Warm start.
     tol : float or array (*batch,), optional
@@ -158,5 +158,5 @@ def htp(
     tensor([0., 4., 0.])
     """
     p = problem(A, y, k, tol=tol, eps=eps, max_steps=max_steps, weights=weights, loss=loss, select=select)
-    p = p.with_step_size(1.0 if eta is None and isinstance(p.loss, LeastSquares) else eta, 1.8)
+    p = p.with_step_size(eta, 1.0, torch.ones_like(p.target))
     return p.recover("htp", run, p.start(x0), on_step)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -44,14 +43,15 @@ def step(A: Operator, y: Tensor, s: State, *, eta: Tensor, choice: AtomSelector,
 
 
 def with_step_size(p: Problem, eta: Any) -> Problem:
-    """With the step size `eta`; if None, for each signal that which is best for the first support."""
-    if eta is not None or not isinstance(p.loss, LeastSquares):
-        return p.with_step_size(eta, 1.8)
+    """With the step size `eta`; if None, for each signal that of a line search from x = 0 on its first support."""
+    if eta is not None:
+        return p.with_step_size(eta, 1.0)
     with torch.no_grad():  # a default is a constant in derivatives
-        c = p.A.adjoint(p.y)
+        zero, r = p.y.new_zeros(*p.batch, p.A.shape[1]), p.loss.initial_residual(p.y)
+        c = p.A.adjoint(p.loss.pseudo_residual(p.A, p.y, zero, r))
         g = p.choice.best(c).keep(c)  # on S = largest_k |A^H y|
-        mu = safe_divide(energy(g), energy(p.A.forward(g)))  # mu = ||g_S||^2 / ||A_S g_S||^2
-    return replace(p, eta=mu)
+        squared = safe_divide(energy(p.A.forward(g)), energy(g))  # 1 / mu = ||A_S g_S||^2 / ||g_S||^2
+    return p.with_step_size(None, 1.0, squared.squeeze(-1))
 
 
 def run(p: Problem, x: Tensor, on_step: Hook | None = None) -> Solution[Tensor]:
@@ -93,8 +93,7 @@ def iht(
         Most atoms per signal.
     eta : float or array (*batch,), optional
         Step size; see `pursuit.solve`. Below 1 / L the residual never grows. The default is that of a line search along
-        the k largest entries of `A^H y`, which is longer and finds more signals; `niht` searches in every step. With
-        another loss it is 1.8 / L.
+        the k largest entries of `A^H y`, which is longer and finds more signals; `niht` searches in every step.
     x0 : array (*batch, n), optional
         Warm start.
     tol : float or array (*batch,), optional

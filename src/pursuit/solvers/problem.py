@@ -192,10 +192,13 @@ class Problem:
             )
         return start.to(self.y.dtype).expand(*self.batch, n)
 
-    def with_step_size(self, eta: Any, default: float) -> Problem:
-        """With the step size `eta`; if None, `default` over the largest second derivative of the loss in x."""
+    def with_step_size(self, eta: Any, default: float, squared: Tensor | None = None) -> Problem:
+        """With the step size `eta`; if None, `default` over the largest second derivative of the loss in x.
+
+        For that, the largest eigenvalue of `A^H A` is replaced by `squared`, if it is given.
+        """
         if eta is None:
-            curvature, largest = self.loss.curvature, self.A.norm2()
+            curvature, largest = self.loss.curvature, self.A.norm2() if squared is None else squared
             if curvature is None:
                 raise ValueError(
                     "eta was not given, and the loss has no attribute curvature for the default step size; pass eta, "
