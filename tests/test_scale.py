@@ -36,6 +36,7 @@ def solve(name, A, y, s=0, t=0):
         option, value, of_y, of_A = WITH_UNITS[name]
         options[option] = value * 2.0 ** (of_y * t - of_A * s)
         options |= {"k": K} if kind and kind != "soft" else {}
+        options |= {"max_steps": 100} if not kind else {}
         options |= {{"greedy_lasso": "objective", "amp": "denoiser"}[method]: kind} if kind else {}
     return method, A, y, options
 
