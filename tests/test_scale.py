@@ -159,7 +159,7 @@ def test_coefficients_without_a_number_are_no_success(method):
     sol = raises(pursuit.solve(A, y, method=method, k=1), Status.OUT_OF_RANGE)
     assert sol.x.tolist() == [0.0, 0.0]  # the last finite one
     assert sol.residual_norm == y.norm()
-    others = pursuit.solve(A, torch.stack([y, torch.tensor([0.0, 2.0])]), method=method, k=1)
+    others = pursuit.solve(A, pursuit.rows(torch.stack([y, torch.tensor([0.0, 2.0])])), method=method, k=1)
     torch.testing.assert_close(others.x[1], torch.tensor([0.0, 2.0]), rtol=1e-5, atol=0)
     assert Status(int(others.status[1])).ok
     raises(pursuit.solve(1e20 * A, 1e-44 * torch.tensor([1.0, 0.0]), method=method, k=1), Status.OUT_OF_RANGE)

@@ -489,15 +489,25 @@ def _random(op: Operator, size: int, seed: int) -> Tensor:
 
 def _mixed(op: Operator, Ax: Tensor) -> Tensor:
     """What A made of one vector and as much noise: in a dot test with it a wrong factor shows in any dimension."""
-    length, noise = Ax.norm(dim=-1, keepdim=True), _random(op, op.shape[0], 1)
+    Ax, noise = _near_one(Ax, Ax.abs().amax(-1, keepdim=True)), _random(op, op.shape[0], 1)
+    length = Ax.norm(dim=-1, keepdim=True)
     return Ax / torch.where(length > 0, length, 1) + noise / noise.norm(dim=-1, keepdim=True)
 
 
 def _gap(x: Tensor, y: Tensor, Ax: Tensor, Ay: Tensor) -> float:
-    """The difference of `<A x, y>` and `<x, A^H y>` relative to their size."""
+    """The difference of `<A x, y>` and `<x, A^H y>` relative to their size, whatever the scale of A."""
+    largest = torch.maximum(Ax.abs().amax(-1, keepdim=True), Ay.abs().amax(-1, keepdim=True))
+    Ax, Ay = _near_one(Ax, largest), _near_one(Ay, largest)
     gap = torch.linalg.vecdot(Ax, y) - torch.linalg.vecdot(x, Ay)
     size = Ax.norm(dim=-1) * y.norm(dim=-1) + x.norm(dim=-1) * Ay.norm(dim=-1)
     return (gap.abs() / size.clamp(min=torch.finfo(size.dtype).tiny)).max().item()
+
+
+def _near_one(v: Tensor, largest: Tensor) -> Tensor:
+    """`v` over the power of two next to `largest`: squares then stay in range."""
+    exponent = torch.frexp(torch.where(largest.isfinite(), largest, 1)).exponent
+    half = exponent // 2  # in two steps, since the power itself may not be a number
+    return (v * torch.exp2(-half.to(largest.dtype))) * torch.exp2((half - exponent).to(largest.dtype))
 
 
 def _sized(out: Tensor, given: Tensor, size: int, what: str) -> Tensor:

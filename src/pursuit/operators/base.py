@@ -332,7 +332,8 @@ class ColumnScaled(Operator):
         return column_norms(self.operator) * self.scale.abs()
 
     def working_norms(self) -> Tensor:
-        return self.operator.working_norms() * self.scale.abs()
+        norms = self.operator.kept("working norms", lambda: _in_range(self.operator, self.operator.working_norms()))
+        return norms * self.scale.abs()
 
     def items(self, keep: Tensor) -> Operator:
         if not self.batch_shape:
@@ -462,7 +463,7 @@ def _tensors(thing: Any) -> list[Tensor]:
 
 def column_norms(A: Operator) -> Tensor:
     """The norm of every column; those whose squares leave the range of numbers are computed without squaring them."""
-    return A.kept("norms", lambda: _in_range(A, A.column_norms()))
+    return A.kept("norms in range", lambda: _in_range(A, A.column_norms()))
 
 
 def _in_range(A: Operator, norms: Tensor) -> Tensor:
@@ -480,7 +481,7 @@ def _inverse_norms(A: Operator) -> Tensor:
     norms = A.working_norms()
     if powers.squares_fit(norms.detach()).all():
         return 1 / norms
-    norms = column_norms(A)
+    norms = _in_range(A, norms)
     least = 2.0**16 * torch.finfo(norms.dtype).tiny  # what is computed with such columns is still exact
     nonzero = norms != 0
     if not (((norms >= least) | ~nonzero) & (norms <= 1 / least)).all():

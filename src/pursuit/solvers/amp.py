@@ -201,8 +201,7 @@ def amp(
     keep_units = callable(denoiser)
     p = problem(A, y, ALL if k is None else k, tol=tol, eps=eps, max_steps=max_steps, keep_units=keep_units)
     share = None if k is None else (p.k / p.A.shape[1]).unsqueeze(-1)
-    given: tuple[Tensor, ...]
-    denoise, given = _denoiser(p, denoiser, share, alpha, variance)
+    made: tuple[Callable[..., Any], tuple[Tensor, ...]] = _denoiser(p, denoiser, share, alpha, variance)
     taken = p.per_item("damping", damping).unsqueeze(-1)
     if not ((taken > 0) & (taken <= 1)).all():
         raise ValueError(f"damping is {damping}; needed is a share of each step, > 0 and <= 1.")
