@@ -29,6 +29,7 @@ from pursuit.files import write_csv
 CASES = [(256, 1024, 32, 2000), (512, 2048, 64, 1000), (8064, 1207, 30, 600), (64, 256, 8, 5000)]  # m, n, k, signals
 COMPLEX = (256, 1024, 32, 500)
 SEED, NOISE, TURNS, ONE_BY_ONE, REPEATS = 0, 0.01, 5, 3, 30
+SHORT, MANY = 0.05, 61  # seconds: calls that take less take this many turns
 PAUSE = 0.02  # seconds: threads of OpenMP, which SPAMS has, go on spinning after its end
 
 
@@ -51,7 +52,11 @@ def turns(calls: dict[str, Callable[[], Any]]) -> dict[str, tuple[float, float]]
     taken: dict[str, list[tuple[float, float]]] = {name: [] for name in calls}
     for call in calls.values():
         call()
-    for _ in range(TURNS):
+    begin = time.perf_counter()
+    for call in calls.values():
+        call()
+    short = time.perf_counter() - begin < SHORT * len(calls)
+    for _ in range(MANY if short else TURNS):
         for name, call in calls.items():
             wall, processor = time.perf_counter(), time.process_time()
             call()

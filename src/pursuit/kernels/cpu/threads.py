@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-import threading
+import os
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor, wait
+from functools import cache
 from typing import Any
 
 from .. import threads
@@ -36,20 +38,29 @@ def share(work: Callable[[int, int], None], items: int, cost: int, least: int = 
             errors.append(error)
 
     count = 1 if alone else min(number, len(starts))
-    helpers = [threading.Thread(target=some) for _ in range(count if stop is not None else count - 1)]
-    for helper in helpers:
-        helper.start()
+    if stop is None:
+        count -= 1
+    helpers = [_pool(number).submit(some) for _ in range(count)]
     if stop is None:
         some()
+        helpers = [helper for helper in helpers if not helper.cancel()]  # those that have not begun find nothing to do
     try:
-        for helper in helpers:
-            while helper.is_alive():
-                helper.join(0.1)  # not all systems let an interrupt end a wait
+        while wait(helpers, timeout=0.1).not_done:  # not all systems let an interrupt end a wait
+            pass
     except BaseException as interrupt:
         errors.append(interrupt)
         if stop is not None:
             stop[:] = True
-        for helper in helpers:
-            helper.join()
+        wait(helpers)
     if errors:
         raise errors[0]
+
+
+@cache
+def _pool(number: int) -> ThreadPoolExecutor:
+    """Threads that stay: a thread that has just been made waits for a processor where one that waits has its own."""
+    return ThreadPoolExecutor(number, "pursuit")
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_pool.cache_clear)  # a child process has none of the threads
