@@ -187,10 +187,12 @@ def test_the_size_of_the_numbers_does_not_matter(name, dtype):
     tiny, huge = torch.finfo(dtype).tiny ** 0.4, torch.finfo(dtype).max ** 0.4
     want = kernel(name, problem(p.A, p.y, 8))
     for size in (tiny, huge):
-        found = kernel(name, problem(p.A * huge, p.y * size, 8, weights=p.y.real.new_full((70,), huge)))
+        scaled = problem(p.A * huge, p.y * size, 8, weights=p.y.real.new_full((70,), huge))
+        found = kernel(name, scaled)
+        unit = 1 if scaled.exponent is None else torch.exp2(scaled.exponent.to(p.y.real.dtype))  # of its y
         assert torch.equal(found.support, want.support)
-        assert_close(found.z / size, want.z)
-        assert_close(found.norm / size, want.norm)
+        assert_close(found.z * unit / size, want.z)
+        assert_close(found.norm * (unit if scaled.exponent is None else unit.squeeze(-1)) / size, want.norm)
 
 
 # ---- corners -------------------------------------------------------------------------------------------------------

@@ -86,7 +86,7 @@ class RecoveryError(RuntimeError):
     >>> import torch, pursuit
     >>> pursuit.iht(torch.ones(1, 1), torch.ones(1), k=1, eta=0.1, max_steps=2).check()  # doctest: +ELLIPSIS
     Traceback (most recent call last):
-    pursuit.core.solution.RecoveryError: the signal: max_steps was reached first: pass a larger max_steps or ...
+    pursuit.core.solution.RecoveryError: the signal: max_steps was reached first: pass a larger max_steps.
     """
 
 

@@ -510,7 +510,9 @@ def near_one(A: Operator) -> Operator:
 def _exponent(A: Operator) -> Tensor:
     """About the binary logarithm of the operator's norm, `(*batch_shape, 1)`, from one product."""
     rng = torch.Generator().manual_seed(0)
-    v = torch.randn(A.shape[1], dtype=A.dtype, generator=rng, device=rng.device).to(A.device)
+    with torch._C._DisableFuncTorch():  # as in `spectral_norm_squared`
+        v = torch.randn(A.shape[1], dtype=A.dtype, generator=rng, device=rng.device)
+    v = v.to(A.device)
     image = A.forward((v / torch.linalg.vector_norm(v)).expand(*A.batch_shape, -1))
     return torch.where((image == 0).all(-1, keepdim=True), 0, powers.exponent(image))
 
