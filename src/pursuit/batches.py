@@ -17,7 +17,7 @@ from .engines import Engine, in_process
 from .files import read_array
 from .operators import Operator
 from .signal_files import Rows, open_rows
-from .solvers.batches import held, usual_size
+from .solvers.batches import held, usual_size, widened
 from .solvers.by_name import solve, solver_of_k
 
 
@@ -141,13 +141,8 @@ def solve_batch(task: Task) -> Batch:
     options = dict(task.options)
     with rows_for_sure():  # signals are rows, also in a batch of as many as there are measurements
         s = solve(_matrix(task.A, task.dtype), y, task.method, **options)
-    support, z = (_filled(v, options["k"]) for v in (s.support, s.coefficients))
+    support, z = (widened(v, options["k"]) for v in (s.support, s.coefficients))
     return Batch(task.first, task.last, support.astype(np.int32), z, s.residual_norm, s.status.astype(np.int8))
-
-
-def _filled(v: np.ndarray, k: int) -> np.ndarray:
-    none = -1 if v.dtype.kind == "i" else 0
-    return np.pad(v, ((0, 0), (0, k - v.shape[1])), constant_values=none)
 
 
 def _dtype(A: str, signals: Rows) -> str:

@@ -18,7 +18,7 @@ from torch import Tensor
 from .core.least_squares import fit
 from .core.selection import Hard
 from .core.solution import Status
-from .operators import Compose, Dense, Diagonal, Operator
+from .operators import Compose, Dense, Operator, Restriction
 
 FOLDS = 5
 GROWTH = 1.35  # of k, from one candidate to the next
@@ -207,12 +207,11 @@ def check(A: Operator, rows: Sequence[tuple[Tensor, Tensor]], ks: Sequence[int])
 
 
 def part(A: Operator, y: Tensor, rows: Tensor) -> tuple[Operator, Tensor]:
-    """The problem with some rows alone. Those of an operator that is no matrix become zero, which is the same."""
+    """The problem with some rows alone."""
     rows = rows.to(y.device)
     if A.at_hand:
         return Dense(A.to_dense()[..., rows, :]), y[..., rows]
-    keep = torch.zeros(A.shape[0], dtype=A.dtype, device=y.device).index_fill_(0, rows, 1)
-    return Compose(Diagonal(keep), A), y * keep
+    return Compose(Restriction(rows, A.shape[0], dtype=A.dtype), A), y[..., rows]
 
 
 def cut(A: Operator, y: Tensor, x: Tensor, k: int) -> Tensor:

@@ -142,12 +142,13 @@ def _joined(values: list[Any]) -> Any:
     """One array; supports of unequal width, where k differs between batches, are filled up."""
     width = max(v.shape[-1] for v in values) if values[0].ndim > 1 else None
     if width is not None:
-        values = [_widened(v, width) for v in values]
+        values = [widened(v, width) for v in values]
     return torch.cat(values) if isinstance(values[0], Tensor) else np.concatenate(values)
 
 
-def _widened(v: Any, width: int) -> Any:
-    none = -1 if v.dtype in (torch.int64, np.int64) else 0  # of a support, of coefficients
+def widened(v: Any, width: int) -> Any:
+    """Supports `(signals, p)` or coefficients, filled up to `width` columns with what they have for no atom."""
+    none = -1 if v.dtype in (torch.int64, np.int64) else 0
     if isinstance(v, Tensor):
         return torch.nn.functional.pad(v, (0, width - v.shape[-1]), value=none)
     return np.pad(v, ((0, 0), (0, width - v.shape[-1])), constant_values=none)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..core.solution import Solution
-from .batches import OWN_AXES, held
+from .batches import OWN_AXES, held, widened
 
 KINDS: dict[str, Any] = {"steps": np.int64, "status": np.int64, "compiled": np.bool_}
 
@@ -80,14 +80,10 @@ def sparse_rows(solution: Solution[Any] | None, n: int = 0, dtype: Any = None) -
 
     if solution is None:
         return sparse.csr_matrix((0, n), dtype=dtype)
-    support, z = np.asarray(solution.support), np.asarray(solution.coefficients)
-    rows, places = np.nonzero(support >= 0)
-    shape = (len(support), solution.n)
-    return sparse.csr_matrix((z[rows, places], (rows, support[rows, places])), shape)
+    return sparse.csr_matrix(solution.to_scipy())
 
 
 def _filled(v: Any, *own: int) -> np.ndarray:
     """A field with all its columns."""
     v = np.asarray(v)
-    none = -1 if v.dtype.kind == "i" else 0
-    return np.pad(v, ((0, 0), (0, own[0] - v.shape[1])), constant_values=none) if own else v
+    return widened(v, own[0]) if own else v
