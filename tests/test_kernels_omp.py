@@ -1,5 +1,6 @@
 """The compiled OMP and OLS beside the solvers' own steps: the same supports, steps, status and least squares."""
 
+import os
 import time
 from dataclasses import replace
 from functools import partial
@@ -164,6 +165,20 @@ def test_every_part_is_worked_on_once(monkeypatch, number, items):
 
     threads.share(work, items, threads.PART // 3)
     assert (times == 1).all()
+
+
+@pytest.mark.skipif(threads._processor is None, reason="only Linux says on which processor a thread runs")
+@pytest.mark.parametrize("allowed", [{0}, {0, 1}, {0, 1, 2, 3}])
+def test_threads_leave_the_processor_to_the_caller(monkeypatch, allowed):
+    asked = {}
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    monkeypatch.setattr(threads, "_processor", lambda: 0)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda thread: allowed)
+    monkeypatch.setattr(os, "sched_setaffinity", lambda thread, processors: asked.update({thread: processors}))
+    for _ in range(2):  # in the first call they may have no number yet
+        threads.share(lambda first, last: time.sleep(1e-3), 10, threads.PART)
+    assert set(asked) == set(threads._pool(2)[1])
+    assert all(processors == (allowed - {0} or {0}) for processors in asked.values())
 
 
 @pytest.mark.parametrize("coherence", [0.9, 0.999])

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
+import sys
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import suppress
 from functools import cache
 from typing import Any
 
@@ -12,6 +16,8 @@ from .. import threads
 
 LITTLE, PART = 2**22, 2**27  # multiplications: not worth a thread; some hundredths of a second
 SHARES = 6  # parts per thread, since some are done sooner
+
+_processor = getattr(ctypes.CDLL(None), "sched_getcpu", None) if sys.platform == "linux" else None
 
 
 def share(work: Callable[[int, int], None], items: int, cost: int, least: int = 1, stop: Any = None) -> None:
@@ -40,7 +46,10 @@ def share(work: Callable[[int, int], None], items: int, cost: int, least: int = 
     count = 1 if alone else min(number, len(starts))
     if stop is None:
         count -= 1
-    helpers = [_pool(number).submit(some) for _ in range(count)]
+    pool, numbers = _pool(number)
+    if count > 0:
+        _leave_processor_to_caller(numbers)
+    helpers = [pool.submit(some) for _ in range(count)]
     if stop is None:
         some()
         helpers = [helper for helper in helpers if not helper.cancel()]  # those that have not begun find nothing to do
@@ -57,9 +66,21 @@ def share(work: Callable[[int, int], None], items: int, cost: int, least: int = 
 
 
 @cache
-def _pool(number: int) -> ThreadPoolExecutor:
-    """Threads that stay: a thread that has just been made waits for a processor where one that waits has its own."""
-    return ThreadPoolExecutor(number, "pursuit")
+def _pool(number: int) -> tuple[ThreadPoolExecutor, list[int]]:
+    """Threads that stay, since a new one waits for a processor, and the numbers that the system gave them."""
+    numbers = list[int]()
+    return ThreadPoolExecutor(number, "pursuit", lambda: numbers.append(threading.get_native_id())), numbers
+
+
+def _leave_processor_to_caller(numbers: list[int]) -> None:
+    """Let threads of ours run on all processors but the caller's, where Linux often wakes them for want of load."""
+    if _processor is None:
+        return
+    allowed = os.sched_getaffinity(0)
+    others = allowed - {_processor()}
+    with suppress(OSError):  # somebody takes processors away meanwhile
+        for number in numbers:
+            os.sched_setaffinity(number, others or allowed)
 
 
 if hasattr(os, "register_at_fork"):
