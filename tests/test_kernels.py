@@ -20,12 +20,13 @@ from typing import Any, NamedTuple
 import pytest
 import torch
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 
 import pursuit
 from helpers import COMPLEX, DTYPES, REAL, generator, normal, unit
 from pursuit import Status, config, kernels
 from pursuit.core import loop
-from pursuit.kernels.cpu import pursuit_run
+from pursuit.kernels.cpu import pursuit_run, whole
 from pursuit.solvers import els
 
 FOLDER = Path(kernels.__file__).parent
@@ -430,3 +431,31 @@ def test_an_interrupt_ends_a_long_run_on_one_signal(name):
     with pytest.raises(KeyboardInterrupt):
         pursuit.solve(A, y, name, **few | {"max_steps": 10**9})
     assert time.perf_counter() - begin < 5  # hours otherwise
+
+
+class Recorded(TorchFunctionMode):
+    """The names of the functions of torch that are called within."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.names: set[str] = set()
+
+    def __torch_function__(self, function, types, args=(), kwargs=None):
+        self.names.add(function.__name__)
+        return function(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("own", [False, True], ids=["one matrix", "a matrix per signal"])
+@pytest.mark.parametrize("solver", ["sea", "els", "iht", "htp"])
+def test_threads_of_kernels_compute_nothing_by_torch(solver, own, monkeypatch):
+    """Each of them would get OpenMP threads of its own, and torch would be slower in the whole process from then on."""
+    seen = Recorded()
+
+    def share(work, items, *args, **options):
+        with seen:
+            work(0, items)
+
+    monkeypatch.setattr(whole, "share", share)
+    A, y = normal(1, *([5] if own else []), 12, 24), normal(2, 5, 12)
+    assert pursuit.solve(A, y, solver, k=3).compiled.all()
+    assert seen.names <= {"__getitem__", "__len__", "numpy"}

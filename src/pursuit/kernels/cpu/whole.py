@@ -42,20 +42,18 @@ def run(d: Data, kernel: Callable[..., None], given: tuple[Tensor, ...], numbers
     Before the outputs it takes an array, and returns from its loop over steps where the array's one entry is true.
     """
     y, weights = d.y.to(wide(d.y)), d.weights.double()
-    shared = None
+    ys, matrices, shared = y.resolve_conj().numpy(), d.A.resolve_conj().numpy(), None
     if len(d.A) == 1:
-        atoms = d.kept(f"atoms {y.dtype}", lambda: rows(d.A[0].to(y.dtype)))
+        atoms = d.kept(f"atoms {y.dtype}", lambda: d.A[0].to(y.dtype).mT.resolve_conj().contiguous())
         with together():
-            gram = d.kept(f"gram {y.dtype}", lambda: products(atoms))
-        shared = atoms.unsqueeze(0), gram.unsqueeze(0)
+            gram = d.kept(f"gram {y.dtype}", lambda: (atoms @ atoms.mH).resolve_conj())
+        shared = atoms.unsqueeze(0).numpy(), gram.unsqueeze(0).numpy(), (y @ atoms.mH).resolve_conj().numpy()
 
     def part(first: int, last: int) -> None:
         i = slice(first, last)
-        atoms, gram = shared or (own := rows(d.A[i].to(y.dtype)), products(own))
-        back = (atoms.conj() @ y[i].unsqueeze(-1)).squeeze(-1)
-        w = weights if len(weights) == 1 else weights[i]
-        arrays = (atoms, gram, y[i], back, w, *(v[i] for v in given)), tuple(v[i] for v in out)
-        kernel(*(v.numpy() for v in arrays[0]), *numbers, stop, *(v.numpy() for v in arrays[1]))
+        atoms, gram, back = (*shared[:2], shared[2][i]) if shared else _own(matrices[i], ys[i])
+        per_item = (weights if len(weights) == 1 else weights[i], *(v[i] for v in given))
+        kernel(atoms, gram, ys[i], back, *(v.numpy() for v in per_item), *numbers, stop, *(v[i].numpy() for v in out))
 
     stop = np.zeros(1, np.bool_)
     longest = float(d.max_steps.max()) * min(len(y), MANY) * d.A.shape[-1] * d.max_k
@@ -63,14 +61,16 @@ def run(d: Data, kernel: Callable[..., None], given: tuple[Tensor, ...], numbers
     share(part, len(y), PART // min(MANY, most), stop=stop if longest > LONG else None)
 
 
-def rows(A: Tensor) -> Tensor:
-    """The atoms as rows, `(*items, n, m)`."""
-    return A.mT.resolve_conj().contiguous()
+def _own(A: Any, y: Any) -> tuple[Any, Any, Any]:
+    """For a matrix per item, `(items, m, n)`: atoms as rows, Gram matrices, of which row i is `A^H a_i`, and `A^H y`.
 
-
-def products(atoms: Tensor) -> Tensor:
-    """The Gram matrix, row i is `A^H a_i`, `(*items, n, n)`."""
-    return (atoms @ atoms.mH).resolve_conj()
+    By NumPy, since this runs on our threads. Torch would give each of them OpenMP threads of its own. If these are more
+    than there are processors in all, OpenMP lets no thread wait awake any more, and from then on every operation of
+    torch in the process takes up to twice the time.
+    """
+    atoms = np.ascontiguousarray(A.swapaxes(-1, -2), y.dtype)
+    back = (atoms.conj() @ y[:, :, None])[..., 0]
+    return atoms, atoms @ atoms.conj().swapaxes(-1, -2), back
 
 
 def begin(d: Data, norm: Tensor, reach: Tensor) -> Tensor:
