@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ..operators import Operator
-from ..transforms import differentiates, no_forward_mode
+from ..transforms import differentiates, no_forward_mode, signature_known
 from .atoms import Atoms, ChosenAtoms, present_first
 from .numeric import rank_tolerance, safe_divide
 
@@ -125,6 +125,7 @@ class _Solve(torch.autograd.Function):
     jvp = staticmethod(no_forward_mode)
 
     @staticmethod
+    @signature_known
     def forward(B: Tensor, y: Tensor, count: Tensor) -> tuple[Tensor, Tensor]:
         return factor(B, y, count)
 
@@ -162,6 +163,7 @@ class _Normal(torch.autograd.Function):
     jvp = staticmethod(no_forward_mode)
 
     @staticmethod
+    @signature_known
     def forward(B: Tensor, g: Tensor, F: Tensor) -> Tensor:
         return (F @ (F.mH @ g.unsqueeze(-1))).squeeze(-1)
 
@@ -193,22 +195,24 @@ def factor(B: Tensor, y: Tensor, count: Tensor) -> tuple[Tensor, Tensor]:
     R = torch.where(used.unsqueeze(-2), upper.triu(), eye)
     pivots = R.diagonal(dim1=-2, dim2=-1).abs()
     tolerance = rank_tolerance(B.shape[-2], B.dtype)
-    independent = (pivots > tolerance * torch.linalg.vector_norm(R, dim=-2)).all(dim=-1)
+    size = torch.linalg.vector_norm(R.mT.contiguous(), dim=-1)  # of columns: along rows it takes a tenth of the time
+    independent = (pivots > tolerance * size).all(dim=-1)
     R = torch.where(independent[..., None, None], R, eye)
     # z = F c, instead of solving for z, would lose digits of the residual.
     both = torch.linalg.solve_triangular(R, torch.cat([eye.expand_as(R), c * used.unsqueeze(-1)], dim=-1), upper=True)
     F, z = both[..., :k] * used.unsqueeze(-2), both[..., k:]
     # Small pivots show some dependent columns, not all: the inverse shows where the least singular value is rounding.
-    size, rounding = torch.linalg.vector_norm(R, dim=-2).unsqueeze(-1), k * torch.finfo(R.dtype).eps
-    clear = independent & (rounding * k**0.5 * torch.linalg.matrix_norm(size * F) < 1)
+    rounding = k * torch.finfo(R.dtype).eps
+    clear = independent & (rounding * k**0.5 * torch.linalg.matrix_norm(size.unsqueeze(-1) * F) < 1)
 
     # Indexing with a list that is mostly empty, instead of a branch: only dependent items need the SVD.
     rest = (~clear).nonzero().squeeze(-1)
     U, S, Vh = torch.linalg.svd(_cleared(B[rest]), full_matrices=False)
     small = tolerance * S[..., :1] >= S
     rank = (rounding * S[..., :1] < S).sum(-1)
-    deficient = ~independent[rest] | (rank < count[rest])  # of others the residual by QR has more digits
-    rest, U, S, Vh, small = (v[deficient] for v in (rest, U, S, Vh, small))
+    # Of others the residual by QR has more digits.
+    deficient = (~independent[rest] | (rank < count[rest])).nonzero().squeeze(-1)
+    rest, U, S, Vh, small = (v.index_select(0, deficient) for v in (rest, U, S, Vh, small))
     inverse = safe_divide(1, S, where=~small)
     G = Vh.mH * inverse.unsqueeze(-2)
     z, F = z.index_copy(0, rest, G @ (U.mH @ y[rest])), F.index_copy(0, rest, G)

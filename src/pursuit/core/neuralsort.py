@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..transforms import no_forward_mode
+from ..transforms import no_forward_mode, signature_known
 from .numeric import by_tau, softmax_slope
 from .sinkhorn import outward
 
@@ -25,6 +25,7 @@ class _NeuralSort(torch.autograd.Function):
     jvp = staticmethod(no_forward_mode)
 
     @staticmethod
+    @signature_known
     def forward(v: Tensor, tau: Tensor, k: int) -> tuple[Tensor, ...]:
         s, order = v.sort(dim=-1, descending=True, stable=True)
         logits = _neural_logits(s, tau, k)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from .. import kernels
 from ..kernels import flat, unflat
-from ..transforms import differentiates, no_forward_mode
+from ..transforms import differentiates, no_forward_mode, signature_known
 from .numeric import energy, rank_tolerance
 
 
@@ -98,6 +98,7 @@ class _Append(torch.autograd.Function):
     jvp = staticmethod(no_forward_mode)
 
     @staticmethod
+    @signature_known
     def forward(Q: Tensor, a: Tensor, r: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
         p, v = a, torch.zeros_like(Q[..., 0])
         for _ in range(2 if Q.shape[-2] else 0):  # twice is enough

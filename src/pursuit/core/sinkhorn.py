@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..transforms import no_forward_mode
+from ..transforms import no_forward_mode, signature_known
 from .numeric import by_tau, softmax_slope
 
 
@@ -23,6 +23,7 @@ class _SinkhornSort(torch.autograd.Function):
     jvp = staticmethod(no_forward_mode)
 
     @staticmethod
+    @signature_known
     def forward(v: Tensor, tau: Tensor, k: int, tol: float, max_steps: int) -> tuple[Tensor, ...]:
         n = v.shape[-1]
         targets = min(k + 1, n)
@@ -63,6 +64,7 @@ class _Transported(torch.autograd.Function):
     jvp = staticmethod(no_forward_mode)
 
     @staticmethod
+    @signature_known
     def forward(logits: Tensor, Q: Tensor) -> Tensor:
         return Q.clone()
 

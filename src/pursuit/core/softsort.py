@@ -16,7 +16,7 @@ from torch import Tensor
 
 from .. import kernels
 from ..kernels import INTEGERS, flat, unflat
-from ..transforms import no_forward_mode
+from ..transforms import no_forward_mode, signature_known
 from .numeric import softmax_slope, top_k
 
 KERNELS = "softsort"
@@ -74,6 +74,7 @@ class _SoftSort(torch.autograd.Function):
     jvp = staticmethod(no_forward_mode)
 
     @staticmethod
+    @signature_known
     def forward(v: Tensor, tau: Tensor, k: int) -> tuple[Tensor, Tensor]:
         top = top_k(v, k)
         rows = torch.softmax(-(v.gather(-1, top).unsqueeze(-1) - v.unsqueeze(-2)).abs() / tau, dim=-1)

@@ -11,7 +11,7 @@ from ..core.atoms import ChosenAtoms
 from ..core.autocast import full_precision
 from ..core.selection import AtomSelector
 from ..operators import Operator
-from ..transforms import no_forward_mode
+from ..transforms import no_forward_mode, signature_known
 from . import sea
 from .problem import problem
 
@@ -23,6 +23,7 @@ class StraightThrough(torch.autograd.Function):
     jvp = staticmethod(no_forward_mode)
 
     @staticmethod
+    @signature_known
     def forward(x: Tensor, X: Tensor, w: Tensor) -> Tensor:
         """`x (*batch, n)`, found from `X` and the weights `w`."""
         return x.view_as(x)
@@ -46,6 +47,7 @@ class _Last(torch.autograd.Function):
     generate_vmap_rule = True
 
     @staticmethod
+    @signature_known
     def forward(gradient: Tensor, *sources: Tensor) -> Tensor:
         """The gradient as it is."""
         return gradient.view_as(gradient)
