@@ -13,13 +13,15 @@ from pursuit.solvers import problem
 # Peak memory, in bytes per signal, that a batch four times as large takes on top of that of the smaller one.
 PEAK = """
 import resource, sys, torch, pursuit
+from pursuit.solvers import problem
 
 method, kernels, items, m, n, k = sys.argv[1], sys.argv[2], int(sys.argv[3]), 64, 256, 5
 pursuit.config.kernels = kernels
+problem.PART = {"cpu": 2**20}  # 546 signals
 g = torch.Generator().manual_seed(0)
 A = torch.randn(m, n, generator=g)
 Y = torch.randn(4 * items, m, generator=g)
-options = {"lam": 9.0, "max_steps": 5} if "ista" in method else {"k": k, "max_steps": 5}
+options = {"lam": 9.0, "max_steps": 2} if "ista" in method else {"k": k, "max_steps": 2}
 
 def peak(Y):
     pursuit.solve(A, Y, method, **options)
@@ -30,13 +32,16 @@ print((peak(Y) - small) / (3 * items))
 """
 
 
-@pytest.mark.parametrize("kernels", ["auto", "off"])
-@pytest.mark.parametrize("method", ["els", "sea_plus", "cosamp", "sp", "niht", "ista"])
+@pytest.mark.parametrize(
+    ("method", "kernels"),
+    [(name, "auto") for name in ("els", "sea_plus")]  # which have kernels
+    + [(name, "off") for name in ("els", "sea_plus", "cosamp", "sp", "niht", "ista")],
+)
 def test_memory_grows_with_what_is_returned(method, kernels):
     """x, dense for some solvers, has 1 kB; ELS took 75 kB, SEA+ 83 and CoSaMP 25 kB a signal."""
-    run = [sys.executable, "-c", PEAK, method, kernels, "5000"]
+    run = [sys.executable, "-c", PEAK, method, kernels, "1200"]
     grown = float(subprocess.run(run, capture_output=True, text=True, check=True).stdout)
-    assert grown < 12_000
+    assert grown < (16_000 if method == "ista" else 8_000)  # ISTA's support has an index per column: 2 kB more
 
 
 @pytest.mark.parametrize("name", [*SOLVERS, "amp"])

@@ -1,7 +1,9 @@
 """Methods and sparsity chosen by rows that were held out."""
 
+import re
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
@@ -113,3 +115,43 @@ def test_candidates_leave_rows_for_the_fit():
 def test_what_cannot_be_predicted_is_refused(call, message):
     with pytest.raises(ValueError, match=message):
         call(pursuit.as_operator(torch.randn(10, 20)), torch.randn(10))
+
+
+def test_arrays_are_compared_in_python(tmp_path):
+    rng = np.random.default_rng(0)
+    A, x = rng.standard_normal((40, 60)), np.zeros((5, 60))
+    x[:, [3, 30, 41]] = rng.standard_normal((5, 3))
+    y = x @ A.T + 0.01 * rng.standard_normal((5, 40))
+    found = pursuit.compare(A, y, [1, 3, 12], methods=["omp", "iht", "fista"])
+    assert found.rows[0].method == "omp"
+    assert found.instance.k == 3
+    assert {(p.method, p.k) for p in found.predictions} == {(m, k) for m in ("omp", "iht", "fista") for k in (1, 3, 12)}
+    assert "Take omp with k = 3" in found.advice
+    assert "Take omp with k = 3" in repr(found)
+    assert max(map(len, repr(found).splitlines()[:-1])) <= 80
+    found.plot().savefig(tmp_path / "comparison.png")
+    assert (tmp_path / "comparison.png").stat().st_size > 10_000
+
+    known = pursuit.compare(A, y, x=x, methods=["omp", "fista"])
+    assert known.instance.k == 3
+    assert known.rows[0].support_recovered == 1
+    assert known.oracle_db == pytest.approx(known.rows[0].error_db)
+    assert not known.predictions
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"k": 0}, "k is 0; needed is 1 <= k"),
+        ({"k": [1, 2], "x": np.ones((2, 8))}, "k is chosen where the truth is unknown"),
+        ({"x": np.ones((1, 8))}, "x has shape (1, 8); needed is (2, 8)"),
+        ({"x": 1j * np.ones((2, 8))}, "x is complex but A and y are real"),
+        ({"x": np.zeros((2, 8))}, "zero everywhere"),
+        ({"methods": ["ompp"]}, "choose one of omp"),
+        ({"lam": 1.0, "lam_share": 0.1}, "needed is one of them"),
+        ({"lam_share": 2.0}, "between 0 and 1"),
+    ],
+)
+def test_what_cannot_be_compared_is_said_before_it_starts(options, said):
+    with pytest.raises(ValueError, match=re.escape(said)):
+        pursuit.compare(np.ones((5, 8)) + np.eye(5, 8), np.ones((2, 5)), **options)

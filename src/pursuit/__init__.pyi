@@ -15,6 +15,8 @@ from . import testing as testing
 from . import theory as theory
 from . import training as training
 from . import weights as weights
+from .compared import Comparison as Comparison
+from .compared import compare as compare
 from .core import losses as losses
 from .core.atoms import Atoms as Atoms
 from .core.layout import rows as rows

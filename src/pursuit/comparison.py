@@ -27,6 +27,7 @@ PENALISED = ("ista", "fista")
 # only.
 ON_REQUEST = ("greedy_lasso", "amp")
 GREEDY_LAM = 0.1  # for the square-root LASSO, whose best penalty does not depend on the noise
+WORDS = ("method", "status")  # columns that hold words
 LAM = 0.01  # share of the lam from which on the solution is zero
 
 
@@ -206,6 +207,22 @@ def solvers(chosen: Sequence[Method]) -> dict[Method, Callable[..., Solution[Any
         If there is no such method, or it cannot be called with A, y and k.
     """
     return {method: (solver if method in (*PENALISED, *ON_REQUEST) else solver_of_k)(method) for method in chosen}
+
+
+def check(chosen: Sequence[Method], lam: float | None, lam_share: float | None) -> None:
+    """Refuse what no comparison can start with.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If there is no such method, or it cannot be called with A, y and k; if `lam` and `lam_share` are both given, or
+        the share is none.
+    """
+    solvers(chosen)
+    if lam is not None and lam_share is not None:
+        raise ValueError(f"lam {lam} and lam_share {lam_share} were given; needed is one of them.")
+    if lam_share is not None and not 0 < lam_share < 1:
+        raise ValueError(f"lam_share is {lam_share}; needed is a number between 0 and 1.")
 
 
 def usual() -> tuple[str, ...]:

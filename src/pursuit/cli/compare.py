@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,7 +10,7 @@ import typer
 from .console import find_own, one_line_errors, print_table, progress
 
 if TYPE_CHECKING:
-    from ..comparison import Row
+    from ..compared import Comparison
     from ..problems import Instance
 from .data import FILES, PROBLEMS, Columns, Decimal, Dtype, FileOptions, Header, Index, LayoutOption, given_instance
 
@@ -64,15 +63,11 @@ def compare(
     pursuit compare gaussian --methods omp,mymodule:mysolver
     """
     with one_line_errors():
-        from .. import comparison, files
+        from .. import compared, comparison, files
 
         chosen = tuple(methods.split(",")) if methods else comparison.usual()
         find_own(chosen)
-        comparison.solvers(chosen)
-        if lam is not None and lam_share is not None:
-            raise ValueError(f"--lam {lam} and --lam-share {lam_share} were given; needed is one of them.")
-        if lam_share is not None and not 0 < lam_share < 1:
-            raise ValueError(f"--lam-share is {lam_share}; needed is a number between 0 and 1.")
+        comparison.check(chosen, lam, lam_share)
         asked = FileOptions(header, index, decimal, columns, dtype)
         lines: tuple[str, ...] = ()
         ks: tuple[int, ...] = ()
@@ -90,48 +85,22 @@ def compare(
             typer.echo(line)
 
         penalty = {"lam": lam, "lam_share": comparison.LAM if lam is None and lam_share is None else lam_share}
-        if instance.x is None:
-            _by_prediction(instance, ks, chosen, penalty, folder)
-        else:
-            _by_error(instance, chosen, penalty, folder)
+        with progress("comparing", len(chosen) * (1 if instance.x is not None else 2)) as advance:
+            found = compared.of_instance(instance, ks, chosen, **penalty, started=advance)
+        _print_table(found)
+        _write(folder, found, methods=list(chosen), **penalty)
 
 
-def _by_error(instance: Instance, chosen: tuple[str, ...], penalty: dict[str, Any], folder: Path) -> None:
-    """Rank by the error, which the truth tells."""
+def _write(folder: Path, found: Comparison, **settings: Any) -> None:
     from .. import comparison
+    from ..plots.comparison import draw
 
-    with progress("comparing", len(chosen)) as advance:
-        rows = comparison.compare(instance, chosen, **penalty, started=advance)
-    oracle = comparison.oracle(instance)
-    caption = None if oracle is None else f"Oracle (least squares on the k largest true coefficients): {oracle:.2f} dB"
-    _print_table(instance, rows, caption)
-    _write(folder, instance, rows, oracle, methods=list(chosen), **penalty, oracle_db=oracle)
-
-
-def _by_prediction(
-    instance: Instance, ks: tuple[int, ...], chosen: tuple[str, ...], penalty: dict[str, Any], folder: Path
-) -> None:
-    """Rank by the prediction of rows that were held out, and say what to take."""
-    from .. import comparison, prediction
-
-    ks = ks or tuple(prediction.candidates(*instance.A.shape))
-    with progress("comparing", 2 * len(chosen)) as advance:
-        rows, predictions = comparison.compare_by_prediction(instance, ks, chosen, **penalty, started=advance)
-    instance = replace(instance, k=prediction.choose(predictions).k)
-    said = prediction.advice(predictions)
-    _print_table(instance, rows, "Held out: 10 log10 of |y - A x|^2 / |y|^2 on rows of A that were not used (5 folds).")
-    typer.echo(said)
-    comparison.write_predictions(folder / "prediction.csv", predictions)
-    _write(folder, instance, rows, None, methods=list(chosen), **penalty, ks=list(ks), advice=said)
-
-
-def _write(folder: Path, instance: Instance, rows: list[Row], oracle: float | None, **settings: Any) -> None:
-    from .. import comparison
-    from ..plots import comparison as picture
-
-    comparison.write_table(folder / "table.csv", rows)
-    comparison.write_settings(folder / "settings.json", instance, **settings)
-    picture.draw(folder / "figure.png", instance, rows, oracle)
+    if found.predictions:
+        comparison.write_predictions(folder / "prediction.csv", found.predictions)
+        settings |= {"ks": sorted({p.k for p in found.predictions}), "advice": found.advice}
+    comparison.write_table(folder / "table.csv", found.rows)
+    comparison.write_settings(folder / "settings.json", found.instance, **settings, oracle_db=found.oracle_db)
+    draw(folder / "figure.png", found.instance, found.rows, found.oracle_db)
     files = [
         name for name in ("table.csv", "prediction.csv", "settings.json", "figure.png") if (folder / name).exists()
     ]
@@ -174,21 +143,25 @@ def _named(problem: str, *, k: int | None, signals: int | None, seed: int | None
     return getattr(problems, problem)(**options)
 
 
-def _print_table(instance: Instance, rows: list[Row], caption: str | None) -> None:
+def _print_table(found: Comparison) -> None:
     from rich import box
     from rich.table import Table
 
-    from ..comparison import columns
+    from ..comparison import WORDS, columns
 
-    m, n = instance.A.shape
-    count = instance.y.shape[:-1].numel()
-    title = f"{instance.name}: {count} signal{'s' * (count != 1)}, n={n}, m={m}, k={instance.k}"
+    if found.predictions:
+        caption: str | None = "Held out: 10 log10 of |y - A x|^2 / |y|^2 on rows of A that were not used (5 folds)."
+    else:
+        db = found.oracle_db
+        caption = None if db is None else f"Oracle (least squares on the k largest true coefficients): {db:.2f} dB"
     table = Table(
-        title=title, title_justify="left", caption=caption, caption_justify="left", box=box.SIMPLE_HEAD,
+        title=found.title, title_justify="left", caption=caption, caption_justify="left", box=box.SIMPLE_HEAD,
         padding=(0, 1, 0, 0), pad_edge=False,
     )  # fmt: skip
-    for name in (shown := columns(rows)):
-        table.add_column(name, justify="left" if name in ("method", "status") else "right", no_wrap=True)
-    for rank, row in enumerate(rows, 1):
+    for name in (shown := columns(found.rows)):
+        table.add_column(name, justify="left" if name in WORDS else "right", no_wrap=True)
+    for rank, row in enumerate(found.rows, 1):
         table.add_row(*(cell(row) for cell in shown.values()), style="bold" if rank == 1 else None)
     print_table(table)
+    if found.advice:
+        typer.echo(found.advice)

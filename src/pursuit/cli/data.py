@@ -177,45 +177,20 @@ def given_instance(
     if A is None or y is None:
         missing = ", ".join(name for name, value in {"--A": A, "--y": y}.items() if value is None)
         raise ValueError(f"{missing} missing; give --A and --y, or the name of a test problem: {', '.join(PROBLEMS)}.")
-    if x is not None and len(ks) > 1:
-        raise ValueError("-k is several numbers beside --x; they are chosen from where the truth is unknown: give one.")
     extra = [name for name, value in unused.items() if value is not None]
     if extra:
         raise ValueError(f"{', '.join(extra)} was given with --A and --y; it is only for a test problem: leave it out.")
-    from ..arrays import as_tensor
+    from ..compared import as_instance
     from ..core.layout import rows
-    from ..operators.adapters import as_operator
-    from ..problems import Instance
-    from ..solvers.problem import problem
 
     asked.check_used({"A": A, "y": y} | ({} if x is None else {"x": x}))
     given = read_inputs(A, y, asked, layout)
-    lines = given.lines
-    bad = [k for k in ks if k < 1]
-    if bad:
-        raise ValueError(f"k is {bad[0]}; needed is 1 <= k: with no atoms all methods give x = 0.")
-    checked = problem(given.operator(), rows(given.y), [*ks, 1][0], keep_units=True)
-    for k in ks:
-        problem(given.operator(), rows(given.y), k, keep_units=True)
-    if not checked.y.any():
-        raise ValueError("y is zero everywhere; needed is at least one measurement that is not.")
-    truth = None
+    lines, truth = given.lines, None
     if x is not None:
         true, line = read_other("x", x, asked, given)
-        lines = (*lines, line)
-        wanted = (*checked.batch, checked.A.shape[1])
-        if true.shape != wanted:
-            raise ValueError(f"x has shape {true.shape}; needed is {wanted}, one row of n={wanted[-1]} per signal.")
-        truth = as_tensor("x", real_if("--x", x, true, given)).to(checked.y)
-        if not truth.isfinite().all() or not truth.any():
-            raise ValueError(
-                "x has entries that are NaN or infinite, or is zero everywhere; needed is the true signal."
-            )
-    op = as_operator(given.operator())
-    if checked.y.is_complex():
-        op = op.complexified()
-    k = ks[0] if ks else 1 if truth is None else max(1, int((truth != 0).sum(-1).max()))
-    return Instance("data", op, checked.y, k, truth, {"A": A, "y": y, "x": x}), lines
+        lines, truth = (*lines, line), real_if("--x", x, true, given)
+    instance = as_instance(given.operator(), rows(given.y), ks, truth)
+    return replace(instance, settings={"A": A, "y": y, "x": x}), lines
 
 
 def same_precision(matrix: Any, values: Any) -> tuple[Any, Any]:

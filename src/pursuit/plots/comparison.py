@@ -15,6 +15,7 @@ from ..problems import Instance
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 from .style import BLACK, BLUE, GREEN, ORANGE, RED
 
 BEST = (BLUE, RED, GREEN)
@@ -24,6 +25,12 @@ SPARSE = 0.2  # a signal with a smaller share of non-zeros is drawn as spikes
 
 
 def draw(path: Path, instance: Instance, rows: Sequence[Row], oracle_db: float | None) -> None:
+    """Write the figure as PNG."""
+    drawn = figure(instance, rows, oracle_db)
+    write_whole(path, lambda file: drawn.savefig(file, format="png"))
+
+
+def figure(instance: Instance, rows: Sequence[Row], oracle_db: float | None) -> Figure:
     """Draw one signal (that of median error under the best method), and the errors of all methods."""
     from matplotlib.figure import Figure
 
@@ -31,9 +38,9 @@ def draw(path: Path, instance: Instance, rows: Sequence[Row], oracle_db: float |
     best = rows[:3]
     truth = None if instance.x is None else _shown(instance.signal(_one(instance.x, item)))
     panels = (truth is not None) + 1 + len(best)
-    figure = Figure(figsize=(11, 1.55 * panels + 0.6), dpi=120, layout="constrained")
-    grid = figure.add_gridspec(1, 2, width_ratios=(1.75, 1))
-    left, right = figure.add_subfigure(grid[0]), figure.add_subfigure(grid[1])
+    drawn = Figure(figsize=(11, 1.55 * panels + 0.6), dpi=120, layout="constrained")
+    grid = drawn.add_gridspec(1, 2, width_ratios=(1.75, 1))
+    left, right = drawn.add_subfigure(grid[0]), drawn.add_subfigure(grid[1])
     axes: list[Any] = list(np.atleast_1d(left.subplots(panels, 1)))
 
     complex_valued = instance.y.is_complex()
@@ -65,7 +72,7 @@ def draw(path: Path, instance: Instance, rows: Sequence[Row], oracle_db: float |
     left.suptitle(f"{instance.name}: signal {item + 1} of {count}" if count > 1 else instance.name, fontsize=10)
 
     _bars(right.subplots(), rows, oracle_db, known=truth is not None)
-    write_whole(path, lambda file: figure.savefig(file, format="png"))
+    return drawn
 
 
 def typical(instance: Instance, row: Row) -> int:
