@@ -24,7 +24,7 @@ import numpy as np
 
 from ..checks import whole_number
 from ..names import method_name
-from .draws import Problem, Trials, digest, draw
+from .draws import Problem, Trials, digest, draw, fixed_shape
 from .sources import digest_of, source_digest
 
 NOISELESS = math.inf
@@ -121,7 +121,9 @@ def chunks(settings: Settings, m: int, k: int, block: int) -> Iterator[Trials]:
     """
     # NumPy takes all five numbers as a seed; torch's generator on the CPU uses 32 bits of one.
     rng = np.random.default_rng([settings.seed, settings.n, m, k, block])
-    most, left = max(1, CHUNK // (m * settings.n)), settings.block
+    # Numbers per trial: of a matrix of its own, or, where all share one, of the atoms that solvers copy.
+    size = m * settings.n if fixed_shape(settings.problem, settings.n) is None else (m + settings.n) * k
+    most, left = max(1, CHUNK // size), settings.block
     while left:
         trials = draw(settings.problem, rng, n=settings.n, m=m, k=k, count=min(most, left))
         left -= len(trials.x)

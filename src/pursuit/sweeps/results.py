@@ -11,7 +11,7 @@ from . import adaptive
 from .adaptive import Counts, Curve
 from .cells import Cell, Settings
 from .plan import Key, Plan, Tally, join, shown
-from .store import all_done, existing, file_of
+from .store import add_done, existing, file_of
 
 if TYPE_CHECKING:
     from xarray import Dataset
@@ -150,9 +150,8 @@ class Sweep:
     def cells(self) -> list[Cell]:
         """All cells with the outcome of every trial, read from the file."""
         found: dict[Key, Cell] = {}
-        with existing(self.path) as stores:
-            for store in reversed(stores):  # the run's own file is the last word
-                found |= {cell[:5]: cell for cell in store.cells()}
+        for store in existing(self.path):
+            found = {cell[:5]: cell for cell in store.cells()} | found  # the run's own file has the last word
         return [found[key] for key in sorted(found)]
 
     def to_csv(self, path: str | Path) -> None:
@@ -185,7 +184,8 @@ class Sweep:
             for name in names:
                 arrays[name][at] = row[name]
             arrays["seconds"][at] = self.seconds.get((row["method"], row["m"], row["k"], row["snr"]), 0.0)
-        told = {name: str(value) if value is None else value for name, value in self.settings.facts().items()}
+        facts = self.settings.facts().items()
+        told = {name: str(value) if value is None or isinstance(value, bool) else value for name, value in facts}
         data = xarray.Dataset(
             {name: (tuple(axes), values) for name, values in arrays.items()},
             coords=axes,
@@ -219,18 +219,22 @@ def load(path: str | Path) -> Sweep:
     ...     pursuit.sweeps.load(folder).status()[0]["done"]
     3
     """
-    with existing(path) as stores:
-        settings, plan = stores[0].settings(), stores[0].plan()
-        seconds: dict[Key, float] = {}
-        for store in stores[1:]:
-            store.joined(settings, plan)  # which refuses results of other settings
-            plan = join(plan, store.plan())
-        for store in stores:
-            seconds |= store.seconds()
-        total: dict[GridPoint, float] = {}
-        for key, spent in seconds.items():
-            total[key[:4]] = total.get(key[:4], 0.0) + spent
-        return Sweep(file_of(path), settings, plan, all_done(stores), total)
+    told: tuple[Settings, Plan] | None = None
+    done: dict[Key, Tally] = {}
+    seconds: dict[Key, float] = {}
+    for store in existing(path):
+        if told is None:
+            told = store.settings(), store.plan()
+        else:
+            store.joined(*told)  # which refuses results of other settings
+            told = told[0], join(told[1], store.plan())
+        add_done(done, store)
+        seconds |= store.seconds()
+    assert told is not None
+    total: dict[GridPoint, float] = {}
+    for key, spent in seconds.items():
+        total[key[:4]] = total.get(key[:4], 0.0) + spent
+    return Sweep(file_of(path), *told, done, total)
 
 
 def counted(counts: Mapping[Key, Tally], success: str) -> dict[Key, tuple[int, int]]:

@@ -7,7 +7,7 @@ import inspect
 import itertools
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from os import PathLike
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -21,7 +21,7 @@ from .cells import EXACT_DB, NOISELESS, Cell, Settings, Task, check_methods, own
 from .draws import fixed_shape, problem_of
 from .plan import SUCCESS, Key, Plan, Tally, check_size, grid_cells, planned, shown
 from .results import Sweep, curves_of, load
-from .store import FILE, Store, all_done, begun, file_of, files_of, part_file
+from .store import FILE, Store, add_done, begun, file_of, files_of, part_file
 
 T = TypeVar("T")
 POSTER = (
@@ -287,27 +287,28 @@ def _opened(
 
     output_folder(file.parent)
     mine = file if part is None else part_file(file, part)
-    with begun(other for other in files_of(file) if other != mine) as others:
-        for other in others:
-            joined = other.joined(settings, plan)  # which refuses results of other settings
-            plan = joined if part is None else plan
-        store = Store(mine)
-        try:
-            store.begin(settings, plan)
-            if part is None:
-                _collect(store, others)
-            yield store, {} if part is None else all_done(others)
-        finally:
-            store.close()
+    others = [other for other in files_of(file) if other != mine]
+    elsewhere: dict[Key, Tally] = {}
+    joined = plan
+    for other in begun(others):
+        joined = other.joined(settings, joined)  # which refuses results of other settings
+        add_done(elsewhere, other)
+    with closing(Store(mine)) as store:
+        store.begin(settings, joined if part is None else plan)
+        if part is None:
+            _collect(store, others)
+        yield store, {} if part is None else elsewhere
 
 
-def _collect(store: Store, parts: Sequence[Store]) -> None:
+def _collect(store: Store, parts: Iterable[Path]) -> None:
     """Copy what is finished in the files of parts."""
-    for part in parts:
-        there = all_done((store, part)).keys() - store.done().keys()
-        if not there:
+    done = store.done()
+    for part in begun(parts):
+        before = {*done}
+        add_done(done, part)
+        if done.keys() == before:
             continue
-        cells = (cell for cell in part.cells() if cell[:5] in there)
+        cells = (cell for cell in part.cells() if cell[:5] not in before)
         while some := list(itertools.islice(cells, COPIED)):
             store.add(some)
 
@@ -380,8 +381,7 @@ def _check_reachable(plan: Plan, settings: Settings) -> None:
 
 def _there(file: Path) -> tuple[Settings, Plan] | None:
     """Settings and plan of a run that has begun."""
-    with begun(files_of(file)) as stores:
-        return (stores[0].settings(), stores[0].plan()) if stores else None
+    return next(((store.settings(), store.plan()) for store in begun(files_of(file))), None)
 
 
 def _silent(progress: Progress) -> None:

@@ -13,7 +13,7 @@ import math
 import re
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -158,6 +158,8 @@ class Store:
                 raise ValueError(f"methods are {methods!r}")
             rows, columns = (whole_number("grid", size) for size in read["grid"])
             ms = tuple(whole_number("m", m) for m in read.get("m", ()))
+            if not all(isinstance(part, str) for item in dict(read.get("own", {})).items() for part in item):
+                raise ValueError(f"own is {read['own']!r}")
             levels = {"snr": tuple(map(float, read["snr"]))} if "snr" in read else {}
             plan = Plan(**{**read, "methods": methods, "grid": (rows, columns), "m": ms, **levels})
             blocks = whole_number("trials", plan.trials) // block
@@ -277,22 +279,16 @@ def files_of(file: Path) -> list[Path]:
     return [path for path in (file, *found) if path.is_file()]
 
 
-@contextmanager
-def begun(files: Iterable[Path]) -> Iterator[list[Store]]:
-    """The files, open; those that are still empty are left out."""
-    with ExitStack() as stack:
-        stores = []
-        for file in files:
-            store = Store(file)
-            stack.callback(store.close)
+def begun(files: Iterable[Path]) -> Iterator[Store]:
+    """The files, each open until the next is; those that are still empty are left out."""
+    for file in files:
+        with closing(Store(file)) as store:
             if not store.new:
-                stores.append(store)
-        yield stores
+                yield store
 
 
-@contextmanager
-def existing(path: str | Path) -> Iterator[list[Store]]:
-    """The open files of an existing run.
+def existing(path: str | Path) -> Iterator[Store]:
+    """The files of an existing run, each open until the next is; its own comes first.
 
     Raises
     ------
@@ -303,31 +299,30 @@ def existing(path: str | Path) -> Iterator[list[Store]]:
     files = files_of(file)
     if not files:
         raise ValueError(f"{path}: holds no sweep ({file.name} is missing); give the output folder of a run.")
-    with begun(files) as stores:
-        if not stores:
-            raise ValueError(f"{path}: the sweep there has not begun; give the output folder of a run.")
-        yield stores
+    none = True
+    for store in begun(files):
+        none = False
+        yield store
+    if none:
+        raise ValueError(f"{path}: the sweep there has not begun; give the output folder of a run.")
 
 
-def all_done(stores: Iterable[Store]) -> dict[Key, Tally]:
-    """The finished cells of all files.
+def add_done(found: dict[Key, Tally], store: Store) -> None:
+    """Add the finished cells of a file to those of others.
 
     Raises
     ------
     ValueError
-        If two files have different results of one cell.
+        If it has another result of one of them.
     """
-    found: dict[Key, Tally] = {}
-    for store in stores:
-        more = store.done()
-        for key in more.keys() & found.keys():
-            if more[key] != found[key]:
-                raise ValueError(
-                    f"{store.path}: has another result of {key[0]} at m={key[1]}, k={key[2]} than the other files of "
-                    "the run; remove the one that is wrong."
-                )
-        found |= more
-    return found
+    more = store.done()
+    for key in more.keys() & found.keys():
+        if more[key] != found[key]:
+            raise ValueError(
+                f"{store.path}: has another result of {key[0]} at m={key[1]}, k={key[2]} than the other files of the "
+                "run; remove the one that is wrong."
+            )
+    found |= more
 
 
 def _check_trials(cell: Cell) -> None:
