@@ -1,6 +1,7 @@
 """Sweeps over one's own question: other matrices, signals and noise, files and functions of one's own, job arrays."""
 
 import contextlib
+import functools
 import importlib
 import json
 import math
@@ -366,7 +367,7 @@ DOCUMENTED = re.findall(
 
 
 @pytest.mark.parametrize("line", DOCUMENTED)
-def test_the_documentation_s_commands(line, folder):
+def test_the_documentation_s_commands(line, folder, monkeypatch):
     """With fewer trials and steps; the command then goes on with its folder alone."""
     output = Path(line.split()[-1])
     grid = () if "--grid" in line else ("--grid", "1x3" if "--m" in line.split() or "A.npy" in line else "2x3")
@@ -374,14 +375,23 @@ def test_the_documentation_s_commands(line, folder):
     assert command(*line.split(), *few) == 0
     before = results(output)
     assert before
+    assert [path.name for path in output.glob("*.png")] == ["figure.png"]
+    monkeypatch.setattr(picture, "draw", lambda *_, **__: [])
     assert command("phase", "-o", output) == 0
     assert results(output) == before
-    pictures = sorted(path.name for path in output.glob("*.png"))
-    assert pictures == ["figure.png"]
 
 
 def test_every_line_of_the_documentation_is_tried():
     assert len(DOCUMENTED) == 6
+
+
+def test_the_documentation_s_lines_of_python(folder, monkeypatch):
+    (block,) = (block for block in re.findall(r"```python\n(.*?)```", PAGE, flags=re.DOTALL) if "import mine" in block)
+    small = functools.partial(sweeps.phase, trials=4, grid=(1, 2), rho=0.05, max_steps=5)
+    monkeypatch.setattr(sweeps, "phase", small)
+    scope = {"pursuit": pursuit}
+    exec(block[block.index("import mine") :], scope)
+    assert {row["method"] for row in scope["noisy"].at(20).table()} == {"omp", "mine:solver"}
 
 
 # -- job arrays
@@ -394,7 +404,7 @@ def script():
 
 def test_the_documented_job_array(folder):
     """The script of the documentation, smaller, its tasks as processes of their own at the same time, one killed."""
-    shown, parts = "--methods sea,htp,omp --n 64 --grid 20x20 --trials 1000", 3
+    shown, parts = "--methods sea,htp,omp --n 64 --grid 20x20 --trials 1000", 2
     small = "--methods htp,omp --n 16 --grid 2x3 --trials 20 --block 5 --max-steps 30"
     assert shown in script()
     assert "--array=0-9\n" in script()

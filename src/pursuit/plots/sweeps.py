@@ -31,6 +31,7 @@ COLOURS = {
     "sea": RED, "iht": SKY, "htp": BLUE, "omp": BLACK, "ompr": GREEN, "els": ORANGE, "niht": PINK, "cosamp": "0.45",
     "sp": "#8A6D00", "ols": "#5B2C83",
 }  # fmt: skip
+OTHERS = ("0.6", "#A6761D", "#66A61E", "#E7298A")  # solvers of the user's own
 STYLES = {None: "-", "omp": "--", "els": ":"}
 SHOWN = {"support": "true support found", "exact": "recovered exactly"}
 ACROSS = 4
@@ -314,7 +315,9 @@ def _curves(figure: Any, sweep: Sweep, across: Across, curves: list[dict[str, An
 
 def _look(method: str, methods: tuple[str, ...]) -> tuple[str, Any]:
     name, start = parts(method)
-    return COLOURS.get(name, "0.6"), STYLES.get(start, (0, (5, 1, 1, 1, 1, 1)))
+    others = list(dict.fromkeys(other for other, _ in map(parts, methods) if other not in COLOURS))
+    colour = COLOURS[name] if name in COLOURS else OTHERS[others.index(name) % len(OTHERS)]
+    return colour, STYLES.get(start, (0, (5, 1, 1, 1, 1, 1)))
 
 
 def _line(ax: Axes, across: Across, rows: list[dict[str, Any]], **look: Any) -> None:

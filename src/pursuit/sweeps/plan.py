@@ -10,6 +10,7 @@ from .cells import NOISELESS, Settings
 
 SUCCESS = ("support", "exact")
 MOST = 10_000_000  # cells of a plan, which are listed in memory
+POINTS = 1_000_000  # of its grid
 
 
 def grid_cells(n: int, grid: tuple[int, int], rho: float, ms: tuple[int, ...] = ()) -> dict[int, tuple[int, ...]]:
@@ -43,6 +44,10 @@ def grid_cells(n: int, grid: tuple[int, int], rho: float, ms: tuple[int, ...] = 
 def check_size(grid: tuple[int, int], methods: int, blocks: int, levels: int = 1) -> None:
     """Raise ValueError if a plan has more cells than can be listed."""
     cells = grid[0] * grid[1] * max(methods, 1) * max(blocks, 1) * levels
+    if grid[0] * grid[1] > POINTS:
+        raise ValueError(
+            f"the grid {grid[0]}x{grid[1]} has {grid[0] * grid[1]:.3g} points; needed are at most {POINTS}."
+        )
     if cells > MOST:
         noise = f", {levels} levels of noise" if levels > 1 else ""
         raise ValueError(

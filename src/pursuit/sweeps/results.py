@@ -124,9 +124,8 @@ class Sweep:
 
         `error` is the largest half-width of the 95 % curve's band in units of rho; None as long as there is no curve.
         """
-        from .plan import planned
-
-        wanted = None if self.plan.adaptive is not None else planned(self.plan, self.settings)
+        grid, blocks = {m: {*ks} for m, ks in self.grid.items()}, self.plan.trials // self.settings.block
+        wanted = sum(map(len, grid.values())) * len(self.plan.snr) * blocks
         widest: dict[str, float] = {}
         for row in self.curves((adaptive.LEVEL,), success=self.plan.success):
             error = (row["rho_high"] - row["rho_low"]) / 2
@@ -134,12 +133,12 @@ class Sweep:
         rows = []
         for method in self.methods:
             mine = {key: value for key, value in self.counts.items() if key[0] == method}
-            keys = None if wanted is None else [key for key in wanted if key[0] == method]
+            there = [k in grid.get(m, ()) and block < blocks for _, m, k, _, block in mine]
             rows.append(
                 {
                     "method": method,
-                    "done": len(mine) if keys is None else sum(key in mine for key in keys),
-                    "planned": None if keys is None else len(keys),
+                    "done": len(mine) if self.plan.adaptive is not None else sum(there),
+                    "planned": None if self.plan.adaptive is not None else wanted,
                     "trials": sum(value[0] for value in mine.values()),
                     "seconds": sum(value for key, value in self.seconds.items() if key[0] == method),
                     "error": widest.get(method),
