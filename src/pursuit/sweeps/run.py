@@ -6,6 +6,7 @@ import functools
 import inspect
 import itertools
 import math
+import operator
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from os import PathLike
@@ -153,6 +154,8 @@ def phase(
     >>> [(row["m"], row["k"], row["trials"]) for row in sweep.table()]
     [(5, 1, 10), (11, 2, 10), (11, 3, 10)]
     """
+    seed, trials, max_steps = _whole("seed", seed), _whole("trials", trials), _whole("max_steps", max_steps)
+    n, block = _whole("n", n) if n is not None else None, _whole("block", block) if block is not None else None
     methods = _spelled(methods)
     file = file_of(output)
     there = _there(file)
@@ -160,7 +163,7 @@ def phase(
     if there is None or not methods or set(methods) - set(there[1].methods):
         check_methods(methods)
     problem = problem_of(_place("A", A), _place("x", x), complex)
-    n, ms = _sizes(fixed_shape(problem, N if n is None else n), n, _several(m))
+    n, ms = _sizes(fixed_shape(problem, N if n is None else n), n, tuple(_whole("m", one) for one in _several(m)))
     if grid is None:
         grid = (len(ms) or ACROSS, UP)
     levels = tuple(map(float, _several(snr)))
@@ -337,6 +340,14 @@ def _place(name: str, given: Any) -> str:
         f"{name} is a {kind}; needed is a name, module:function or a function, so that other processes and later calls "
         "find it" + ("; or a file: write the matrix by numpy.save, and give its path." if name == "A" else ".")
     )
+
+
+def _whole(name: str, given: Any) -> int:
+    """A whole number, of NumPy as well."""
+    try:
+        return operator.index(given)
+    except TypeError:
+        raise TypeError(f"{name} is {given!r}; needed is a whole number.") from None
 
 
 def _several(values: Any) -> tuple[Any, ...]:
