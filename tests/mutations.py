@@ -262,7 +262,7 @@ MUTATIONS = (
         "test_cli test_training",
     ),
     Mutation(
-        "the noise of a sweep changes what is drawn",
+        "the noise of a sweep is another at every level",
         "sweeps/cells.py",
         "noise = np.random.default_rng([settings.seed, settings.n, *task[:3], 1])",
         "noise = np.random.default_rng([settings.seed, settings.n, *task[:3], int(min(task.snr, 99))])",

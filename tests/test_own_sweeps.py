@@ -306,12 +306,28 @@ def test_a_function_draws_a_matrix_or_an_operator_for_every_trial(folder):
     assert len(operators.counts) == len(matrices.counts)
     assert abs(sum(found(operators).values()) - sum(found(matrices).values())) < 20  # of 100 or so, other draws
     for name, message in (
-        ("square", r"A is drawing:square, which returned an A of shape \(16, 16\); needed is \((5|11), 16\), \(m, n\)"),
+        ("square", r"A is drawing:square, which returned an A of shape \(16, 16\); needed is \(5, 16\), \(m, n\)"),
         ("words", "A is drawing:words, which returned a str; needed is a matrix or an operator"),
     ):
         with pytest.raises((ValueError, TypeError), match=message):
             sweeps.phase(A=f"drawing:{name}", output=name, **run)
+        assert not Path(name).exists()
     forget("drawing")
+
+
+@pytest.mark.parametrize(("role", "name"), [("A", "one"), ("A", "each"), ("x", "signals")])
+def test_functions_that_draw_other_numbers_in_every_process_are_refused(role, name, folder):
+    Path("unseeded.py").write_text(
+        "import numpy as np\n"
+        "def one():\n    return np.random.standard_normal((8, 16))\n"
+        "def each(m, n, rng):\n    return np.random.standard_normal((m, n))\n"
+        "def signals(rng, count, n, k):\n    return np.random.standard_normal((count, 1)) * np.eye(count, n)\n"
+    )
+    message = rf"{role} is unseeded:{name}: two calls returned different numbers; needed are the same in every process"
+    with pytest.raises(ValueError, match=message):
+        sweeps.phase(["omp"], **{role: f"unseeded:{name}"}, n=16, m=8, grid=(1, 1), rho=0.2, trials=5, output="run")
+    assert not Path("run").exists()
+    forget("unseeded")
 
 
 def test_signals_of_one_s_own(folder):
@@ -328,7 +344,7 @@ def test_signals_of_one_s_own(folder):
         ("few", "x is wrong:few, which returned signals with 1 to 1 non-zeros; needed are 2 in each"),
         (
             "turned",
-            r"x is wrong:turned, which returned an array of shape \(16, 5\) .* needed are numbers of shape \(5, 16\)",
+            r"x is wrong:turned, which returned an array of shape \(16, 1\) .* needed are numbers of shape \(1, 16\)",
         ),
     ):
         with pytest.raises(ValueError, match=message):

@@ -24,7 +24,7 @@ import numpy as np
 
 from ..checks import whole_number
 from ..names import method_name
-from .draws import Problem, Trials, digest, draw, fixed_shape
+from .draws import Problem, Trials, digest, draw, fixed_shape, measure
 from .sources import digest_of, source_digest
 
 NOISELESS = math.inf
@@ -264,21 +264,10 @@ def _measured(trials: Trials, snr: float, rng: np.random.Generator) -> _Measured
     """Measure the signals with noise `snr` dB below each."""
     import torch
 
-    from ..operators.adapters import as_operator
     from ..problems import noise_level
 
-    A: Any
-    x = torch.from_numpy(trials.x)
-    if isinstance(trials.A, np.ndarray):
-        A = torch.from_numpy(trials.A)
-        L = _largest(A)
-        wide = torch.promote_types(A.dtype, x.dtype)
-        y = (A.to(wide) @ x.to(wide).unsqueeze(-1)).squeeze(-1)
-    else:
-        A = as_operator(trials.A)
-        L = A.normalised().norm2()
-        x = x.to(A.dtype.to_complex() if x.is_complex() else A.dtype.to_real())
-        y = A @ x
+    A, y = measure(trials)
+    L = _largest(A) if isinstance(A, torch.Tensor) else A.normalised().norm2()
     if snr == NOISELESS:
         return _Measured(A, L, y)
     noise = rng.standard_normal((2, *y.shape))

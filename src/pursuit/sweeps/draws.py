@@ -152,6 +152,47 @@ def draw(problem: Problem, rng: np.random.Generator, *, n: int, m: int, k: int, 
     return Trials(A, x, support)
 
 
+def measure(trials: Trials) -> tuple[Any, Any]:
+    """The matrices as a tensor, or the operator, and the measurements `y = A x` as a tensor."""
+    import torch
+
+    from ..operators.adapters import as_operator
+
+    x = torch.from_numpy(trials.x)
+    if isinstance(trials.A, np.ndarray):
+        A = torch.from_numpy(trials.A)
+        wide = torch.promote_types(A.dtype, x.dtype)
+        return A, (A.to(wide) @ x.to(wide).unsqueeze(-1)).squeeze(-1)
+    op = as_operator(trials.A)
+    return op, op @ x.to(op.dtype.to_complex() if x.is_complex() else op.dtype.to_real())
+
+
+def check_functions(problem: Problem, *, n: int, m: int, k: int) -> None:
+    """Call the user's functions twice, with the same random numbers.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If they return something else than they should, or not the same: every process must draw the same trials.
+    """
+    given = {"A": problem.A, "x": problem.x}
+    functions = [f"{name} is {text}" for name, text in given.items() if _is_function(name, text)]
+    if not functions:
+        return
+    drawn = []
+    for _ in range(2):
+        _returned.cache_clear()
+        trials = draw(problem, np.random.default_rng(0), n=n, m=m, k=k, count=1)
+        drawn.append((trials.x, measure(trials)[1].numpy()))
+    if not all(
+        np.allclose(one, two, rtol=1e-5, atol=1e-5 * np.abs(one).max()) for one, two in zip(*drawn, strict=True)
+    ):
+        raise ValueError(
+            f"{' and '.join(functions)}: two calls returned different numbers; needed are the same in every process: "
+            "draw from the function's rng, or from np.random.default_rng(0) where it has none."
+        )
+
+
 def law_of(name: str, text: str, laws: dict[str, Law]) -> tuple[Law, tuple[float, ...]] | None:
     """The law of this name, and its number; None if it is a file or a function.
 
@@ -182,8 +223,9 @@ def law_of(name: str, text: str, laws: dict[str, Law]) -> tuple[Law, tuple[float
 def _with_number(name: str, text: str, laws: dict[str, Law]) -> str:
     """The law with its number, as it is stored: `correlated=0.9` of `correlated`."""
     found = law_of(name, text, laws)
-    word = text.partition("=")[0]
-    return text if found is None or not found[1] else f"{word}={found[1][0]:g}"
+    if found is None or not found[1]:
+        return text
+    return f"{text.partition('=')[0]}={found[1][0]!r}".removesuffix(".0")
 
 
 class _Single(NamedTuple):

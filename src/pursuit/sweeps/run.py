@@ -19,7 +19,7 @@ from ..engines import Engine, engine
 from ..names import method_name
 from . import adaptive as allocation
 from .cells import EXACT_DB, NOISELESS, Cell, Settings, Task, check_methods, own_code, solve
-from .draws import fixed_shape, problem_of
+from .draws import check_functions, fixed_shape, problem_of
 from .plan import SUCCESS, Key, Plan, Tally, check_size, grid_cells, planned, shown
 from .results import Sweep, curves_of, load
 from .store import FILE, Store, add_done, begun, file_of, files_of, part_file
@@ -179,10 +179,12 @@ def phase(
             f"trials is {trials} and block is {block}; needed is a multiple, as {trials // block * block or block}."
         )
     check_size(grid, len(methods), trials // block if adaptive is None else 1, len(levels))
-    if not plan.cells(n):
+    points = plan.cells(n)
+    if not points:
         raise ValueError(f"n is {n} and the grid {grid[0]}x{grid[1]} up to rho {rho} has no k >= 1; take a larger n.")
     _check_part(part)
     _check_reachable(plan, settings)
+    check_functions(problem, n=n, m=min(points), k=points[min(points)][-1])
     with engine(scheduler, workers) as run, _opened(file, part, settings, plan) as (store, elsewhere):
         _compute(_Work(store, elsewhere, settings, plan, part, run), on_progress or _silent)
     return load(file)
