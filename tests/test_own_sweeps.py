@@ -476,6 +476,15 @@ def test_parts_of_another_number_do_not_repeat_what_is_done(folder):
     assert sum(per_file) == len(results("run")) == len(sweeps.phase(output="alone", **SMALL).counts) > done
 
 
+def test_a_part_begins_while_another_has_a_file_and_nothing_in_it(folder):
+    Path("run").mkdir()
+    Path("run/sweep-0-of-2.sqlite").touch()
+    line = ("--methods", "omp", "--n", 16, "--grid", "1x2", "--trials", 5, "-o", "run")
+    assert command("phase", *line, "--part", "1/2") == 0
+    assert command("phase", *line) == 0
+    assert len(results("run")) == len(sweeps.load("run").status()) * 2 == 2
+
+
 def test_parts_of_other_settings_are_refused(folder):
     sweeps.phase(output="run", part=(0, 2), **SMALL)
     for part in ((1, 2), None):

@@ -115,7 +115,7 @@ def phase(
     """
     with _stated():
         from .. import sweeps
-        from ..sweeps.store import file_of, files_of
+        from ..sweeps.store import file_of
 
         given = {
             "methods": None if methods is None else _listed(methods), "A": A, "x": x, "complex": complex,
@@ -132,7 +132,7 @@ def phase(
             _show_status(sweeps.load(output))
             return
         file = file_of(output)
-        options = (_there(file) if files_of(file) else {}) | chosen
+        options = _there(file) | chosen
         find_own((*options.get("methods", ()), options.get("A", ""), options.get("x", "")))
         mine = None if part is None else _part(part)
         with bar("cells") as show:
@@ -220,13 +220,16 @@ def _stated() -> Iterator[None]:
 
 def _there(file: Path) -> dict[str, Any]:
     """The options of an existing run, so that its folder is enough to continue it."""
-    from .. import sweeps
+    from ..sweeps.results import settings_and_plan
 
-    run = sweeps.load(file)
-    told = {name: getattr(run.settings, name) for name in ("n", "seed", "block", "eta", "max_steps", "exact_db")}
-    told |= {name: getattr(run.settings.problem, name) for name in ("A", "x", "complex")}
+    told = settings_and_plan(file)
+    if told is None:
+        return {}
+    settings, plan = told
+    options = {name: getattr(settings, name) for name in ("n", "seed", "block", "eta", "max_steps", "exact_db")}
+    options |= {name: getattr(settings.problem, name) for name in ("A", "x", "complex")}
     names = ("methods", "snr", "grid", "trials", "rho", "adaptive", "success")
-    return told | {name: getattr(run.plan, name) for name in names} | {"m": run.plan.m or None}
+    return options | {name: getattr(plan, name) for name in names} | {"m": plan.m or None}
 
 
 def _listed(methods: str) -> tuple[str, ...]:

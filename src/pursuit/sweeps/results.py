@@ -11,7 +11,7 @@ from . import adaptive
 from .adaptive import Counts, Curve
 from .cells import Cell, Settings
 from .plan import Key, Plan, Tally, join, shown
-from .store import add_done, existing, file_of
+from .store import add_done, begun, existing, file_of, files_of
 
 if TYPE_CHECKING:
     from xarray import Dataset
@@ -218,22 +218,35 @@ def load(path: str | Path) -> Sweep:
     ...     pursuit.sweeps.load(folder).status()[0]["done"]
     3
     """
-    told: tuple[Settings, Plan] | None = None
     done: dict[Key, Tally] = {}
     seconds: dict[Key, float] = {}
     for store in existing(path):
-        if told is None:
-            told = store.settings(), store.plan()
-        else:
-            store.joined(*told)  # which refuses results of other settings
-            told = told[0], join(told[1], store.plan())
         add_done(done, store)
         seconds |= store.seconds()
+    told = settings_and_plan(path)
     assert told is not None
     total: dict[GridPoint, float] = {}
     for key, spent in seconds.items():
         total[key[:4]] = total.get(key[:4], 0.0) + spent
     return Sweep(file_of(path), *told, done, total)
+
+
+def settings_and_plan(path: str | Path) -> tuple[Settings, Plan] | None:
+    """Those of the run, with what its parts have besides; None if it has not begun.
+
+    Raises
+    ------
+    ValueError
+        If parts have other settings than the rest.
+    """
+    told: tuple[Settings, Plan] | None = None
+    for store in begun(files_of(file_of(path))):
+        if told is None:
+            told = store.settings(), store.plan()
+        else:
+            store.joined(*told)  # which refuses results of other settings
+            told = told[0], join(told[1], store.plan())
+    return told
 
 
 def counted(counts: Mapping[Key, Tally], success: str) -> dict[Key, tuple[int, int]]:

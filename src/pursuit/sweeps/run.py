@@ -21,7 +21,7 @@ from . import adaptive as allocation
 from .cells import EXACT_DB, NOISELESS, Cell, Settings, Task, check_methods, own_code, solve
 from .draws import check_functions, fixed_shape, problem_of
 from .plan import SUCCESS, Key, Plan, Tally, check_size, grid_cells, planned, shown
-from .results import Sweep, curves_of, load
+from .results import Sweep, curves_of, load, settings_and_plan
 from .store import FILE, Store, add_done, begun, file_of, files_of, part_file
 
 T = TypeVar("T")
@@ -158,7 +158,7 @@ def phase(
     n, block = _whole("n", n) if n is not None else None, _whole("block", block) if block is not None else None
     methods = _spelled(methods)
     file = file_of(output)
-    there = _there(file)
+    there = settings_and_plan(file)
     # The methods of a run were checked when it began: to continue it, solvers need not be loaded.
     if there is None or not methods or set(methods) - set(there[1].methods):
         check_methods(methods)
@@ -229,9 +229,8 @@ def _compute(work: _Work, report: Callable[[Progress], Any]) -> None:
     number = 0
     while True:
         found = curves_of(known, plan, settings.n)
-        mine = {
-            *_share(list(dict.fromkeys(curve[1:] for curve in found)), work.part)
-        }  # each m and level is planned alone
+        # Parts have the curves of some m and levels: each curve is planned from its own results alone.
+        mine = {*_share(list(dict.fromkeys(curve[1:] for curve in found)), work.part)}
         found = {name: curve for name, curve in found.items() if name[1:] in mine}
         widest = max((p.error / m for (_, m, _), c in found.items() if (p := allocation.estimate(c))), default=None)
         keys = _round(found, settings, plan)
@@ -390,11 +389,6 @@ def _check_reachable(plan: Plan, settings: Settings) -> None:
             f"success is exact, an NMSE of at most {settings.exact_db:g} dB, which noise at an SNR of {shown(lost)} dB "
             "does not allow: there is no curve; give a larger exact_db, or success support."
         )
-
-
-def _there(file: Path) -> tuple[Settings, Plan] | None:
-    """Settings and plan of a run that has begun."""
-    return next(((store.settings(), store.plan()) for store in begun(files_of(file))), None)
 
 
 def _silent(progress: Progress) -> None:
