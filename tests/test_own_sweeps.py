@@ -149,11 +149,17 @@ def test_deconvolution_is_the_library_s():
         ({"snr": (10, 10)}, "snr is 10,10; needed are different ratios in dB"),
         ({"snr": math.nan}, "snr is nan"),
         ({"exact_db": math.nan}, "exact_db is nan"),
+        ({"A": "zero.npy"}, r"A is .*zero\.npy, all of whose columns are zero"),
+        ({"A": "nan.npy"}, "A has entries that are NaN or infinite"),
+        ({"A": "deconvolution=1e300"}, "needed is a number above 0 and below 1e[+]06: deconvolution=3"),
+        ({"n": 10**9}, "n is 1000000000 and m goes up to 952380952: one trial needs .* of memory, and .* are free"),
         ({"part": (2, 2)}, "part is 2/2; needed is one of 0/COUNT"),
         ({"adaptive": 0.1, "success": "exact", "snr": 30}, "which noise at an SNR of 30 dB does not allow"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_swept_is_said_before_anything_is_written(given, message, folder):
+    np.save("zero.npy", np.zeros((4, 8)))
+    np.save("nan.npy", np.full((4, 8), np.nan))
     with pytest.raises((ValueError, TypeError), match=message):
         sweeps.phase(["omp"], trials=5, output="run", **given)
     assert not Path("run").exists()
@@ -298,6 +304,7 @@ def test_a_function_draws_a_matrix_or_an_operator_for_every_trial(folder):
         "    return (lambda x: A @ x, lambda y: A.T @ y, (m, n))\n"
         "def square(m, n, rng):\n    return np.eye(n)\n"
         "def words(m, n, rng):\n    return 'words'\n"
+        "def broken(m, n, rng):\n    return {}['key']\n"
     )
     run = {**SMALL, "methods": ["omp"]}
     matrices = sweeps.phase(A="drawing:matrix", output="matrices", **run)
@@ -308,6 +315,7 @@ def test_a_function_draws_a_matrix_or_an_operator_for_every_trial(folder):
     for name, message in (
         ("square", r"A is drawing:square, which returned an A of shape \(16, 16\); needed is \(5, 16\), \(m, n\)"),
         ("words", "A is drawing:words, which returned a str; needed is a matrix or an operator"),
+        ("broken", r"A is drawing:broken, and a call of it ended with KeyError\('key'\); mend the function"),
     ):
         with pytest.raises((ValueError, TypeError), match=message):
             sweeps.phase(A=f"drawing:{name}", output=name, **run)

@@ -19,7 +19,7 @@ from ..engines import Engine, engine
 from ..names import method_name
 from . import adaptive as allocation
 from .cells import EXACT_DB, NOISELESS, Cell, Settings, Task, check_methods, own_code, solve
-from .draws import check_functions, fixed_shape, problem_of
+from .draws import Problem, check_draws, fixed_shape, problem_of
 from .plan import SUCCESS, Key, Plan, Tally, check_size, grid_cells, planned, shown
 from .results import Sweep, curves_of, load, settings_and_plan
 from .store import FILE, Store, add_done, begun, file_of, files_of, part_file
@@ -184,7 +184,8 @@ def phase(
         raise ValueError(f"n is {n} and the grid {grid[0]}x{grid[1]} up to rho {rho} has no k >= 1; take a larger n.")
     _check_part(part)
     _check_reachable(plan, settings)
-    check_functions(problem, n=n, m=min(points), k=points[min(points)][-1])
+    _check_memory(problem, n, max(points))
+    check_draws(problem, n=n, m=min(points), k=points[min(points)][-1])
     with engine(scheduler, workers) as run, _opened(file, part, settings, plan) as (store, elsewhere):
         _compute(_Work(store, elsewhere, settings, plan, part, run), on_progress or _silent)
     return load(file)
@@ -375,6 +376,18 @@ def _check_part(part: tuple[int, int] | None) -> None:
         raise ValueError(
             f"part is {'/'.join(map(str, part))}; needed is one of 0/COUNT to COUNT-1/COUNT, as 0/10 to 9/10, with at "
             f"most {PARTS} parts."
+        )
+
+
+def _check_memory(problem: Problem, n: int, m: int) -> None:
+    """Raise ValueError if a matrix of a trial, or what its largest eigenvalue is found from, does not fit in memory."""
+    from ..files.checks import memory, size
+
+    needed = 8.0 * m * max(m, n)
+    if fixed_shape(problem, n) is None and needed > memory():
+        raise ValueError(
+            f"n is {n} and m goes up to {m}: one trial needs {size(needed)} of memory, and {size(memory())} are free; "
+            "take a smaller n and m."
         )
 
 
