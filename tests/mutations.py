@@ -262,6 +262,27 @@ MUTATIONS = (
         "test_cli test_training",
     ),
     Mutation(
+        "the noise of a sweep is another at every level",
+        "sweeps/cells.py",
+        "noise = np.random.default_rng([settings.seed, settings.n, *task[:3], 1])",
+        "noise = np.random.default_rng([settings.seed, settings.n, *task[:3], int(min(task.snr, 99))])",
+        "test_own_sweeps",
+    ),
+    Mutation(
+        "a part of a sweep computes the cells of all parts",
+        "sweeps/run.py",
+        "return things if part is None else things[part[0] :: part[1]]",
+        "return things",
+        "test_own_sweeps",
+    ),
+    Mutation(
+        "a sweep goes on with another matrix file",
+        "sweeps/draws.py",
+        "found.update(np.ascontiguousarray(part).data)",
+        "pass",
+        "test_own_sweeps",
+    ),
+    Mutation(
         "a sweep keeps its cells at its end only",
         "sweeps/run.py",
         "for cells in results:",

@@ -504,7 +504,7 @@ def planted(path, seed, rates, trials=400):
         hits = np.where(rng.random(trials) < rate, k, 0)
         won = int((hits == k).sum())
         data = (hits.astype("<u2").tobytes(), np.packbits(hits == k).tobytes())
-        opened.add([cells.Cell("omp", len(rates), k, 0, trials, won, won, *data, 0.1)])
+        opened.add([cells.Cell("omp", len(rates), k, cells.NOISELESS, 0, trials, won, won, *data, 0.1)])
     opened.close()
     return path
 

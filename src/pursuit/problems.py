@@ -139,17 +139,21 @@ def deconvolution(
     if boundary not in BOUNDARIES:
         raise ValueError(f"boundary is {boundary!r}; choose one of {', '.join(map(repr, BOUNDARIES))}.")
     rng = torch.Generator().manual_seed(seed)
-    reach = min(math.ceil(6 * sigma), (n - 1) // 2)
-    t = torch.arange(-reach, reach + 1, dtype=torch.float64, device=rng.device)
-    kernel = torch.exp(-t.square() / (2 * sigma**2))
-    A: Operator = Convolution(kernel / torch.linalg.vector_norm(kernel), n, boundary)
-    if boundary == "same":
-        A = ColumnScaled(A, 1 / A.column_norms())
+    A = gaussian_blur(n, sigma, boundary)
     uniform = torch.rand(2, signals, k, dtype=torch.float64, generator=rng, device=rng.device)
     x = on_random_support((1 + uniform[0]) * torch.where(uniform[1] < 0.5, -1.0, 1.0), n, rng)
     settings = {"n": n, "k": k, "sigma": sigma, "boundary": boundary, "signals": signals, "snr_db": snr, "seed": seed}
     labels = ("sample", "amplitude")
     return Instance("deconvolution", A, with_noise(A.forward(x), snr, rng), k, x, settings, labels=labels)
+
+
+def gaussian_blur(n: int, sigma: float = 3.0, boundary: str = "circular") -> Operator:
+    """Convolution with a Gaussian of width `sigma`, with columns of norm 1; in double precision."""
+    reach = min(math.ceil(6 * sigma), (n - 1) // 2)
+    t = torch.arange(-reach, reach + 1, dtype=torch.float64, device="cpu")
+    kernel = torch.exp(-t.square() / (2 * sigma**2))
+    A: Operator = Convolution(kernel / torch.linalg.vector_norm(kernel), n, boundary)
+    return ColumnScaled(A, 1 / A.column_norms()) if boundary == "same" else A
 
 
 def gaussian_matrix(m: int, n: int, rng: torch.Generator) -> Tensor:
@@ -178,5 +182,11 @@ def with_noise(y: Tensor, snr: float, rng: torch.Generator) -> Tensor:
     """`y (*batch, m)` with white Gaussian noise `snr` dB below the standard deviation of each signal."""
     if snr == math.inf:
         return y
-    level = 10 ** (-snr / 20) * y.std(dim=-1, keepdim=True)
+    level = noise_level(y, snr)
     return y + level * torch.randn(y.shape, dtype=y.dtype, generator=rng, device=rng.device)
+
+
+def noise_level(y: Tensor, snr: float) -> Tensor:
+    """The standard deviation of noise that is `snr` dB below that of each signal `y (*batch, m)`: `(*batch, 1)`."""
+    size = y.std(dim=-1, keepdim=True) if y.shape[-1] > 1 else y.abs()  # one number has no deviation
+    return 10 ** (-snr / 20) * size

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,7 +26,7 @@ app = typer.Typer(
 RUN = Annotated[Path, typer.Argument(help="Folder of a run, or its .sqlite file.")]
 SUCCESS = Annotated[
     str,
-    typer.Option(help="Success criterion: support (the found one contains the true one) or exact (NMSE <= -80 dB)."),
+    typer.Option(help="Success criterion: support (the found one contains the true one) or exact (a small NMSE)."),
 ]
 
 
@@ -38,9 +39,36 @@ def phase(
             "Default: those of the run, or the twelve of the SEA poster."
         ),
     ] = None,
-    n: Annotated[int | None, typer.Option("--n", help="Unknowns. Default: 64.")] = None,
+    A: Annotated[
+        str | None,
+        typer.Option(
+            "--A",
+            help="Matrices: gaussian, rademacher, bernoulli, correlated or fourier, drawn for every trial; "
+            "deconvolution; a file with a matrix of yours; your own as module:function. correlated=0.5 sets the number "
+            "of a law. Default: gaussian.",
+        ),
+    ] = None,
+    x: Annotated[
+        str | None,
+        typer.Option(
+            "--x",
+            help="Non-zeros: gaussian, rademacher (signs), uniform (sizes 1 to 2), decaying; your own as "
+            "module:function. Default: gaussian.",
+        ),
+    ] = None,
+    complex: Annotated[
+        bool | None,
+        typer.Option("--complex/--real", help="Complex or real signals, and drawn matrices. Default: as the matrix."),
+    ] = None,
+    snr: Annotated[
+        str | None,
+        typer.Option(help="Levels of noise: signal-to-noise ratios in dB, as 10,20,30,inf. Default: inf, no noise."),
+    ] = None,
+    n: Annotated[int | None, typer.Option("--n", help="Unknowns. Default: those of --A, or 64.")] = None,
+    m: Annotated[str | None, typer.Option("--m", help="Measurements, as 16,32, instead of those of the grid.")] = None,
     grid: Annotated[
-        str | None, typer.Option(help="Number of values of zeta = m/n and of rho = k/m. Default: 20x20.")
+        str | None,
+        typer.Option(help="Number of values of zeta = m/n and of rho = k/m. Default: 20x20, or 1x20 for one m."),
     ] = None,
     trials: Annotated[
         int | None, typer.Option(help="Trials per cell; with --adaptive, at most. Default: 1000.")
@@ -59,7 +87,16 @@ def phase(
     success: Annotated[
         str | None,
         typer.Option(
-            help="Success criterion for --adaptive and the curves: support or exact (NMSE <= -80 dB). Default: support."
+            help="Success criterion for --adaptive and the curves: support or exact (see --exact-db). Default: support."
+        ),
+    ] = None,
+    exact_db: Annotated[
+        float | None, typer.Option(help="NMSE in dB up to which a trial is recovered exactly. Default: -80.")
+    ] = None,
+    part: Annotated[
+        str | None,
+        typer.Option(
+            help="Compute one part only, 0/10 to 9/10, for tasks of a job array; without it, parts are collected."
         ),
     ] = None,
     scheduler: Annotated[
@@ -81,24 +118,31 @@ def phase(
         from ..sweeps.store import file_of
 
         given = {
-            "methods": None if methods is None else _listed(methods),
-            "n": n, "grid": None if grid is None else _sizes(grid), "trials": trials, "rho": rho, "seed": seed,
+            "methods": None if methods is None else _listed(methods), "A": A, "x": x, "complex": complex,
+            "snr": None if snr is None else _numbers("--snr", snr, float), "n": n,
+            "m": None if m is None else _numbers("--m", m, int),
+            "grid": None if grid is None else _sizes(grid), "trials": trials, "rho": rho, "seed": seed,
             "eta": eta, "max_steps": max_steps, "block": block, "adaptive": adaptive, "success": success,
+            "exact_db": exact_db,
         }  # fmt: skip
         chosen = {name: value for name, value in given.items() if value is not None}
         if status:
-            if chosen or scheduler or workers:
+            if chosen or scheduler or workers or part:
                 raise ValueError("--status was given with options of a run; give it only with -o.")
             _show_status(sweeps.load(output))
             return
         file = file_of(output)
-        options = (_there(file) if file.is_file() else {}) | chosen
-        find_own(options.get("methods", ()))
+        options = _there(file) | chosen
+        find_own((*options.get("methods", ()), options.get("A", ""), options.get("x", "")))
+        mine = None if part is None else _part(part)
         with bar("cells") as show:
             sweep = sweeps.phase(
-                output=output, scheduler=scheduler, workers=workers,
+                output=output, scheduler=scheduler, workers=workers, part=mine,
                 on_progress=lambda now: show(_line(now), now.done, now.total), **options,
             )  # fmt: skip
+        if mine is not None:
+            typer.echo(f"part {part} is done; when all are, collect them: pursuit sweep phase -o {output}")
+            return
         _show_status(sweep)
         _write(sweep, file.parent, sweep.plan.success)
 
@@ -176,13 +220,16 @@ def _stated() -> Iterator[None]:
 
 def _there(file: Path) -> dict[str, Any]:
     """The options of an existing run, so that its folder is enough to continue it."""
-    from .. import sweeps
+    from ..sweeps.results import settings_and_plan
 
-    run = sweeps.load(file)
-    told = {name: getattr(run.settings, name) for name in ("n", "seed", "block", "eta", "max_steps")}
-    return told | {
-        name: getattr(run.plan, name) for name in ("methods", "grid", "trials", "rho", "adaptive", "success")
-    }
+    told = settings_and_plan(file)
+    if told is None:
+        return {}
+    settings, plan = told
+    options = {name: getattr(settings, name) for name in ("n", "seed", "block", "eta", "max_steps", "exact_db")}
+    options |= {name: getattr(settings.problem, name) for name in ("A", "x", "complex")}
+    names = ("methods", "snr", "grid", "trials", "rho", "adaptive", "success")
+    return options | {name: getattr(plan, name) for name in names} | {"m": plan.m or None}
 
 
 def _listed(methods: str) -> tuple[str, ...]:
@@ -196,22 +243,39 @@ def _sizes(grid: str) -> tuple[int, int]:
     return int(match[1]), int(match[2])
 
 
+def _numbers(option: str, given: str, kind: type) -> tuple[Any, ...]:
+    try:
+        return tuple(kind(number) for number in given.split(","))
+    except ValueError:
+        raise ValueError(f"{option} is {given!r}; needed are numbers with commas between them, as 10,20.") from None
+
+
+def _part(part: str) -> tuple[int, int]:
+    match = re.fullmatch(r"(\d+)/(\d+)", part)
+    if match is None:
+        raise ValueError(f"--part is {part!r}; needed is the number of the part, from 0, and how many there are: 0/10.")
+    return int(match[1]), int(match[2])
+
+
 def _write(sweep: Sweep, folder: Path, success: str) -> None:
     from ..files import write_csv
     from ..plots import sweeps as picture
 
     sweep.to_csv(folder / "table.csv")
     write_csv(folder / "curves.csv", sweep.curves(success=success))
-    picture.draw(folder / "figure.png", sweep, success=success)
-    typer.echo(f"written: {', '.join(str(folder / name) for name in ('table.csv', 'curves.csv', 'figure.png'))}")
+    pictures = picture.draw(folder / "figure.png", sweep, success=success)
+    written = (folder / "table.csv", folder / "curves.csv", *pictures)
+    typer.echo(f"written: {', '.join(map(str, written))}")
 
 
 def _show_status(sweep: Sweep) -> None:
     from rich.table import Table
+    from rich.text import Text
 
     rows = sweep.status()
     plan = sweep.plan
-    title = f"phase transition, n={sweep.settings.n}, grid {plan.grid[0]}x{plan.grid[1]}, {sweep.path}"
+    size = f"n={sweep.settings.n}, grid {plan.grid[0]}x{plan.grid[1]}"
+    title = Text(f"phase transition, {sweep.settings.problem}, {size}, {sweep.path}")
     table = Table(title=title, title_justify="left")
     for name in ("method", "cells done", "trials", "hours", "widest error of the 95 % curve, in rho"):
         table.add_column(name, justify="left" if name == "method" else "right")
@@ -271,7 +335,8 @@ def _show_difference(difference: Difference) -> None:
     for row in difference.differing_methods:
         typer.echo(f"  {row['method']} over all cells, {_rates(row)}")
     for row in difference.differing_cells:
-        typer.echo(f"  {row['method']} at m={row['m']}, k={row['k']}, {_rates(row)}")
+        noise = "" if row["snr"] == math.inf else f", SNR {row['snr']:g} dB"
+        typer.echo(f"  {row['method']} at m={row['m']}, k={row['k']}{noise}, {_rates(row)}")
 
 
 def _rates(row: dict[str, Any]) -> str:

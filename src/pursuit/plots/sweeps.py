@@ -1,12 +1,17 @@
-"""The figure of a run: a heat map of success per method, and the 50 % and 95 % curves of all methods."""
+"""The figure of a run: a heat map of success per method, and the 50 % and 95 % curves of all methods.
+
+The horizontal axis is m / n, or the noise where there is one m and several levels. Where there is one of each, success
+is drawn against k.
+"""
 
 from __future__ import annotations
 
 import io
 import itertools
 import math
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -26,23 +31,90 @@ COLOURS = {
     "sea": RED, "iht": SKY, "htp": BLUE, "omp": BLACK, "ompr": GREEN, "els": ORANGE, "niht": PINK, "cosamp": "0.45",
     "sp": "#8A6D00", "ols": "#5B2C83",
 }  # fmt: skip
+OTHERS = ("0.6", "#A6761D", "#66A61E", "#E7298A")  # solvers of the user's own
 STYLES = {None: "-", "omp": "--", "els": ":"}
 SHOWN = {"support": "true support found", "exact": "recovered exactly"}
 ACROSS = 4
 ZETA, RHO = r"measurements per unknown, $\zeta = m / n$", r"non-zeros per measurement, $\rho = k / m$"
+SNR = "signal-to-noise ratio in dB"
 MISSING = "0.88"
 
 
-def draw(path: Path, sweep: Sweep, *, success: str = "support") -> None:
-    """Draw the results of a run so far to a PNG file."""
-    figure = picture(sweep, success=success)
+class Across(NamedTuple):
+    """The horizontal axis: where each m and level of noise is."""
+
+    label: str
+    places: dict[tuple[int, float], float]
+    limits: tuple[float, float]
+    ticks: dict[float, str] | None = None  # of levels of noise
+
+    def of(self, row: dict[str, Any]) -> float:
+        """The place of a row of a table."""
+        return self.places[row["m"], row["snr"]]
+
+    def show(self, axes: Axes) -> None:
+        """Give the axes its limits and ticks."""
+        axes.set_xlim(*self.limits)
+        if self.ticks is not None:
+            axes.set_xticks([*self.ticks], [*self.ticks.values()])
+
+
+def draw(path: Path, sweep: Sweep, *, success: str = "support") -> list[Path]:
+    """Draw the results of a run so far to a PNG file, or to one per level of noise where there are several m, too.
+
+    Parameters
+    ----------
+    path : Path
+        For several files, the level is added to its name: `figure-20dB.png`.
+    sweep : Sweep
+    success : str
+        Success criterion, `support` or `exact`.
+
+    Returns
+    -------
+    list of Path
+        The files.
+    """
+    path, levels = Path(path), sweep.plan.snr
+    several = len(levels) > 1 and len(sweep.grid) > 1
+    parts = (
+        {path.with_stem(f"{path.stem}-{_level(snr)}"): sweep.at(snr) for snr in levels} if several else {path: sweep}
+    )
+    for file, part in parts.items():
+        _write(file, picture(part, success=success))
+    return list(parts)
+
+
+def _write(path: Path, figure: Figure) -> None:
     data = io.BytesIO()
     figure.savefig(data, format="png")
     write_whole(path, lambda file: file.write(data.getvalue()))
 
 
+def _level(snr: float) -> str:
+    return "no-noise" if snr == math.inf else f"{snr:g}dB"
+
+
 def picture(sweep: Sweep, *, success: str = "support") -> Figure:
-    """The figure of the results of a run so far."""
+    """The figure of the results of a run so far.
+
+    Raises
+    ------
+    ValueError
+        If the run has several m and several levels of noise.
+    """
+    if len(sweep.plan.snr) > 1 and len(sweep.grid) > 1:
+        raise ValueError(
+            f"the run has {len(sweep.grid)} values of m and {len(sweep.plan.snr)} levels of noise; a picture shows one "
+            "level: pass sweep.at(snr)."
+        )
+    if len(sweep.plan.snr) == len(sweep.grid) == 1:
+        return _against_k(sweep, success)
+    return _map(sweep, success)
+
+
+def _map(sweep: Sweep, success: str) -> Figure:
+    """Heat maps above, curves below."""
     from matplotlib.figure import Figure
 
     methods = sweep.methods
@@ -52,27 +124,104 @@ def picture(sweep: Sweep, *, success: str = "support") -> Figure:
     halves: Any = figure.subfigures(2, 1, height_ratios=(2.75 * down, 4.2))
     top, bottom = halves
     panels: Any = top.subplots(down, across, sharex=True, sharey=True, squeeze=False)
-    rows, curves = sweep.table(), sweep.curves(success=success)
+    rows, curves, across_all = sweep.table(), sweep.curves(success=success), _across(sweep)
     image = None
     for ax, method in zip(panels.flat, methods, strict=False):
-        image = _heat(ax, sweep, [row for row in rows if row["method"] == method], success)
+        image = _heat(ax, sweep, across_all, [row for row in rows if row["method"] == method], success)
         for level, style in zip(LEVELS, ("--", "-"), strict=True):
             mine = [row for row in curves if (row["method"], row["level"]) == (method, level)]
-            _line(ax, mine, color="white", linestyle=style, linewidth=2.6)
-            _line(ax, mine, color=RED, linestyle=style, linewidth=1.4)
+            _line(ax, across_all, mine, color="white", linestyle=style, linewidth=2.6)
+            _line(ax, across_all, mine, color=RED, linestyle=style, linewidth=1.4)
         ax.set_title(method, loc="left", fontsize=10)
     for ax in panels.flat[len(methods) :]:
         ax.set_axis_off()
     for ax in panels.flat[max(0, len(methods) - across) : len(methods)]:
         ax.tick_params(labelbottom=True)
-    top.supxlabel(ZETA, fontsize=9)
+    top.supxlabel(across_all.label, fontsize=9)
     top.supylabel(RHO, fontsize=9)
     if image is not None:
         bar = top.colorbar(image, ax=panels, fraction=0.02, pad=0.01)
         bar.set_label(f"{SHOWN[success]}, share of trials", fontsize=9)
-    _curves(bottom, sweep, curves)
+    _curves(bottom, sweep, across_all, curves)
+    figure.suptitle(f"{_title(sweep)}\n{HEAT}", fontsize=11, x=0.01, ha="left")
+    return figure
+
+
+HEAT = "Red: success of 50 % (dashed) and 95 % (solid), by the fit; grey: no trials"
+
+
+def _against_k(sweep: Sweep, success: str) -> Figure:
+    """Success against k, for one m and one level of noise."""
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
+
+    figure = Figure(figsize=(12.5, 5.2), dpi=110, layout="constrained")
+    ax = figure.subplots()
+    rows, curves = sweep.table(), sweep.curves(success=success)
+    rate = "found_rate" if success == "support" else "exact_rate"
+    for method in sweep.methods:
+        mine = [row for row in rows if row["method"] == method]
+        colour, style = _look(method, sweep.methods)
+        label = _named(method, curves, lambda row: f"{100 * row['level']:g} % up to k = {row['k']:.1f}")
+        ax.plot(
+            [row["k"] for row in mine], [100 * row[rate] for row in mine], color=colour, linestyle=style, marker=".",
+            label=label, clip_on=False,
+        )  # fmt: skip
+    for level in LEVELS:
+        ax.axhline(100 * level, color="0.6", linewidth=0.8, linestyle=(0, (1, 3)))
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    ax.set_xlabel(f"non-zeros k, of m = {', '.join(map(str, sweep.grid))} measurements", fontsize=9)
+    ax.set_ylabel(f"{SHOWN[success]}, % of trials", fontsize=9)
+    ax.set_ylim(0, 100)
+    ax.tick_params(labelsize=8)
+    ax.spines[["top", "right"]].set_visible(False)
+    _legend(figure, ax)
     figure.suptitle(_title(sweep), fontsize=11, x=0.01, ha="left")
     return figure
+
+
+def _across(sweep: Sweep) -> Across:
+    levels = sorted(sweep.plan.snr)
+    if len(levels) > 1:
+        (m,) = sweep.grid
+        places = {(m, snr): float(place) for place, snr in enumerate(levels)}
+        names = {float(place): "no noise" if snr == math.inf else f"{snr:g}" for place, snr in enumerate(levels)}
+        return Across(SNR, places, (-0.5, len(levels) - 0.5), names)
+    n = sweep.settings.n
+    return Across(ZETA, {(m, levels[0]): m / n for m in sweep.grid}, (0, max(1.0, 1.05 * max(sweep.grid) / n)))
+
+
+def _named(method: str, curves: list[dict[str, Any]], inside: Callable[[dict[str, Any]], str] | None = None) -> str:
+    """A method in the legend: one that reaches a level nowhere is said to do so, for it has no line there.
+
+    Parameters
+    ----------
+    method : str
+    curves : list of dict
+        Rows of `Sweep.curves`.
+    inside : callable, optional
+        What is said of a row at which the curve crosses a level.
+    """
+    said = []
+    for level in LEVELS:
+        rows = [row for row in curves if (row["method"], row["level"]) == (method, level)]
+        wheres = {row["where"] for row in rows}
+        if not rows:
+            return f"{method}: too few trials"
+        if wheres == {"below"}:
+            said.append(f"below {100 * level:g} % everywhere")
+            break  # and so below the higher levels
+        if wheres == {"above"} and level == max(LEVELS):
+            said.append(f"above {100 * level:g} % everywhere")
+        elif inside is not None and wheres == {"inside"}:
+            said.append(inside(rows[0]))
+    return f"{method}: {', '.join(said)}" if said else method
+
+
+def _legend(figure: Any, ax: Axes) -> None:
+    handles, labels = ax.get_legend_handles_labels()
+    if handles:
+        figure.legend(handles, labels, loc="outside right center", fontsize=9, frameon=False, handlelength=3)
 
 
 def _title(sweep: Sweep) -> str:
@@ -87,37 +236,37 @@ def _title(sweep: Sweep) -> str:
         spread = (
             f"not finished: {min(per_cell, default=0)} to {max(per_cell, default=0)} of {plan.trials} trials per cell"
         )
+    (noise,) = plan.snr if len(plan.snr) == 1 else (math.inf,)
+    problem = str(sweep.settings.problem) + ("" if noise == math.inf else f", SNR {noise:g} dB")
     return (
-        f"Phase transition, n = {sweep.settings.n}, eta = {sweep.settings.eta:g} / L, "
-        f"at most {sweep.settings.max_steps} steps; {spread}\n"
-        "Red: success of 50 % (dashed) and 95 % (solid), by the fit; grey: no trials"
-    )
+        f"Phase transition, {problem}, n = {sweep.settings.n}\neta = {sweep.settings.eta:g} / L, "
+        f"at most {sweep.settings.max_steps} steps; {spread}"
+    ).replace("$", r"\$")
 
 
-def _heat(ax: Axes, sweep: Sweep, rows: list[dict[str, Any]], success: str) -> Any:
-    """Every cell as a box around its m / n and k / m."""
+def _heat(ax: Axes, sweep: Sweep, across: Across, rows: list[dict[str, Any]], success: str) -> Any:
+    """Every cell as a box around its place and k / m."""
     from matplotlib.collections import PolyCollection
 
     rate = "found_rate" if success == "support" else "exact_rate"
-    value = {(row["m"], row["k"]): row[rate] for row in rows}
-    n, grid = sweep.settings.n, sweep.grid
-    ms = sorted(grid)
-    sides = _edges([m / n for m in ms], (0.0, 1.0))
+    value = {(row["m"], row["snr"], row["k"]): row[rate] for row in rows}
+    columns = sorted(across.places, key=across.places.__getitem__)
+    sides = _edges([across.places[column] for column in columns], across.limits)
     boxes, values = [], []
-    for column, m in enumerate(ms):
-        ks = grid[m]
+    for place, (m, snr) in enumerate(columns):
+        ks = sweep.grid[m]
         ends = _edges([k / m for k in ks], (0.0, math.inf))
-        for place, k in enumerate(ks):
-            if (m, k) not in value:
+        for row, k in enumerate(ks):
+            if (m, snr, k) not in value:
                 continue
-            left, right, low, high = sides[column], sides[column + 1], ends[place], ends[place + 1]
+            left, right, low, high = sides[place], sides[place + 1], ends[row], ends[row + 1]
             boxes.append([(left, low), (right, low), (right, high), (left, high)])
-            values.append(value[m, k])
+            values.append(value[m, snr, k])
     image = PolyCollection(boxes, array=np.array(values, dtype=float), cmap="cividis", edgecolor="face", linewidth=0.2)
     image.set_clim(0, 1)
     ax.add_collection(image)
     ax.set_facecolor(MISSING)
-    ax.set_xlim(0, 1)
+    across.show(ax)
     ax.set_ylim(0, sweep.plan.rho * 1.03)
     ax.tick_params(labelsize=8)
     return image
@@ -131,45 +280,48 @@ def _edges(centres: list[float], ends: tuple[float, float]) -> list[float]:
     return [max(2 * centres[0] - first, ends[0]), *inner, min(2 * centres[-1] - last, ends[1])]
 
 
-def _curves(figure: Any, sweep: Sweep, curves: list[dict[str, Any]]) -> None:
+def _curves(figure: Any, sweep: Sweep, across: Across, curves: list[dict[str, Any]]) -> None:
     panels = figure.subplots(1, len(LEVELS), sharex=True, sharey=True)
     for ax, level in zip(panels, LEVELS, strict=True):
         for method in sweep.methods:
             rows = [row for row in curves if (row["method"], row["level"]) == (method, level)]
+            rows.sort(key=across.of)
             colour, style = _look(method, sweep.methods)
-            _line(ax, rows, color=colour, linestyle=style, linewidth=1.5, label=method)
+            _line(ax, across, rows, color=colour, linestyle=style, linewidth=1.5, label=_named(method, curves))
             beyond = [row for row in rows if row["where"] == "above"]
             ax.plot(
-                [row["zeta"] for row in beyond], [row["rho"] for row in beyond], "^", color=colour, markersize=5,
+                [across.of(row) for row in beyond], [row["rho"] for row in beyond], "^", color=colour, markersize=5,
                 fillstyle="none", clip_on=False, in_layout=False,
             )  # fmt: skip
             ax.fill_between(
-                [row["zeta"] for row in rows], [row["rho_low"] for row in rows], [row["rho_high"] for row in rows],
+                [across.of(row) for row in rows], [row["rho_low"] for row in rows], [row["rho_high"] for row in rows],
                 where=[row["where"] == "inside" for row in rows], color=colour, alpha=0.15, linewidth=0,
             )  # fmt: skip
         ax.set_title(f"{100 * level:g} % success, with the 95 % confidence band of the fit", loc="left", fontsize=10)
-        ax.set_xlabel(ZETA, fontsize=9)
-        ax.set_xlim(0, 1)
+        ax.set_xlabel(across.label, fontsize=9)
+        across.show(ax)
         ax.set_ylim(0, sweep.plan.rho * 1.08)
         ax.axhline(sweep.plan.rho, color="0.6", linewidth=0.8, linestyle=(0, (1, 3)))
         ax.annotate(
-            r"largest $\rho$ of the grid; triangles: above the level at all k of the grid", (0.01, sweep.plan.rho),
-            (0, 2), textcoords="offset points", fontsize=7, va="bottom", color="0.4", in_layout=False,
+            r"largest $\rho$ of the grid; triangles: above the level at all k of the grid",
+            (across.limits[0], sweep.plan.rho), (4, 2), textcoords="offset points", fontsize=7, va="bottom",
+            color="0.4", in_layout=False,
         )  # fmt: skip
         ax.tick_params(labelsize=8)
         ax.spines[["top", "right"]].set_visible(False)
     panels[0].set_ylabel(RHO, fontsize=9)
-    handles, labels = panels[0].get_legend_handles_labels()
-    if handles:
-        figure.legend(handles, labels, loc="outside right center", fontsize=9, frameon=False, handlelength=3)
+    _legend(figure, panels[0])
 
 
 def _look(method: str, methods: tuple[str, ...]) -> tuple[str, Any]:
     name, start = parts(method)
-    return COLOURS.get(name, "0.6"), STYLES.get(start, (0, (5, 1, 1, 1, 1, 1)))
+    others = list(dict.fromkeys(other for other, _ in map(parts, methods) if other not in COLOURS))
+    colour = COLOURS[name] if name in COLOURS else OTHERS[others.index(name) % len(OTHERS)]
+    return colour, STYLES.get(start, (0, (5, 1, 1, 1, 1, 1)))
 
 
-def _line(ax: Axes, rows: list[dict[str, Any]], **look: Any) -> None:
+def _line(ax: Axes, across: Across, rows: list[dict[str, Any]], **look: Any) -> None:
     """The part of the curve within the grid; dots show points whose neighbours are not within."""
+    rows = sorted(rows, key=across.of)
     rho = [row["rho"] if row["where"] == "inside" else math.nan for row in rows]
-    ax.plot([row["zeta"] for row in rows], rho, marker=".", markersize=3, **look)
+    ax.plot([across.of(row) for row in rows], rho, marker=".", markersize=3, **look)

@@ -61,7 +61,7 @@ def solver(method: Method) -> Callable[..., Solution[Any]]:
     if method_name(method) in SOLVERS:
         return SOLVERS[method_name(method)]
     if ":" in method:
-        return _imported(method)
+        return imported(method)
     raise ValueError(
         f"method is {method!r}; choose one of {', '.join(SOLVERS)}, or give a solver of your own as module:function."
     )
@@ -99,15 +99,26 @@ def spelled(method: Method) -> str:
     ValueError
         If a function cannot be imported.
     """
-    if isinstance(method, str):
-        if method.startswith("__main__:"):
-            raise ValueError(f"method is {method!r}; {_IMPORTABLE}")
-        return method_name(method)
-    module = getattr(method, "__module__", None)
+    if not isinstance(method, str):
+        return _known(method) or importable(method, "method")
+    if method.startswith("__main__:"):
+        raise ValueError(f"method is {method!r}; {_IMPORTABLE}")
+    return method_name(method)
+
+
+def importable(function: Any, role: str) -> str:
+    """The place `module:function` of a function.
+
+    Raises
+    ------
+    ValueError
+        If it cannot be imported; the message says what the function is for: its `role`.
+    """
+    module = getattr(function, "__module__", None)
     places = {} if module == "__main__" else vars(sys.modules.get(module or "", object))
-    found = _known(method) or next((f"{module}:{name}" for name, value in places.items() if value is method), None)
+    found = next((f"{module}:{name}" for name, value in places.items() if value is function), None)
     if found is None:
-        raise ValueError(f"method is {name_of(method)} of {module}; {_IMPORTABLE}")
+        raise ValueError(f"{role} is {name_of(function)} of {module}; {_IMPORTABLE}")
     return found
 
 
@@ -128,19 +139,25 @@ def _known(method: Any) -> str | None:
     return next((name for name, call in SOLVERS.items() if call is method), None)
 
 
-def _imported(method: str) -> Callable[..., Solution[Any]]:
-    """A function of the user's module."""
-    module, _, function = method.partition(":")
+def imported(place: str, role: str = "method") -> Callable[..., Any]:
+    """The function of the user's that is at `module:function`.
+
+    Raises
+    ------
+    ValueError
+        If there is none; the message says what the function is for: its `role`.
+    """
+    module, _, function = place.partition(":")
     needed = "needed is module:function, as gomp:gomp for the function gomp in a gomp.py that Python can import"
     try:
         found = getattr(import_module(module), function, None)
     except (Exception, SystemExit) as error:  # a user's module may raise anything
         absent = isinstance(error, ModuleNotFoundError) and f"{module}.".startswith(f"{error.name}.")
         reason = f"there is no module {module!r}" if absent else f"importing {module!r} ended with {error!r}"
-        raise ValueError(f"method is {method!r}: {reason}; {needed}.") from error
+        raise ValueError(f"{role} is {place!r}: {reason}; {needed}.") from error
     if not callable(found):
-        raise ValueError(f"method is {method!r}: the module {module!r} has no function {function!r}; {needed}.")
-    return cast("Callable[..., Solution[Any]]", found)
+        raise ValueError(f"{role} is {place!r}: the module {module!r} has no function {function!r}; {needed}.")
+    return cast("Callable[..., Any]", found)
 
 
 def solve(

@@ -1,39 +1,41 @@
 """The cells of a sweep: settings, trials, and the results of methods.
 
-A cell is (method, m, k, block): one block of trials, solved by one method as one batch. The seed of the trials depends
-only on (seed, n, m, k, block). So all methods get the same trials, and methods and blocks can be added later. Workers
-get a `Task`, which is one block and all methods that have not solved it: its trials are drawn once, and a start that
-several methods share is computed once.
+A cell is (method, m, k, snr, block): one block of trials, solved by one method. The seed of the trials depends only on
+(seed, n, m, k, block), and the noise of all levels is the same but for its size. So all methods and levels get the same
+trials, and methods, levels and blocks can be added later. Workers get a `Task`, which is one block and all methods that
+have not solved it: its trials are drawn once, and a start that several methods share is computed once.
 
 This module imports torch only when it solves: the process that distributes tasks does not need it.
 """
 
 from __future__ import annotations
 
-import ast
 import functools
-import hashlib
-import importlib.util
 import inspect
 import math
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..checks import whole_number
 from ..names import method_name
+from .draws import Problem, Trials, digest, draw, fixed_shape, measure
+from .sources import digest_of, source_digest
 
+NOISELESS = math.inf
 EXACT_DB = -80.0  # NMSE up to which a trial is recovered exactly: an error of 1e-4 of the signal's norm
+LARGEST = 2**31  # unknowns
 CHUNK = 2**23  # most numbers in the matrices that are solved together: 64 MiB
 
 
 @dataclass(frozen=True)
 class Settings:
-    """Everything on which the result of a cell depends, besides (method, m, k, block).
+    """Everything on which the result of a cell depends, besides (method, m, k, snr, block).
 
     Attributes
     ----------
@@ -46,8 +48,8 @@ class Settings:
         Step size of SEA, IHT and HTP in units of `1 / L`, with `L` the largest eigenvalue of `A^T A`.
     max_steps : int
         Most steps of every iterative method.
-    problem : str
-        Kind of trials; see `DRAWS`.
+    problem : Problem
+        What the trials are drawn from.
     exact_db : float
         NMSE in dB up to which a trial is recovered exactly.
     code, torch, numpy : str
@@ -64,23 +66,26 @@ class Settings:
     block: int = 250
     eta: float = 1.8
     max_steps: int = 1000
-    problem: str = "gaussian"
+    problem: Problem = field(default_factory=Problem)
     exact_db: float = EXACT_DB
     code: str = ""
     torch: str = ""
     numpy: str = ""
 
     def __post_init__(self) -> None:
-        for name, least in {"n": 2, "seed": 0, "block": 1, "max_steps": 1}.items():
-            if getattr(self, name) < least:
-                raise ValueError(f"{name} is {getattr(self, name)}; needed is at least {least}.")
+        for name, least, most in (("n", 2, LARGEST), ("seed", 0, None), ("block", 1, None), ("max_steps", 1, None)):
+            whole_number(name, getattr(self, name), least, most)
         if not 0 < self.eta < math.inf:
             raise ValueError(f"eta is {self.eta}; needed is a positive factor of 1 / L.")
-        if self.problem not in DRAWS:
-            raise ValueError(f"problem is {self.problem!r}; choose one of {', '.join(DRAWS)}.")
+        if not self.exact_db < math.inf:
+            raise ValueError(f"exact_db is {self.exact_db}; needed is an NMSE in dB, for example -80.")
         for name, here in software().items():
             if not getattr(self, name):
                 object.__setattr__(self, name, here)
+
+    def facts(self) -> dict[str, Any]:
+        """All of it in one dict, what the problem is by its names: results of equal ones can be in one table."""
+        return {**self.problem.facts(), **{name: value for name, value in vars(self).items() if name != "problem"}}
 
 
 class Task(NamedTuple):
@@ -90,6 +95,7 @@ class Task(NamedTuple):
     k: int
     block: int
     methods: tuple[str, ...]
+    snr: float = NOISELESS  # in dB
 
 
 class Cell(NamedTuple):
@@ -98,6 +104,7 @@ class Cell(NamedTuple):
     method: str
     m: int
     k: int
+    snr: float
     block: int
     trials: int
     found: int  # trials in which the support found holds the true one
@@ -107,27 +114,6 @@ class Cell(NamedTuple):
     seconds: float
 
 
-class Trials(NamedTuple):
-    """Matrices `A (trials, m, n)` and signals `x (trials, n)` with non-zeros at `support (trials, k)`."""
-
-    A: np.ndarray
-    x: np.ndarray
-    support: np.ndarray
-
-
-def draw_gaussian(rng: np.random.Generator, n: int, m: int, k: int, count: int) -> Trials:
-    """For every trial a Gaussian matrix with columns of norm one, and k Gaussian values at uniformly random places."""
-    A = rng.standard_normal((count, m, n))
-    A /= np.linalg.norm(A, axis=1, keepdims=True)
-    support = rng.random((count, n)).argsort(axis=1)[:, :k]
-    x = np.zeros((count, n))
-    np.put_along_axis(x, support, rng.standard_normal((count, k)), axis=1)
-    return Trials(A, x, support)
-
-
-DRAWS = {"gaussian": draw_gaussian}
-
-
 def chunks(settings: Settings, m: int, k: int, block: int) -> Iterator[Trials]:
     """The trials of a block in parts that fit into memory.
 
@@ -135,9 +121,13 @@ def chunks(settings: Settings, m: int, k: int, block: int) -> Iterator[Trials]:
     """
     # NumPy takes all five numbers as a seed; torch's generator on the CPU uses 32 bits of one.
     rng = np.random.default_rng([settings.seed, settings.n, m, k, block])
-    most = max(1, CHUNK // (m * settings.n))
-    for begin in range(0, settings.block, most):
-        yield DRAWS[settings.problem](rng, settings.n, m, k, min(most, settings.block - begin))
+    # Numbers per trial: of a matrix of its own, or, where all share one, of the atoms that solvers copy.
+    size = m * settings.n if fixed_shape(settings.problem, settings.n) is None else (m + settings.n) * k
+    most, left = max(1, CHUNK // size), settings.block
+    while left:
+        trials = draw(settings.problem, rng, n=settings.n, m=m, k=k, count=min(most, left))
+        left -= len(trials.x)
+        yield trials
 
 
 def solve(settings: Settings, task: Task, own: Mapping[str, str] | None = None) -> list[Cell]:
@@ -171,6 +161,8 @@ def solve(settings: Settings, task: Task, own: Mapping[str, str] | None = None) 
 
     wanted = {name: getattr(settings, name) for name in software()} | dict(own or {})
     there = software() | (own_code(task.methods) if own else {})
+    if settings.problem.own:
+        wanted["A and x"], there["A and x"] = settings.problem.own, digest(settings.problem)
     differing = {name: here for name, here in there.items() if wanted[name] != here}
     if differing:
         asked = ", ".join(f"{name} {wanted[name]}" for name in differing)
@@ -178,9 +170,12 @@ def solve(settings: Settings, task: Task, own: Mapping[str, str] | None = None) 
         raise ValueError(f"a worker has {here}, the run {asked}; give workers the code and versions of the driver.")
     torch.set_num_threads(1)
     outcomes: dict[str, list[_Outcome]] = {method: [] for method in task.methods}
+    # Apart from the trials, so that they are the same at all levels.
+    noise = np.random.default_rng([settings.seed, settings.n, *task[:3], 1])
     with torch.inference_mode():
         for trials in chunks(settings, *task[:3]):
-            for method, outcome in _outcomes(settings, task.methods, trials, task.k).items():
+            measured = _measured(trials, task.snr, noise)
+            for method, outcome in _outcomes(settings, task.methods, measured, trials, task.k).items():
                 outcomes[method].append(outcome)
     return [_cell(method, settings, task, parts) for method, parts in outcomes.items()]
 
@@ -235,51 +230,20 @@ def own_code(methods: Sequence[str]) -> dict[str, str]:
     return {module: source_digest(module) for module in sorted({name.partition(":")[0] for name in names})}
 
 
-@functools.cache  # the digest at the first call: an imported module does not change with its file
-def source_digest(module: str) -> str:
-    """The digest of a module's file; for a package, of all its Python files."""
-    spec = importlib.util.find_spec(module.partition(".")[0])
-    folders = spec.submodule_search_locations if spec is not None else None
-    if folders is not None:
-        files = sorted(path for folder in folders for path in Path(folder).rglob("*.py"))
-    else:
-        files = [Path(spec.origin)] if spec is not None and spec.has_location and spec.origin else []
-    if not files:
-        raise ValueError(f"the module {module!r} has no source file here; needed is one that workers can import.")
-    return _digest(files)
-
-
 @functools.cache
 def software() -> dict[str, str]:
     """A digest of the solvers' source text, and the versions of torch and NumPy."""
     package = Path(__file__).parents[1]
     files = [file for part in SOLVING for file in (package / part).rglob("*.py")]
     files += [package / name for name in SOLVING if name.endswith(".py")]
-    return {"code": _digest(sorted(files)), "torch": version("torch"), "numpy": version("numpy")}
+    return {"code": digest_of(sorted(files)), "torch": version("torch"), "numpy": version("numpy")}
 
 
 # Folders and files of the package on which a solver's result depends.
 SOLVING = (
-    "operators", "core", "kernels", "solvers", "checks.py", "names.py", "peers.py", "relaxations.py", "shrinkage.py",
-    "sweeps/cells.py",
+    "operators", "core", "kernels", "solvers", "checks.py", "names.py", "peers.py", "problems.py", "relaxations.py",
+    "shrinkage.py", "sweeps/cells.py", "sweeps/draws.py",
 )  # fmt: skip
-
-
-def _digest(files: Iterable[Path]) -> str:
-    """A digest of the code of the files, without docstrings, comments and layout."""
-    digest = hashlib.sha256()
-    for path in files:
-        digest.update(path.name.encode() + b"\0" + _code(path.read_text()).encode() + b"\0")
-    return digest.hexdigest()[:16]
-
-
-def _code(source: str) -> str:
-    """The syntax tree of a file, without its docstrings."""
-    tree = ast.parse(source)
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node) is not None:
-            node.body = node.body[1:]
-    return ast.dump(tree)
 
 
 class _Outcome(NamedTuple):
@@ -288,13 +252,46 @@ class _Outcome(NamedTuple):
     seconds: float
 
 
-def _outcomes(settings: Settings, methods: Sequence[str], trials: Trials, k: int) -> dict[str, _Outcome]:
+class _Measured(NamedTuple):
+    """The operator, or the matrices, their largest eigenvalues L, and the measurements."""
+
+    A: Any
+    L: Any
+    y: Any
+
+
+def _measured(trials: Trials, snr: float, rng: np.random.Generator) -> _Measured:
+    """Measure the signals with noise `snr` dB below each."""
+    import torch
+
+    from ..problems import noise_level
+
+    A, y = measure(trials)
+    L = _largest(A) if isinstance(A, torch.Tensor) else A.normalised().norm2()
+    if snr == NOISELESS:
+        return _Measured(A, L, y)
+    noise = rng.standard_normal((2, *y.shape))
+    size = torch.from_numpy((noise[0] + 1j * noise[1]) / math.sqrt(2) if y.is_complex() else noise[0])
+    return _Measured(A, L, y + (noise_level(y, snr) * size).to(y.dtype))
+
+
+def _largest(A: Any) -> Any:
+    """The largest eigenvalue of `A^H A` for matrices whose columns are brought to norm one."""
+    import torch
+
+    norms = torch.linalg.vector_norm(A, dim=-2, keepdim=True)
+    if ((norms - 1).abs() > 1e-12).any():
+        A = A / torch.where(norms == 0, 1, norms)
+    return torch.linalg.eigvalsh(A @ A.mH)[..., -1]
+
+
+def _outcomes(
+    settings: Settings, methods: Sequence[str], given: _Measured, trials: Trials, k: int
+) -> dict[str, _Outcome]:
     """The results of all methods on the trials; a start that several share is computed once."""
     import torch
 
-    A, x = torch.from_numpy(trials.A), torch.from_numpy(trials.x)
-    y = (A @ x.unsqueeze(-1)).squeeze(-1)
-    eta = settings.eta / torch.linalg.eigvalsh(A @ A.mT)[..., -1]
+    eta = settings.eta / given.L
     solved: dict[str, tuple[Any, float]] = {}
 
     def solution(method: str) -> Any:
@@ -303,7 +300,7 @@ def _outcomes(settings: Settings, methods: Sequence[str], trials: Trials, k: int
             # A start that diverged is not used.
             x0 = None if start is None else torch.nan_to_num(solution(start).x, 0.0, 0.0, 0.0)
             begin = time.perf_counter()
-            found = _run(name, A, y, k, eta, settings.max_steps, x0)
+            found = _run(name, given.A, given.y, k, eta, settings.max_steps, x0)
             solved[method] = found, time.perf_counter() - begin
         return solved[method][0]
 
@@ -350,7 +347,7 @@ def _judge(solution: Any, trials: Trials, exact_db: float, seconds: float) -> _O
     support, x = solution.support.numpy(), solution.x.numpy()
     hits = (trials.support[:, :, None] == support[:, None, :]).any(-1).sum(-1)
     with np.errstate(over="ignore", invalid="ignore"):  # a diverged signal has an infinite error, or none
-        error = np.square(x - trials.x).sum(-1) / np.square(trials.x).sum(-1)
+        error = np.square(np.abs(x - trials.x)).sum(-1) / np.square(np.abs(trials.x)).sum(-1)
         exactly = error <= 10 ** (exact_db / 10)
     return _Outcome(hits, exactly, seconds)
 
@@ -359,7 +356,7 @@ def _cell(method: str, settings: Settings, task: Task, outcomes: Sequence[_Outco
     hits = np.concatenate([outcome.hits for outcome in outcomes])
     exactly = np.concatenate([outcome.exactly for outcome in outcomes])
     return Cell(
-        method, task.m, task.k, task.block,
+        method, task.m, task.k, task.snr, task.block,
         trials=settings.block, found=int((hits == task.k).sum()), exact=int(exactly.sum()),
         hits=hits.astype("<u2").tobytes(), exactly=np.packbits(exactly).tobytes(),
         seconds=sum(outcome.seconds for outcome in outcomes),

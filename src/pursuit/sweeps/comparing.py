@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from .results import Sweep, load
+from .plan import Key
+from .results import GridPoint, Sweep, load
 
 ALPHA = 0.05
 
@@ -28,7 +29,7 @@ class Difference:
         For each method over all cells: trials and successes of A and B; for paired runs the trials in which only A and
         only B succeeded; `p`, and `p_corrected` for the number of methods.
     cells : list of dict
-        The same for each method, m and k, with `p_corrected` for the number of cells.
+        The same for each method, m, k and level of noise, with `p_corrected` for the number of cells.
     alpha : float
         Significance level. Half of it is used for the methods, half for the cells, each with Holm's correction.
     """
@@ -91,7 +92,8 @@ def diff(a: str | Path | Sweep, b: str | Path | Sweep, *, success: str = "suppor
         raise ValueError(f"success is {success!r}; choose one of support, exact.")
     if not 0 < alpha < 1:
         raise ValueError(f"alpha is {alpha}; needed is a probability between 0 and 1.")
-    paired = all(getattr(one.settings, name) == getattr(two.settings, name) for name in DRAWN)
+    facts = one.settings.facts(), two.settings.facts()
+    paired = {name for name in facts[0].keys() | facts[1] if facts[0].get(name) != facts[1].get(name)} <= {*SOLVING}
     left, right = _outcomes(one, success), _outcomes(two, success)
     if paired:
         shared = left.keys() & right.keys()
@@ -105,8 +107,8 @@ def diff(a: str | Path | Sweep, b: str | Path | Sweep, *, success: str = "suppor
         )
     compare = _paired if paired else _unpaired
     cells = [
-        {"method": method, "m": m, "k": k, **compare([(mine[method, m, k], yours[method, m, k])])}
-        for method, m, k in keys
+        {"method": key[0], "m": key[1], "k": key[2], "snr": key[3], **compare([(mine[key], yours[key])])}
+        for key in keys
     ]
     methods = [
         {"method": name, **compare([(mine[key], yours[key]) for key in keys if key[0] == name])}
@@ -118,7 +120,7 @@ def diff(a: str | Path | Sweep, b: str | Path | Sweep, *, success: str = "suppor
     return Difference(paired, methods, cells, alpha)
 
 
-DRAWN = ("problem", "n", "seed", "block")  # settings that the trials depend on
+SOLVING = ("eta", "max_steps", "exact_db", "code", "torch", "numpy")  # settings that the trials do not depend on
 
 
 def holm(p: Sequence[float]) -> list[float]:
@@ -135,7 +137,7 @@ def holm(p: Sequence[float]) -> list[float]:
     return [float(value) for value in np.minimum(corrected, 1)]
 
 
-def _outcomes(run: Sweep, success: str) -> dict[tuple[str, int, int, int], np.ndarray]:
+def _outcomes(run: Sweep, success: str) -> dict[Key, np.ndarray]:
     """Whether each trial of each cell succeeded."""
     found = {}
     for cell in run.cells():
@@ -143,14 +145,14 @@ def _outcomes(run: Sweep, success: str) -> dict[tuple[str, int, int, int], np.nd
             succeeded = np.frombuffer(cell.hits, dtype="<u2") == cell.k
         else:
             succeeded = np.unpackbits(np.frombuffer(cell.exactly, dtype=np.uint8), count=cell.trials).astype(bool)
-        found[cell.method, cell.m, cell.k, cell.block] = succeeded
+        found[cell[:5]] = succeeded
     return found
 
 
-def _per_cell(outcomes: dict[tuple[str, int, int, int], np.ndarray]) -> dict[tuple[str, int, int], np.ndarray]:
-    joined: dict[tuple[str, int, int], list[np.ndarray]] = {}
-    for (method, m, k, _), values in sorted(outcomes.items(), key=lambda item: item[0]):
-        joined.setdefault((method, m, k), []).append(values)
+def _per_cell(outcomes: dict[Key, np.ndarray]) -> dict[GridPoint, np.ndarray]:
+    joined: dict[GridPoint, list[np.ndarray]] = {}
+    for key, values in sorted(outcomes.items(), key=lambda item: item[0]):
+        joined.setdefault(key[:4], []).append(values)
     return {key: np.concatenate(values) for key, values in joined.items()}
 
 
