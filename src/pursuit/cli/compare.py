@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .console import find_own, one_line_errors, print_table, progress
+from .console import find_own, one_line_errors, progress
+from .tables import print_comparison
 
 if TYPE_CHECKING:
     from ..comparison import Row
@@ -104,7 +105,7 @@ def _by_error(instance: Instance, chosen: tuple[str, ...], penalty: dict[str, An
         rows = comparison.compare(instance, chosen, **penalty, started=advance)
     oracle = comparison.oracle(instance)
     caption = None if oracle is None else f"Oracle (least squares on the k largest true coefficients): {oracle:.2f} dB"
-    _print_table(instance, rows, caption)
+    print_comparison(instance, rows, caption)
     _write(folder, instance, rows, oracle, methods=list(chosen), **penalty, oracle_db=oracle)
 
 
@@ -119,7 +120,9 @@ def _by_prediction(
         rows, predictions = comparison.compare_by_prediction(instance, ks, chosen, **penalty, started=advance)
     instance = replace(instance, k=prediction.choose(predictions).k)
     said = prediction.advice(predictions)
-    _print_table(instance, rows, "Held out: 10 log10 of |y - A x|^2 / |y|^2 on rows of A that were not used (5 folds).")
+    print_comparison(
+        instance, rows, "Held out: 10 log10 of |y - A x|^2 / |y|^2 on rows of A that were not used (5 folds)."
+    )
     typer.echo(said)
     comparison.write_predictions(folder / "prediction.csv", predictions)
     _write(folder, instance, rows, None, methods=list(chosen), **penalty, ks=list(ks), advice=said)
@@ -172,23 +175,3 @@ def _named(problem: str, *, k: int | None, signals: int | None, seed: int | None
     from .. import problems
 
     return getattr(problems, problem)(**options)
-
-
-def _print_table(instance: Instance, rows: list[Row], caption: str | None) -> None:
-    from rich import box
-    from rich.table import Table
-
-    from ..comparison import columns
-
-    m, n = instance.A.shape
-    count = instance.y.shape[:-1].numel()
-    title = f"{instance.name}: {count} signal{'s' * (count != 1)}, n={n}, m={m}, k={instance.k}"
-    table = Table(
-        title=title, title_justify="left", caption=caption, caption_justify="left", box=box.SIMPLE_HEAD,
-        padding=(0, 1, 0, 0), pad_edge=False,
-    )  # fmt: skip
-    for name in (shown := columns(rows)):
-        table.add_column(name, justify="left" if name in ("method", "status") else "right", no_wrap=True)
-    for rank, row in enumerate(rows, 1):
-        table.add_row(*(cell(row) for cell in shown.values()), style="bold" if rank == 1 else None)
-    print_table(table)
