@@ -25,6 +25,7 @@ QUICK = {
     "checkpoint_every": 2,
     "lr": 1e-3,
 }
+FILES = ["checkpoint.safetensors", "log.csv", "net.safetensors"]
 # The last batch has one signal: the second process has none of it.
 CASES = {
     "float32": {"dtype": "float32", "options": {}},
@@ -234,7 +235,7 @@ def test_two_processes_give_the_numbers_of_one(name, together):
 def test_files_are_written_by_one(together):
     folder, reports = together
     for name in ("float32", "float64", "complex", "layers"):
-        assert sorted(path.name for path in (folder / name).iterdir()) == ["checkpoint.safetensors", "log.csv"]
+        assert sorted(path.name for path in (folder / name).iterdir()) == FILES
         with open(folder / name / "log.csv", newline="") as file:
             rows = list(csv.DictReader(file))
         assert [float(row["train_loss"]) for row in rows] == [record[2] for record in reports[name][0]["log"]]
@@ -284,7 +285,7 @@ def test_two_processes_go_on_after_a_kill(together):
                 numbers(expected), rel=1e-10, abs=1e-12
             )
             assert found["called"] == ([5, 6] if (rank, name) == (0, "resumed") else [])
-    assert sorted(path.name for path in (folder / "resumed").iterdir()) == ["checkpoint.safetensors", "log.csv"]
+    assert sorted(path.name for path in (folder / "resumed").iterdir()) == FILES
     assert all("differ in their checkpoint; give each the same" in reports["folders"][rank] for rank in (0, 1))
     assert not (folder / "mine").exists()
 

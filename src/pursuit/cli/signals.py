@@ -41,6 +41,7 @@ def given_ensemble(
         raise ValueError(f"{', '.join(extra)} was given with --data; it is only for random signals: leave it out.")
     import torch
 
+    from ..checks import whole_number
     from ..core.layout import rows
     from ..ensembles import from_arrays
 
@@ -56,6 +57,8 @@ def given_ensemble(
     matrix, y, x = (_tensor(name, values, real, device) for name, values in arrays.items())
     ensemble = from_arrays(rows(y), rows(x), matrix, seed, k=k)
     m = ensemble.shape[0]
+    if k is not None:
+        whole_number("k", k, high=min(m, n))
     if ensemble.k > min(m, n):
         raise ValueError(
             f"X has up to {ensemble.k} non-zeros in a row and there are m={m} measurements of it; give the sparsity to "

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from ..aliases import tensor_name
 from ..arrays import HALVES, WHOLE, as_tensor
-from ..checks import finite, placed, positive_number, show
+from ..checks import boolean, finite, placed, positive_number, show
 from ..core.autocast import without_autocast
 from ..core.numeric import safe_divide
 from ..core.selection import AtomSelector, Hard
@@ -167,13 +167,11 @@ class LayerScalar(nn.Module):
 
     def __init__(self, name: str, spec: ScalarSpec, layers: int):
         super().__init__()
-        self.spec = spec
+        self.spec = spec if isinstance(spec, Learned | Annealed) else positive_number(name, spec)
         if isinstance(spec, Learned):
             self.log = nn.Parameter(torch.full((layers if spec.per_layer else 1,), math.log(spec.start)))
         elif isinstance(spec, Annealed):
             self.register_buffer("progress", torch.zeros(()))  # set by training: from 0 at its start to 1 at its end
-        else:
-            positive_number(name, spec)
 
     def forward(self, layer: int) -> float | Tensor:
         """The number of this layer."""
@@ -205,6 +203,8 @@ class Sensing(nn.Module):
             raise ValueError(
                 f"A has batch {tuple(given.batch_shape)}, but a network has one matrix; needed is shape (m, n)."
             )
+        if 0 in given.shape:
+            raise ValueError(f"A has shape {tuple(given.shape)}; needed is a matrix with rows and columns.")
         op = real_form(given) if signals == "real" else given
         norms = op.column_norms()
         if not norms.isfinite().all():
@@ -286,7 +286,7 @@ class Identify(nn.Module):
             raise TypeError(f"sort is {sort!r}; needed is softsort, neuralsort, sinkhorn_sort or a function like them.")
         self.w = structure(n, layers, weights, w0)
         self.tau = LayerScalar("tau", tau, layers)
-        self.layers, self.sort, self.relative = layers, sort, relative
+        self.layers, self.sort, self.relative = layers, sort, boolean("relative", relative)
 
     def forward(self, k: int) -> list[AtomSelector]:
         """The atom selector of every layer, for `k` atoms."""

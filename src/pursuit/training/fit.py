@@ -152,7 +152,7 @@ def fit(
     >>> fit(net, (Y, X), epochs=2).best_epoch in (1, 2)
     True
     """
-    _check_kinds(net, on_epoch)
+    _check_kinds(net, on_epoch, folder)
     whole_number("seed", seed, low=0)
     asked = {"n_train": n_train, "n_validation": n_validation, "n_test": n_test}
     ensemble = as_ensemble(net, ensemble, seed)
@@ -261,7 +261,7 @@ def _next(state: State, learner: Learner, signals: Signals, options: Options) ->
     return state.after(record, *learner.capture(), whole=whole)
 
 
-def _check_kinds(net: Any, on_epoch: Any) -> None:
+def _check_kinds(net: Any, on_epoch: Any, folder: Any) -> None:
     if not isinstance(net, nn.Module):
         what = f"the class {net.__name__}" if isinstance(net, type) else f"a {type(net).__name__}"
         raise TypeError(
@@ -270,6 +270,8 @@ def _check_kinds(net: Any, on_epoch: Any) -> None:
         )
     if on_epoch is not None and not callable(on_epoch):
         raise TypeError(f"on_epoch is {on_epoch!r}; needed is a function of one argument, an Epoch, or None.")
+    if folder is not None and not isinstance(folder, str | Path):
+        raise TypeError(f"folder is {folder!r}; needed is a path, or None to write nothing.")
 
 
 def _check_layers(net: nn.Module, options: Options) -> None:
