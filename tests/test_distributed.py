@@ -162,9 +162,21 @@ class Spoilt(Toy):
 def singular(x):
     raise torch.linalg.LinAlgError("singular")
 
+class Underivable(torch.autograd.Function):
+    "The identity, whose derivative cannot be computed: DistributedDataParallel would wait for it."
+
+    @staticmethod
+    def forward(ctx, x):
+        return x.clone()
+
+    @staticmethod
+    def backward(ctx, gradient):
+        singular(gradient)
+
 given = ensemble("float64")
 for name, spoil, training in (
-    ("nan", lambda x: x * math.nan, True), ("raise", singular, True), ("evaluation", singular, False)
+    ("nan", lambda x: x * math.nan, True), ("raise", singular, True), ("evaluation", singular, False),
+    ("derivative", Underivable.apply, True),
 ):
     net, kept = Spoilt(given, spoil, training), []
     try:
@@ -246,6 +258,7 @@ def test_files_are_written_by_one(together):
     [
         ("nan", "the loss is not finite at step 11 (epoch 3"),
         ("raise", "the loss is not finite at step 11 (epoch 3"),
+        ("derivative", "the loss is not finite at step 11 (epoch 3"),
         ("evaluation", "the validation loss is not finite at step 12 (epoch 3"),
     ],
 )

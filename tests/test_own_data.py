@@ -166,6 +166,19 @@ def test_new_signals_in_every_epoch_are_of_those_for_training():
     assert 40 < len({tuple(row) for given in seen for row in given.tolist()}) <= 96
 
 
+@pytest.mark.parametrize("size", [1e-3, 1e3])
+def test_signals_of_a_size_from_which_networks_do_not_learn_are_named(size, files, capsys, monkeypatch):
+    with pytest.warns(UserWarning, match=r"the non-zeros of X are about .* divide Y and X by (0.0037|3.7e\+03)\.$"):
+        fit(net(), (size * Y, size * X), **FEW)
+    monkeypatch.chdir(files)
+    np.savez("small.npz", Y=size * Y, X=size * X)
+    options = ("--methods", "none", "--epochs", 1, "--layers", 2, "--n-test", 1000, "-o", "out")
+    code, _, err = train(capsys, "lista", "--A", "A.npy", "--data", "small.npz:Y,X", *options)
+    assert code == 0
+    assert err.count("note: ") == err.count("\n") == 2  # of the size, and of the number of test signals
+    assert "note: n_train + n_validation + n_test are " in err
+
+
 def test_training_signals_from_elsewhere():
     ensemble = pursuit.ensembles.gaussian_levels(n=N, m=M, k=K, admissible=6)
     own = from_arrays(*ensemble.draw(50, torch.Generator().manual_seed(0)), ensemble.A)

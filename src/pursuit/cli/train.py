@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import os
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
@@ -243,7 +245,8 @@ def train(
             optimizer=optimizer, lr=lr, clip=clip, resample=resample, layerwise_epochs=layerwise_epochs, seed=seed,
         )  # fmt: skip
         of_parts = {"n_train": n_train, "n_validation": n_validation, "n_test": n_test}
-        counts, line = _counts(ensemble, of_parts, resample=training_options["resample"])
+        with _warnings_in_one_line():
+            counts, line = _counts(ensemble, of_parts, resample=training_options["resample"])
         net = _network(
             network, ensemble, seed=seed, layers=layers, hidden=hidden, inputs=inputs, tau=tau, eta=eta,
             weights=weights, relaxation=relaxation, relative=relative or None, signals=signals,
@@ -262,7 +265,8 @@ def train(
                 show(_line(network, epoch), epoch.epoch, epochs)
 
             try:
-                training = fit(net, ensemble, folder=folder, **training_options, **counts, on_epoch=tell)
+                with _warnings_in_one_line():
+                    training = fit(net, ensemble, folder=folder, **training_options, **counts, on_epoch=tell)
             except TrainingError as error:
                 best = folder / "net.safetensors"
                 kept = f" The best network so far is in {best}." if best.exists() else ""
@@ -286,6 +290,15 @@ def train(
         comparison.write_settings(folder / "settings.json", test, **record)
         _report(folder, training, structure=structure, begun=begun)
         _compare(folder, test, network, net, chosen_methods)
+
+
+@contextlib.contextmanager
+def _warnings_in_one_line() -> Iterator[None]:
+    """Warnings of this library as lines on standard error."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", UserWarning)
+        warnings.showwarning = lambda message, *_, **__: typer.echo(f"note: {message}", err=True)
+        yield
 
 
 def _methods(methods: str | None) -> tuple[str, ...]:
@@ -317,13 +330,11 @@ def _counts(ensemble: Any, asked: dict[str, int | None], *, resample: bool) -> t
 
     if not isinstance(ensemble, FiniteEnsemble):
         return asked, ()
-    with warnings.catch_warnings(record=True) as told:
-        warnings.simplefilter("always")
-        parts = ensemble.split(**asked | ({"n_train": None} if resample else {}))
+    parts = ensemble.split(**asked | ({"n_train": None} if resample else {}))
     counted = {f"n_{name}": len(part) for name, part in parts._asdict().items()}
     if resample and asked["n_train"] is not None:
         counted["n_train"] = min(asked["n_train"], counted["n_train"])
-    return counted, (*(str(warning.message) for warning in told), split_in_words(ensemble, parts))
+    return counted, (split_in_words(ensemble, parts),)
 
 
 def _check_no_files(asked: FileOptions, layout: str) -> None:

@@ -87,7 +87,7 @@ class OMPNet(Network):
 
     @property
     def weights(self) -> Tensor:
-        """The learned structure weights `(n,)`; pass them to any solver as `weights=`."""
+        """The learned structure weights `(n,)`, a copy: pass them to any solver as `weights=`. To set them, assign."""
         return self.identify.weights
 
     @weights.setter
@@ -162,7 +162,7 @@ class IHTNet(Network):
 
     @property
     def weights(self) -> Tensor:
-        """The learned structure weights `(n,)`; pass them to any solver as `weights=`."""
+        """The learned structure weights `(n,)`, a copy: pass them to any solver as `weights=`. To set them, assign."""
         return self.identify.weights
 
     @weights.setter
@@ -233,7 +233,7 @@ class CoSaMPNet(Network):
 
     @property
     def weights(self) -> Tensor:
-        """The learned structure weights `(n,)`; pass them to any solver as `weights=`."""
+        """The learned structure weights `(n,)`, a copy: pass them to any solver as `weights=`. To set them, assign."""
         return self.identify.weights
 
     @weights.setter
@@ -305,7 +305,7 @@ class SPNet(Network):
 
     @property
     def weights(self) -> Tensor:
-        """The learned structure weights `(n,)`; pass them to any solver as `weights=`."""
+        """The learned structure weights `(n,)`, a copy: pass them to any solver as `weights=`. To set them, assign."""
         return self.identify.weights
 
     @weights.setter
@@ -380,7 +380,7 @@ class HTPNet(Network):
 
     @property
     def weights(self) -> Tensor:
-        """The learned structure weights `(n,)`; pass them to any solver as `weights=`."""
+        """The learned structure weights `(n,)`, a copy: pass them to any solver as `weights=`. To set them, assign."""
         return self.identify.weights
 
     @weights.setter

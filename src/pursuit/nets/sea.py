@@ -89,7 +89,7 @@ class SEANet(Network):
 
     @property
     def weights(self) -> Tensor:
-        """The learned structure weights `(n,)`; pass them to any solver as `weights=`."""
+        """The learned structure weights `(n,)`, a copy: pass them to any solver as `weights=`. To set them, assign."""
         return self.identify.weights
 
     @weights.setter

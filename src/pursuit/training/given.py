@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import torch
@@ -12,6 +13,7 @@ from ..core.layout import unwrapped
 from ..core.numeric import safe_divide
 from ..finite import FiniteEnsemble, as_rows, check_complex, check_measured, from_arrays
 
+USUAL = 0.1, 10.0  # size of the non-zeros
 NEEDED = "needed is (Y, X), a torch Dataset of pairs (y, x), or an ensemble of pursuit.ensembles"
 
 
@@ -39,8 +41,20 @@ def as_ensemble(net: nn.Module, given: Any, seed: int) -> Any:
         )
     check_complex(sensing.complex, ensemble.y, ensemble.x)
     A, y = sensing.prepare(ensemble.y[:1024])
-    check_measured(A, y, ensemble.x[:1024] * safe_divide(1, sensing.scale))
+    check_measured(A, y, in_units := ensemble.x[:1024] * safe_divide(1, sensing.scale))
+    _warn_of_size(in_units)
     return ensemble
+
+
+def _warn_of_size(x: Tensor) -> None:
+    """Warn if the non-zeros, for columns of norm one, are so small or large that networks do not learn from them."""
+    size = float((x.abs().double().square().sum() / (x != 0).sum()).sqrt())
+    if size and not USUAL[0] <= size <= USUAL[1]:
+        warnings.warn(
+            f"the non-zeros of X are about {size:.2g} for columns of norm one; networks start from thresholds and "
+            f"temperatures for about 1, and may not learn: divide Y and X by {size:.2g}.",
+            stacklevel=4,
+        )
 
 
 def _of_arrays(net: nn.Module, Y: Any, X: Any, seed: int) -> FiniteEnsemble:
