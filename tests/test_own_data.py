@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import pandas
 import pytest
 import torch
 from torch import nn
@@ -66,7 +67,7 @@ class Stream(torch.utils.data.IterableDataset):
 
 
 def table(values):
-    return pytest.importorskip("pandas").DataFrame(values)
+    return pandas.DataFrame(values)
 
 
 GIVEN = {
@@ -186,6 +187,8 @@ def test_training_signals_from_elsewhere():
     other = fit(nn.Linear(M, N), ensemble, training_ensemble=own, epochs=1, n_test=16, n_validation=16)
     assert training.log[0].step == 1
     assert other.log[0].step == 1
+    with pytest.raises(ValueError, match=r"5 of 50 rows of Y for training are among the 5 for validation and test"):
+        fit(nn.Linear(M, N), own, training_ensemble=from_arrays(own.y, own.x), epochs=1)
 
 
 # The best network, at every moment, and more epochs
@@ -416,12 +419,22 @@ def test_signals_that_cannot_be_learned_from_are_refused_before_work_starts(give
     assert not (tmp_path / "run").exists()
 
 
+def test_complex_signals_need_a_network_that_gives_them():
+    turned, Z = A * np.exp(1j * rng.random(N)), X * np.exp(1j * rng.random(X.shape))
+    with pytest.raises(ValueError, match="the signals are complex and IHTNet returns real ones"):
+        fit(net(turned, signals="real part"), (Z @ turned.T, Z), **FEW)
+    with pytest.raises(ValueError, match="Y is real and A is complex; needed are complex measurements"):
+        fit(net(turned), (Y, X), **FEW)
+    pairs = np.stack([(X @ turned.T).real, (X @ turned.T).imag], axis=-1)
+    with pytest.raises(ValueError, match=r"holds real and imaginary parts, pass Y\[..., 0\] \+ 1j \* Y\[..., 1\]"):
+        fit(net(turned), (pairs, X), **FEW)
+
+
 def test_a_square_batch_is_taken_by_rows():
     assert len(fit(net(), (pursuit.rows(SQUARE + Y[:8]), X[:8]), **FEW).log) == 2
 
 
 def test_tables_in_another_order_are_refused():
-    pandas = pytest.importorskip("pandas")
     names = [f"atom {j}" for j in range(N)]
     of_a, of_y, of_x = pandas.DataFrame(A, columns=names), pandas.DataFrame(Y), pandas.DataFrame(X, columns=names)
     assert len(from_arrays(of_y, of_x, of_a)) == COUNT

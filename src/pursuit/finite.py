@@ -319,6 +319,7 @@ def _usable(name: str, values: Tensor) -> Tensor:
 
 def _check_labels(A: Any, Y: Any, X: Any) -> None:
     """Raise ValueError if two tables have the same labels in another order."""
+    Y, X = unwrapped(Y)[0], unwrapped(X)[0]
     rows = [getattr(values, "index", None) for values in (Y, X)]
     _check_order("the index of X", rows[1], "that of Y", rows[0], "X.loc[Y.index]")
     _check_order("the columns of X", column_names(X), "those of A", column_names(A), "X[A.columns]")
@@ -365,6 +366,18 @@ def _copies(y: Tensor) -> tuple[np.ndarray, np.ndarray]:
         return_counts=True,
     )
     return group.ravel(), sizes
+
+
+def check_apart(trained_on: FiniteEnsemble, held_out: FiniteEnsemble) -> None:
+    """Raise ValueError if training signals are among those for validation or test."""
+    group, _ = _copies(torch.cat([trained_on.y, held_out.y]))
+    ours, theirs = np.split(group, [len(trained_on)])
+    both = int(np.isin(ours, theirs).sum())
+    if both:
+        raise ValueError(
+            f"{both} of {len(ours)} rows of Y for training are among the {len(theirs)} for validation and test; needed "
+            "are other signals: give all of them as one, and fit splits them."
+        )
 
 
 def _digest(*values: Tensor) -> str:

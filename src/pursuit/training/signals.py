@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..finite import FiniteEnsemble
+from ..finite import FiniteEnsemble, check_apart
 from .options import Options
 
 TRAINING, VALIDATION, TEST, ORDER, PREPARING = range(5)  # each draws its own random numbers
@@ -54,6 +54,9 @@ def sources(ensemble: Source, trained_on: Source, resample: bool = False, **aske
     own = trained_on is ensemble
     parts = ensemble.split(**asked | ({} if own and not resample else {"n_train": None}))
     training = parts.train if own else trained_on
+    if isinstance(training, FiniteEnsemble) and not own:
+        for part in (parts.validation, parts.test):
+            check_apart(training, part)
     return {TRAINING: training, VALIDATION: parts.validation, TEST: parts.test, PREPARING: training}
 
 
