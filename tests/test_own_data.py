@@ -273,6 +273,7 @@ def test_a_finished_run_goes_on_for_more_epochs(schedule, tmp_path):
     if schedule == "halve":
         assert [epoch.validation_loss for epoch in longer.log] == [epoch.validation_loss for epoch in once.log]
         assert torch.equal(learner.weights, whole.weights)
+        assert longer[1:] == once[1:]  # losses on validation and test signals
     assert longer.best_epoch == 1 + int(np.argmin([epoch.validation_loss for epoch in longer.log]))
     assert nets.read_epoch(tmp_path / "net.safetensors")["epoch"] == longer.best_epoch
     with pytest.raises(
@@ -288,10 +289,13 @@ def test_other_signals_are_another_run(tmp_path):
 
 
 def test_a_run_without_the_file_of_the_best_gets_it_when_it_goes_on(tmp_path):
-    fit(net(), (Y, X), **FEW, folder=tmp_path)
-    (tmp_path / "net.safetensors").unlink()
-    training = fit(net(), (Y, X), **FEW, folder=tmp_path)
-    assert nets.read_epoch(tmp_path / "net.safetensors")["epoch"] == training.best_epoch
+    file, learner = tmp_path / "net.safetensors", net()
+    training = fit(learner, (Y, X), **FEW, folder=tmp_path)
+    for spoil in (file.unlink, lambda: nets.save(net(), file), lambda: file.write_bytes(b"")):
+        spoil()
+        assert fit(net(), (Y, X), **FEW, folder=tmp_path) == training
+        assert nets.read_epoch(file)["epoch"] == training.best_epoch
+        assert torch.equal(nets.load(file).weights, learner.weights)
 
 
 # The command line

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from .. import aliases
 from ..files import output_folder, write_csv, write_whole
 from ..finite import FiniteEnsemble
-from ..nets.storage import save_epoch, storable
+from ..nets.storage import read_epoch, save_epoch, storable
 from .options import OLD_NAMES, Epoch, Options, Training
 from .signals import Signals
 
@@ -166,8 +166,13 @@ class Store:
             save_epoch(net, self.file.with_name(BEST), state.log[state.best_epoch - 1]._asdict())
 
     def lacks_best(self, state: State) -> bool:
-        """Whether the file with the best network is still to be written."""
-        return self.file is not None and state.best_epoch > 0 and not self.file.with_name(BEST).exists()
+        """Whether the file with the best network is still to be written; it may be of an epoch that is run again."""
+        if self.file is None or state.best_epoch == 0:
+            return False
+        try:
+            return read_epoch(self.file.with_name(BEST))["epoch"] < state.best_epoch
+        except (KeyError, TypeError, ValueError):
+            return True
 
     def load(self) -> State | None:
         """The state in the folder, or None; raises ValueError if it belongs to another run."""

@@ -228,7 +228,7 @@ def _start(learner: Learner, signals: Signals, store: Store) -> State:
     )
     if state is not None:
         state = state.extended(signals.options.epochs, store.file)
-        if store.lacks_best(state):  # a version that did not write it began the run
+        if store.lacks_best(state):  # an earlier version, which did not write it as we do, began the run
             learner.restore(state.best)
             store.save_best(learner.net, state)
         learner.restore(state.net, state.optimizer)
