@@ -16,6 +16,7 @@ import torch
 from torch import nn
 
 import pursuit
+from helpers import DEVICES
 from pursuit import cli, nets
 from pursuit.ensembles import from_arrays
 from pursuit.training import fit, unseen_signals
@@ -92,6 +93,13 @@ def test_a_network_learns_from_whatever_the_signals_come_as(kind):
     assert [epoch.train_loss for epoch in training.log] == [epoch.train_loss for epoch in expected.log]
     assert training.test_loss == expected.test_loss
     assert not torch.equal(learner.weights, torch.ones(N))
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_signals_are_brought_to_the_device_and_precision_of_the_network(device):
+    learner = net(torch.tensor(A, dtype=torch.float32)).to(device)
+    assert fit(learner, (Y, X), **FEW, resample=True, n_train=40).test_loss > 0
+    assert {(p.device.type, p.dtype) for p in learner.parameters()} == {(device, torch.float32)}
 
 
 def test_a_module_of_ones_own_learns_too():
