@@ -311,6 +311,27 @@ MUTATIONS = (
         "        with spinner(method), rows_for_sure():",
         "test_cli",
     ),
+    Mutation(
+        "copies of a signal are in two parts of the split",
+        "finite.py",
+        "rows = np.ascontiguousarray((y + 0).cpu().numpy())",
+        "rows = np.arange(len(y), dtype=float)[:, None]",
+        "test_own_data",
+    ),
+    Mutation(
+        "a longer run keeps the test loss of the shorter one",
+        "training/checkpoint.py",
+        "return self if epochs == done else self._replace(test_loss=None, test_db=None)",
+        "return self",
+        "test_own_data",
+    ),
+    Mutation(
+        "the network in the folder is the last one, not the best",
+        "training/fit.py",
+        "if state.best_epoch == len(state.log):",
+        "if state.log:",
+        "test_own_data",
+    ),
 )
 
 

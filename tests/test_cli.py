@@ -470,7 +470,7 @@ def test_a_command_trains_what_it_says(command, of_net, of_training, of_ensemble
 
 def test_train_writes_a_network_without_structure_and_goes_on_where_it_was(tmp_path, capsys):
     """Those that have structure weights: `test_training.py`."""
-    command = ("train", "na-alista", *SMALL, "--hidden", 4, "--inputs", "u", "-o", tmp_path)
+    command = ("train", "na-alista", *SMALL, "--hidden", 4, "--inputs", "u", "--methods", "none", "-o", tmp_path)
     code, out, err = pursuit(capsys, *command)
     assert (code, err) == (0, "")
     files_there = {"checkpoint.safetensors", "log.csv", "log.png", "net.safetensors", "settings.json"}

@@ -25,6 +25,7 @@ QUICK = {
     "checkpoint_every": 2,
     "lr": 1e-3,
 }
+FILES = ["checkpoint.safetensors", "log.csv", "net.safetensors"]
 # The last batch has one signal: the second process has none of it.
 CASES = {
     "float32": {"dtype": "float32", "options": {}},
@@ -161,9 +162,21 @@ class Spoilt(Toy):
 def singular(x):
     raise torch.linalg.LinAlgError("singular")
 
+class Underivable(torch.autograd.Function):
+    "The identity, whose derivative cannot be computed: DistributedDataParallel would wait for it."
+
+    @staticmethod
+    def forward(ctx, x):
+        return x.clone()
+
+    @staticmethod
+    def backward(ctx, gradient):
+        singular(gradient)
+
 given = ensemble("float64")
 for name, spoil, training in (
-    ("nan", lambda x: x * math.nan, True), ("raise", singular, True), ("evaluation", singular, False)
+    ("nan", lambda x: x * math.nan, True), ("raise", singular, True), ("evaluation", singular, False),
+    ("derivative", Underivable.apply, True),
 ):
     net, kept = Spoilt(given, spoil, training), []
     try:
@@ -234,7 +247,7 @@ def test_two_processes_give_the_numbers_of_one(name, together):
 def test_files_are_written_by_one(together):
     folder, reports = together
     for name in ("float32", "float64", "complex", "layers"):
-        assert sorted(path.name for path in (folder / name).iterdir()) == ["checkpoint.safetensors", "log.csv"]
+        assert sorted(path.name for path in (folder / name).iterdir()) == FILES
         with open(folder / name / "log.csv", newline="") as file:
             rows = list(csv.DictReader(file))
         assert [float(row["train_loss"]) for row in rows] == [record[2] for record in reports[name][0]["log"]]
@@ -245,6 +258,7 @@ def test_files_are_written_by_one(together):
     [
         ("nan", "the loss is not finite at step 11 (epoch 3"),
         ("raise", "the loss is not finite at step 11 (epoch 3"),
+        ("derivative", "the loss is not finite at step 11 (epoch 3"),
         ("evaluation", "the validation loss is not finite at step 12 (epoch 3"),
     ],
 )
@@ -284,7 +298,7 @@ def test_two_processes_go_on_after_a_kill(together):
                 numbers(expected), rel=1e-10, abs=1e-12
             )
             assert found["called"] == ([5, 6] if (rank, name) == (0, "resumed") else [])
-    assert sorted(path.name for path in (folder / "resumed").iterdir()) == ["checkpoint.safetensors", "log.csv"]
+    assert sorted(path.name for path in (folder / "resumed").iterdir()) == FILES
     assert all("differ in their checkpoint; give each the same" in reports["folders"][rank] for rank in (0, 1))
     assert not (folder / "mine").exists()
 

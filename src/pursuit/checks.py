@@ -72,6 +72,13 @@ def positive_number(name: str, value: Any) -> float:
     return float(value)
 
 
+def boolean(name: str, value: Any) -> bool:
+    """The value, if it is True or False."""
+    if not isinstance(value, bool):
+        raise TypeError(f"{name} is {value!r}; needed is True or False.")
+    return value
+
+
 def one_of(name: str, value: Any, known: Collection[str]) -> None:
     """Raise ValueError unless the value is one of those known."""
     if value not in known:

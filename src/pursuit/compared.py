@@ -52,12 +52,6 @@ class Comparison:
     oracle_db: float | None
     instance: Instance
 
-    @property
-    def title(self) -> str:
-        """The problem and its sizes, in a line."""
-        (m, n), count = self.instance.A.shape, self.instance.y.shape[:-1].numel()
-        return f"{self.instance.name}: {count} signal{'s' * (count != 1)}, n={n}, m={m}, k={self.instance.k}"
-
     def plot(self) -> Figure:
         """Draw one signal as the three best methods recover it, and the error of every method.
 
@@ -82,7 +76,7 @@ class Comparison:
             )
             for line in table
         ]
-        return "\n".join([self.title, *map(str.rstrip, lines), *[self.advice] * bool(self.advice)])
+        return "\n".join([self.instance.title, *map(str.rstrip, lines), *[self.advice] * bool(self.advice)])
 
 
 def compare(

@@ -11,10 +11,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
 from . import metrics
 from .core.layout import rows_for_sure
+from .core.selection import Hard
 from .core.solution import Solution, Status
 from .files import environment, write_csv, write_whole
 from .operators import Operator
@@ -28,6 +30,7 @@ PENALISED = ("ista", "fista")
 ON_REQUEST = ("greedy_lasso", "amp")
 GREEDY_LAM = 0.1  # for the square-root LASSO, whose best penalty does not depend on the noise
 WORDS = ("method", "status")  # columns that hold words
+AT_ONCE = 1024  # signals that a network is given at a time
 LAM = 0.01  # share of the lam from which on the solution is zero
 
 
@@ -198,6 +201,42 @@ def _solved(
     return solved
 
 
+def network_as_method(name: str, net: nn.Module) -> Callable[..., Solution[Any]]:
+    """A trained network as a method of `compare`: its signals, and as their support the k largest entries.
+
+    Parameters
+    ----------
+    name : str
+        In the table.
+    net : Module
+        `net(y) -> x`.
+
+    Examples
+    --------
+    >>> import torch, pursuit
+    >>> case = pursuit.problems.gaussian(n=60, m=40, k=3, signals=5)
+    >>> net = pursuit.nets.OMPNet(case.A, layers=3)
+    >>> sorted(row.method for row in compare(case, ["iht", network_as_method("omp-net", net)]))
+    ['iht', 'omp-net']
+    """
+
+    def recover(A: Operator, y: Tensor, k: int) -> Solution[Any]:
+        was_training = net.training
+        with torch.no_grad():
+            x = torch.cat([net.eval()(part) for part in y.split(AT_ONCE)])
+        net.train(was_training)
+        norm = torch.linalg.vector_norm(A.residual(y, x.to(y.dtype)), dim=-1)
+        whole = torch.linalg.vector_norm(y, dim=-1)
+        status = torch.where(norm <= whole, int(Status.EXPLORED), int(Status.WORSE_THAN_ZERO))
+        status = torch.where(norm.isfinite(), status, int(Status.OUT_OF_RANGE))
+        steps = torch.full_like(status, getattr(net, "layers", 1))
+        none = torch.zeros_like(status, dtype=torch.bool)
+        return Solution.of_signal(x, Hard()(x.abs(), k).indices, norm, steps, status, none)
+
+    recover.__name__ = name
+    return recover
+
+
 def solvers(chosen: Sequence[Method]) -> dict[Method, Callable[..., Solution[Any]]]:
     """The solvers of these methods.
 
@@ -235,7 +274,6 @@ def oracle(instance: Instance) -> float | None:
     if instance.x is None:
         return None
     from .core.least_squares import fit
-    from .core.selection import Hard
 
     atoms = Hard()(instance.x.abs(), instance.k)
     return metrics.nmse_db(atoms.embed(fit(instance.A, instance.y, atoms).z), instance.x)
@@ -258,7 +296,8 @@ def _row(name: str, instance: Instance, solution: Solution[Any], seconds: float)
         error_db=metrics.nmse_db(solution.x, instance.x)
         if known
         else metrics.nmse_db(instance.A.forward(solution.x), instance.y),
-        support_recovered=metrics.support_recall(solution.x, instance.x, instance.k) if known else None,
+        # `replace` forms x of what is on the support: a network's x has small entries everywhere
+        support_recovered=metrics.support_recall(replace(solution).x, instance.x, instance.k) if known else None,
         residual=share,
         nonzeros=float((solution.x != 0).sum(-1).double().mean()),
         ms_per_signal=1e3 * seconds / signals,

@@ -1,4 +1,4 @@
-"""Random signals and their measurements, to train networks on."""
+"""Signals and their measurements, to train networks on: random ones, and by `from_arrays` your own."""
 
 from __future__ import annotations
 
@@ -10,8 +10,22 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .finite import FiniteEnsemble, Split, from_arrays
 from .operators import Dense, Operator, SubsampledFourier
 from .problems import Instance, check_sizes, gaussian_matrix, on_random_support
+
+__all__ = [
+    "BernoulliGaussian",
+    "Ensemble",
+    "FiniteEnsemble",
+    "Mixture",
+    "Split",
+    "bernoulli_gaussian",
+    "fourier_levels",
+    "from_arrays",
+    "gaussian_levels",
+    "ofdm",
+]
 
 
 @dataclass(frozen=True, eq=False)

@@ -45,6 +45,12 @@ class Instance:
     synthesis: Operator | None = None
     labels: tuple[str, str] = ("index", "coefficient")
 
+    @property
+    def title(self) -> str:
+        """The problem and its sizes, in a line."""
+        (m, n), count = self.A.shape, self.y.shape[:-1].numel()
+        return f"{self.name}: {count} signal{'s' * (count != 1)}, n={n}, m={m}, k={self.k}"
+
     def signal(self, x: Tensor) -> Tensor:
         """The signal with coefficients `x`."""
         return x if self.synthesis is None else self.synthesis.forward(x)

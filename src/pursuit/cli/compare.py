@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .console import find_own, one_line_errors, print_table, progress
+from .console import find_own, one_line_errors, progress
+from .tables import print_comparison
 
 if TYPE_CHECKING:
     from ..compared import Comparison
@@ -87,8 +88,18 @@ def compare(
         penalty = {"lam": lam, "lam_share": comparison.LAM if lam is None and lam_share is None else lam_share}
         with progress("comparing", len(chosen) * (1 if instance.x is not None else 2)) as advance:
             found = compared.of_instance(instance, ks, chosen, **penalty, started=advance)
-        _print_table(found)
+        print_comparison(found.instance, found.rows, _caption(found))
+        if found.advice:
+            typer.echo(found.advice)
         _write(folder, found, methods=list(chosen), **penalty)
+
+
+def _caption(found: Comparison) -> str | None:
+    if found.predictions:
+        return "Held out: 10 log10 of |y - A x|^2 / |y|^2 on rows of A that were not used (5 folds)."
+    if found.oracle_db is None:
+        return None
+    return f"Oracle (least squares on the k largest true coefficients): {found.oracle_db:.2f} dB"
 
 
 def _write(folder: Path, found: Comparison, **settings: Any) -> None:
@@ -141,27 +152,3 @@ def _named(problem: str, *, k: int | None, signals: int | None, seed: int | None
     from .. import problems
 
     return getattr(problems, problem)(**options)
-
-
-def _print_table(found: Comparison) -> None:
-    from rich import box
-    from rich.table import Table
-
-    from ..comparison import WORDS, columns
-
-    if found.predictions:
-        caption: str | None = "Held out: 10 log10 of |y - A x|^2 / |y|^2 on rows of A that were not used (5 folds)."
-    else:
-        db = found.oracle_db
-        caption = None if db is None else f"Oracle (least squares on the k largest true coefficients): {db:.2f} dB"
-    table = Table(
-        title=found.title, title_justify="left", caption=caption, caption_justify="left", box=box.SIMPLE_HEAD,
-        padding=(0, 1, 0, 0), pad_edge=False,
-    )  # fmt: skip
-    for name in (shown := columns(found.rows)):
-        table.add_column(name, justify="left" if name in WORDS else "right", no_wrap=True)
-    for rank, row in enumerate(found.rows, 1):
-        table.add_row(*(cell(row) for cell in shown.values()), style="bold" if rank == 1 else None)
-    print_table(table)
-    if found.advice:
-        typer.echo(found.advice)

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import os
-from dataclasses import replace
+import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
-from .console import bar, one_line_errors
+from .console import bar, find_own, one_line_errors, progress
+from .data import FILES, Columns, Decimal, Dtype, FileOptions, Header, Index, LayoutOption
+from .signals import given_ensemble, split_in_words, variance
+from .tables import print_comparison
 
 if TYPE_CHECKING:
+    from ..problems import Instance
+    from ..solvers.by_name import Method
     from ..training import Epoch, Training
 
 
@@ -55,16 +62,27 @@ PROBLEMS = {
     "gaussian-levels": Problem("gaussian_levels", LEVELS, False),
     "bernoulli-gaussian": Problem("bernoulli_gaussian", {"n": 1000, "m": 250, "k": 50, "snr": 40.0}, False),
 }
+COMPARED = ("omp", "iht", "htp", "cosamp", "sp", "fista")  # the solvers that a network is shown beside
 RELAXATIONS = ("softsort", "neuralsort", "sinkhorn-sort")
 HALVE_EVERY = 500  # epochs
 
 
 def train(
     network: Annotated[str, typer.Argument(help=f"One of {', '.join(NETWORKS)}.")],
+    A: Annotated[
+        str | None, typer.Option("--A", help=f"Train on your own signals: the matrix (m, n). {FILES}.")
+    ] = None,
+    data: Annotated[
+        str | None,
+        typer.Option(
+            help="Your own signals: measurements (signals, m) and what they measure (signals, n), as train.npz:Y,X, "
+            "data.mat:Y,X, or two files, Y.npy,X.npy. Same formats as --A."
+        ),
+    ] = None,
     problem: Annotated[
         str | None,
         typer.Option(
-            help="Training signals: fourier-levels (default for omp-net to sea-net), gaussian-levels, or "
+            help="Random signals: fourier-levels (default for omp-net to sea-net), gaussian-levels, or "
             "bernoulli-gaussian (default for the others)."
         ),
     ] = None,
@@ -72,7 +90,11 @@ def train(
     m: Annotated[int | None, typer.Option("--m", help="Measurements. Default: 20; bernoulli-gaussian 250.")] = None,
     k: Annotated[
         int | None,
-        typer.Option("-k", "--k", help="Non-zeros per signal. Default: 10; bernoulli-gaussian 50 on average."),
+        typer.Option(
+            "-k",
+            "--k",
+            help="Non-zeros per signal. Default: 10; bernoulli-gaussian 50 on average; --data the most of a signal.",
+        ),
     ] = None,
     admissible: Annotated[
         int | None,
@@ -112,17 +134,27 @@ def train(
     ] = None,
     relative: Annotated[bool, typer.Option("--relative", help="--tau is a multiple of the largest score.")] = False,
     signals: Annotated[
-        str,
+        str | None,
         typer.Option(
-            help="What the signals are: complex, real part (real; fits are complex, as in the paper), or real."
+            help="What the signals are: complex, real part (real; fits are complex, as in the paper), or real. "
+            "Default: real part; complex if those of --data are."
         ),
-    ] = "real part",
+    ] = None,
     learn_eta: Annotated[bool, typer.Option("--learn-eta", help="Learn the step size of each layer.")] = False,
     learn_tau: Annotated[bool, typer.Option("--learn-tau", help="Learn the temperature of each layer.")] = False,
     anneal_from: Annotated[
         float | None, typer.Option(help="Lower the temperature during training from this one to --tau.")
     ] = None,
-    epochs: Annotated[int, typer.Option(help="Passes over the training signals.")] = 1000,
+    epochs: Annotated[
+        int, typer.Option(help="Passes over the training signals. More than a finished run had: it goes on.")
+    ] = 1000,
+    n_train: Annotated[int | None, typer.Option(help="Training signals. Default: 1024; of --data 80 %.")] = None,
+    n_validation: Annotated[
+        int | None, typer.Option(help="Validation signals. Default: 512; of --data 10 %, at most 2000.")
+    ] = None,
+    n_test: Annotated[
+        int | None, typer.Option(help="Test signals. Default: 512; of --data 10 %, at most 2000.")
+    ] = None,
     batch_size: Annotated[int | None, typer.Option(help="Signals per step. Default: 64; lista to lamp 128.")] = None,
     optimizer: Annotated[
         str | None, typer.Option(help="rmsprop or adam. Default: rmsprop; lista to lamp adam.")
@@ -151,6 +183,19 @@ def train(
     double: Annotated[bool, typer.Option("--double", help="Use double precision.")] = False,
     device: Annotated[str, typer.Option(help="Device: cpu, cuda, cuda:1, ...")] = "cpu",
     seed: Annotated[int, typer.Option(help="Random seed of problem and training.")] = 0,
+    methods: Annotated[
+        str | None,
+        typer.Option(
+            help="Solvers to compare with on the test signals, separated by commas, or none. "
+            f"Default: {','.join(COMPARED)}."
+        ),
+    ] = None,
+    layout: LayoutOption = "auto",
+    header: Header = None,
+    index: Index = None,
+    decimal: Decimal = None,
+    columns: Columns = None,
+    dtype: Dtype = None,
     output: Annotated[
         Path | None, typer.Option("-o", "--output", help="Folder for the results. Default: runs/NETWORK.")
     ] = None,
@@ -159,16 +204,18 @@ def train(
     layerwise: Annotated[int | None, typer.Option(hidden=True)] = None,
     fresh: Annotated[bool, typer.Option("--fresh", hidden=True)] = False,
 ) -> None:
-    """Train a network, or continue the training in the output folder.
+    """Train a network on your signals or on random ones, or continue the training in the output folder.
 
-    Examples: pursuit train omp-net --m 20 -k 10 --epochs 1000; pursuit train na-alista --snr 20 -o runs/na-alista
+    Examples: pursuit train iht-net --A A.npy --data train.npz:Y,X -o runs/mine; pursuit train omp-net --m 20 -k 10;
+    pursuit train na-alista --snr 20 -o runs/na-alista
     """
     with one_line_errors():
         from .. import comparison, files
         from ..checks import one_of
-        from ..nets.storage import describe, save
+        from ..nets.storage import describe
         from ..plots import training as picture
-        from ..training import TrainingError, fit
+        from ..problems import Instance
+        from ..training import TrainingError, fit, unseen_signals
 
         one_of("network", network, NETWORKS)
         device = _own_device(device)
@@ -180,12 +227,26 @@ def train(
                 f"--layerwise-epochs was given, but {network} is not trained layer by layer; leave it out."
             )
         chosen = NETWORKS[network]
+        chosen_methods = _methods(methods)
         sizes = {"n": n, "m": m, "k": k, "admissible": admissible, "noise": noise, "snr": snr}
+        asked = FileOptions(header, index, decimal, columns, dtype)
+        lines: tuple[str, ...] = ()
+        _check_device(device)
+        if data is None and A is None:
+            _check_no_files(asked, layout)
+            ensemble = _ensemble(problem or chosen.problem, sizes, seed=seed, double=double, device=device)
+        else:
+            unused = {"--problem": problem} | {f"--{name}": value for name, value in sizes.items() if name != "k"}
+            ensemble, lines = given_ensemble(
+                A, data, asked, layout, k=k, seed=seed, double=double, device=device, unused=unused
+            )
         training_options = _training(
             chosen, schedule=schedule, halve_every=halve_every, epochs=epochs, batch_size=batch_size,
             optimizer=optimizer, lr=lr, clip=clip, resample=resample, layerwise_epochs=layerwise_epochs, seed=seed,
         )  # fmt: skip
-        ensemble = _ensemble(problem or chosen.problem, sizes, seed=seed, double=double, device=device)
+        of_parts = {"n_train": n_train, "n_validation": n_validation, "n_test": n_test}
+        with _warnings_in_one_line():
+            counts, line = _counts(ensemble, of_parts, resample=training_options["resample"])
         net = _network(
             network, ensemble, seed=seed, layers=layers, hidden=hidden, inputs=inputs, tau=tau, eta=eta,
             weights=weights, relaxation=relaxation, relative=relative or None, signals=signals,
@@ -194,19 +255,24 @@ def train(
         net.to(device, ensemble.A.dtype.to_real())
         folder = files.output_folder(output or Path("runs") / network)
         first = os.environ.get("RANK", "0") == "0"  # under torchrun one process reports
-        try:
-            with bar(network, epochs) as show:
-                training = fit(
-                    net, ensemble, folder=folder, **training_options,
-                    on_epoch=lambda epoch: show(_line(network, epoch), epoch.epoch, epochs),
-                )  # fmt: skip
-        except TrainingError as error:
-            if first:
-                save(net, folder / "net.safetensors")
-            raise ValueError(f"{error} The best network so far is in {folder / 'net.safetensors'}.") from error
+        for text in (*lines, *line) if first else ():
+            typer.echo(text)
+        begun: list[int] = []
+        with bar(network, epochs) as show:
+
+            def tell(epoch: Epoch) -> None:
+                begun.append(epoch.epoch)
+                show(_line(network, epoch), epoch.epoch, epochs)
+
+            try:
+                with _warnings_in_one_line():
+                    training = fit(net, ensemble, folder=folder, **training_options, **counts, on_epoch=tell)
+            except TrainingError as error:
+                best = folder / "net.safetensors"
+                kept = f" The best network so far is in {best}." if best.exists() else ""
+                raise ValueError(f"{error}{kept}") from error
         if not first:
             return
-        save(net, folder / "net.safetensors")
         picture.draw(folder / "log.png", training.log, kept=training.best_epoch)
         structure = hasattr(net, "identify")
         if structure:
@@ -217,10 +283,74 @@ def train(
             "device": device, "best_epoch": training.best_epoch, "validation_loss": training.validation_loss,
             "validation_db": training.validation_db, "test_loss": training.test_loss, "test_db": training.test_db,
             "seconds": sum(epoch.seconds for epoch in training.log),
+            **({} if data is None else {"A": A, "data": data, **counts}),
         }  # fmt: skip
-        problem_only = replace(ensemble.instance(1), settings=ensemble.settings)
-        comparison.write_settings(folder / "settings.json", problem_only, **record)
-        _report(folder, training, structure=structure)
+        y, x = unseen_signals(ensemble, **counts, seed=seed)
+        test = Instance(ensemble.name, ensemble.A, y, ensemble.k, x, ensemble.settings)
+        comparison.write_settings(folder / "settings.json", test, **record)
+        _report(folder, training, structure=structure, begun=begun)
+        _compare(folder, test, network, net, chosen_methods)
+
+
+@contextlib.contextmanager
+def _warnings_in_one_line() -> Iterator[None]:
+    """Warnings of this library as lines on standard error."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", UserWarning)
+        warnings.showwarning = lambda message, *_, **__: typer.echo(f"note: {message}", err=True)
+        yield
+
+
+def _methods(methods: str | None) -> tuple[str, ...]:
+    """The solvers that the network is compared with."""
+    from .. import comparison
+
+    chosen = COMPARED if methods is None else () if methods == "none" else tuple(methods.split(","))
+    find_own(chosen)
+    comparison.solvers(chosen)
+    return chosen
+
+
+def _compare(folder: Path, test: Instance, name: str, net: Any, methods: tuple[str, ...]) -> None:
+    """Print the network beside solvers, on the test signals and with the same sparsity."""
+    if not methods:
+        return
+    from .. import comparison
+
+    chosen: list[Method] = [comparison.network_as_method(name, net), *methods]
+    with progress("comparing", len(chosen)) as advance:
+        rows = comparison.compare(test, chosen, started=advance)
+    print_comparison(test, rows, f"The test signals; support: of the {test.k} largest entries of x.")
+    comparison.write_table(folder / "table.csv", rows)
+
+
+def _counts(ensemble: Any, asked: dict[str, int | None], *, resample: bool) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """How many signals to train on, and what to say about it: only of given signals."""
+    from ..ensembles import FiniteEnsemble
+
+    if not isinstance(ensemble, FiniteEnsemble):
+        return asked, ()
+    parts = ensemble.split(**asked | ({"n_train": None} if resample else {}))
+    counted = {f"n_{name}": len(part) for name, part in parts._asdict().items()}
+    if resample and asked["n_train"] is not None:
+        counted["n_train"] = min(asked["n_train"], counted["n_train"])
+    return counted, (split_in_words(ensemble, parts),)
+
+
+def _check_no_files(asked: FileOptions, layout: str) -> None:
+    given = [f"--{name}" for name, value in vars(asked).items() if value is not None]
+    given += ["--layout"] if layout != "auto" else []
+    if given:
+        raise ValueError(f"{', '.join(given)} was given without --A and --data, which it is about; leave it out.")
+
+
+def _check_device(device: str) -> None:
+    import torch
+
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise ValueError(f"--device is {device!r}, which cannot be used here ({error}); try cpu.") from None
 
 
 def _own_device(device: str) -> str:
@@ -256,10 +386,6 @@ def _ensemble(problem: str, given: dict[str, Any], *, seed: int, double: bool, d
     for name in given.keys() - sizes.keys():
         others = ", ".join(other for other in PROBLEMS if name in PROBLEMS[other].sizes)
         raise ValueError(f"--{name} is no option of {problem}; leave it out, or give --problem: {others}.")
-    try:
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise ValueError(f"--device is {device!r}, which cannot be used here ({error}); try cpu.") from None
     single, wide = (torch.complex64, torch.complex128) if cplx else (torch.float32, torch.float64)
     return getattr(ensembles, make)(**(sizes | given), seed=seed, dtype=wide if double else single, device=device)
 
@@ -285,7 +411,7 @@ BELONGS = {
 }
 
 
-def _network(name: str, ensemble: Any, *, seed: int, layers: int | None, signals: str, **given: Any) -> Any:
+def _network(name: str, ensemble: Any, *, seed: int, layers: int | None, signals: str | None, **given: Any) -> Any:
     from .. import nets, relaxations
     from ..checks import one_of
 
@@ -298,6 +424,8 @@ def _network(name: str, ensemble: Any, *, seed: int, layers: int | None, signals
             raise ValueError(f"--{option.replace('_', '-')} was given, but {name} {why}; leave it out.")
     relaxation = given.get("relaxation", "softsort")
     one_of("--relaxation", relaxation, RELAXATIONS)
+    if signals is None:
+        signals = "complex" if ensemble.name == "data" and ensemble.x.is_complex() else "real part"
     options = {
         "k": ensemble.k, "layers": (network.layers or ensemble.k) if layers is None else layers, "signals": signals,
         "seed": seed, "sort": getattr(relaxations, relaxation.replace("-", "_")), **given,
@@ -305,7 +433,9 @@ def _network(name: str, ensemble: Any, *, seed: int, layers: int | None, signals
     }  # fmt: skip
     if "selection" not in takes or takes["selection"].default is not None:  # not LISTA and LISTA-CP
         options["sparsity"] = ensemble.k
-    if ensemble.name != "bernoulli-gaussian":
+    if ensemble.name == "data":
+        options["variance"] = variance(ensemble)
+    elif ensemble.name != "bernoulli-gaussian":
         options["variance"] = 1 / ensemble.k  # of signals of norm 1
     return build(ensemble.A, **{option: value for option, value in options.items() if option in takes})
 
@@ -320,8 +450,10 @@ def _decibel(value: float | None) -> str:
     return "" if value is None else f", NMSE {value:.2f} dB"
 
 
-def _report(folder: Path, training: Training, *, structure: bool) -> None:
+def _report(folder: Path, training: Training, *, structure: bool, begun: list[int]) -> None:
     net = folder / "net.safetensors"
+    if begun and begun[0] > 1:
+        typer.echo(f"went on after epoch {begun[0] - 1}")
     typer.echo(f"best epoch: {training.best_epoch} of {len(training.log)}")
     typer.echo(
         f"validation loss: {training.validation_loss:.4g}{_decibel(training.validation_db)}; "

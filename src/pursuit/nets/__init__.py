@@ -13,7 +13,7 @@ from .layers import Annealed, Learned
 from .lista import LISTA, LISTACP, LISTACPSS, TiLISTA
 from .na_alista import NAALISTA
 from .sea import SEANet
-from .storage import load, read_weights, save
+from .storage import load, read_epoch, read_weights, save
 from .unroll import CountSchedule, PercentSchedule
 
 __all__ = [
@@ -39,6 +39,7 @@ __all__ = [
     "SPNet",
     "TiLISTA",
     "load",
+    "read_epoch",
     "read_weights",
     "save",
 ]

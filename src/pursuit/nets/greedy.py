@@ -30,8 +30,9 @@ class OMPNet(Network):
         Relaxed sort: `softsort`, `neuralsort` or `sinkhorn_sort`.
     weights : {"shared", "per-layer"}
         One set of structure weights for all layers, or one per layer.
-    w0 : Tensor (n,), optional
-        Structure weights before training, for example another network's `weights`. Default: ones.
+    w0 : array (n,) or (layers, n), optional
+        Structure weights before training, for example another network's `weights`; with "per-layer" also a row for
+        each layer. Default: ones.
     relative : bool, default False
         If True, tau is a multiple of the largest score.
     signals : {"complex", "real part", "real"}
@@ -65,7 +66,7 @@ class OMPNet(Network):
         tau: ScalarSpec = 1e-3,
         sort: Callable[..., Tensor] = softsort,
         weights: str = "shared",
-        w0: Tensor | None = None,
+        w0: Any = None,
         relative: bool = False,
         signals: str = "complex",
     ):
@@ -86,8 +87,12 @@ class OMPNet(Network):
 
     @property
     def weights(self) -> Tensor:
-        """The learned structure weights `(n,)`; pass them to any solver as `weights=`."""
+        """The learned structure weights `(n,)`, a copy: pass them to any solver as `weights=`. To set them, assign."""
         return self.identify.weights
+
+    @weights.setter
+    def weights(self, value: Any) -> None:
+        self.identify.set_weights(value)
 
 
 class IHTNet(Network):
@@ -134,7 +139,7 @@ class IHTNet(Network):
         tau: ScalarSpec = 1e-3,
         sort: Callable[..., Tensor] = softsort,
         weights: str = "shared",
-        w0: Tensor | None = None,
+        w0: Any = None,
         relative: bool = False,
         signals: str = "complex",
     ):
@@ -157,8 +162,12 @@ class IHTNet(Network):
 
     @property
     def weights(self) -> Tensor:
-        """The learned structure weights `(n,)`; pass them to any solver as `weights=`."""
+        """The learned structure weights `(n,)`, a copy: pass them to any solver as `weights=`. To set them, assign."""
         return self.identify.weights
+
+    @weights.setter
+    def weights(self, value: Any) -> None:
+        self.identify.set_weights(value)
 
 
 class CoSaMPNet(Network):
@@ -202,7 +211,7 @@ class CoSaMPNet(Network):
         tau: ScalarSpec = 1e-3,
         sort: Callable[..., Tensor] = softsort,
         weights: str = "shared",
-        w0: Tensor | None = None,
+        w0: Any = None,
         relative: bool = False,
         signals: str = "complex",
     ):
@@ -224,8 +233,12 @@ class CoSaMPNet(Network):
 
     @property
     def weights(self) -> Tensor:
-        """The learned structure weights `(n,)`; pass them to any solver as `weights=`."""
+        """The learned structure weights `(n,)`, a copy: pass them to any solver as `weights=`. To set them, assign."""
         return self.identify.weights
+
+    @weights.setter
+    def weights(self, value: Any) -> None:
+        self.identify.set_weights(value)
 
 
 class SPNet(Network):
@@ -270,7 +283,7 @@ class SPNet(Network):
         tau: ScalarSpec = 1e-3,
         sort: Callable[..., Tensor] = softsort,
         weights: str = "shared",
-        w0: Tensor | None = None,
+        w0: Any = None,
         relative: bool = False,
         signals: str = "complex",
     ):
@@ -292,8 +305,12 @@ class SPNet(Network):
 
     @property
     def weights(self) -> Tensor:
-        """The learned structure weights `(n,)`; pass them to any solver as `weights=`."""
+        """The learned structure weights `(n,)`, a copy: pass them to any solver as `weights=`. To set them, assign."""
         return self.identify.weights
+
+    @weights.setter
+    def weights(self, value: Any) -> None:
+        self.identify.set_weights(value)
 
 
 class HTPNet(Network):
@@ -340,7 +357,7 @@ class HTPNet(Network):
         tau: ScalarSpec = 1e-3,
         sort: Callable[..., Tensor] = softsort,
         weights: str = "shared",
-        w0: Tensor | None = None,
+        w0: Any = None,
         relative: bool = False,
         signals: str = "complex",
     ):
@@ -363,5 +380,9 @@ class HTPNet(Network):
 
     @property
     def weights(self) -> Tensor:
-        """The learned structure weights `(n,)`; pass them to any solver as `weights=`."""
+        """The learned structure weights `(n,)`, a copy: pass them to any solver as `weights=`. To set them, assign."""
         return self.identify.weights
+
+    @weights.setter
+    def weights(self, value: Any) -> None:
+        self.identify.set_weights(value)

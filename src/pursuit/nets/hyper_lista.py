@@ -80,7 +80,7 @@ class HyperLISTA(Network):
         self.back_projection = BackProjection(self.sensing, A, None)
         self.layers, self.depth = whole_number("layers", layers, high=10**6), None
         self.gamma, self.ratio = positive_number("gamma", gamma), ratio
-        if not 0 <= ratio < 1:
+        if not isinstance(ratio, int | float) or not 0 <= ratio < 1:
             raise ValueError(f"ratio is {ratio!r}; needed is 0 <= ratio < 1.")
         for name, value in (("c_theta", c_theta), ("c_beta", c_beta), ("c_ss", c_ss)):
             if not isinstance(value, int | float) or not math.isfinite(value):

@@ -103,7 +103,7 @@ class LAMP(Network):
         n = self.sensing.shape[1]
         self.layers, self.depth = whole_number("layers", layers, high=10**6), None
         self.share = whole_number("sparsity", sparsity, high=n - 1) / n
-        self.retry_steps = retry_steps if retry_steps == 0 else whole_number("retry_steps", retry_steps, high=10**6)
+        self.retry_steps = whole_number("retry_steps", retry_steps, low=0, high=10**6)
         self.level = positive_number("level", level)
         self.gamma, self.b, self.alpha = per_layer(1.0, layers), per_layer(1.0, layers), per_layer(0.0, layers)
         self.logit = per_layer(math.log(self.share / (1 - self.share)), layers)

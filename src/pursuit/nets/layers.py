@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from ..aliases import tensor_name
-from ..arrays import HALVES, WHOLE
-from ..checks import finite, placed, positive_number
+from ..arrays import HALVES, WHOLE, as_tensor
+from ..checks import boolean, finite, placed, positive_number, show
 from ..core.autocast import without_autocast
 from ..core.numeric import safe_divide
 from ..core.selection import AtomSelector, Hard
@@ -50,6 +50,15 @@ class Network(nn.Module):
         half = isinstance(y, Tensor) and y.dtype in HALVES and not x.is_complex()
         return x.to(y.dtype) if half else x
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        # A torch module would take a Parameter or a Module in the place of a property, and any tensor as a new name.
+        if isinstance(getattr(type(self), name, None), property):
+            object.__setattr__(self, name, value)
+        elif name == "weights":
+            refuse_weights(self)
+        else:
+            super().__setattr__(name, value)
+
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
         """Also take tensors by their names in earlier versions."""
         names = {key: prefix + tensor_name(type(self).__name__, key.removeprefix(prefix)) for key in state_dict}
@@ -72,7 +81,18 @@ def old_attribute(old: str, new: str) -> property:
         warn(f"{kind}.{old}", f"{kind}.{new}", stacklevel=3)
         return getattr(net, new)
 
-    return property(get)
+    return property(get, lambda net, value: refuse_weights(net) if old == "weights" else setattr(net, new, value))
+
+
+def refuse_weights(net: nn.Module) -> None:
+    """Raise AttributeError: the network has no structure weights to set."""
+    names = [name for name, _ in net.named_parameters()]
+    at = "net.back_projection.matrix" if hasattr(net, "back_projection") else f"net.{names[0]}" if names else "net"
+    raise AttributeError(
+        f"weights of {type(net).__name__} cannot be set: it has no structure weights, as OMPNet or IHTNet have. Its "
+        f"parameters are {', '.join(names) or 'none'}; to write to its tensors, for example: "
+        f"with torch.no_grad(): {at}.copy_(...)."
+    )
 
 
 @dataclass(frozen=True)
@@ -147,13 +167,11 @@ class LayerScalar(nn.Module):
 
     def __init__(self, name: str, spec: ScalarSpec, layers: int):
         super().__init__()
-        self.spec = spec
+        self.spec = spec if isinstance(spec, Learned | Annealed) else positive_number(name, spec)
         if isinstance(spec, Learned):
             self.log = nn.Parameter(torch.full((layers if spec.per_layer else 1,), math.log(spec.start)))
         elif isinstance(spec, Annealed):
             self.register_buffer("progress", torch.zeros(()))  # set by training: from 0 at its start to 1 at its end
-        else:
-            positive_number(name, spec)
 
     def forward(self, layer: int) -> float | Tensor:
         """The number of this layer."""
@@ -185,6 +203,8 @@ class Sensing(nn.Module):
             raise ValueError(
                 f"A has batch {tuple(given.batch_shape)}, but a network has one matrix; needed is shape (m, n)."
             )
+        if 0 in given.shape:
+            raise ValueError(f"A has shape {tuple(given.shape)}; needed is a matrix with rows and columns.")
         op = real_form(given) if signals == "real" else given
         norms = op.column_norms()
         if not norms.isfinite().all():
@@ -258,7 +278,7 @@ class Identify(nn.Module):
         tau: ScalarSpec,
         sort: Callable[..., Tensor],
         weights: str,
-        w0: Tensor | None,
+        w0: Any,
         relative: bool,
     ):
         super().__init__()
@@ -266,7 +286,7 @@ class Identify(nn.Module):
             raise TypeError(f"sort is {sort!r}; needed is softsort, neuralsort, sinkhorn_sort or a function like them.")
         self.w = structure(n, layers, weights, w0)
         self.tau = LayerScalar("tau", tau, layers)
-        self.layers, self.sort, self.relative = layers, sort, relative
+        self.layers, self.sort, self.relative = layers, sort, boolean("relative", relative)
 
     def forward(self, k: int) -> list[AtomSelector]:
         """The atom selector of every layer, for `k` atoms."""
@@ -280,11 +300,15 @@ class Identify(nn.Module):
         """The learned structure weights `(n,)`; if layers have their own, the mean over the layers."""
         return over_layers(self.w)
 
+    def set_weights(self, value: Any) -> None:
+        """Set them for all layers, `(n,)`, or for each its own, `(layers, n)`."""
+        write_weights(self.w, value)
+
 
 class IdentifyHard(nn.Module):
     """The choice of atoms in every layer: structure weights, ones before training, and the largest scores."""
 
-    def __init__(self, n: int, layers: int, *, weights: str, w0: Tensor | None):
+    def __init__(self, n: int, layers: int, *, weights: str, w0: Any):
         super().__init__()
         self.w = structure(n, layers, weights, w0)
         self.layers = layers
@@ -298,15 +322,43 @@ class IdentifyHard(nn.Module):
         """The learned structure weights `(n,)`; if layers have their own, the mean over the layers."""
         return over_layers(self.w)
 
+    def set_weights(self, value: Any) -> None:
+        """Set them for all layers, `(n,)`, or for each its own, `(layers, n)`."""
+        write_weights(self.w, value)
 
-def structure(n: int, layers: int, weights: str, w0: Tensor | None) -> nn.Parameter:
+
+def structure(n: int, layers: int, weights: str, w0: Any) -> nn.Parameter:
     """Structure weights to learn, `(n,)` for all layers or `(layers, n)`; only their magnitudes matter."""
     if weights not in STRUCTURE:
         raise ValueError(f"weights is {weights!r}; choose {' or '.join(map(repr, STRUCTURE))}.")
-    start = torch.ones(n) if w0 is None else finite("w0", torch.as_tensor(w0).detach())
-    if start.shape != (n,) or start.is_complex():
-        raise ValueError(f"w0 has shape {tuple(start.shape)} and dtype {start.dtype}; needed are {n} real numbers.")
-    return nn.Parameter(start.clone() if weights == "shared" else start.repeat(layers, 1))
+    shape = (n,) if weights == "shared" else (layers, n)
+    return nn.Parameter(torch.ones(shape) if w0 is None else _weights("w0", w0, shape).expand(shape).clone())
+
+
+def write_weights(w: nn.Parameter, value: Any) -> None:
+    """Set structure weights `(n,)` or `(layers, n)`; one vector is for all layers."""
+    given = _weights("weights", value, tuple(w.shape))
+    if (given < 0).any():
+        raise ValueError(f"weights is {show(given)}; needed are numbers >= 0, by which scores are multiplied.")
+    with torch.no_grad():
+        w.copy_(given)
+
+
+def _weights(name: str, value: Any, shape: tuple[int, ...]) -> Tensor:
+    """Real, finite numbers of this shape, or one vector for all layers."""
+    if isinstance(value, list | tuple) and any(isinstance(row, Tensor) for row in value):
+        value = torch.stack([as_tensor(name, row) for row in value])
+    read = as_tensor(name, value).detach()
+    if isinstance(value, list | tuple) and not read.is_complex():  # Python's numbers have no precision of their own
+        read = read.to(torch.get_default_dtype())
+    if read.is_complex() or tuple(read.shape) not in {shape, shape[-1:]}:
+        own = f", or {shape}, one row per layer" if len(shape) == 2 else ""
+        more = "; build the network with weights='per-layer' for a row per layer" if read.ndim == 2 > len(shape) else ""
+        raise ValueError(
+            f"{name} has shape {tuple(read.shape)} and dtype {read.dtype}; needed are {shape[-1]} real numbers, "
+            f"({shape[-1]},){own}{more}."
+        )
+    return finite(name, read)
 
 
 def by_layer(w: Tensor, layers: int) -> list[Tensor]:

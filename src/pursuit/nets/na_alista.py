@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from ..checks import positive_number, whole_number
+from ..checks import boolean, positive_number, whole_number
 from ..shrinkage import proximal
 from .layers import Network, Sensing, old_attribute, recorded
 from .unroll import BackProjection, PercentSchedule, Schedule, active, shrinking
@@ -139,6 +139,8 @@ class NAALISTA(Network):
         self.layers, self.depth, self.inputs = whole_number("layers", layers, high=10**6), None, inputs
         self.shrink = shrinking(layers, self.sensing.shape[1], sparsity, selection)
         whole_number("hidden", hidden, high=10**6)
+        whole_number("seed", seed, low=0, high=2**63 - 1)
+        boolean("faithful_paper", faithful_paper)
         with torch.random.fork_rng(devices=()):
             torch.manual_seed(seed)
             self.cell = nn.LSTMCell(len(inputs), hidden)

@@ -32,8 +32,9 @@ class SEANet(Network):
         columns of norm one. Above 2 / L gradients grow from layer to layer, and little is learned.
     weights : {"shared", "per-layer"}
         One set of structure weights for all layers, or one per layer.
-    w0 : Tensor (n,), optional
-        Structure weights before training, for example another network's `weights`. Default: ones.
+    w0 : array (n,) or (layers, n), optional
+        Structure weights before training, for example another network's `weights`; with "per-layer" also a row for
+        each layer. Default: ones.
     signals : {"complex", "real part", "real"}
         Signals for a complex `A`; see `OMPNet`.
 
@@ -65,7 +66,7 @@ class SEANet(Network):
         layers: int,
         eta: ScalarSpec | None = None,
         weights: str = "shared",
-        w0: Tensor | None = None,
+        w0: Any = None,
         signals: str = "complex",
     ):
         super().__init__()
@@ -88,5 +89,9 @@ class SEANet(Network):
 
     @property
     def weights(self) -> Tensor:
-        """The learned structure weights `(n,)`; pass them to any solver as `weights=`."""
+        """The learned structure weights `(n,)`, a copy: pass them to any solver as `weights=`. To set them, assign."""
         return self.identify.weights
+
+    @weights.setter
+    def weights(self, value: Any) -> None:
+        self.identify.set_weights(value)

@@ -56,12 +56,43 @@ def save(net: nn.Module, path: str | Path) -> None:
     >>> pursuit.nets.load(path).layers
     2
     """
+    _write(path, net.state_dict(), {"pursuit": json.dumps(describe(net))})
+
+
+def save_epoch(net: nn.Module, path: str | Path, epoch: dict[str, Any]) -> None:
+    """Write a network with the record of the epoch of its training that it is of: see `read_epoch`.
+
+    Of a module that is none of `pursuit.nets` the file has the state dict alone, with complex tensors as pairs of real
+    ones.
+
+    Parameters
+    ----------
+    net : Module
+    path : str or Path
+    epoch : dict
+        What JSON can hold.
+    """
+    try:
+        header = {"pursuit": json.dumps(describe(net))}
+        tensors = net.state_dict()
+    except ValueError:
+        header = {}
+        tensors = {name: storable(v) for name, v in net.state_dict().items() if isinstance(v, Tensor)}
+    _write(path, tensors, header | {"epoch": json.dumps(epoch)})
+
+
+def storable(value: Tensor) -> Tensor:
+    """A copy in a form that safetensors can store: it has no complex128."""
+    real = torch.view_as_real(value) if value.is_complex() else value
+    return real.detach().cpu().clone(memory_format=torch.contiguous_format)
+
+
+def _write(path: str | Path, tensors: dict[str, Tensor], header: dict[str, str]) -> None:
     from safetensors.torch import save as pack
 
     path = Path(path)
     output_folder(path.parent)
-    header = {"pursuit": json.dumps(describe(net))}
-    data = pack({name: value.contiguous() for name, value in net.state_dict().items()}, metadata=header)
+    data = pack({name: value.contiguous() for name, value in tensors.items()}, metadata=header)
     write_whole(path, lambda file: file.write(data))
 
 
@@ -105,6 +136,38 @@ def load(path: str | Path, A: Any = None, W: Any = None) -> Any:
         value.data = value.data.to(tensors[name].device, tensors[name].dtype)
     net.load_state_dict(tensors)
     return net
+
+
+def read_epoch(path: str | Path) -> dict[str, Any]:
+    """Which epoch of its training a network in a file is of, with its losses: the line of `log.csv`.
+
+    While `pursuit.training.fit` runs, its folder always has the best network so far, in `net.safetensors`.
+
+    Parameters
+    ----------
+    path : str or Path
+
+    Raises
+    ------
+    ValueError
+        If the file was not written by a training.
+
+    Examples
+    --------
+    >>> import tempfile, torch, pursuit
+    >>> folder, X = tempfile.mkdtemp(), torch.eye(5).repeat(8, 1) * torch.rand(40, 1)
+    >>> net = pursuit.nets.IHTNet(torch.eye(5), k=1, layers=2)
+    >>> training = pursuit.training.fit(net, (X, X), epochs=2, folder=folder)
+    >>> pursuit.nets.read_epoch(f"{folder}/net.safetensors")["epoch"] == training.best_epoch
+    True
+    """
+    header, _ = _stored(path)
+    try:
+        return dict(json.loads(header["epoch"]))
+    except (KeyError, TypeError, ValueError):
+        raise ValueError(
+            f"{path}: does not say of which epoch it is; needed is net.safetensors from the folder of a training."
+        ) from None
 
 
 def read_weights(path: str | Path) -> Tensor:
@@ -255,7 +318,8 @@ def _form(value: Tensor) -> str:
     return f"{value.dtype} of shape {tuple(value.shape)}"
 
 
-def _read(path: str | Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+def _stored(path: str | Path) -> tuple[dict[str, str], dict[str, Tensor]]:
+    """Header and tensors of a file."""
     from safetensors import safe_open
 
     path = Path(path)
@@ -263,8 +327,15 @@ def _read(path: str | Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
         raise ValueError(f"{path}: no such file; give the path of a network that pursuit.nets.save wrote.")
     try:
         with safe_open(path, framework="pt") as file:
-            record = json.loads((file.metadata() or {})["pursuit"])
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            return file.metadata() or {}, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except Exception as error:
+        raise ValueError(f"{path}: not a network that pursuit.nets.save wrote ({error!r}).") from None
+
+
+def _read(path: str | Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    header, tensors = _stored(path)
+    try:
+        record = json.loads(header["pursuit"])
     except Exception as error:
         raise ValueError(f"{path}: not a network that pursuit.nets.save wrote ({error!r}).") from None
     if not isinstance(record, dict) or not all(name in record for name in HEADER) or "sensing.scale" not in tensors:

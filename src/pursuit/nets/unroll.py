@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..checks import positive_number, whole_number
+from ..checks import boolean, positive_number, whole_number
 from ..core.numeric import safe_divide
 from ..operators import ColumnScaled, Dense, Operator, spectral_norm_squared
 from ..operators.real_form import real_form
@@ -170,7 +170,7 @@ class LearnedBackProjection(nn.Module):
 
 def stacked(matrix: Tensor, layers: int, tied: bool) -> nn.Parameter:
     """A matrix to learn, `(1, ...)` if tied, else `(layers, ...)`."""
-    return nn.Parameter(as_parts(torch.stack([matrix] * (1 if tied else layers))))
+    return nn.Parameter(as_parts(torch.stack([matrix] * (1 if boolean("tied", tied) else layers))))
 
 
 def of_every_layer(build: Callable[[Tensor], Back], learned: Tensor, cplx: bool, layers: int) -> list[Back]:

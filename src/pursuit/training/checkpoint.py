@@ -13,10 +13,12 @@ from torch import Tensor, nn
 
 from .. import aliases
 from ..files import output_folder, write_csv, write_whole
+from ..finite import FiniteEnsemble
+from ..nets.storage import read_epoch, save_epoch, storable
 from .options import OLD_NAMES, Epoch, Options, Training
 from .signals import Signals
 
-CHECKPOINT, LOG = "checkpoint.safetensors", "log.csv"
+CHECKPOINT, LOG, BEST = "checkpoint.safetensors", "log.csv", "net.safetensors"
 
 
 VERSION = 2  # of the checkpoint
@@ -55,6 +57,17 @@ class State(NamedTuple):
             return state
         return state._replace(best=net, best_epoch=record.epoch, best_loss=record.validation_loss)
 
+    def extended(self, epochs: int, file: Path | None) -> State:
+        """The state of the same run with this number of epochs: without its result, if it is to go on."""
+        done = len(self.log)
+        if epochs < done or (epochs == done and self.best_loss == math.inf):
+            raise ValueError(
+                f"epochs is {epochs}, and the run of {file} has done {done}"
+                + (" of which none was validated" if epochs == done else "")
+                + f"; needed are {'more' if epochs == done else f'at least {done}'}, or another folder."
+            )
+        return self if epochs == done else self._replace(test_loss=None, test_db=None)
+
     def result(self) -> Training:
         """The result, after the test signals were evaluated."""
         assert self.test_loss is not None
@@ -74,7 +87,7 @@ def settings_of(net: nn.Module, signals: Signals, options: Options) -> dict[str,
         **{f"the network's {name}": value for name, value in built.items()},
         **{f"parameter {name}": form_of(value) for name, value in net.named_parameters()},
         "ensemble": ensemble.name,
-        "A": f"{tuple(ensemble.A.shape)} {ensemble.A.dtype}",
+        "A": _form_of_A(ensemble),
         **{f"the ensemble's {name}": value for name, value in ensemble.settings.items()},
         **trained_on,
         **asdict(options),
@@ -99,6 +112,12 @@ def object_now(value: Any) -> Any:
     """An option as `settings_of` writes it, with today's name of its class."""
     kind, bracket, fields = value.partition("(") if isinstance(value, str) else ("", "", "")
     return aliases.OBJECTS[kind] + bracket + fields if kind in aliases.OBJECTS else value
+
+
+def _form_of_A(ensemble: Any) -> str:
+    if isinstance(ensemble, FiniteEnsemble):  # which may have none
+        return f"{ensemble.shape} {ensemble.y.dtype}"
+    return f"{tuple(ensemble.A.shape)} {ensemble.A.dtype}"
 
 
 def form_of(value: Tensor) -> str:
@@ -141,6 +160,20 @@ class Store:
         write_whole(self.file, lambda out: out.write(data))
         write_log(self.file.with_name(LOG), state.log)
 
+    def save_best(self, net: nn.Module, state: State) -> None:
+        """Write the network, which has the best parameters, with the record of their epoch."""
+        if self.file is not None and self.writes:
+            save_epoch(net, self.file.with_name(BEST), state.log[state.best_epoch - 1]._asdict())
+
+    def lacks_best(self, state: State) -> bool:
+        """Whether the file with the best network is still to be written; it may be of an epoch that is run again."""
+        if self.file is None or state.best_epoch == 0:
+            return False
+        try:
+            return read_epoch(self.file.with_name(BEST))["epoch"] < state.best_epoch
+        except (KeyError, TypeError, ValueError):
+            return True
+
     def load(self) -> State | None:
         """The state in the folder, or None; raises ValueError if it belongs to another run."""
         if self.file is None or not self.file.exists():
@@ -164,7 +197,7 @@ class Store:
 
     def _check_same(self, theirs: dict[str, Any], example: dict[str, Tensor]) -> None:
         ours = self.settings
-        names = [name for name in {**theirs, **ours} if theirs.get(name) != ours.get(name)]
+        names = [name for name in {**theirs, **ours} if theirs.get(name) != ours.get(name) and name != "epochs"]
         differ = [f"{name} is {theirs.get(name)} there and {ours.get(name)} here" for name in names]
         if not differ and not all(close_to(example[name], value) for name, value in self.example.items()):
             differ = ["its settings are the same but its signals or its A are others"]
@@ -173,12 +206,6 @@ class Store:
                 f"{self.file}: belongs to another run ({'; '.join(differ[:3])}); give the same settings to continue, "
                 "or choose another folder."
             )
-
-
-def storable(value: Tensor) -> Tensor:
-    """A copy in a form that safetensors can store: it has no complex128."""
-    real = torch.view_as_real(value) if value.is_complex() else value
-    return real.detach().cpu().clone(memory_format=torch.contiguous_format)
 
 
 def read(file: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:

@@ -103,7 +103,13 @@ class Learner:
     def check_fits(self, y: Tensor, x: Tensor) -> None:
         """Raise ValueError unless the network returns signals of the ensemble's shape."""
         with torch.no_grad():
-            shape = tuple(self.net(y[:2]).shape)
+            found = self.net(y[:2])
+        shape = tuple(found.shape)
+        if x.is_complex() and not found.is_complex():
+            raise ValueError(
+                f"the signals are complex and {type(self.net).__name__} returns real ones; needed are complex ones: "
+                "build a network of pursuit.nets with signals='complex'."
+            )
         if shape != tuple(x[:2].shape):
             raise ValueError(
                 f"{type(self.net).__name__} returns shape {shape} for y of shape {tuple(y[:2].shape)}; "

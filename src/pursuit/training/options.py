@@ -137,6 +137,10 @@ class Options:
         for name in ("epochs", "batch_size", "n_train", "n_validation", "n_test", "validate_every"):
             whole_number(name, getattr(self, name))
         whole_number("seed", self.seed, low=0)
+        for name, value in (("resample", self.resample), ("lr_factors", self.lr_factors)):
+            kind = bool if name == "resample" else dict
+            if not isinstance(value, kind):
+                raise TypeError(f"{name} is {value!r}; needed is a {kind.__name__}: see pursuit.training.fit.")
         for name in ("halve_every", "layerwise_epochs"):
             if getattr(self, name) is not None:
                 whole_number(name, getattr(self, name))
