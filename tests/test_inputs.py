@@ -284,6 +284,14 @@ def test_every_form_of_array_gives_numpy(form, batch):
     same(found, wanted)
 
 
+@pytest.mark.parametrize("shape", [(1, M), (1, 1, M)])
+def test_a_reversed_batch_of_one_is_a_batch(shape):
+    """NumPy calls it contiguous, and its stride is negative."""
+    batch = np.resize(y, shape)[::-1]
+    assert min(batch.strides) < 0
+    same(pursuit.omp(A, batch, 2), pursuit.omp(A, batch.copy(), 2))
+
+
 PER_ITEM_FORMS = {
     "list": list,
     "numpy": np.array,

@@ -151,7 +151,8 @@ def _checked(name: str, values: Tensor) -> Tensor:
 def _from_numpy(array: NDArray[Any]) -> Tensor:
     # torch does not take foreign byte orders, negative strides or (without a warning) read-only memory.
     array = np.asarray(array, dtype=array.dtype.newbyteorder("="), order="C")
-    if not array.flags.writeable and array.nbytes < LARGE:
+    small = array.nbytes < LARGE and not array.flags.writeable
+    if small or min(array.strides, default=0) < 0:  # an axis of length one may keep a negative stride
         array = array.copy()
     if array.flags.writeable:
         return torch.from_numpy(array)
