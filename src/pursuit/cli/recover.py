@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ..interrupts import kept
 from .console import bar, find_own, one_line_errors, spinner
 from .data import (
     FILES,
@@ -143,7 +144,8 @@ def _in_batches(
     if batch is not None and batch < 0:
         raise ValueError(f"--batch is {batch}; needed is a whole number of signals, or 0 to choose it.")
     files.output_folder(output.parent)
-    with engine(scheduler, workers) as run, bar("recovering") as show:
+    begun = kept("finished signals are", output.with_name(f"{output.name}.part"))
+    with begun, engine(scheduler, workers) as run, bar("recovering") as show:
         counts = recover_file(
             A, y, output, method, k=k, columns=layout == "columns", batch_size=batch or None, run=run,
             threads=None if scheduler is None and workers is None else 1,

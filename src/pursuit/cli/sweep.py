@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ..interrupts import kept
 from .console import bar, find_own, one_line_errors, print_table
 
 if TYPE_CHECKING:
@@ -135,7 +136,7 @@ def phase(
         options = _there(file) | chosen
         find_own((*options.get("methods", ()), options.get("A", ""), options.get("x", "")))
         mine = None if part is None else _part(part)
-        with bar("cells") as show:
+        with kept("finished cells are", file), bar("cells") as show:
             sweep = sweeps.phase(
                 output=output, scheduler=scheduler, workers=workers, part=mine,
                 on_progress=lambda now: show(_line(now), now.done, now.total), **options,
