@@ -197,7 +197,10 @@ def _client(scheduler: str) -> Iterator[Any]:
         ) from None
     with client:
         client.subscribe_topic("all", _tell_of_death)
-        yield client
+        try:
+            yield client
+        finally:
+            client.unsubscribe_topic("all")
 
 
 def _tell_of_death(event: tuple[float, Any]) -> None:

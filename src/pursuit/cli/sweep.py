@@ -103,9 +103,7 @@ def phase(
     scheduler: Annotated[
         str | None, typer.Option(help="Address of a running Dask cluster, for example tcp://host:8786.")
     ] = None,
-    workers: Annotated[
-        int | None, typer.Option(help="Start a Dask cluster with so many processes on this machine.")
-    ] = None,
+    workers: Annotated[int | None, typer.Option(help="Compute in so many processes of this machine.")] = None,
     status: Annotated[bool, typer.Option("--status", help="Only show the progress of the run.")] = False,
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder of the run.")] = Path("runs/phase"),
 ) -> None:

@@ -1,0 +1,311 @@
+"""Ctrl-C, SIGTERM, killed processes, what they leave: one line, nothing lost, the next run cleans up."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from email.message import Message
+from importlib import metadata
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import work
+from pursuit import batches, cli, engines, interrupts, sweeps, training
+from pursuit.cli import console
+from pursuit.experiments import runner
+from pursuit.files import output_folder, temporary, write_array
+from pursuit.files import parent as reading
+
+COMMAND = [sys.executable, "-m", "pursuit"]
+HERE = str(Path(__file__).parent)
+
+
+def said_by(capsys, *line):
+    """Exit status and standard error of the command."""
+    with pytest.raises(SystemExit) as end:
+        cli.main([str(word) for word in line])
+    return end.value.code or 0, capsys.readouterr().err
+
+
+# Ctrl-C and SIGTERM
+
+# As the interpreter starts: sends this process a signal when a module is about to be imported.
+AT_IMPORT = """
+import os, sys
+
+class Finder:
+    def find_spec(self, name, path=None, target=None):
+        if name == os.environ["AT"]:
+            os.kill(os.getpid(), int(os.environ["SIGNAL"]))
+
+sys.meta_path.insert(0, Finder())
+"""
+
+
+@pytest.mark.parametrize(
+    ("module", "number"),
+    [("pursuit.cli", signal.SIGINT), ("typer", signal.SIGTERM), ("pursuit.cli.compare", signal.SIGINT),
+     ("numpy", signal.SIGINT), ("torch", signal.SIGTERM), ("torch._utils", signal.SIGINT)],
+)  # fmt: skip
+def test_a_start_is_stopped(module, number, tmp_path):
+    (tmp_path / "sitecustomize.py").write_text(AT_IMPORT)
+    paths = os.pathsep.join([str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])])
+    ended = subprocess.run(
+        [*COMMAND, "recover", "A.npy", "y.npy", "-k", "1", "-o", "o.npy"], capture_output=True, text=True, check=False,
+        cwd=tmp_path, env={**os.environ, "PYTHONPATH": paths, "AT": module, "SIGNAL": str(int(number))},
+    )  # fmt: skip
+    assert ended.stderr == "pursuit: stopped; repeat the command to begin again.\n"
+    assert ended.returncode in (128 + number, -number)  # CPython may end itself by SIGINT, which a shell shows as 130
+    assert ended.stdout == ""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_stopped_command_says_what_is_kept_and_how_to_go_on(number, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    np.save("A.npy", np.eye(4, 6))
+    np.save("y.npy", np.eye(4))
+    begin_again = "pursuit: stopped; repeat the command to begin again.\n"
+    go_on = "pursuit: stopped; finished {} are in {}: repeat the command to go on.\n".format
+
+    def stop(*arguments, **options):
+        raise KeyboardInterrupt if number == signal.SIGINT else interrupts.Stopped(number)
+
+    monkeypatch.setattr(batches, "solve_batch", stop)
+    lines = {
+        ("recover", "A.npy", "y.npy", "-k", 1, "--batch", 2, "--layout", "rows", "-o", "x.npz"):
+            go_on("signals", "x.npz.part"),
+    }  # fmt: skip
+    monkeypatch.setattr(sweeps.run, "_finish", stop)
+    lines["sweep", "phase", "--methods", "omp", "--n", 16, "--grid", "2x2", "--trials", 10, "-o", "s"] = go_on(
+        "cells", Path("s/sweep.sqlite")
+    )
+    monkeypatch.setattr(runner, "_work", stop)
+    lines["reproduce", "dgu-fig1", "--quick", "-o", "r"] = go_on("cells", Path("r/cells"))
+    monkeypatch.setattr(training, "fit", stop)
+    lines["train", "alista", "--n", 16, "--m", 8, "-k", 2, "-o", "t"] = begin_again  # there is no checkpoint yet
+    for line, told in lines.items():
+        assert said_by(capsys, *line) == (128 + number, told)
+    Path("t/checkpoint.safetensors").touch()
+    told = go_on("epochs", Path("t/checkpoint.safetensors"))
+    assert said_by(capsys, "train", "alista", "--n", 16, "--m", 8, "-k", 2, "-o", "t") == (128 + number, told)
+
+
+SWEEP = ("--methods", "iht,htp@omp", "--n", "32", "--grid", "4x5", "--trials", "400", "--block", "20")
+
+
+def test_ctrl_c_and_a_killed_process_with_workers(tmp_path, capsys):
+    """As a terminal does it, which sends Ctrl-C to all processes of a command."""
+    command = [*COMMAND, "sweep", "phase", *SWEEP, "--workers", "2", "-o", tmp_path / "a"]
+    run = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    until = time.monotonic() + 60
+    while not finished(tmp_path / "a") and time.monotonic() < until:
+        time.sleep(0.05)
+    os.kill(children(run.pid)[0], signal.SIGKILL)
+    assert run.stderr.readline() == "pursuit: a worker process was killed; others go on with its work\n"
+    before = finished(tmp_path / "a")
+    while finished(tmp_path / "a") == before and time.monotonic() < until:
+        time.sleep(0.05)
+    os.killpg(run.pid, signal.SIGINT)
+    stopped = time.monotonic()
+    out, err = run.communicate(timeout=30)  # the pipes end when no process holds them any more
+    assert time.monotonic() - stopped < 10
+    kept = tmp_path / "a" / "sweep.sqlite"
+    assert (run.returncode, out) == (130, "")
+    assert err == f"pursuit: stopped; finished cells are in {kept}: repeat the command to go on.\n"
+    assert 0 < finished(tmp_path / "a") < 2 * 16 * 20
+    assert said_by(capsys, "sweep", "phase", "-o", tmp_path / "a") == (0, "")
+    assert said_by(capsys, "sweep", "phase", *SWEEP, "-o", tmp_path / "b") == (0, "")
+    assert cells(tmp_path / "a") == cells(tmp_path / "b")
+
+
+def finished(folder):
+    """How many cells a sweep has."""
+    try:
+        return len(sweeps.load(folder).counts)
+    except ValueError:
+        return 0
+
+
+def cells(folder):
+    return [cell[:-1] for cell in sweeps.load(folder).cells()]  # without the time
+
+
+def children(pid):
+    """The processes that work for another."""
+    import psutil
+
+    return [child.pid for child in psutil.Process(pid).children() if "loky.backend.popen" in " ".join(child.cmdline())]
+
+
+# Processes that are killed
+
+
+def test_a_killed_process_costs_a_line_and_no_result(tmp_path, capsys):
+    tasks = [(number, 3, str(tmp_path / "mark")) for number in range(8)]
+    with engines.engine(workers=2) as run:
+        assert sorted(run(work.die_once, tasks)) == [number**2 for number in range(8)]
+        assert sorted(run(work.die_once, tasks)) == [number**2 for number in range(8)]  # the same processes
+    assert capsys.readouterr().err == "pursuit: a worker process was killed; others go on with its work\n"
+
+
+def test_a_task_that_kills_its_process_is_given_up_after_all_others(capsys):
+    done = []
+    with engines.engine(workers=2) as run, pytest.raises(sweeps.LostCells, match=r"1 of 8 tasks were lost.*memory"):
+        done.extend(run(work.die_always, [(number, 0) for number in range(8)]))
+    assert sorted(done) == [number**2 for number in range(1, 8)]
+    assert set(capsys.readouterr().err.splitlines()) == {
+        "pursuit: a worker process was killed; others go on with its work"
+    }
+
+
+def test_an_error_of_a_task_is_raised_as_in_this_process():
+    with engines.engine(workers=1) as run, pytest.raises(TypeError, match="bad operand type"):
+        list(run(abs, ["a"]))
+
+
+SCRIPT = """
+import sys
+import pursuit
+print("once", flush=True)
+sweep = pursuit.sweeps.phase(["omp"], n=16, grid=(2, 2), trials=10, output=sys.argv[1], workers=2)
+print(sum(row["trials"] for row in sweep.table()))
+"""
+
+
+def test_a_script_needs_no_guard(tmp_path):
+    """Where processes import the script that starts them, it starts them again, and so on."""
+    (tmp_path / "script.py").write_text(SCRIPT)
+    ended = subprocess.run(
+        [sys.executable, tmp_path / "script.py", tmp_path / "a"], capture_output=True, text=True, check=False
+    )
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "once\n30\n", "")
+
+
+PARENT = f"""
+import sys
+sys.path.insert(0, {HERE!r})
+import work
+from pursuit.engines import engine
+
+with engine(workers=1) as run:
+    list(run(work.tell_and_wait, ["at work"]))
+"""
+
+
+def test_no_process_outlives_the_command():
+    """They might write while the next run reads."""
+    with subprocess.Popen([sys.executable, "-c", PARENT], stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout.readline() == "at work\n"
+        parent.kill()
+        assert parent.communicate(timeout=30) == ("", None)  # the pipe ends when no process holds it any more
+
+
+def test_workers_open_no_port():
+    import psutil
+
+    with engines.engine(workers=1) as run:
+        (other,) = run(work.listening, [None])
+        assert other == []
+        assert [c for c in psutil.Process().net_connections("inet") if c.status == "LISTEN"] == []
+
+
+# Temporary files
+
+
+def gone_process():
+    """The number of a process that is no more."""
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    return process.pid
+
+
+def test_what_a_killed_run_left_is_removed_at_the_next_start(tmp_path, monkeypatch):
+    gone, here = gone_process(), temporary._machine()
+    left = [f".pursuit-{here}-{gone}-0000000{number}.part" for number in (0, 1)]
+    left.append(".pursuit-ffffffff-1-0000000a.part")
+    kept = [
+        f".pursuit-{here}-{os.getpid()}-00000000.part",  # may be written to
+        f".pursuit-ffffffff-{gone}-00000000.part",  # of another machine, whose processes nobody can see from here
+        f".pursuit-{here}-{gone}.part", f"pursuit-{here}-{gone}-00000000.part", ".x.npy.a1b2c3d4", "x.npz.part",
+    ]  # fmt: skip
+    for name in (*left, *kept):
+        (tmp_path / name).touch()
+    (tmp_path / left[1]).unlink()
+    (tmp_path / left[1] / "deep").mkdir(parents=True)  # a folder is removed too
+    (tmp_path / left[1] / "deep" / "array.npy").touch()
+    (tmp_path / "far").mkdir()
+    (tmp_path / "far" / "precious").touch()
+    (tmp_path / f".pursuit-{here}-{gone}-00000002.part").symlink_to(tmp_path / "far")  # and what it points to is kept
+    os.utime(tmp_path / left[2], (1, 1))
+    if os.geteuid() == 0:
+        kept.append(f".pursuit-{here}-{gone}-00000003.part")
+        (tmp_path / kept[-1]).touch()
+        os.chown(tmp_path / kept[-1], 12345, -1)  # another user's
+    write_array(tmp_path / "o.npy", np.zeros(3))
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([*kept, "o.npy", "far"])
+    assert (tmp_path / "far" / "precious").exists()
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from pursuit.files import write_whole
+write_whole(Path(sys.argv[1]), lambda file: (file.write(b"half"), os.kill(os.getpid(), signal.SIGKILL)))
+"""
+
+
+def test_a_killed_writer_leaves_the_file_as_it_was(tmp_path):
+    (tmp_path / "o.npy").write_text("before")
+    subprocess.run([sys.executable, "-c", KILLED, tmp_path / "o.npy"], check=False)
+    assert (tmp_path / "o.npy").read_text() == "before"
+    assert len([*tmp_path.iterdir()]) == 2
+    output_folder(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["o.npy"]
+
+
+def test_a_killed_reader_leaves_nothing_for_long(tmp_path, monkeypatch):
+    """What other libraries read is handed over in a folder among the system's temporary ones."""
+    monkeypatch.setattr(temporary.tempfile, "tempdir", str(tmp_path))
+    (tmp_path / f".pursuit-{temporary._machine()}-{gone_process()}-00000000.part").mkdir()
+    with reading.temporary_folder() as folder:
+        assert list(tmp_path.iterdir()) == [folder]
+        assert folder.stat().st_mode & 0o777 == 0o700
+    assert not [*tmp_path.iterdir()]
+
+
+@pytest.mark.parametrize("umask", [0o022, 0o027, 0o077])
+def test_a_file_has_the_rights_that_the_umask_leaves(umask, tmp_path, monkeypatch):
+    """It is not even read, which takes a change: files of other threads would have other rights meanwhile."""
+    before = os.umask(umask)
+    try:
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "umask", lambda new: pytest.fail("the umask was touched"))
+            write_array(tmp_path / "o.npy", np.zeros(3))
+    finally:
+        os.umask(before)
+    assert (tmp_path / "o.npy").stat().st_mode & 0o777 == 0o666 & ~umask
+
+
+def test_a_name_may_have_255_characters(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    np.save("A.npy", np.eye(4, 6))
+    np.save("y.npy", np.eye(4)[2])
+    name = "x" * 251 + ".npy"
+    assert said_by(capsys, "recover", "A.npy", "y.npy", "-k", 1, "-o", name) == (0, "")
+    assert np.load(name).tolist() == [0, 0, 1, 0, 0, 0]
+
+
+# Mistakes of ours
+
+
+def test_a_report_goes_where_the_package_says(monkeypatch):
+    """Its metadata have the address under `[project.urls]`."""
+    told = "KeyError: 'k'. This is a mistake in pursuit: please report it {} with what --debug shows.".format
+    assert console.in_one_line(KeyError("k")) == told("to its authors")
+    message = Message()
+    message["Project-URL"] = "Issues, https://example.org/issues"
+    monkeypatch.setattr(metadata, "metadata", lambda name: message)
+    assert console.in_one_line(KeyError("k")) == told("at https://example.org/issues")
