@@ -38,9 +38,10 @@ MATRICES = [
     (lambda x: x, lambda y: y, (M, N)), pursuit.SubsampledFourier(torch.arange(M), N),
 ]  # fmt: skip
 MEASURED = [
-    Y[0], Y, Y[0].tolist(), Y.tolist(), Y.astype("f4"), Y[0] + 1j, Y[0, :-1], Y.T, Y[:, :, None], Y[None], np.tile(Y, (2, 1, 1)),
-    0 * Y, np.zeros((0, M)), 1e30 * Y, 1e-30 * Y, (1e37 * Y).astype("f4"), (1e-42 * Y).astype("f4"), 1e300 * Y,
-    1e-310 * Y, Y * np.nan, np.where(Y > 1, np.inf, Y), rng.standard_normal((M, M)), rng.standard_normal(M),
+    Y[0], Y, Y[0].tolist(), Y.tolist(), Y.astype("f4"), Y[0] + 1j, Y[0, :-1], Y.T, Y[:, :, None], Y[None],
+    np.tile(Y, (2, 1, 1)), 0 * Y, np.zeros((0, M)), 1e30 * Y, 1e-30 * Y, (1e37 * Y).astype("f4"),
+    (1e-42 * Y).astype("f4"), 1e300 * Y, 1e-310 * Y, Y * np.nan, np.where(Y > 1, np.inf, Y),
+    rng.standard_normal((M, M)), rng.standard_normal(M),
     A[:, 3], 1e-9 * A[:, 3] + A[:, 5], np.ones(M), (9 * Y).astype(int), Y > 0, Y.astype("f2"), Y[::-1, ::-1],
     torch.tensor(Y), torch.tensor(Y[0], requires_grad=True), torch.tensor(Y, dtype=torch.bfloat16),
     pandas.Series(Y[0]), pandas.DataFrame(Y), pursuit.rows(rng.standard_normal((M, M))), [0, 0, 0, 0, 0, 1e-3],
@@ -48,8 +49,9 @@ MEASURED = [
 NUMBERS = [0, 1, 2, 3, M, N, 100, -1, 1.5, 2.0, "2", [1, 2, 1, 2], np.array([0, 1, 2, 6]), torch.tensor(2), 10**20,
            np.int8(2), None, 1e-3, 0.5, 1.0, 1e-300, 1e300, float("nan"), -0.0, [0.1, 0.2, 0.3, 0.4]]  # fmt: skip
 VECTORS = [np.ones(N), np.zeros(N), rng.random(N), np.ones((4, N)), -np.ones(N), np.arange(N), np.full(N, 1e300),
-           np.logspace(-300, 0, N), X[0], X, X[0] + 1j, 1e30 * X, np.ones(M), [1.0] * N, torch.ones(N), np.nan * X[0]]  # fmt: skip
-OPTIONS = {name: NUMBERS for name in ("tol", "eps", "lam", "lam_share", "eta", "max_steps", "batch_size", "gap")}
+           np.logspace(-300, 0, N), X[0], X, X[0] + 1j, 1e30 * X, np.ones(M), [1.0] * N, torch.ones(N),
+           np.nan * X[0]]  # fmt: skip
+OPTIONS = dict.fromkeys(("tol", "eps", "lam", "lam_share", "eta", "max_steps", "batch_size", "gap"), NUMBERS)
 OPTIONS |= {"weights": VECTORS, "x0": VECTORS, "on_step": [None, 3, "text", lambda *a: None]}
 OPTIONS |= {"select": [pursuit.Hard(), pursuit.Relaxed(pursuit.softsort, tau=0.1), "hard", None]}
 METHODS = [*pursuit.methods(), "sea+", "OMP", "gone", "", "json:loads"]

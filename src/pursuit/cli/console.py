@@ -58,7 +58,8 @@ def in_one_line(error: Exception) -> str:
         return f"{at}{error.strerror or error}; check the path, the rights and the space on the disk."
     if type(error).__module__ == "sqlite3":
         return (
-            f"the file with the results cannot be used ({error}); is another command writing to it, or is it damaged?"
+            f"the file with the results cannot be used ({error}); is the disk full, does another command write to it, "
+            "or is it damaged?"
         )
     if isinstance(error, ValueError | TypeError | RuntimeError) and str(error) and not _deep(error):
         return str(error)

@@ -76,8 +76,10 @@ def write_whole(path: Path, save: Callable[[Any], None]) -> None:
         with temporary.open("xb") as file:
             save(file)
         temporary.replace(path)
-    except BaseException:
+    except BaseException as error:
         temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            error.filename, error.filename2 = str(path), None  # the one that the user knows
         raise
 
 
