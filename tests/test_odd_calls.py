@@ -11,7 +11,7 @@ import scipy.sparse
 import torch
 
 import pursuit
-from pursuit import Status
+from pursuit import Status, arrays
 from pursuit.core.layout import unwrapped
 
 M, N = 6, 9
@@ -148,4 +148,4 @@ def _shown(value):
 
 
 def _tensor(value):
-    return value.detach() if isinstance(value, torch.Tensor) else torch.tensor(np.array(value))
+    return arrays.read("v", value).values.detach()

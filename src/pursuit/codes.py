@@ -106,8 +106,7 @@ class Codes:
                 path.unlink(missing_ok=True)
             with contextlib.suppress(OSError):  # someone else's files are in it
                 folder.rmdir()
-            error.filename = str(folder)
-            raise
+            raise OSError(error.errno, error.strerror, str(folder)) from error
         text = (json.dumps(settings, indent=2) + "\n").encode()
         write_whole(folder / SETTINGS, lambda file: file.write(text))  # last: with it the folder is whole
         return cls(folder)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import io
 import re
 import tempfile
@@ -78,8 +79,8 @@ def write_whole(path: Path, save: Callable[[Any], None]) -> None:
         temporary.replace(path)
     except BaseException as error:
         temporary.unlink(missing_ok=True)
-        if isinstance(error, OSError):
-            error.filename, error.filename2 = str(path), None  # the one that the user knows
+        if isinstance(error, OSError) and error.filename in (None, str(temporary)):  # name the one that the user knows
+            raise OSError(error.errno or errno.EIO, error.strerror or str(error), str(path)) from error
         raise
 
 
