@@ -100,7 +100,8 @@ def recover(
         asked = FileOptions(header, index, decimal, columns, dtype)
         given = {"A": A, "y": y, "x0": x0, "weights": weights}
         asked.check_used({name: spec for name, spec in given.items() if spec is not None})
-        inputs = read_inputs(A, y, asked, layout)
+        with spinner("reading"):
+            inputs = read_inputs(A, y, asked, layout)
         if inputs.y.ndim > 2 and output.suffix.lower() == ".csv":
             raise ValueError(f"y has shape {inputs.y.shape}, but a .csv file has only two axes; write to .npy or .mat.")
         numbers = {"k": k, "tol": tol, "eps": eps, "lam": lam, "lam_share": lam_share, "max_steps": max_steps}
