@@ -18,6 +18,7 @@ from pursuit.cli import console
 from pursuit.experiments import runner
 from pursuit.files import output_folder, temporary, write_array
 from pursuit.files import parent as reading
+from pursuit.sweeps.cells import Task, solve
 
 COMMAND = [sys.executable, "-m", "pursuit"]
 HERE = str(Path(__file__).parent)
@@ -95,30 +96,48 @@ def test_a_stopped_command_says_what_is_kept_and_how_to_go_on(number, tmp_path, 
 
 SWEEP = ("--methods", "iht,htp@omp", "--n", "32", "--grid", "4x5", "--trials", "400", "--block", "20")
 
+SCRIPT = """
+import sys
+from pursuit import cli
+print("once", flush=True)
+cli.main(["sweep", "phase", *sys.argv[1:], "--workers", "1"])
+"""
 
-def test_ctrl_c_and_a_killed_process_with_workers(tmp_path, capsys):
-    """As a terminal does it, which sends Ctrl-C to all processes of a command."""
-    command = [*COMMAND, "sweep", "phase", *SWEEP, "--workers", "2", "-o", tmp_path / "a"]
+
+def test_ctrl_c_and_a_killed_process_with_workers_of_a_script_without_a_guard(tmp_path):
+    """Ctrl-C as a terminal does it, which sends it to all processes of a command.
+
+    Processes that import the script that starts them would start it again; these do not.
+    """
+    (tmp_path / "script.py").write_text(SCRIPT)
+    folder = tmp_path / "a"
+    command = [sys.executable, tmp_path / "script.py", *SWEEP, "-o", folder]
     run = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
-    until = time.monotonic() + 60
-    while not finished(tmp_path / "a") and time.monotonic() < until:
+    try:
+        wait_for(lambda: finished(folder))
+        os.kill(children(run.pid)[0], signal.SIGKILL)
+        before = finished(folder)
+        wait_for(lambda: finished(folder) > before + 20)  # by other processes, since all of them have begun anew
+        os.killpg(run.pid, signal.SIGINT)
+        out, err = run.communicate(timeout=60)  # the pipes end when no process holds them any more
+    finally:
+        run.kill()
+    assert (run.returncode, out) == (130, "once\n")
+    assert [line for line in err.splitlines() if not line.startswith("cells:")] == [
+        "pursuit: a worker process was killed; others go on with its work",
+        f"pursuit: stopped; finished cells are in {folder / 'sweep.sqlite'}: repeat the command to go on.",
+    ]
+    assert 20 < finished(folder) < 2 * 16 * 20
+    run = sweeps.load(folder)
+    for cell in [*run.cells()][:: finished(folder) // 10]:
+        (same,) = solve(run.settings, Task(cell.m, cell.k, cell.block, (cell.method,)))
+        assert same[:-1] == cell[:-1]  # but for the seconds
+
+
+def wait_for(what):
+    until = time.monotonic() + 120
+    while not what() and time.monotonic() < until:
         time.sleep(0.05)
-    os.kill(children(run.pid)[0], signal.SIGKILL)
-    assert run.stderr.readline() == "pursuit: a worker process was killed; others go on with its work\n"
-    before = finished(tmp_path / "a")
-    while finished(tmp_path / "a") == before and time.monotonic() < until:
-        time.sleep(0.05)
-    os.killpg(run.pid, signal.SIGINT)
-    stopped = time.monotonic()
-    out, err = run.communicate(timeout=30)  # the pipes end when no process holds them any more
-    assert time.monotonic() - stopped < 10
-    kept = tmp_path / "a" / "sweep.sqlite"
-    assert (run.returncode, out) == (130, "")
-    assert err == f"pursuit: stopped; finished cells are in {kept}: repeat the command to go on.\n"
-    assert 0 < finished(tmp_path / "a") < 2 * 16 * 20
-    assert said_by(capsys, "sweep", "phase", "-o", tmp_path / "a") == (0, "")
-    assert said_by(capsys, "sweep", "phase", *SWEEP, "-o", tmp_path / "b") == (0, "")
-    assert cells(tmp_path / "a") == cells(tmp_path / "b")
 
 
 def finished(folder):
@@ -127,10 +146,6 @@ def finished(folder):
         return len(sweeps.load(folder).counts)
     except ValueError:
         return 0
-
-
-def cells(folder):
-    return [cell[:-1] for cell in sweeps.load(folder).cells()]  # without the time
 
 
 def children(pid):
@@ -164,24 +179,6 @@ def test_a_task_that_kills_its_process_is_given_up_after_all_others(capsys):
 def test_an_error_of_a_task_is_raised_as_in_this_process():
     with engines.engine(workers=1) as run, pytest.raises(TypeError, match="bad operand type"):
         list(run(abs, ["a"]))
-
-
-SCRIPT = """
-import sys
-import pursuit
-print("once", flush=True)
-sweep = pursuit.sweeps.phase(["omp"], n=16, grid=(2, 2), trials=10, output=sys.argv[1], workers=2)
-print(sum(row["trials"] for row in sweep.table()))
-"""
-
-
-def test_a_script_needs_no_guard(tmp_path):
-    """Where processes import the script that starts them, it starts them again, and so on."""
-    (tmp_path / "script.py").write_text(SCRIPT)
-    ended = subprocess.run(
-        [sys.executable, tmp_path / "script.py", tmp_path / "a"], capture_output=True, text=True, check=False
-    )
-    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "once\n30\n", "")
 
 
 PARENT = f"""

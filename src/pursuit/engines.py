@@ -16,7 +16,7 @@ T = TypeVar("T")
 R = TypeVar("R")
 Engine = Callable[[Callable[[T], R], Sequence[T]], Iterator[R]]  # results in the order in which they are finished
 PATIENCE = 10  # seconds to wait for a scheduler
-TRIES = 3  # times that processes are started again without a task being finished
+TRIES = 3  # times that a task may kill its process
 
 
 class LostCells(RuntimeError):
@@ -88,28 +88,28 @@ class Processes:
         Raises
         ------
         LostCells
-            If processes were killed `TRIES` times in a row before a task was finished.
+            At the end, if tasks killed their processes `TRIES` times.
         """
-        left, tries = dict(enumerate(tasks)), 0
-        while left:
-            before = len(left)
+        left = dict(enumerate(tasks))
+        strikes: dict[int, int] = {}  # of tasks that a process may have died of: they are done alone, after all others
+        while any(strikes.get(place, 0) < TRIES for place in left):
+            now = [place for place in left if place not in strikes]
+            now = now or [next(place for place in left if strikes[place] < TRIES)]
             try:
-                for place, result in self._finished(work, left):
+                for place, result in self._finished(work, {place: left[place] for place in now}):
                     del left[place]
                     yield result
             except _Killed:
                 self.close()
-            if not left:
-                return
-            tries = 0 if len(left) < before else tries + 1
-            if tries == TRIES:
-                raise LostCells(
-                    f"{len(left)} of {len(tasks)} tasks were lost because their processes were killed {TRIES} times; "
-                    "all others are kept: check the memory and repeat the command."
-                )
-            say("a worker process was killed; others go on with its work")
-            places = [*left]
-            left = {place: left[place] for place in places[self.number :] + places[: self.number]}  # suspects come last
+                say("a worker process was killed; others go on with its work")
+                suspects = [place for place in now if place in left][: self.number]  # tasks begin in their order
+                for place in suspects:
+                    strikes[place] = strikes.get(place, 0) + (len(now) == 1)
+        if left:
+            raise LostCells(
+                f"{len(left)} of {len(tasks)} tasks were lost because each killed its process {TRIES} times; all "
+                "others are kept: check the memory and repeat the command."
+            )
 
     def close(self) -> None:
         """End the processes, whatever they do."""
