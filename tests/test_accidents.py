@@ -1,6 +1,7 @@
 """Ctrl-C, SIGTERM, killed processes, what they leave: one line, nothing lost, the next run cleans up."""
 
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -13,7 +14,7 @@ import numpy as np
 import pytest
 
 import work
-from pursuit import batches, cli, engines, interrupts, sweeps, training
+from pursuit import batches, cli, codes, engines, interrupts, sweeps, training
 from pursuit.cli import console
 from pursuit.experiments import runner
 from pursuit.files import output_folder, temporary, write_array
@@ -293,6 +294,36 @@ def test_a_name_may_have_255_characters(tmp_path, capsys, monkeypatch):
     name = "x" * 251 + ".npy"
     assert said_by(capsys, "recover", "A.npy", "y.npy", "-k", 1, "-o", name) == (0, "")
     assert np.load(name).tolist() == [0, 0, 1, 0, 0, 0]
+
+
+# Full disks
+
+
+def test_a_full_disk_is_one_line_with_the_name_of_the_file(tmp_path, capsys, monkeypatch):
+    """Here files of more than 8 kB find no room."""
+    monkeypatch.chdir(tmp_path)
+    np.save("A.npy", np.eye(4, 900))
+    np.save("y.npy", np.ones((300, 4)))
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (8192, before[1]))
+    try:
+        whole = said_by(capsys, "recover", "A.npy", "y.npy", "-k", 1, "-o", "x.npy")
+        parts = said_by(capsys, "recover", "A.npy", "y.npy", "-k", 4, "--batch", 7, "-o", "x.npz")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    advice = "; check the path, the rights and the space on the disk.\n"
+    assert whole[0] == parts[0] == 2
+    assert whole[1].startswith("pursuit: x.npy: ")
+    assert parts[1] == f"pursuit: x.npz.part: File too large{advice}"
+    assert whole[1].endswith(advice)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["A.npy", "y.npy"]
+
+
+def test_batches_take_their_space_before_the_work(tmp_path):
+    """Writing to a map of a file that finds no room ends the process (SIGBUS)."""
+    codes.Codes.open(tmp_path / "run", {}, signals=10_000, n=9, k=4, batch=100, dtype=np.float64)
+    for path in (tmp_path / "run").iterdir():
+        assert path.stat().st_blocks * 512 >= path.stat().st_size, path
 
 
 # Mistakes of ours
