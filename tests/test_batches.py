@@ -163,11 +163,28 @@ batches.recover_file(str(folder / "A.npy"), str(folder / "y.npy"), folder / "x.n
 """
 
 
-def test_a_killed_run_goes_on_without_loss(case, files):
-    for left in (2, 3):
-        ended = subprocess.run([sys.executable, "-c", KILLED, str(files), str(left)], check=False)
-        assert ended.returncode == -signal.SIGKILL
-        assert not (files / "x.npz").exists()
+def stop_after(left, files, monkeypatch):
+    """Begin a run, or go on with it, and stop it after so many batches."""
+    solve, done = batches.solve_batch, []
+
+    def stops(task):
+        done.append(task)
+        if len(done) > left:
+            raise KeyboardInterrupt
+        return solve(task)
+
+    A, y = str(files / "A.npy"), str(files / "y.npy")
+    with monkeypatch.context() as patch:
+        patch.setattr(batches, "solve_batch", stops)
+        with pytest.raises(KeyboardInterrupt):
+            batches.recover_file(A, y, files / "x.npz", k=3, batch_size=9)
+
+
+def test_a_killed_run_goes_on_without_loss(case, files, monkeypatch):
+    stop_after(2, files, monkeypatch)
+    ended = subprocess.run([sys.executable, "-c", KILLED, str(files), "3"], check=False)
+    assert ended.returncode == -signal.SIGKILL
+    assert not (files / "x.npz").exists()
     codes = Codes(files / "x.npz.part")
     assert codes.missing() == [(45, 50)]
     codes.coefficients[0] = 7  # which shows that what was done is not done again
@@ -179,12 +196,19 @@ def test_a_killed_run_goes_on_without_loss(case, files):
     assert set(x[0][x[0] != 0]) == {7}
 
 
-def test_another_run_does_not_go_on(files):
+def test_batches_may_be_done_in_any_order(case, files):
+    batches.recover_file(
+        str(files / "A.npy"), str(files / "y.npy"), files / "x.npz", k=K, batch_size=9,
+        run=lambda work, tasks: map(work, reversed(tasks)),
+    )  # fmt: skip
+    np.testing.assert_allclose(written(files / "x.npz"), pursuit.omp(*case, K).x, atol=1e-12)
+
+
+def test_another_run_does_not_go_on(files, monkeypatch):
     call = {"k": K, "batch_size": 9}
     folder = files / "x.npz.part"
     A, y = str(files / "A.npy"), str(files / "y.npy")
-    for left in (1,):
-        subprocess.run([sys.executable, "-c", KILLED, str(files), str(left)], check=False)
+    stop_after(1, files, monkeypatch)
     with pytest.raises(ValueError, match="holds a run with another k, method"):
         batches.recover_file(A, y, files / "x.npz", "sp", **call | {"k": 2})
     np.save(y, np.load(y) + 1)
@@ -213,12 +237,14 @@ def test_errors_come_before_the_work(files, monkeypatch, change, message):
     assert sorted(path.name for path in files.iterdir()) == ["A.npy", "y.npy"]
 
 
-@pytest.mark.parametrize("more", [(), ("--workers", "2")])
-def test_the_command_line_recovers_in_batches(case, files, more):
-    command = [sys.executable, "-m", "pursuit", "recover", "A.npy", "y.npy", "-k", "3", "--batch", "20", "-o", "x.npz"]
-    done = subprocess.run([*command, *more], cwd=files, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert "x.npz: 50 signals, written" in done.stdout
+@pytest.mark.parametrize("more", [(), ("--workers", "1")])
+def test_the_command_line_recovers_in_batches(case, files, more, monkeypatch, capsys):
+    monkeypatch.chdir(files)
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["recover", "A.npy", "y.npy", "-k", "3", "--batch", "20", "-o", "x.npz", *more])
+    said = capsys.readouterr()
+    assert not ended.value.code, said.err
+    assert "x.npz: 50 signals, written" in said.out
     np.testing.assert_allclose(written(files / "x.npz"), pursuit.omp(*case, K).x, atol=1e-12)
 
 
@@ -267,34 +293,29 @@ def test_a_dask_array_gives_dask_arrays(case):
 
 
 def test_memory_is_that_of_a_batch(tmp_path):
-    """Four times as many signals take no more memory, but for the tables of the answers."""
+    """Ten times as many signals take no more memory, but for the tables of the answers."""
     script = """
-import sys, resource
+import sys
 from pathlib import Path
 import numpy as np
-from pursuit import batches, cli
-folder, signals = Path(sys.argv[1]), int(sys.argv[2])
+from pursuit import batches
+folder = Path(sys.argv[1])
 r = np.random.default_rng(0)
 np.save(folder / "A.npy", r.standard_normal((64, 128)).astype(np.float32))
-y = np.lib.format.open_memmap(folder / "y.npy", "w+", np.float32, (signals, 64))
-for at in range(0, signals, 5000):
-    y[at : at + 5000] = r.standard_normal((5000, 64))
-y.flush(); del y
-import pursuit
-batches.recover_file(str(folder / "A.npy"), str(folder / "y.npy"), folder / "x.zarr", k=1, batch_size=5000)
-pages = int([line for line in open("/proc/self/status") if line.startswith("RssAnon")][0].split()[1])
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, pages)
+for signals in (20_000, 200_000):
+    y = np.lib.format.open_memmap(folder / f"{signals}.npy", "w+", np.float32, (signals, 64))
+    for at in range(0, signals, 5000):
+        y[at : at + 5000] = r.standard_normal((5000, 64))
+    y.flush(); del y
+    batches.recover_file(
+        str(folder / "A.npy"), str(folder / f"{signals}.npy"), folder / f"{signals}.zarr", k=1, batch_size=5000
+    )
+    print([line for line in open("/proc/self/status") if line.startswith("RssAnon")][0].split()[1])
 """
     pytest.importorskip("zarr")
     if not Path("/proc/self/status").exists():
         pytest.skip("memory is read from /proc")
-    anonymous = []
-    for signals in (20_000, 200_000):
-        (tmp_path / str(signals)).mkdir()
-        done = subprocess.run(
-            [sys.executable, "-c", script, str(tmp_path / str(signals)), str(signals)],
-            check=True, capture_output=True, text=True,
-        )  # fmt: skip
-        anonymous.append(int(done.stdout.split()[1]))
+    done = subprocess.run([sys.executable, "-c", script, str(tmp_path)], check=True, capture_output=True, text=True)
+    anonymous = [int(pages) for pages in done.stdout.split()]
     dense = 200_000 * 128 * 4 // 1024  # what nobody wants
     assert anonymous[1] - anonymous[0] < dense / 5

@@ -574,27 +574,3 @@ def test_an_experiment_that_is_none(arguments, message, tmp_path, capsys):
     assert (code, said, err.count("\n")) == (2, "", 1)
     assert message in err
     assert not (tmp_path / "out").exists()
-
-
-PARENT = """
-import time
-from multiprocessing import get_context
-from pursuit.experiments.runner import _end_with_parent
-
-def work():
-    _end_with_parent()
-    print("at work", flush=True)
-    time.sleep(600)
-
-if __name__ == "__main__":
-    get_context("spawn").Process(target=work).start()
-    time.sleep(600)
-"""
-
-
-def test_no_process_of_an_experiment_outlives_the_command(tmp_path):
-    (tmp_path / "parent.py").write_text(PARENT)
-    with subprocess.Popen([sys.executable, tmp_path / "parent.py"], stdout=subprocess.PIPE, text=True) as parent:
-        assert parent.stdout.readline() == "at work\n"
-        parent.kill()
-        assert parent.communicate(timeout=30) == ("", None)  # the pipe ends when no process holds it any more

@@ -3,6 +3,7 @@
 import json
 import re
 import resource
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -174,10 +175,18 @@ def test_a_network_that_claims_more_than_its_tensors(tmp_path):
 # Experiments and sweeps
 
 
-@pytest.mark.parametrize("name", ["../../../escaped", "/tmp/escaped", "a/b", "..", ""])
-def test_reproduce_writes_nothing_outside_its_folder(name, tmp_path, pursuit):
-    folder = tmp_path / "deep" / "out"
+@pytest.fixture(scope="module")
+def experiment(tmp_path_factory):
+    """The folder of an experiment that has been run."""
+    folder = tmp_path_factory.mktemp("experiment") / "out"
     runner.reproduce("dgu-fig1", folder, quick=True)
+    return folder
+
+
+@pytest.mark.parametrize("name", ["../../../escaped", "/tmp/escaped", "a/b", "..", ""])
+def test_reproduce_writes_nothing_outside_its_folder(name, experiment, tmp_path, pursuit):
+    folder = tmp_path / "deep" / "out"
+    shutil.copytree(experiment, folder)
     for cell in (folder / "cells").glob("*.json"):
         cell.write_text(json.dumps({"seconds": 1.0, "tables": {name: [{"a": 1}]}}))
     before = set(tmp_path.rglob("*"))
@@ -187,8 +196,8 @@ def test_reproduce_writes_nothing_outside_its_folder(name, tmp_path, pursuit):
 
 
 @pytest.mark.parametrize("text", ["", "[]", '{"tables": 3}', '{"tables": {"rows": [1]}}', "{" * 10, "[" * 100_000])
-def test_a_damaged_cell_of_an_experiment(text, tmp_path, pursuit):
-    runner.reproduce("dgu-fig1", tmp_path / "out", quick=True)
+def test_a_damaged_cell_of_an_experiment(text, experiment, tmp_path, pursuit):
+    shutil.copytree(experiment, tmp_path / "out")
     next((tmp_path / "out" / "cells").glob("*.json")).write_text(text)
     one_line(pursuit("reproduce dgu-fig1 --quick -o", tmp_path / "out"), "is no file of a finished cell; delete it")
 
@@ -328,7 +337,7 @@ COMMAND = [sys.executable, "-m", "pursuit"]
 
 def test_output_that_nobody_reads_any_more(pursuit):
     ended = subprocess.run(
-        f"{sys.executable} -m pursuit recover A.npy y.npy -k 1 -o o.npy | true; exit ${{PIPESTATUS[0]}}",
+        f"{sys.executable} -m pursuit reproduce | true; exit ${{PIPESTATUS[0]}}",
         shell=True, executable="/bin/bash", capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert ended.returncode in (0, 141)
@@ -338,8 +347,7 @@ def test_output_that_nobody_reads_any_more(pursuit):
 def test_a_full_device_for_the_output(pursuit):
     with open("/dev/full", "w") as full:
         ended = subprocess.run(
-            [*COMMAND, "recover", "A.npy", "y.npy", "-k", "1", "-o", "o.npy"],
-            stdout=full, stderr=subprocess.PIPE, text=True, check=False,
+            [*COMMAND, "reproduce"], stdout=full, stderr=subprocess.PIPE, text=True, check=False,
         )  # fmt: skip
     assert ended.returncode != 0
     assert ended.stderr.count("\n") == 1

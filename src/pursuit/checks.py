@@ -49,6 +49,11 @@ def to_tensor(name: str, value: Any, needed: str, device: Any) -> Tensor:
     """A number or an array of numbers, converted by NumPy: torch would round a Python float to single precision."""
     if isinstance(value, Tensor):
         refuse_mapped(value)
+        if value.layout != torch.strided or value.is_meta:
+            raise TypeError(
+                f"{name} is a tensor of layout {value.layout} on the device {value.device}; needed is {needed}, or one "
+                f"per signal, whose values are at hand: {name}.to_dense() of a sparse one."
+            )
         return value.to(device)
     array = np.asarray(value)
     widest = {"b": np.bool_, "i": np.int64, "u": np.int64, "f": np.float64, "c": np.complex128}

@@ -6,7 +6,9 @@ run that was stopped goes on where it was. Memory is that of one batch; the rest
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -95,8 +97,16 @@ class Codes:
             "status": ((signals,), np.int8),
             DONE: ((-(-signals // batch),), np.bool_),
         }
-        for name, (shape, kind) in fields.items():
-            np.lib.format.open_memmap(folder / f"{name}.npy", "w+", np.dtype(kind), shape=shape).flush()
+        files = {folder / f"{name}.npy": field for name, field in fields.items()}
+        try:
+            for path, (shape, kind) in files.items():
+                _create(path, shape, np.dtype(kind))
+        except OSError as error:
+            for path in files:
+                path.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # someone else's files are in it
+                folder.rmdir()
+            raise OSError(error.errno, error.strerror, str(folder)) from error
         text = (json.dumps(settings, indent=2) + "\n").encode()
         write_whole(folder / SETTINGS, lambda file: file.write(text))  # last: with it the folder is whole
         return cls(folder)
@@ -173,3 +183,11 @@ class Codes:
             for first in range(0, self.signals, ROWS):
                 target[first : first + ROWS] = source[first : first + ROWS]
         part.rename(output)
+
+
+def _create(path: Path, shape: tuple[int, ...], dtype: np.dtype) -> None:
+    """An array of zeros in a file, whose space is taken now: writing to a map on a full disk ends the process."""
+    np.lib.format.open_memmap(path, "w+", dtype, shape=shape).flush()
+    if hasattr(os, "posix_fallocate"):
+        with path.open("r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)

@@ -1,16 +1,22 @@
-"""Compute tasks in this process or on Dask."""
+"""Compute tasks in this process, in several, or on Dask."""
 
 from __future__ import annotations
 
 import contextlib
-import logging
-from collections.abc import Callable, Iterator, Sequence
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
+
+from .interrupts import deaf_children
+from .progress import say
 
 T = TypeVar("T")
 R = TypeVar("R")
 Engine = Callable[[Callable[[T], R], Sequence[T]], Iterator[R]]  # results in the order in which they are finished
 PATIENCE = 10  # seconds to wait for a scheduler
+TRIES = 3  # times that a task may kill its process
 
 
 class LostCells(RuntimeError):
@@ -19,7 +25,7 @@ class LostCells(RuntimeError):
 
 @contextlib.contextmanager
 def engine(scheduler: str | None = None, workers: int | None = None) -> Iterator[Engine[Any, Any]]:
-    """This process; the cluster at `scheduler`; or a cluster of `workers` processes for the duration of the block.
+    """This process; the Dask cluster at `scheduler`; or `workers` processes, which end with the block.
 
     Raises
     ------
@@ -41,7 +47,11 @@ def engine(scheduler: str | None = None, workers: int | None = None) -> Iterator
         )
     if workers is not None and workers < 1:
         raise ValueError(f"workers is {workers}; needed is at least 1.")
-    with _client(scheduler) if scheduler is not None else _local(workers or 1) as client:
+    if scheduler is None:
+        with contextlib.closing(Processes(workers or 1)) as processes:
+            yield processes.run
+        return
+    with _client(scheduler) as client:
         yield lambda work, tasks: on_cluster(client, work, tasks)
 
 
@@ -54,6 +64,94 @@ def in_process(work: Callable[[T], R], tasks: Sequence[T]) -> Iterator[R]:
         yield from map(work, tasks)
     finally:
         torch.set_num_threads(threads)
+
+
+class Processes:
+    """Processes of this machine, started at the first task and joined by pipes.
+
+    They do not import the script that started them, so that it needs no `if __name__ == "__main__"`. They end when this
+    process does, and at `close`. If one of them is killed, all are started again, and do what was not finished.
+
+    Parameters
+    ----------
+    number : int
+        How many.
+    """
+
+    def __init__(self, number: int):
+        self.number = number
+        self._pool: Any = None
+
+    def run(self, work: Callable[[T], R], tasks: Sequence[T]) -> Iterator[R]:
+        """The results of the tasks; `work` is a function of a module.
+
+        Raises
+        ------
+        LostCells
+            At the end, if tasks killed their processes `TRIES` times.
+        """
+        left = dict(enumerate(tasks))
+        strikes: dict[int, int] = {}  # of tasks that a process may have died of: they are done alone, after all others
+        while any(strikes.get(place, 0) < TRIES for place in left):
+            now = [place for place in left if place not in strikes]
+            now = now or [next(place for place in left if strikes[place] < TRIES)]
+            try:
+                for place, result in self._finished(work, {place: left[place] for place in now}):
+                    del left[place]
+                    yield result
+            except _Killed:
+                self.close()
+                say("a worker process was killed; others go on with its work")
+                suspects = [place for place in now if place in left][: self.number]  # tasks begin in their order
+                for place in suspects:
+                    strikes[place] = strikes.get(place, 0) + (len(now) == 1)
+        if left:
+            raise LostCells(
+                f"{len(left)} of {len(tasks)} tasks were lost because each killed its process {TRIES} times; all "
+                "others are kept: check the memory and repeat the command."
+            )
+
+    def close(self) -> None:
+        """End the processes, whatever they do."""
+        if self._pool is not None:
+            self._pool.shutdown(wait=True, kill_workers=True)
+            self._pool = None
+
+    def _finished(self, work: Callable[[T], R], tasks: Mapping[int, T]) -> Iterator[tuple[int, R]]:
+        """Place and result of every task; raises `_Killed` where a process was killed."""
+        from concurrent.futures import as_completed
+        from concurrent.futures.process import BrokenProcessPool
+
+        with deaf_children():
+            futures = {self._processes().submit(work, task): place for place, task in tasks.items()}
+        for future in as_completed(futures):
+            try:
+                result = future.result()
+            except BrokenProcessPool:
+                raise _Killed from None
+            yield futures.pop(future), result
+
+    def _processes(self) -> Any:
+        if self._pool is None:
+            from loky import ProcessPoolExecutor
+
+            self._pool = ProcessPoolExecutor(self.number, initializer=end_with_parent, initargs=(os.getpid(),))
+        return self._pool
+
+
+class _Killed(Exception):
+    """A process was killed."""
+
+
+def end_with_parent(parent: int) -> None:
+    """End this process when the command is killed; otherwise it might write while the next run reads its folder."""
+
+    def wait() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.2)
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
 
 
 def on_cluster(client: Any, work: Callable[[T], R], tasks: Sequence[T]) -> Iterator[R]:
@@ -98,20 +196,18 @@ def _client(scheduler: str) -> Iterator[Any]:
             "start one with: dask scheduler, or leave it out."
         ) from None
     with client:
-        yield client
+        client.subscribe_topic("all", _tell_of_death)
+        try:
+            yield client
+        finally:
+            client.unsubscribe_topic("all")
 
 
-@contextlib.contextmanager
-def _local(workers: int) -> Iterator[Any]:
-    from distributed import Client, LocalCluster
-
-    with (
-        LocalCluster(
-            n_workers=workers, threads_per_worker=1, dashboard_address=None, silence_logs=logging.ERROR
-        ) as cluster,
-        Client(cluster, set_as_default=False) as client,
-    ):
-        yield client
+def _tell_of_death(event: tuple[float, Any]) -> None:
+    """One line where the scheduler has lost a worker that was at work."""
+    told = event[1] if isinstance(event[1], dict) else {}
+    if told.get("action") == "remove-worker" and told.get("processing-tasks") and not told.get("expected"):
+        say("a worker process was killed; others go on with its work")
 
 
 def _first_line(error: BaseException) -> str:

@@ -10,6 +10,12 @@ from contextlib import contextmanager
 FIRST, EVERY = 2.0, 10.0  # seconds: until the first line, and between lines in a file or a pipe
 
 
+def say(text: str) -> None:
+    """One line on standard error."""
+    sys.stderr.write(f"pursuit: {text}\n")
+    sys.stderr.flush()
+
+
 @contextmanager
 def told(what: str, total: int) -> Iterator[Callable[[int], None]]:
     """Yield a function to call with how much of `total` is done; nothing is written in the first two seconds.

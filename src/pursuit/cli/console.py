@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import typer
 from typer.exceptions import TyperException
 
+from ..interrupts import end
+
 if TYPE_CHECKING:
     from rich.progress import Progress
 
@@ -32,9 +34,8 @@ def one_line_errors() -> Iterator[None]:
         yield
     except (typer.Exit, TyperException):
         raise
-    except KeyboardInterrupt:
-        typer.echo("pursuit: stopped.", err=True)
-        raise typer.Exit(130) from None
+    except KeyboardInterrupt as stop:
+        raise typer.Exit(end(stop)) from None
     except BrokenPipeError:  # whoever read the output has gone
         _discard_output()
         raise typer.Exit(141) from None
@@ -57,12 +58,24 @@ def in_one_line(error: Exception) -> str:
         return f"{at}{error.strerror or error}; check the path, the rights and the space on the disk."
     if type(error).__module__ == "sqlite3":
         return (
-            f"the file with the results cannot be used ({error}); is another command writing to it, or is it damaged?"
+            f"the file with the results cannot be used ({error}); is the disk full, does another command write to it, "
+            "or is it damaged?"
         )
     if isinstance(error, ValueError | TypeError | RuntimeError) and str(error) and not _deep(error):
         return str(error)
     told = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-    return f"{told}. This is a mistake in pursuit: please report it to its authors with what --debug shows."
+    return f"{told}. This is a mistake in pursuit: please report it {_reports()} with what --debug shows."
+
+
+def _reports() -> str:
+    """Where reports go: the address `Issues` under `[project.urls]`, where there is one."""
+    from importlib.metadata import metadata
+
+    for entry in metadata("pursuit").get_all("Project-URL") or ():
+        name, _, address = entry.partition(", ")
+        if name == "Issues":
+            return f"at {address}"
+    return "to its authors"
 
 
 def _needed_memory(told: str) -> str:

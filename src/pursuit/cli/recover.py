@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ..interrupts import kept
 from .console import bar, find_own, one_line_errors, spinner
 from .data import (
     FILES,
@@ -99,7 +100,8 @@ def recover(
         asked = FileOptions(header, index, decimal, columns, dtype)
         given = {"A": A, "y": y, "x0": x0, "weights": weights}
         asked.check_used({name: spec for name, spec in given.items() if spec is not None})
-        inputs = read_inputs(A, y, asked, layout)
+        with spinner("reading"):
+            inputs = read_inputs(A, y, asked, layout)
         if inputs.y.ndim > 2 and output.suffix.lower() == ".csv":
             raise ValueError(f"y has shape {inputs.y.shape}, but a .csv file has only two axes; write to .npy or .mat.")
         numbers = {"k": k, "tol": tol, "eps": eps, "lam": lam, "lam_share": lam_share, "max_steps": max_steps}
@@ -143,7 +145,8 @@ def _in_batches(
     if batch is not None and batch < 0:
         raise ValueError(f"--batch is {batch}; needed is a whole number of signals, or 0 to choose it.")
     files.output_folder(output.parent)
-    with engine(scheduler, workers) as run, bar("recovering") as show:
+    begun = kept("finished signals are", output.with_name(f"{output.name}.part"))
+    with begun, engine(scheduler, workers) as run, bar("recovering") as show:
         counts = recover_file(
             A, y, output, method, k=k, columns=layout == "columns", batch_size=batch or None, run=run,
             threads=None if scheduler is None and workers is None else 1,

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from ..interrupts import kept
 from .console import one_line_errors, progress
 
 
@@ -62,7 +63,7 @@ def reproduce(
         own = settings.split(",") if settings else []
         folder = output or Path("runs") / "-".join([experiment, *form_names, *own])
         drawn_only = runner.has_tables_only(folder)
-        with progress(experiment, total) as advance:
+        with kept("finished cells are", folder / "cells"), progress(experiment, total) as advance:
             tables = runner.reproduce(
                 experiment, folder, **form, settings=settings, only=only, jobs=jobs, started=advance
             )

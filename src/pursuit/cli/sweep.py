@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ..interrupts import kept
 from .console import bar, find_own, one_line_errors, print_table
 
 if TYPE_CHECKING:
@@ -102,9 +103,7 @@ def phase(
     scheduler: Annotated[
         str | None, typer.Option(help="Address of a running Dask cluster, for example tcp://host:8786.")
     ] = None,
-    workers: Annotated[
-        int | None, typer.Option(help="Start a Dask cluster with so many processes on this machine.")
-    ] = None,
+    workers: Annotated[int | None, typer.Option(help="Compute in so many processes of this machine.")] = None,
     status: Annotated[bool, typer.Option("--status", help="Only show the progress of the run.")] = False,
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder of the run.")] = Path("runs/phase"),
 ) -> None:
@@ -135,7 +134,7 @@ def phase(
         options = _there(file) | chosen
         find_own((*options.get("methods", ()), options.get("A", ""), options.get("x", "")))
         mine = None if part is None else _part(part)
-        with bar("cells") as show:
+        with kept("finished cells are", file), bar("cells") as show:
             sweep = sweeps.phase(
                 output=output, scheduler=scheduler, workers=workers, part=mine,
                 on_progress=lambda now: show(_line(now), now.done, now.total), **options,

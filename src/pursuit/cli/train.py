@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
+from ..interrupts import kept
 from .console import bar, find_own, one_line_errors, progress
 from .data import FILES, Columns, Decimal, Dtype, FileOptions, Header, Index, LayoutOption
 from .signals import given_ensemble, split_in_words, variance
@@ -258,7 +259,7 @@ def train(
         for text in (*lines, *line) if first else ():
             typer.echo(text)
         begun: list[int] = []
-        with bar(network, epochs) as show:
+        with kept("finished epochs are", folder / "checkpoint.safetensors"), bar(network, epochs) as show:
 
             def tell(epoch: Epoch) -> None:
                 begun.append(epoch.epoch)
@@ -269,8 +270,8 @@ def train(
                     training = fit(net, ensemble, folder=folder, **training_options, **counts, on_epoch=tell)
             except TrainingError as error:
                 best = folder / "net.safetensors"
-                kept = f" The best network so far is in {best}." if best.exists() else ""
-                raise ValueError(f"{error}{kept}") from error
+                so_far = f" The best network so far is in {best}." if best.exists() else ""
+                raise ValueError(f"{error}{so_far}") from error
         if not first:
             return
         picture.draw(folder / "log.png", training.log, kept=training.best_epoch)

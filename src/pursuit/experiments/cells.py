@@ -161,10 +161,6 @@ def _values(value: Any) -> set[str]:
     return {str(entry) for entry in (value if isinstance(value, list) else [value])}
 
 
-def _columns(name: str, todo: Sequence[tuple[Row, Path]]) -> tuple[list[str], list[Row], list[Path]]:
-    return [name] * len(todo), [cell for cell, _ in todo], [path for _, path in todo]
-
-
 def _key(cell: Row) -> str:
     """A file name that changes with any setting of the cell."""
     digest = hashlib.sha256(json.dumps(cell, sort_keys=True).encode()).hexdigest()[:12]

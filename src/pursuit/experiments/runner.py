@@ -16,22 +16,19 @@ It may also have `SHARED`, a pattern of folders beside its own in which the same
 from __future__ import annotations
 
 import json
-import os
-import threading
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context, parent_process
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from ..core.layout import rows_for_sure
+from ..engines import engine
 from ..files import environment, output_folder, plain_name, write_csv, write_whole
 from ..names import method_name
 from .cells import (
     Row,
     Tables,
-    _columns,
     _label,
     adopt_begun,
     adopt_finished,
@@ -170,10 +167,10 @@ def _work_off(name: str, todo: Sequence[tuple[Row, Path]], jobs: int, started: C
                 started(_label(cell))
             _work(name, cell, path)
         return
-    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), initializer=_end_with_parent) as pool:
-        for (cell, _), _ in zip(todo, pool.map(_work_alone, *_columns(name, todo)), strict=True):
+    with engine(workers=jobs) as run:
+        for label in run(partial(_work_alone, name), todo):
             if started is not None:
-                started(_label(cell))
+                started(label)
 
 
 def _work(name: str, cell: Row, path: Path) -> None:
@@ -229,20 +226,10 @@ def _seconds(result: Row) -> float:
     return float(max(result.get("seconds", 0), sum(row.get("seconds") or 0 for row in rows)))
 
 
-def _work_alone(name: str, cell: Row, path: Path) -> None:
+def _work_alone(name: str, task: tuple[Row, Path]) -> str:
+    """Run a cell in a process of its own; returns its name."""
     import torch
 
     torch.set_num_threads(1)  # processes side by side would fight for the cores
-    _work(name, cell, path)
-
-
-def _end_with_parent() -> None:
-    """End this process when the command is killed; otherwise it might write while the next run reads its folder."""
-    parent = parent_process()
-    assert parent is not None
-
-    def wait() -> None:
-        parent.join()
-        os._exit(1)
-
-    threading.Thread(target=wait, daemon=True).start()
+    _work(name, *task)
+    return _label(task[0])

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import csv
+import errno
 import io
-import os
 import re
 import tempfile
 from collections.abc import Callable, Sequence
@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from .temporary import clean, temporary_path
 
 
 def write_array(path: str | Path, array: np.ndarray) -> None:
@@ -48,7 +50,10 @@ def check_writable(path: str | Path) -> None:
 
 
 def output_folder(path: str | Path) -> Path:
-    """The folder `path`, which is made if it does not exist; raises ValueError if it cannot be written to."""
+    """The folder `path`, which is made if it does not exist; raises ValueError if it cannot be written to.
+
+    Temporary files that killed processes have left there are removed.
+    """
     path = Path(path)
     try:
         path.mkdir(parents=True, exist_ok=True)
@@ -56,6 +61,7 @@ def output_folder(path: str | Path) -> Path:
             pass
     except OSError as error:
         raise ValueError(f"{path}: cannot be written to ({error.strerror}); choose another output folder.") from None
+    clean(path)
     return path
 
 
@@ -66,16 +72,15 @@ def plain_name(name: str) -> bool:
 
 def write_whole(path: Path, save: Callable[[Any], None]) -> None:
     """Let `save` write to a temporary file next to `path`, then rename it to `path`."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    temporary = temporary_path(path.parent)
     try:
-        with os.fdopen(handle, "wb") as file:
+        with temporary.open("xb") as file:
             save(file)
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(temporary, 0o666 & ~umask)
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
+        temporary.replace(path)
+    except BaseException as error:
+        temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.filename in (None, str(temporary)):  # name the one that the user knows
+            raise OSError(error.errno or errno.EIO, error.strerror or str(error), str(path)) from error
         raise
 
 

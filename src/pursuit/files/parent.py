@@ -10,7 +10,6 @@ import json
 import os
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +17,7 @@ import numpy as np
 from .checks import enough_memory, memory, size, sparse_from
 from .spec import Spec, Unclear
 from .tables import Reading
+from .temporary import temporary_folder
 from .text import Cells
 
 LONGEST = 120.0  # seconds, and one more for every megabyte
@@ -27,9 +27,9 @@ def read(where: Spec) -> Reading | Cells:
     """What the child read: an array, a sparse matrix, or a table of cells."""
     held = sum(f.stat().st_size for f in where.path.rglob("*") if f.is_file()) if where.path.is_dir() else (
         where.path.stat().st_size)  # fmt: skip
-    with tempfile.TemporaryDirectory(prefix="pursuit-") as folder:
+    with temporary_folder() as folder:
         limit = memory()
-        job = {"path": str(where.path), "name": where.name, "folder": folder,
+        job = {"path": str(where.path), "name": where.name, "folder": str(folder),
                "memory": None if limit == float("inf") else limit}  # fmt: skip
         command = [sys.executable, "-P", "-m", "pursuit.files.child", json.dumps(job)]
         try:
@@ -38,7 +38,7 @@ def read(where: Spec) -> Reading | Cells:
             raise ValueError("reading did not end") from None
         if done.returncode != 0:
             _explain(where, done)
-        return _handed_over(where, Path(folder))
+        return _handed_over(where, folder)
 
 
 def _env() -> dict[str, str]:

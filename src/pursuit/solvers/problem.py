@@ -299,7 +299,8 @@ class Problem:
     def _nothing_where_settled(self, out: dict[str, Tensor], dense: bool) -> dict[str, Tensor]:
         """The parts of a solution, with x = 0 for signals that this solves; `x` is that on the support, or `dense`."""
         assert self.settled is not None
-        items, status, width = self.settled
+        items, status, max_k = self.settled
+        width = 0 if max_k == 0 else None  # solvers took a k of 1 for none; those of a penalty may find more than k
         each, norm = items.unsqueeze(-1), _length(self.loss.initial_residual(self.y))
         x = torch.where(each, 0, out["x"])
         return {
@@ -460,6 +461,13 @@ class Problem:
         if self.dtype is None:
             return self._out(value)
         narrow = value.to(self.dtype)
+        largest = value.detach().abs().amax(-1) if value.shape[-1] else value.new_zeros(0)
+        lost = (largest > 0) & (largest < torch.finfo(self.dtype).tiny)
+        if lost.any():
+            raise ValueError(
+                f"x goes up to {largest[lost].min().item():.3g} only, too little for {self.dtype}, the dtype of y; "
+                "scale y or A, or pass y in single or double precision."
+            )
         if (value.isfinite() & ~narrow.isfinite()).any():
             raise ValueError(
                 f"x goes up to {value.detach().abs().max().item():.3g}, which leaves the range of {self.dtype}, the "
@@ -638,6 +646,8 @@ def _measured(A: Any, y: Any) -> _Measured:
     whole = not (given.is_floating_point or given.is_complex)
     op = as_operator(A, dtype=None if whole else given if given in DTYPES else torch.float32, device=y.device)
     m, names = op.shape[0], op.column_names
+    if 0 in op.shape:
+        raise ValueError(f"A has shape {(*op.batch_shape, *op.shape)}; needed is one row and one column at least.")
     if y.shape[-1:] != (m,) or m in y.shape[:-1] or op.batch_shape:
         pairs = op.dtype.is_complex and not given.is_complex
         shape = (*op.batch_shape, *op.shape)

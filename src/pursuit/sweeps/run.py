@@ -133,7 +133,7 @@ def phase(
     scheduler : str, optional
         Address of a running Dask cluster, for example `tcp://host:8786`. Default: compute in this process.
     workers : int, optional
-        Start a Dask cluster of so many processes on this machine for the duration of the run.
+        Compute in so many processes of this machine, which end with the run.
     on_progress : callable, optional
         Called with a `Progress` before the first cell and after every task.
 
