@@ -33,17 +33,17 @@ def test_there_is_an_example_of_each_kind():
     assert PAGE.count("<!-- file:") == PAGE.count("<!-- check -->") == len(EXAMPLES)
 
 
-@pytest.mark.parametrize("file", EXAMPLES)
-def test_an_example_runs_where_it_belongs(file, tmp_path):
-    """In a copy of the package with this one file more, and no other change; compiled kernels come along."""
-    block, check = EXAMPLES[file]
+def test_the_examples_run_where_they_belong(tmp_path):
+    """In a copy of the package with these files more, and no other change; compiled kernels come along."""
     shutil.copytree(PACKAGE, tmp_path / "src" / "pursuit")
-    new = tmp_path / file
-    assert not new.exists(), f"{file} is there already; show another example"
-    new.write_text(block)
-    where = f"import pursuit; assert pursuit.__file__.startswith({str(tmp_path)!r}), pursuit.__file__\n"
+    code = f"import pursuit; assert pursuit.__file__.startswith({str(tmp_path)!r}), pursuit.__file__\n"
+    for file, (block, check) in EXAMPLES.items():
+        new = tmp_path / file
+        assert not new.exists(), f"{file} is there already; show another example"
+        new.write_text(block)
+        code += f"exec(compile({check!r}, {'the check of ' + file!r}, 'exec'), {{}})\n"
     environment = {**os.environ, "PYTHONPATH": str(tmp_path / "src")}
-    command = [sys.executable, "-c", where + check]
+    command = [sys.executable, "-c", code]
     run = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stderr
 

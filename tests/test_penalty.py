@@ -8,7 +8,7 @@ import pursuit
 from pursuit import Status
 
 rng = np.random.default_rng(0)
-A = rng.standard_normal((50, 120))
+A = MATRIX = rng.standard_normal((50, 120))
 X = np.zeros((6, 120))
 for row in X:
     row[rng.choice(120, 6, replace=False)] = rng.standard_normal(6)
@@ -50,9 +50,10 @@ def test_it_means_the_same_in_a_comparison():
 @pytest.mark.parametrize("complex_numbers", [False, True])
 def test_k_picks_the_penalty_that_leaves_k_non_zeros(solve, complex_numbers):
     y = Y[:3] + 1j * Y[3:] if complex_numbers else Y[:3]
-    sol = solve(A, y, k=[1, 4, 9], max_steps=3000)
+    A = MATRIX[:, :30]
+    sol = solve(A, y, k=[1, 4, 9], max_steps=1000)
     assert [len(found) for found in sol.atoms] == [1, 4, 9]
-    assert solve(A, y, k=5, max_steps=3000).support.shape == (3, 5)
+    assert solve(A, y[:1], k=5, max_steps=1000).support.shape == (1, 5)
     assert not solve(A, y, k=0).x.any()
     c = np.abs((y - sol.x @ A.T) @ A.conj())
     for item, found in enumerate(sol.atoms):  # it solves the LASSO of some penalty: that of its own atoms
