@@ -574,3 +574,31 @@ def test_an_experiment_that_is_none(arguments, message, tmp_path, capsys):
     assert (code, said, err.count("\n")) == (2, "", 1)
     assert message in err
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("batched", [False, True])
+@pytest.mark.parametrize("name", ["A", "y"])
+def test_an_input_is_never_replaced(name, batched, data, capsys):
+    before = (data / f"{name}.npy").read_bytes()
+    options = ("--batch", 2) if batched else ()
+    out = data / ".." / data.name / f"{name}.npy"
+    code, _, said = pursuit(capsys, "recover", data / "A.npy", data / "y.npy", "-k", K, *options, "-o", out)
+    assert code == 2
+    assert f"is where {name} is read from" in said
+    assert (data / f"{name}.npy").read_bytes() == before
+
+
+def test_a_comparison_leaves_no_table_of_an_earlier_one(data, capsys):
+    arguments = ("compare", "--A", data / "A.npy", "--y", data / "y.npy", "--methods", "omp,htp", "-o", data / "out")
+    assert pursuit(capsys, *arguments)[0] == 0
+    assert (data / "out" / "prediction.csv").exists()
+    code, said, _ = pursuit(capsys, *arguments, "--x", data / "x.npy")
+    assert code == 0
+    assert "prediction.csv" not in said
+    assert not (data / "out" / "prediction.csv").exists()
+
+
+def test_an_option_of_another_kind_names_the_help_of_the_command(data, capsys):
+    code, _, said = pursuit(capsys, "recover", data / "A.npy", data / "y.npy", "-k", "2.5", "-o", data / "o.npy")
+    assert code == 2
+    assert said.endswith(". See pursuit recover --help.\n")

@@ -85,7 +85,7 @@ def compare(
     k: int | Sequence[int] | None = None,
     *,
     x: Any = None,
-    methods: Sequence[Method] | None = None,
+    methods: str | Sequence[Method] | None = None,
     lam: float | None = None,
     lam_share: float | None = None,
 ) -> Comparison:
@@ -104,7 +104,7 @@ def compare(
         given, the most that a true signal has.
     x : array (*batch, n), optional
         The true signals.
-    methods : sequence of str or callable, optional
+    methods : str, or sequence of str or callable, optional
         Names of methods, or solvers of your own: functions `(A, y, k, ...) -> Solution`, also as `"module:function"`.
         Default: all but greedy_lasso and amp.
     lam, lam_share : float, optional
@@ -132,7 +132,7 @@ def compare(
     ('omp', 3)
     """
     ks = () if k is None else (k,) if isinstance(k, int) else tuple(k)
-    chosen = comparison.usual() if methods is None else tuple(methods)
+    chosen = comparison.usual() if methods is None else (methods,) if isinstance(methods, str) else tuple(methods)
     comparison.check(chosen, lam, lam_share)
     return of_instance(as_instance(A, y, ks, x), ks, chosen, lam=lam, lam_share=lam_share)
 

@@ -61,7 +61,8 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     try:
         sys.exit(_run(arguments))
     except TyperException as error:
-        typer.echo(f"pursuit: {error.format_message()} See pursuit --help.", err=True)
+        said, context = error.format_message().rstrip(". "), getattr(error, "ctx", None)
+        typer.echo(f"pursuit: {said}. See {context.command_path if context else 'pursuit'} --help.", err=True)
         sys.exit(2)
 
 

@@ -106,16 +106,17 @@ def _write(folder: Path, found: Comparison, **settings: Any) -> None:
     from .. import comparison
     from ..plots.comparison import draw
 
+    names = ["table.csv", "prediction.csv", "settings.json", "figure.png"]
     if found.predictions:
         comparison.write_predictions(folder / "prediction.csv", found.predictions)
         settings |= {"ks": sorted({p.k for p in found.predictions}), "advice": found.advice}
+    else:
+        names.remove("prediction.csv")
+        (folder / "prediction.csv").unlink(missing_ok=True)  # of an earlier run: it would contradict the others
     comparison.write_table(folder / "table.csv", found.rows)
     comparison.write_settings(folder / "settings.json", found.instance, **settings, oracle_db=found.oracle_db)
     draw(folder / "figure.png", found.instance, found.rows, found.oracle_db)
-    files = [
-        name for name in ("table.csv", "prediction.csv", "settings.json", "figure.png") if (folder / name).exists()
-    ]
-    typer.echo(f"written: {', '.join(str(folder / name) for name in files)}")
+    typer.echo(f"written: {', '.join(str(folder / name) for name in names)}")
 
 
 def _several(k: str | None) -> tuple[int, ...]:

@@ -97,6 +97,7 @@ def recover(
         find_own([method])
         solver(method)
         files.check_writable(output)
+        files.check_no_input(output, A=A, y=y, x0=x0, weights=weights)
         asked = FileOptions(header, index, decimal, columns, dtype)
         given = {"A": A, "y": y, "x0": x0, "weights": weights}
         asked.check_used({name: spec for name, spec in given.items() if spec is not None})
@@ -144,6 +145,7 @@ def _in_batches(
         raise ValueError(f"--layout is {layout!r}; in batches signals are rows (the default) or columns.")
     if batch is not None and batch < 0:
         raise ValueError(f"--batch is {batch}; needed is a whole number of signals, or 0 to choose it.")
+    files.check_no_input(output, A=A, y=y)
     files.output_folder(output.parent)
     begun = kept("finished signals are", output.with_name(f"{output.name}.part"))
     with begun, engine(scheduler, workers) as run, bar("recovering") as show:

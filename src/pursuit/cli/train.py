@@ -289,7 +289,7 @@ def train(
         y, x = unseen_signals(ensemble, **counts, seed=seed)
         test = Instance(ensemble.name, ensemble.A, y, ensemble.k, x, ensemble.settings)
         comparison.write_settings(folder / "settings.json", test, **record)
-        _report(folder, training, structure=structure, begun=begun)
+        _report(folder, training, structure=structure, begun=begun, dtype=y.dtype)
         _compare(folder, test, network, net, chosen_methods)
 
 
@@ -451,7 +451,7 @@ def _decibel(value: float | None) -> str:
     return "" if value is None else f", NMSE {value:.2f} dB"
 
 
-def _report(folder: Path, training: Training, *, structure: bool, begun: list[int]) -> None:
+def _report(folder: Path, training: Training, *, structure: bool, begun: list[int], dtype: Any) -> None:
     net = folder / "net.safetensors"
     if begun and begun[0] > 1:
         typer.echo(f"went on after epoch {begun[0] - 1}")
@@ -461,7 +461,7 @@ def _report(folder: Path, training: Training, *, structure: bool, begun: list[in
         f"test loss: {training.test_loss:.4g}{_decibel(training.test_db)}"
     )
     names = ["net.safetensors", "log.csv", "log.png", *(["weights.png"] if structure else [])]
-    typer.echo(f"written: {', '.join(str(folder / name) for name in names)}, settings.json")
-    typer.echo(f"to use the network: pursuit.nets.load({str(net)!r})(y)")
+    typer.echo(f"written: {', '.join(str(folder / name) for name in [*names, 'settings.json'])}")
+    typer.echo(f"to use the network: net = pursuit.nets.load({str(net)!r}); x = net(torch.as_tensor(y, dtype={dtype}))")
     if structure:
         typer.echo(f"its weights in any solver: pursuit.omp(A, y, k, weights=pursuit.nets.read_weights({str(net)!r}))")

@@ -1,7 +1,16 @@
 """Files: arrays and tables are read without running code, and written completely or not at all."""
 
 from .door import FORMATS, Reading, as_vector, kind_of, only, read_array, readings
-from .output import check_writable, environment, output_folder, plain_name, write_array, write_csv, write_whole
+from .output import (
+    check_no_input,
+    check_writable,
+    environment,
+    output_folder,
+    plain_name,
+    write_array,
+    write_csv,
+    write_whole,
+)
 from .tables import Asked
 
 __all__ = [
@@ -9,6 +18,7 @@ __all__ = [
     "Asked",
     "Reading",
     "as_vector",
+    "check_no_input",
     "check_writable",
     "environment",
     "kind_of",

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from .spec import parse
 from .temporary import clean, temporary_path
 
 
@@ -47,6 +48,16 @@ def check_writable(path: str | Path) -> None:
     if path.is_dir():
         raise ValueError(f"{path}: is a folder; give the path of a file.")
     output_folder(path.parent)
+
+
+def check_no_input(output: str | Path, **specs: str | None) -> None:
+    """Raise ValueError if the output is a file that an input is read from, which it would replace."""
+    for name, spec in specs.items():
+        if spec is None or not Path(output).exists():
+            continue
+        path = parse(spec).path
+        if path.exists() and path.samefile(output):
+            raise ValueError(f"{output}: is where {name} is read from, and would be replaced; choose another output.")
 
 
 def output_folder(path: str | Path) -> Path:
