@@ -133,14 +133,15 @@ def _bars(ax: Axes, rows: Sequence[Row], oracle_db: float | None, *, known: bool
         inside = value < 0.2 * low
         cut = "" if low <= _db(row) <= high else " (bar cut off)"
         ax.annotate(
-            f"{_db(row):.1f}{cut}", (min(value + spread[place], 0.0), place), (5 if inside else -5, 0),
+            f"{_db(row):.1f}{cut}", (value + spread[place] if inside else min(value - spread[place], 0.0), place),
+            (5 if inside else -5, 0),
             textcoords="offset points",
             ha="left" if inside else "right", va="center", fontsize=8,
             color="white" if inside and colour in BEST else BLACK,
         )  # fmt: skip
     ax.set_yticks(range(len(rows)), [row.method for row in rows], fontsize=9)
     ax.invert_yaxis()
-    ax.set_xlim(edge, max(0.0, *values))
+    ax.set_xlim(edge, max(0.0, *(1.05 * (value + more) for value, more in zip(values, spread, strict=True))))
     if oracle_db is not None:
         seen = oracle_db > edge
         if seen:
