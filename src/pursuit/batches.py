@@ -129,7 +129,7 @@ def recover_file(
         done += found.last - found.first
         if on_progress is not None:
             on_progress(done, codes.signals)
-    statuses, counts = np.unique(codes.status, return_counts=True)
+    statuses, counts = np.unique(codes.field("status"), return_counts=True)
     codes.write(output)
     return dict(zip(statuses.tolist(), counts.tolist(), strict=True))
 
