@@ -1,12 +1,13 @@
 """10 million signals of 64 samples against 256 atoms by the command line: time, memory, and the same answers.
 
 Signals are sums of at most 8 atoms with a little noise, in a file that is written in parts. `pursuit recover` runs in a
-process of its own: alone with all threads, with two workers of one thread each, and alone on a zarr file. The memory of
-that process and of those that it starts is looked at every half second. `seconds` are those of the whole command, its
-start included; `processor_seconds`, of all its processes, say more where others are at work on the machine.
+process of its own: alone with all threads, with two workers of one thread each, on a Dask cluster of two such workers,
+which this script starts, and alone on a zarr file. The memory of all these processes is looked at every half second.
+`seconds` are those of the whole command, its start included, but not that of the cluster; `processor_seconds`, of all
+processes, say more where others are at work on the machine.
 
 - `mib_of_process`: the most that the command itself had resident, as `top` shows it;
-- `mib_of_a_worker`: the most that one process it started had;
+- `mib_of_a_worker`: the most that another process had;
 - `mib_of_all`: the most of all together, each resident size in full, although they share the machine code of torch;
 - `mib_of_all_pss`: the same by proportional shares (PSS), which count a page that several processes have only once.
 
@@ -16,10 +17,11 @@ support that was found: `residual` is the median share of the norm of a signal t
 more than by least squares, at most, as a share of that norm.
 
     python benchmarks/ten_million.py results/ten_million.csv           # 8 GB in the folder of temporary files
-    python benchmarks/ten_million.py --quick results/ten_million.csv   # 20 000 signals, one worker, no zarr file
+    python benchmarks/ten_million.py --quick results/ten_million.csv   # 20 000 signals, no cluster, no zarr file
 """
 
 import argparse
+import contextlib
 import os
 import platform
 import resource
@@ -40,9 +42,18 @@ from pursuit.files import write_csv
 
 M, N, K, NOISE, SEED = 64, 256, 8, 0.01, 0
 SIGNALS, QUICK, PART, CONTROL = 10_000_000, 20_000, 100_000, 10_000
-BYTES_OF_A_SIGNAL = 2 * 4 * M + 4 * (8 * K + 5)  # as .npy and .zarr; answers of three runs, and of one in the making
-RUNS, QUICK_RUNS = (("npy", 0), ("npy", 2), ("zarr", 0)), (("npy", 0), ("npy", 1))  # format, workers
-PACKAGES = ("torch", "numpy", "numba", "zarr", "psutil")
+BYTES_OF_A_SIGNAL = 2 * 4 * M + 5 * (8 * K + 5)  # as .npy and .zarr; answers of four runs, and of one in the making
+ALONE, WORKERS, CLUSTER = "alone", "--workers", "--scheduler"
+RUNS = (("npy", ALONE, 0), ("npy", WORKERS, 2), ("npy", CLUSTER, 2), ("zarr", ALONE, 0))
+QUICK_RUNS = (("npy", ALONE, 0), ("npy", WORKERS, 1))
+LOCAL_CLUSTER = """
+import sys
+from distributed import LocalCluster
+with LocalCluster(n_workers=int(sys.argv[1]), threads_per_worker=1, dashboard_address=None) as cluster:
+    print(cluster.scheduler_address, flush=True)
+    sys.stdin.read()
+"""  # until standard input is closed
+PACKAGES = ("torch", "numpy", "numba", "zarr", "loky", "distributed", "psutil")
 
 
 def write_signals(folder: Path, signals: int) -> None:
@@ -75,19 +86,41 @@ def draw(D: np.ndarray, signals: int, g: np.random.Generator) -> np.ndarray:
     return x @ D.T + np.float32(NOISE) * g.standard_normal((signals, M), dtype=np.float32)
 
 
-def watched(command: list[str], folder: Path) -> dict[str, Any]:
-    """Run a command: seconds, and the most memory that it and its processes had."""
+def run(command: list[str], folder: Path, how: str, workers: int) -> dict[str, Any]:
+    """Run a command: seconds, and the most memory that all processes had."""
+    before = processor_seconds()
+    if how == CLUSTER:
+        with cluster(workers) as (process, address):
+            taken = watched([*command, how, address], folder, process)
+    else:
+        taken = watched([*command, how, str(workers)] if how == WORKERS else command, folder)
+    seconds = {"seconds": taken.pop("seconds"), "processor_seconds": processor_seconds() - before}
+    return {name: round(v, 1) for name, v in seconds.items()} | {name: round(v) for name, v in taken.items()}
+
+
+@contextlib.contextmanager
+def cluster(workers: int) -> Iterator[tuple[psutil.Process, str]]:
+    """A Dask cluster of this machine: its process and the address of its scheduler."""
+    command = [sys.executable, "-c", LOCAL_CLUSTER, str(workers)]
+    process = psutil.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    try:
+        yield process, process.stdout.readline().strip()
+    finally:
+        process.communicate()
+
+
+def watched(command: list[str], folder: Path, *others: psutil.Process) -> dict[str, float]:
+    """Run a command: seconds, and the most memory that it, its processes, and others with theirs had."""
     most: dict[str, float] = {}
-    begin, before = time.perf_counter(), processor_seconds()
+    begin = time.perf_counter()
     with (folder / "told").open("w") as told:
         own = psutil.Popen(command, cwd=folder, stdout=told, stderr=subprocess.STDOUT)
         while own.poll() is None:
-            most = {name: max(value, most.get(name, 0)) for name, value in memory(own).items()} or most
+            most = {name: max(value, most.get(name, 0)) for name, value in memory(own, *others).items()} or most
             time.sleep(0.5)
     if own.returncode:
         sys.exit((folder / "told").read_text())
-    taken = {"seconds": time.perf_counter() - begin, "processor_seconds": processor_seconds() - before}
-    return {name: round(v, 1) for name, v in taken.items()} | {name: round(v) for name, v in most.items()}
+    return {"seconds": time.perf_counter() - begin} | most
 
 
 def processor_seconds() -> float:
@@ -96,10 +129,11 @@ def processor_seconds() -> float:
     return used.ru_utime + used.ru_stime
 
 
-def memory(own: psutil.Process) -> dict[str, float]:
-    """MiB of a process and of those that it started; nothing if one has just ended."""
+def memory(own: psutil.Process, *others: psutil.Process) -> dict[str, float]:
+    """MiB of processes and of those that they started; nothing if one has just ended."""
     try:
-        full = {process.pid: process.memory_full_info() for process in (own, *own.children(recursive=True))}
+        started = [child for process in (own, *others) for child in process.children(recursive=True)]
+        full = {process.pid: process.memory_full_info() for process in (own, *others, *started)}
     except psutil.Error:
         return {}
     rss = {pid: of.rss / 2**20 for pid, of in full.items()}
@@ -153,21 +187,20 @@ def threads() -> int:
     return int(os.environ.get("OMP_NUM_THREADS", psutil.cpu_count(logical=False) or 1))
 
 
-def measure(folder: Path, signals: int, runs: tuple[tuple[str, int], ...]) -> list[dict[str, Any]]:
+def measure(folder: Path, signals: int, runs: tuple[tuple[str, str, int], ...]) -> list[dict[str, Any]]:
     """All runs on the signals of one seed."""
     free = shutil.disk_usage(folder).free
     if free < 1.2 * signals * BYTES_OF_A_SIGNAL:
         sys.exit(f"{folder} has {free / 1e9:.1f} GB left; needed are {1.2e-9 * signals * BYTES_OF_A_SIGNAL:.1f} GB.")
     write_signals(folder, signals)
     rows, first = [], folder / "codes0.zarr"
-    for number, (kind, workers) in enumerate(runs):
+    for number, (kind, how, workers) in enumerate(runs):
         answer = folder / f"codes{number}.zarr"
         command = f"recover D.npy Y.{kind} -k {K} --method omp --batch 0 -o {answer.name}".split()
-        more = ["--workers", str(workers)] if workers else []
-        taken = watched([sys.executable, "-m", "pursuit", *command, *more], folder)
+        taken = run([sys.executable, "-m", "pursuit", *command], folder, how, workers)
         row = {
             "m": M, "n": N, "k": K, "signals": signals, "dtype": "float32", "method": "omp", "input": kind,
-            "workers": workers, "threads": 1 if workers else threads(), **taken,
+            "how": how, "workers": workers, "threads": 1 if workers else threads(), **taken,
             "signals_per_second": round(signals / taken["seconds"]),
             "mb_of_answer": round(sum(f.stat().st_size for f in answer.rglob("*") if f.is_file()) / 1e6, 1),
             "largest_difference": difference(answer, first), **control(folder, answer),

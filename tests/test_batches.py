@@ -207,6 +207,18 @@ def test_batches_may_be_done_in_any_order(case, files):
     np.testing.assert_allclose(written(files / "x.npz"), pursuit.omp(*case, K).x, atol=1e-12)
 
 
+def test_workers_in_another_folder_find_the_files(case, files, monkeypatch):
+    (files / "there").mkdir()
+
+    def elsewhere(work, tasks):
+        monkeypatch.chdir("there")
+        yield from map(work, tasks)
+
+    monkeypatch.chdir(files)
+    batches.recover_file("A.npy", "y.npy", files / "x.npz", k=K, batch_size=9, run=elsewhere)
+    np.testing.assert_allclose(written(files / "x.npz"), pursuit.omp(*case, K).x, atol=1e-12)
+
+
 def test_another_run_does_not_go_on(files, monkeypatch):
     call = {"k": K, "batch_size": 9}
     folder = files / "x.npz.part"
