@@ -14,7 +14,7 @@ import pytest
 import torch
 
 import pursuit
-from pursuit import batches, cli
+from pursuit import batches, cli, codes
 from pursuit.codes import Codes
 from pursuit.signal_files import open_rows
 
@@ -124,6 +124,30 @@ def test_a_file_of_signals_becomes_a_file_of_answers(case, files, ending, column
     assert sorted(path.name for path in files.iterdir()) == ["A.npy", f"x{ending}", "y.npy"]
 
 
+@pytest.mark.parametrize("ending", [".npz", ".npy", ".zarr"])
+def test_answers_are_written_in_parts(case, files, ending, monkeypatch):
+    """Some signals have fewer non-zeros, and the last part is smaller; `.npz` is what SciPy would write."""
+    sparse = pytest.importorskip("scipy.sparse")
+    A, y = case
+    y = np.where(np.arange(SIGNALS)[:, None] % 7 == 0, 2 * A[:, 4], y)
+    np.save(files / "y.npy", y)
+    monkeypatch.setattr(codes, "ROWS", 8)
+    call = {"k": K, "batch_size": 9, "tol": 1e-9}
+    batches.recover_file(str(files / "A.npy"), str(files / "y.npy"), files / f"x{ending}", **call)
+    x = pursuit.omp(A, y, K, tol=1e-9).x
+    assert len(set((x != 0).sum(-1))) > 1
+    np.testing.assert_allclose(written(files / f"x{ending}"), x, atol=1e-12)
+    if ending == ".npz":
+        sparse.save_npz(files / "scipy.npz", sparse.csr_array(x), compressed=False)
+        with np.load(files / "x.npz") as ours, np.load(files / "scipy.npz") as theirs:
+            assert set(ours) == set(theirs)
+            np.testing.assert_allclose(ours["data"], theirs["data"])
+            for name in set(ours) - {"data"}:
+                np.testing.assert_array_equal(ours[name], theirs[name])
+                assert ours[name].dtype.kind == theirs[name].dtype.kind
+        sparse.load_npz(files / "x.npz").check_format(full_check=True)
+
+
 @pytest.mark.parametrize("ending", [".h5", ".zarr", ".parquet"])
 def test_rows_of_other_formats(case, tmp_path, ending):
     y, path = case[1], tmp_path / f"y{ending}"
@@ -187,11 +211,11 @@ def test_a_killed_run_goes_on_without_loss(case, files, monkeypatch):
     ended = subprocess.run([sys.executable, "-c", KILLED, str(files), "3"], check=False)
     assert ended.returncode == -signal.SIGKILL
     assert not (files / "x.npz").exists()
-    codes = Codes(files / "x.npz.part")
-    assert codes.missing() == [(45, 50)]
-    np.load(codes.folder / "coefficients.npy", mmap_mode="r+")[0] = (
-        7  # which shows that what was done is not done again
-    )
+    begun = Codes(files / "x.npz.part")
+    assert begun.missing() == [(45, 50)]
+    coefficients = np.load(begun.folder / "coefficients.npy", mmap_mode="r+")
+    coefficients[0] = 7  # which shows that what was done is not done again
+    coefficients.flush()
     batches.recover_file(str(files / "A.npy"), str(files / "y.npy"), files / "x.npz", k=K, batch_size=9)
     x = written(files / "x.npz")
     sol = pursuit.omp(*case, K)

@@ -151,24 +151,37 @@ class Codes:
         shutil.rmtree(self.folder)
 
     def _npz(self, output: Path) -> None:
-        from scipy import sparse
+        """As `scipy.sparse.save_npz` writes a `csr_array`, but without having it in memory: 8 bytes a signal are."""
+        import zipfile
 
         counts = np.concatenate([(support >= 0).sum(-1) for _, support, _ in self.parts()] or [np.zeros(0, int)])
         ends = np.concatenate([[0], counts.cumsum()])
-        columns, values = np.empty(ends[-1], np.int32), np.empty(ends[-1], self.field("coefficients").dtype)
-        for here, support, z in self.parts():
+        whole = {"format": b"csr", "shape": (self.signals, self.n), "_is_array": True, "indptr": ends}
+        kinds = (np.dtype(np.int32), self.field("coefficients").dtype)
+
+        def write(file: Any) -> None:
+            with zipfile.ZipFile(file, "w") as archive:
+                for name, value in whole.items():
+                    with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                        np.lib.format.write_array(member, np.asanyarray(value), allow_pickle=False)
+                for place, (name, dtype) in enumerate(zip(("indices", "data"), kinds, strict=True)):
+                    with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                        _write_header(member, dtype, (int(ends[-1]),))
+                        for part in self._sorted():
+                            member.write(part[place].tobytes())
+
+        write_whole(output, write)
+
+    def _sorted(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Columns and values of the non-zeros, row by row, with rising columns, some signals at a time."""
+        for _, support, z in self.parts():
             order = np.where(support >= 0, support, self.n).argsort(-1)
             support, z = np.take_along_axis(support, order, -1), np.take_along_axis(z, order, -1)
-            part = slice(ends[here.start], ends[here.stop])
-            columns[part], values[part] = support[support >= 0], z[support >= 0]
-        matrix = sparse.csr_array((values, columns, ends), (self.signals, self.n))
-        write_whole(output, lambda file: sparse.save_npz(file, matrix, compressed=False))
+            yield support[support >= 0], z[support >= 0]
 
     def _npy(self, output: Path) -> None:
         def write(file: Any) -> None:
-            header = {"descr": np.lib.format.dtype_to_descr(self.field("coefficients").dtype), "fortran_order": False,
-                      "shape": (self.signals, self.n)}  # fmt: skip
-            np.lib.format.write_array_header_2_0(file, header)
+            _write_header(file, self.field("coefficients").dtype, (self.signals, self.n))
             for _, support, z in self.parts():
                 for at in range(0, len(z), 4096):  # dense rows take memory
                     s, v = support[at : at + 4096], z[at : at + 4096]
@@ -192,6 +205,12 @@ class Codes:
             for first in range(0, self.signals, ROWS):
                 target[first : first + ROWS] = np.array(self.field(name)[first : first + ROWS])
         part.rename(output)
+
+
+def _write_header(file: Any, dtype: np.dtype, shape: tuple[int, ...]) -> None:
+    """What a `.npy` file begins with."""
+    header = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_2_0(file, header)
 
 
 def _create(path: Path, shape: tuple[int, ...], dtype: np.dtype) -> None:
