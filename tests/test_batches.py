@@ -144,7 +144,7 @@ def test_answers_are_written_in_parts(case, files, ending, monkeypatch):
             np.testing.assert_allclose(ours["data"], theirs["data"])
             for name in set(ours) - {"data"}:
                 np.testing.assert_array_equal(ours[name], theirs[name])
-                assert ours[name].dtype.kind == theirs[name].dtype.kind
+                assert ours[name].dtype == theirs[name].dtype
         sparse.load_npz(files / "x.npz").check_format(full_check=True)
 
 

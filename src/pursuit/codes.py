@@ -156,8 +156,10 @@ class Codes:
 
         counts = np.concatenate([(support >= 0).sum(-1) for _, support, _ in self.parts()] or [np.zeros(0, int)])
         ends = np.concatenate([[0], counts.cumsum()])
-        whole = {"format": b"csr", "shape": (self.signals, self.n), "_is_array": True, "indptr": ends}
-        kinds = (np.dtype(np.int32), self.field("coefficients").dtype)
+        index = np.dtype(np.int32 if ends[-1] < 2**31 else np.int64)  # one kind, else SciPy takes the wider one
+        whole = {"format": b"csr", "shape": (self.signals, self.n), "_is_array": True}
+        whole["indptr"] = ends.astype(index)
+        kinds = (index, self.field("coefficients").dtype)
 
         def write(file: Any) -> None:
             with zipfile.ZipFile(file, "w") as archive:
@@ -168,7 +170,7 @@ class Codes:
                     with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
                         _write_header(member, dtype, (int(ends[-1]),))
                         for part in self._sorted():
-                            member.write(part[place].tobytes())
+                            member.write(part[place].astype(dtype, copy=False).tobytes())
 
         write_whole(output, write)
 
