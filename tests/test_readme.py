@@ -153,7 +153,22 @@ def sea_speed_as_markdown(path):
     return "\n".join(lines)
 
 
+def ten_million_as_markdown(path):
+    """Time and memory of every run."""
+    lines = [
+        "| input | | seconds | seconds of processors | MiB of the command | MiB of all |",
+        "|---|---|--:|--:|--:|--:|",
+    ]
+    with open(path, newline="") as file:
+        for row in csv.DictReader(file):
+            how = f"{row['how']}, {row['workers']} workers" if row["workers"] != "0" else f"{row['threads']} threads"
+            numbers = [row[name] for name in ("seconds", "processor_seconds", "mib_of_process", "mib_of_all")]
+            lines.append(f"| .{row['input']} | {how} | {' | '.join(numbers)} |")
+    return "\n".join(lines)
+
+
 SHOWN = {
+    "results/ten_million.csv": ten_million_as_markdown,
     "results/sea-fig2/summary.csv": deconvolution_as_markdown,
     "results/sea-net/errors.csv": sea_net_as_markdown,
     "results/sea_speed.csv": sea_speed_as_markdown,
@@ -165,7 +180,7 @@ SHOWN = {
 }
 
 
-PAGES = ["README.md", "docs/neurally-augmented-alista.md", "docs/support-exploration.md"]
+PAGES = ["README.md", "docs/files.md", "docs/neurally-augmented-alista.md", "docs/support-exploration.md"]
 
 
 @pytest.mark.parametrize("page", PAGES)

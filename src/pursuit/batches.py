@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -103,7 +104,8 @@ def recover_file(
         raise ValueError(f"{output}: exists and is a folder; remove it, or give another name.")
     signals = open_rows(y, columns)
     dtype = _dtype(A, signals)
-    op = _matrix(A, dtype)
+    A_there, y_there = (os.path.join(os.getcwd(), spec) for spec in (A, y))  # workers may be in another folder
+    op = _matrix(A_there, dtype)
     m, n = op.shape
     if signals.shape[1] != m:
         raise ValueError(
@@ -121,7 +123,7 @@ def recover_file(
     done = codes.signals - sum(last - first for first, last in missing)
     given = tuple(sorted({"k": k, **options}.items()))
     count = threads or torch.get_num_threads()
-    tasks = [Task(A, y, columns, dtype, method, given, first, last, count) for first, last in missing]
+    tasks = [Task(A_there, y_there, columns, dtype, method, given, first, last, count) for first, last in missing]
     if on_progress is not None:
         on_progress(done, codes.signals)
     for found in run(solve_batch, tasks):
@@ -129,7 +131,7 @@ def recover_file(
         done += found.last - found.first
         if on_progress is not None:
             on_progress(done, codes.signals)
-    statuses, counts = np.unique(codes.status, return_counts=True)
+    statuses, counts = np.unique(codes.field("status"), return_counts=True)
     codes.write(output)
     return dict(zip(statuses.tolist(), counts.tolist(), strict=True))
 

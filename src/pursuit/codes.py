@@ -1,7 +1,8 @@
 """Sparse answers of many signals: a folder while they are made, and one file in the end.
 
 The folder holds one array per field, in which every batch has its place, so that batches may come in any order and a
-run that was stopped goes on where it was. Memory is that of one batch; the rest is on disk.
+run that was stopped goes on where it was. Memory is that of one batch; the rest is on disk, and no map of it is held:
+the pages of a map that were read or written count as memory of the process.
 """
 
 from __future__ import annotations
@@ -19,12 +20,16 @@ import numpy as np
 from .files import write_whole
 
 SETTINGS, DONE = "settings.json", "done"
+FIELDS = ("support", "coefficients", "residual_norm", "status")
 SUFFIXES = (".npz", ".zarr", ".npy")
 ROWS = 65536  # written at a time
 
 
 class Codes:
     """The answers of a run, on disk.
+
+    Its fields are `support (signals, k)`, which has column numbers, and -1 where there are fewer; `coefficients
+    (signals, k)`; `residual_norm (signals,)`; `status (signals,)`.
 
     Attributes
     ----------
@@ -33,11 +38,6 @@ class Codes:
         Number of signals, of unknowns, and of non-zeros at most.
     batch : int
         Signals of a batch; the last may be smaller.
-    support : (signals, k) int32
-        Column numbers, -1 where there are fewer.
-    coefficients : (signals, k)
-    residual_norm : (signals,)
-    status : (signals,) int8
     done : (batches,) bool
 
     Examples
@@ -53,10 +53,7 @@ class Codes:
         self.folder = folder
         self.settings = json.loads((folder / SETTINGS).read_text())
         self.signals, self.n, self.k, self.batch = (self.settings[name] for name in ("signals", "n", "k", "batch"))
-        self.support, self.coefficients, self.residual_norm, self.status, self.done = (
-            np.load(folder / f"{name}.npy", mmap_mode="r+")
-            for name in ("support", "coefficients", "residual_norm", "status", DONE)
-        )
+        self.done = np.load(folder / f"{DONE}.npy")
 
     @classmethod
     def open(
@@ -118,19 +115,31 @@ class Codes:
 
     def put(self, first: int, last: int, support: Any, coefficients: Any, residual_norm: Any, status: Any) -> None:
         """Take in a batch."""
-        here = slice(first, last)
-        self.support[here], self.coefficients[here] = support, coefficients
-        self.residual_norm[here], self.status[here] = residual_norm, status
-        for array in (self.support, self.coefficients, self.residual_norm, self.status):
-            array.flush()
-        self.done[first // self.batch] = True  # after the numbers are there
-        self.done.flush()
+        for name, values in zip(FIELDS, (support, coefficients, residual_norm, status), strict=True):
+            self._store(name, first, last, values)
+        batch = first // self.batch
+        self._store(DONE, batch, batch + 1, True)  # after the numbers are there
+        self.done[batch] = True
+
+    def field(self, name: str) -> np.memmap:
+        """A map of a field, for reading; drop it soon."""
+        return np.load(self.folder / f"{name}.npy", mmap_mode="r")
+
+    def _store(self, name: str, first: int, last: int, values: Any) -> None:
+        """Rows of a field, on disk when this returns."""
+        field = self.field(name)
+        rows = np.ascontiguousarray(values, field.dtype).reshape(last - first, *field.shape[1:])
+        with (self.folder / f"{name}.npy").open("r+b") as file:
+            file.seek(field.offset + first * field.strides[0])
+            file.write(rows.data)
+            file.flush()
+            os.fsync(file.fileno())
 
     def parts(self) -> Iterator[tuple[slice, np.ndarray, np.ndarray]]:
         """Supports and coefficients, some signals at a time."""
         for first in range(0, self.signals, ROWS):
             here = slice(first, min(first + ROWS, self.signals))
-            yield here, np.asarray(self.support[here]), np.asarray(self.coefficients[here])
+            yield here, np.array(self.field("support")[here]), np.array(self.field("coefficients")[here])
 
     def write(self, output: Path) -> None:
         """Write the answers as one file, and remove the folder.
@@ -142,24 +151,39 @@ class Codes:
         shutil.rmtree(self.folder)
 
     def _npz(self, output: Path) -> None:
-        from scipy import sparse
+        """As `scipy.sparse.save_npz` writes a `csr_array`, but without having it in memory: 8 bytes a signal are."""
+        import zipfile
 
         counts = np.concatenate([(support >= 0).sum(-1) for _, support, _ in self.parts()] or [np.zeros(0, int)])
         ends = np.concatenate([[0], counts.cumsum()])
-        columns, values = np.empty(ends[-1], np.int32), np.empty(ends[-1], self.coefficients.dtype)
-        for here, support, z in self.parts():
+        index = np.dtype(np.int32 if ends[-1] < 2**31 else np.int64)  # one kind, else SciPy takes the wider one
+        whole = {"format": b"csr", "shape": (self.signals, self.n), "_is_array": True}
+        whole["indptr"] = ends.astype(index)
+        kinds = (index, self.field("coefficients").dtype)
+
+        def write(file: Any) -> None:
+            with zipfile.ZipFile(file, "w") as archive:
+                for name, value in whole.items():
+                    with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                        np.lib.format.write_array(member, np.asanyarray(value), allow_pickle=False)
+                for place, (name, dtype) in enumerate(zip(("indices", "data"), kinds, strict=True)):
+                    with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                        _write_header(member, dtype, (int(ends[-1]),))
+                        for part in self._sorted():
+                            member.write(part[place].astype(dtype, copy=False).tobytes())
+
+        write_whole(output, write)
+
+    def _sorted(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Columns and values of the non-zeros, row by row, with rising columns, some signals at a time."""
+        for _, support, z in self.parts():
             order = np.where(support >= 0, support, self.n).argsort(-1)
             support, z = np.take_along_axis(support, order, -1), np.take_along_axis(z, order, -1)
-            part = slice(ends[here.start], ends[here.stop])
-            columns[part], values[part] = support[support >= 0], z[support >= 0]
-        matrix = sparse.csr_array((values, columns, ends), (self.signals, self.n))
-        write_whole(output, lambda file: sparse.save_npz(file, matrix, compressed=False))
+            yield support[support >= 0], z[support >= 0]
 
     def _npy(self, output: Path) -> None:
         def write(file: Any) -> None:
-            header = {"descr": np.lib.format.dtype_to_descr(self.coefficients.dtype), "fortran_order": False,
-                      "shape": (self.signals, self.n)}  # fmt: skip
-            np.lib.format.write_array_header_2_0(file, header)
+            _write_header(file, self.field("coefficients").dtype, (self.signals, self.n))
             for _, support, z in self.parts():
                 for at in range(0, len(z), 4096):  # dense rows take memory
                     s, v = support[at : at + 4096], z[at : at + 4096]
@@ -176,13 +200,19 @@ class Codes:
         shutil.rmtree(part, ignore_errors=True)
         group = zarr.open_group(part, mode="w")
         group.attrs.update(self.settings)
-        for name in ("support", "coefficients", "residual_norm", "status"):
-            source = getattr(self, name)
-            chunks = (min(ROWS, max(1, self.signals)), *source.shape[1:])
-            target = group.create_array(name, shape=source.shape, dtype=source.dtype, chunks=chunks)
+        for name in FIELDS:
+            shape, dtype = self.field(name).shape, self.field(name).dtype
+            chunks = (min(ROWS, max(1, self.signals)), *shape[1:])
+            target = group.create_array(name, shape=shape, dtype=dtype, chunks=chunks)
             for first in range(0, self.signals, ROWS):
-                target[first : first + ROWS] = source[first : first + ROWS]
+                target[first : first + ROWS] = np.array(self.field(name)[first : first + ROWS])
         part.rename(output)
+
+
+def _write_header(file: Any, dtype: np.dtype, shape: tuple[int, ...]) -> None:
+    """What a `.npy` file begins with."""
+    header = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_2_0(file, header)
 
 
 def _create(path: Path, shape: tuple[int, ...], dtype: np.dtype) -> None:

@@ -82,8 +82,18 @@ def _parts(spec: str) -> tuple[Path, str | None]:
     return (Path(path), name) if colon and Path(path).exists() else (Path(spec), None)
 
 
-def _npy(path: Path, name: str | None) -> Any:
-    return np.load(path, mmap_mode="r", allow_pickle=False)
+class _Npy:
+    """A `.npy` file, mapped anew for every read: what was read of a map is memory of the process while it lives."""
+
+    def __init__(self, path: Path, name: str | None):
+        self.path = path
+        self.shape, self.dtype = self._map().shape, self._map().dtype
+
+    def __getitem__(self, rows: Any) -> np.ndarray:
+        return np.array(self._map()[rows])
+
+    def _map(self) -> np.ndarray:
+        return np.load(self.path, mmap_mode="r", allow_pickle=False)
 
 
 def _hdf5(path: Path, name: str | None) -> Any:
@@ -133,5 +143,5 @@ def _parquet(path: Path) -> Rows:
 
 
 OPENERS: dict[str, Callable[[Path, str | None], Any]] = {
-    ".npy": _npy, ".zarr": _zarr, ".h5": _hdf5, ".hdf5": _hdf5, ".parquet": lambda path, name: None,
+    ".npy": _Npy, ".zarr": _zarr, ".h5": _hdf5, ".hdf5": _hdf5, ".parquet": lambda path, name: None,
 }  # fmt: skip

@@ -29,7 +29,7 @@ def gather_last(values: Tensor, index: Tensor) -> Tensor:
     """Take `values[..., index]`; each of the two may lack batch axes of the other."""
     if values.ndim == 1:
         return values[index]
-    batch = torch.broadcast_shapes(values.shape[:-1], index.shape[:-1])
+    batch = np.broadcast_shapes(values.shape[:-1], index.shape[:-1])
     return values.expand(*batch, -1).gather(-1, index.expand(*batch, -1))
 
 
@@ -306,7 +306,7 @@ class ColumnScaled(Operator):
             raise ValueError("the scale is complex and the operator real; scale operator.complexified() instead.")
         self.operator, self.scale = operator, scale
         self.shape, self.dtype, self.device = operator.shape, operator.dtype, operator.device
-        self.batch_shape = torch.broadcast_shapes(operator.batch_shape, scale.shape[:-1])
+        self.batch_shape = torch.Size(np.broadcast_shapes(operator.batch_shape, scale.shape[:-1]))
 
     @property
     def at_hand(self) -> bool:

@@ -550,7 +550,7 @@ def problem(
     op, y, given, as_numpy = _measured(A, y)
     fixed = keep_units or not isinstance(select, Hard) or not isinstance(loss, LeastSquares)
     y, y_norm, exponent = _near_one(y, fixed)
-    y = y.expand(*torch.broadcast_shapes(op.batch_shape, y.shape[:-1]), op.shape[0])
+    y = y.expand(*np.broadcast_shapes(op.batch_shape, y.shape[:-1]), op.shape[0])
     m, n = op.shape
     batch = y.shape[:-1]
     unit, scale = op, y.real.new_ones(n)
