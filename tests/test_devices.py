@@ -10,7 +10,7 @@ import torch
 import pursuit
 from helpers import REAL, SINGLE, deconvolution, fourier, gaussian, instance, normal, recover
 from pursuit import datasets, problems
-from pursuit.solvers.problem import _measured
+from pursuit.solvers.given import measured
 from pursuit.theory.common import fits
 
 pytestmark = pytest.mark.usefixtures("rough_lasso")
@@ -76,6 +76,6 @@ def test_a_device_has_more_names_than_one():
     fits(Doubling(), x)
     pursuit.Compose(Doubling(), given)
     with pytest.raises(ValueError, match="A is on meta:0 and y on cpu"):
-        _measured(Doubling(), y.new_zeros(20, device="cpu"))
+        measured(Doubling(), y.new_zeros(20, device="cpu"))
     with pytest.raises(TypeError, match="y is a meta tensor"):  # it has no values to check further
-        _measured(Doubling(), y)
+        measured(Doubling(), y)

@@ -22,7 +22,8 @@ from helpers import DTYPES, REAL, generator, instance, normal, unit, unnormalise
 from pursuit import Status, kernels
 from pursuit.kernels import flat
 from pursuit.solvers import ols, omp
-from pursuit.solvers.problem import ALL, problem
+from pursuit.solvers.given import ALL
+from pursuit.solvers.problem import problem
 
 SOLVERS = {"omp": omp, "ols": ols}
 NEAR = {torch.float32: 1e-4, torch.complex64: 1e-4, torch.float64: 1e-12, torch.complex128: 1e-12}

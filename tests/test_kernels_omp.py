@@ -18,7 +18,8 @@ from pursuit.core import loop
 from pursuit.kernels import flat
 from pursuit.kernels.cpu import pursuit_run, threads
 from pursuit.solvers import ols, omp
-from pursuit.solvers.problem import ALL, problem
+from pursuit.solvers.given import ALL
+from pursuit.solvers.problem import problem
 
 SOLVERS = {"omp": omp, "ols": ols}
 ROUTES = ["gram", "columns"]

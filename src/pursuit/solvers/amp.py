@@ -18,7 +18,8 @@ from ..operators import Operator
 from ..operators.adapters import Nested, OperatorLike, PerItem
 from ..shrinkage import bernoulli_gaussian, soft
 from . import ista
-from .problem import ALL, Hook, Problem, Run, problem
+from .given import ALL
+from .problem import Hook, Problem, Run, problem
 
 Denoiser = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]  # (z, variance of its noise) -> (x, derivative by z)
 ROOM = 2.0  # a residual this many times that of x = 0, or of the start, means divergence

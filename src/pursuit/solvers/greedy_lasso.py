@@ -20,8 +20,9 @@ from ..names import takes_old_names
 from ..operators import Operator
 from ..operators.adapters import Nested, OperatorLike, PerItem
 from . import omp
+from .given import ALL
 from .omp import State
-from .problem import ALL, UNLIMITED, Hook, Problem, problem
+from .problem import UNLIMITED, Hook, Problem, problem
 
 # By how much an objective falls at most if one coefficient changes. For every column two values: as a column outside
 # the support S, and as one in it. From g = |a_j^H r|, x = |x_j|, rho = ||r||, lam and w = w_j; r is orthogonal to S.

@@ -17,7 +17,8 @@ from ..core.solution import Arr, Solution, Status
 from ..operators import Operator
 from ..operators.adapters import Nested, OperatorLike, PerItem
 from . import omp
-from .problem import ALL, UNLIMITED, Hook, Problem, problem
+from .given import ALL
+from .problem import UNLIMITED, Hook, Problem, problem
 
 
 class State(NamedTuple):

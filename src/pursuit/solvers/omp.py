@@ -16,7 +16,8 @@ from ..core.selection import AtomSelector, Hard, Selection
 from ..core.solution import Arr, Solution, Status
 from ..operators import Operator
 from ..operators.adapters import Nested, OperatorLike, PerItem
-from .problem import ALL, UNLIMITED, Hook, Problem, problem
+from .given import ALL
+from .problem import UNLIMITED, Hook, Problem, problem
 
 
 class State(NamedTuple):

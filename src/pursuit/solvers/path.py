@@ -18,7 +18,8 @@ from ..core.solution import Arr, Solution, Status
 from ..operators.adapters import Nested, OperatorLike
 from . import ols, omp
 from .by_name import Method, answer, solver_of_k
-from .problem import Problem, checked, problem
+from .given import checked
+from .problem import Problem, problem
 
 NESTED: tuple[ModuleType, ...] = (omp, ols)  # their first k atoms are those for k: one run is enough
 NESTED_OPTIONS = {"tol", "eps", "max_steps", "weights"}  # with other options each k gets a run of its own

@@ -17,7 +17,8 @@ from ..core.atoms import Atoms
 from ..core.least_squares import fit
 from ..core.selection import Hard
 from ..core.solution import Solution, Status
-from .problem import ALL, Hook, Problem, problem
+from .given import ALL
+from .problem import Hook, Problem, problem
 
 SOLVED = 1e-6  # a duality gap of this share of ||y||^2 is none
 LEAST, HALVINGS = 1e-6, 50  # for k: the smallest penalty that is tried, as a share of the largest, and most trials

@@ -1,4 +1,4 @@
-"""Checks the user's input before any work starts, brings it into one form, and returns solutions in the user's form."""
+"""The user's problem in the form that the steps take, and its solution in the user's form."""
 
 from __future__ import annotations
 
@@ -12,11 +12,10 @@ import torch
 from torch import Tensor
 
 from .. import kernels, powers
-from ..arrays import DTYPES, HALVES, as_tensor, check_alike, read, workable
-from ..checks import expands, finite, nonnegative_per_item, placed, show, to_tensor, whole
+from ..checks import nonnegative_per_item, whole
 from ..core import loop
 from ..core.atoms import Atoms, ChosenAtoms, compact, nonzero_first
-from ..core.layout import check_layout, unwrapped
+from ..core.layout import unwrapped
 from ..core.least_squares import fit
 from ..core.losses import LeastSquares, Loss
 from ..core.losses import checked as checked_loss
@@ -25,13 +24,12 @@ from ..core.selection import AtomSelector, Hard, Selection, check_selection
 from ..core.solution import Solution, Status
 from ..kernels import flat
 from ..operators import ColumnScaled, Dense, Operator, gather_last
-from ..operators.adapters import Sparse, as_operator
-from ..operators.base import near_one
+from ..operators.base import near_one as operator_near_one
 from ..transforms import refuse_mapped, uncompiled
 from . import verdict
+from .given import callers_dtype, column_weights, count, measured, near_one, share_of_y, warm_start
 
 S = TypeVar("S", bound=loop.State)
-ALL: Any = object()  # given for k: as many atoms as there are measurements
 PER_ITEM = {
     "y": 1,
     "k": 0,
@@ -40,7 +38,6 @@ PER_ITEM = {
     "eta": 1,
     "y_norm": 0,
 }  # field -> its axes after those of the batch
-NEAR_ONE = 2.0**-20, 2.0**30  # norms of y that stay as they are
 MOST_X0 = {torch.float32: 2.0**50, torch.float64: 2.0**450}  # times y: the square of what A makes of x0 is in range
 MOST_LAM = 2.0**60  # times y: all penalties above are one, as the solution is zero
 PART = {"cpu": 2**22, "cuda": 2**27}  # (m + n) (k + 1) times the signals of a part of a batch is at most so much,
@@ -171,13 +168,7 @@ class Problem:
         n = self.A.shape[1]
         if x0 is None:
             return self.y.new_zeros(*self.batch, n)
-        x0 = finite(name, as_tensor(name, x0))
-        if x0.shape[-1:] != (n,) or not expands(x0.shape[:-1], self.batch):
-            raise ValueError(
-                f"{name} has shape {tuple(x0.shape)}; needed is {(*self.batch, n)}, the shape of the solution."
-            )
-        if x0.is_complex() and not self.y.is_complex():
-            raise TypeError(f"{name} is complex but A and y are real; pass a real {name}.")
+        x0 = warm_start(name, x0, n, self.batch, self.y)
         units = ones_for_zeros(self.scale)
         if x0.real.dtype == self.y.real.dtype and self.exponent is None:
             start = x0 / units
@@ -253,7 +244,7 @@ class Problem:
 
     def per_column(self, name: str, value: Any) -> Tensor:
         """Finite numbers >= 0, one per column of `A`, `(n,)` or `(*batch, n)`; ones for None."""
-        return _weights(name, value, self.A.shape[1], self.batch, self.y, relative=False)
+        return column_weights(name, value, self.A.shape[1], self.batch, self.y, relative=False)
 
     def repeated(self, count: int) -> Problem:
         """The same problem `count` times, along a new first axis of the batch."""
@@ -547,9 +538,9 @@ def problem(
     if not isinstance(select, Hard):
         check_selection(select)
     refuse_mapped(A, unwrapped(y)[0], weights)
-    op, y, given, as_numpy = _measured(A, y)
+    op, y, given, as_numpy = measured(A, y)
     fixed = keep_units or not isinstance(select, Hard) or not isinstance(loss, LeastSquares)
-    y, y_norm, exponent = _near_one(y, fixed)
+    y, y_norm, exponent = near_one(y, fixed)
     y = y.expand(*np.broadcast_shapes(op.batch_shape, y.shape[:-1]), op.shape[0])
     m, n = op.shape
     batch = y.shape[:-1]
@@ -558,28 +549,18 @@ def problem(
         with nullcontext() if isinstance(op, Dense) else kernels.together():  # column norms may take many products
             unit = op.normalised()
         scale = unit.scale
-    if k is None:
-        raise ValueError(
-            f"k was not given; needed is the most atoms of a signal, 0 <= k <= {min(m, n)}; pass k, one number "
-            "or one per signal."
-        )
-    k = to_tensor("k", min(m, n) if k is ALL else k, "a whole number", y.device)
+    k = count(k, min(m, n), y.device)
     model = checked_loss(loss, y)
     r = model.initial_residual(y)
     if r is not y:
         y_norm = torch.linalg.vector_norm(r.detach(), dim=-1)
     # After an exact fit the residual is rounding; no further atoms should be chosen for it.
     floor = model.rounding(torch.finfo(y_norm.dtype).eps)
-    share = nonnegative_per_item("tol", 0.0 if tol is None else tol, batch, y)
-    if tol is not None and (share >= 1).any():
-        raise ValueError(
-            f"tol is {show(share)}; needed is 0 <= tol < 1: it is a share of ||y||, and x = 0 meets tol = 1. For a "
-            "residual level in the units of y pass eps, one number or one per signal."
-        )
+    share = share_of_y(tol, batch, y)
     y_norm, target = y_norm.expand(batch), share.clamp(min=floor) * y_norm
     nonzero = scale > 0
     if not unit_columns:
-        unit, scale = near_one(op), torch.ones_like(scale)
+        unit, scale = operator_near_one(op), torch.ones_like(scale)
         if unit is not op and isinstance(unit, ColumnScaled):
             scale = unit.scale.expand(scale.shape)
     p = Problem(
@@ -589,7 +570,7 @@ def problem(
         max_k=int(k.max()) if k.numel() else 1,  # of k as given, because an empty batch has no maximum
         target=target,
         max_steps=whole("max_steps", max_steps, 0, None, batch, y.device),
-        weights=_weights("weights", weights, n, batch, y, relative=not fixed) * nonzero,
+        weights=column_weights("weights", weights, n, batch, y, relative=not fixed) * nonzero,
         scale=scale,
         as_numpy=as_numpy,
         loss=model,
@@ -599,7 +580,7 @@ def problem(
         y_norm=y_norm,
         wanted=None if tol is None else torch.where(share > 0, target, torch.inf),
         exponent=None if exponent is None else exponent.expand(*batch, 1),
-        dtype=None if given is y.dtype else _callers_dtype(given, y.dtype),
+        dtype=None if given is y.dtype else callers_dtype(given, y.dtype),
         names=op.column_names,
     )
     return p if eps is None and not (p.k == 0).any() else _settled(p, eps, y_norm)
@@ -620,115 +601,3 @@ def _settled(p: Problem, eps: Any, y_norm: Tensor) -> Problem:
     # Steps and kernels stop at once for these signals, whatever they start from.
     target, k = torch.where(items, torch.inf, p.target), p.k.clamp(min=1)
     return replace(p, target=target, k=k, max_k=max(1, p.max_k), settled=Settled(items, status, p.max_k))
-
-
-def checked(A: Any, y: Any) -> tuple[Operator, Tensor]:
-    """The operator, and the measurements in the caller's dtype, after a check that they fit."""
-    return _measured(A, y).A, read("y", unwrapped(y)[0]).values
-
-
-class _Measured(NamedTuple):
-    """Operator and measurements in one precision, their dtype as given, and whether NumPy answers."""
-
-    A: Operator
-    y: Tensor
-    given: torch.dtype
-    as_numpy: bool
-
-
-def _measured(A: Any, y: Any) -> _Measured:
-    """Read A and y, and check that shape, device and batch agree. Both come to the wider of their two precisions."""
-    y, known_y = unwrapped(y)
-    if not isinstance(A, np.ndarray | Tensor | Operator):
-        check_alike(A, y)
-    y, as_numpy = read("y", y)
-    given = y.dtype
-    whole = not (given.is_floating_point or given.is_complex)
-    op = as_operator(A, dtype=None if whole else given if given in DTYPES else torch.float32, device=y.device)
-    m, names = op.shape[0], op.column_names
-    if 0 in op.shape:
-        raise ValueError(f"A has shape {(*op.batch_shape, *op.shape)}; needed is one row and one column at least.")
-    if y.shape[-1:] != (m,) or m in y.shape[:-1] or op.batch_shape:
-        pairs = op.dtype.is_complex and not given.is_complex
-        shape = (*op.batch_shape, *op.shape)
-        known_A = op is A or not isinstance(op, Dense | Sparse)
-        check_layout(shape, y.shape, pairs=pairs, known_A=known_A, known_y=known_y, hint=op.hint(y.shape))
-    if y.device != placed(op.device):
-        raise ValueError(f"A is on {op.device} and y on {y.device}; move one of them with .to(device).")
-    if given not in DTYPES:
-        y = y.to(op.dtype.to_real()) if whole else workable(y)
-    if y.dtype is not op.dtype:
-        op, y = _alike(op, y)
-    if names is not None:
-        op.column_names = names
-    return _Measured(op, y, given, as_numpy)
-
-
-def _near_one(y: Tensor, fixed: bool) -> tuple[Tensor, Tensor, Tensor | None]:
-    """`y` by powers of two near one, its norms, and the exponents; None where nothing was to do, as mostly."""
-    y_norm = torch.linalg.vector_norm(y.detach(), dim=-1)
-    near = (y_norm >= NEAR_ONE[0]) & (y_norm <= NEAR_ONE[1])
-    if near.all():
-        return y, y_norm, None
-    zero = (finite("y", y) == 0).all(-1)
-    if (near | zero).all():
-        return y, y_norm, None
-    if not fixed:
-        e = torch.where((near | zero).unsqueeze(-1), 0, powers.exponent(y))
-        e = e.clamp(-powers.FORMATS[y.real.dtype][0] + 1, powers.FORMATS[y.real.dtype][0] - 1)
-        y = powers.shifted(y, -e)
-        return y, torch.linalg.vector_norm(y.detach(), dim=-1), e
-    if not (powers.squares_fit(y_norm) | zero).all():
-        raise ValueError(
-            f"y goes up to {y.detach().abs().max().item():.3g}, and the square of its norm leaves the range of "
-            f"{y.dtype}; scale y, or use double precision."
-        )
-    return y, y_norm, None
-
-
-def _weights(name: str, weights: Any, n: int, batch: torch.Size, y: Tensor, *, relative: bool) -> Tensor:
-    """Real numbers >= 0, one per column, `(n,)` or `(*batch, n)`.
-
-    If they are `relative`, so that a common factor makes no difference, those far from one are brought near it.
-    """
-    if weights is None:
-        return y.real.new_ones(n)
-    weights = as_tensor(name, weights)
-    if weights.is_complex():
-        raise TypeError(f"{name} are complex; needed are real numbers >= 0, one per column of A.")
-    per_item = f" or {(*batch, n)}" if batch else ""
-    if weights.shape[-1:] != (n,) or not expands(weights.shape[:-1], batch):
-        raise ValueError(f"{name} have shape {tuple(weights.shape)}; needed is ({n},){per_item}: one per column of A.")
-    if not (finite(name, weights) >= 0).all():
-        raise ValueError(f"{name} go down to {weights.min().item():.3g}; needed is >= 0.")
-    weights = weights.to(y.device)
-    top = weights.detach().amax(-1, keepdim=True)
-    if relative and not ((top >= NEAR_ONE[0]) & (top <= NEAR_ONE[1])).all():
-        weights = weights.double()
-        weights = powers.shifted(weights, -powers.exponent(weights))
-    taken = weights.to(y.real.dtype)
-    least = torch.finfo(taken.dtype).tiny
-    if not (((taken >= least) & taken.isfinite()) | (weights == 0)).all():
-        low, high = weights[weights != 0].min().item(), weights.max().item()
-        raise ValueError(
-            f"{name} > 0 go from {low:.3g} to {high:.3g}, which leaves the range of {taken.dtype}; scale them, set "
-            "those to zero that are to be zero, or use double precision."
-        )
-    return taken
-
-
-def _alike(op: Operator, y: Tensor) -> tuple[Operator, Tensor]:
-    """Both in the wider precision, and both complex if one of them is."""
-    wider = torch.promote_types(y.dtype, op.dtype)
-    if op.dtype.to_real() is not wider.to_real():
-        op = op.in_double()
-    return op.complexified() if wider.is_complex else op, y.to(wider)
-
-
-def _callers_dtype(given: torch.dtype, used: torch.dtype) -> torch.dtype | None:
-    """The dtype of x for measurements of dtype `given`, solved in `used`: their precision, where x can have it."""
-    if not (given.is_floating_point or given.is_complex):
-        return None
-    given = torch.float32 if given in HALVES and used.is_complex else given  # complex numbers have no half precision
-    wanted = given.to_complex() if used.is_complex else given
-    return None if wanted is used else wanted
