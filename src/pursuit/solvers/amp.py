@@ -17,7 +17,7 @@ from ..core.solution import Arr, Solution, Status
 from ..operators import Operator
 from ..operators.adapters import Nested, OperatorLike, PerItem
 from ..shrinkage import bernoulli_gaussian, soft
-from . import ista
+from . import penalty
 from .given import ALL
 from .problem import Hook, Problem, Run, problem
 
@@ -112,7 +112,7 @@ def run(p: Problem, x: Tensor, on_step: Hook | None = None, *, denoise: Denoiser
         partial(stop, limit=limit),
         start,
         on_step,
-        answer=ista.answer,
+        answer=penalty.answer,
     )
 
 

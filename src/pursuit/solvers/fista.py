@@ -15,7 +15,7 @@ from ..core.solution import Arr, Solution
 from ..operators import Operator
 from ..operators.adapters import Nested, OperatorLike, PerItem
 from . import ista
-from .penalty import Gapped, lasso, recover, stops, watched
+from .penalty import iterate, lasso, recover
 from .problem import Hook, Problem
 
 
@@ -75,11 +75,7 @@ def run(
     The gap is that of the extrapolated point; the step from there lowers the objective further.
     """
     start, move = init(p.A, p.y, x), partial(step, p.A, p.y, gamma=p.eta, theta=theta)
-    if gap is None or penalty is None:
-        return p.iterate(move, stop, start, on_step, answer=ista.answer)
-    measured = watched(p, move, lambda s: s.extrapolated, penalty)
-    begin = Gapped(start, torch.full_like(p.target, torch.inf))
-    return p.iterate(measured, stops(stop, gap), begin, on_step, answer=lambda s: ista.answer(s.state))
+    return iterate(p, move, stop, start, on_step, point=lambda s: s.extrapolated, penalty=penalty, gap=gap)
 
 
 @full_precision

@@ -6,18 +6,15 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
-import torch
 from torch import Tensor
 
 from ..core import loop
-from ..core.atoms import Atoms
 from ..core.autocast import full_precision
-from ..core.selection import Hard
 from ..core.solution import Arr, Solution
 from ..operators import Operator
 from ..operators.adapters import Nested, OperatorLike, PerItem
 from ..shrinkage import Shrink, proximal, soft
-from .penalty import Gapped, lasso, recover, stops, watched
+from .penalty import iterate, lasso, recover
 from .problem import Hook, Problem
 
 
@@ -48,14 +45,6 @@ def step(
     return State(x, A.residual(y, x))
 
 
-def answer(s: Any) -> tuple[Tensor, Atoms]:
-    """The iterate, and its non-zeros as the support, largest first."""
-    atoms = Hard()(s.x.detach().abs(), s.x.shape[-1])
-    found = (s.x != 0).sum(-1)
-    max_k = int(found.max()) if found.numel() else 0
-    return s.x, atoms._replace(indices=atoms.indices[..., :max_k])
-
-
 def run(
     p: Problem,
     x: Tensor,
@@ -67,11 +56,7 @@ def run(
 ) -> Solution[Tensor]:
     """All steps from `x`, or until the duality gap of the `penalty` is at most `gap`."""
     start, move = init(p.A, p.y, x), partial(step, p.A, p.y, gamma=p.eta, theta=theta)
-    if gap is None or penalty is None:
-        return p.iterate(partial(move, back=p.A.adjoint), loop.stationary, start, on_step, answer=answer)
-    measured = watched(p, move, lambda s: s, penalty)
-    begin = Gapped(start, torch.full_like(p.target, torch.inf))
-    return p.iterate(measured, stops(loop.stationary, gap), begin, on_step, answer=lambda s: answer(s.state))
+    return iterate(p, move, loop.stationary, start, on_step, point=lambda s: s, penalty=penalty, gap=gap)
 
 
 @full_precision

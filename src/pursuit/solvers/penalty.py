@@ -23,6 +23,8 @@ from .problem import Hook, Problem, problem
 SOLVED = 1e-6  # a duality gap of this share of ||y||^2 is none
 LEAST, HALVINGS = 1e-6, 50  # for k: the smallest penalty that is tried, as a share of the largest, and most trials
 Run = Callable[..., Solution[Tensor]]
+Step = Callable[..., Any]
+Stop = Callable[[Any, Any], Tensor]
 
 
 class Lasso(NamedTuple):
@@ -118,15 +120,42 @@ def relative_gap(p: Problem, x: Tensor, r: Tensor, c: Tensor, penalty: Tensor) -
     return torch.where(energy > 0, (value - bound) / torch.where(energy > 0, energy, 1), 0)
 
 
-def watched(p: Problem, step: Any, point: Callable[[Any], Any], penalty: Tensor) -> Callable[[Gapped], Gapped]:
-    """A solver's step that also measures the gap, without a further product with A.
+def iterate(
+    p: Problem,
+    step: Step,
+    stop: Stop,
+    start: Any,
+    on_step: Hook | None,
+    *,
+    point: Callable[[Any], Any],
+    penalty: Tensor | None,
+    gap: Tensor | None,
+) -> Solution[Tensor]:
+    """Repeat a solver's step from its start until `stop`, or until the duality gap of the `penalty` is at most `gap`.
 
     Parameters
     ----------
     step : callable (state, back=...) -> state
+        With the back-projection `back(r)`, which is `A^H r`.
     point : callable
-        The point of a state, with `x` and `r`, from which its step goes.
+        The point of a state, with `x` and `r`, from which its step goes: the gap is measured there.
     """
+    if gap is None or penalty is None:
+        return p.iterate(partial(step, back=p.A.adjoint), stop, start, on_step, answer=answer)
+    watched, begin = _watched(p, step, point, penalty), Gapped(start, torch.full_like(p.target, torch.inf))
+    return p.iterate(watched, _stops(stop, gap), begin, on_step, answer=lambda s: answer(s.state))
+
+
+def answer(s: Any) -> tuple[Tensor, Atoms]:
+    """The iterate, and its non-zeros as the support, largest first."""
+    atoms = Hard()(s.x.detach().abs(), s.x.shape[-1])
+    found = (s.x != 0).sum(-1)
+    max_k = int(found.max()) if found.numel() else 0
+    return s.x, atoms._replace(indices=atoms.indices[..., :max_k])
+
+
+def _watched(p: Problem, step: Step, point: Callable[[Any], Any], penalty: Tensor) -> Callable[[Gapped], Gapped]:
+    """A solver's step that also measures the gap, without a further product with A."""
 
     def stepped(s: Gapped) -> Gapped:
         here = point(s.state)
@@ -136,7 +165,7 @@ def watched(p: Problem, step: Any, point: Callable[[Any], Any], penalty: Tensor)
     return stepped
 
 
-def stops(stop: Callable[[Any, Any], Tensor], gap: Tensor) -> Callable[[Gapped, Gapped], Tensor]:
+def _stops(stop: Stop, gap: Tensor) -> Callable[[Gapped, Gapped], Tensor]:
     """A solver's stop rule, which also stops where the gap is small enough."""
 
     def code(old: Gapped, new: Gapped) -> Tensor:
