@@ -190,7 +190,8 @@ def solve(solver: str, A: Tensor, y: Tensor, options: dict[str, Any], mode: str,
         patch.setattr(config, "kernels", "off" if mode == "off" else "auto")
         if mode != "gram":
             return pursuit.solve(A.to(dtype), y.to(dtype), solver, **given)
-        patch.setattr(pursuit_run, "_gram_pays", lambda d: True)
+        patch.setattr(pursuit_run, "_gram_pays", lambda *_: True)
+        patch.setattr(pursuit_run, "TRIED", 0)
         each = [
             pursuit.solve(A[i].to(dtype), y[i].to(dtype), solver, **{name: v[i] for name, v in given.items()})
             for i in range(len(A))

@@ -29,7 +29,8 @@ NEAR = {torch.float32: 1e-4, torch.complex64: 1e-4, torch.float64: 1e-12, torch.
 @pytest.fixture(params=ROUTES)
 def route(request, monkeypatch):
     """Both ways of the kernel, whatever would be the quicker one."""
-    monkeypatch.setattr(pursuit_run, "_gram_pays", lambda d: request.param == "gram")
+    monkeypatch.setattr(pursuit_run, "_gram_pays", lambda *_: request.param == "gram")
+    monkeypatch.setattr(pursuit_run, "TRIED", 0)
     return request.param
 
 
@@ -113,6 +114,30 @@ def test_the_gram_matrix_by_half_the_work(dtype):
         G = op.normalised().kept(pursuit_run.GRAM, lambda: pytest.fail("no Gram matrix was made"))
         A = op.normalised().to_dense()
         assert_close(G, (A.mT @ A.conj()).resolve_conj(), rtol=0, atol=NEAR[dtype])
+
+
+@pytest.mark.parametrize("name", SOLVERS)
+@pytest.mark.parametrize(
+    ("atoms", "options", "formed"),
+    [
+        (1, {"tol": 0.5}, 0),  # 64 signals of one atom each, against 200 columns
+        (1, {"eps": 0.5}, 0),
+        (20, {"tol": 1e-3}, 1),
+        (1, {"k": 20}, 1),  # for what was given is counted
+        (1, {"k": 2}, 0),
+    ],
+)
+def test_the_gram_matrix_is_formed_only_for_as_many_atoms_as_are_taken(name, atoms, options, formed, monkeypatch):
+    made, form = [], pursuit_run._gram
+    monkeypatch.setattr(pursuit_run, "_gram", lambda *given: made.append(1) or form(*given))
+    A, x = normal(0, 100, 200), torch.zeros(64, 200, dtype=torch.float64)
+    for row, at in enumerate(torch.randint(200, (64, atoms), generator=generator(1))):
+        x[row, at] = 1.0
+    y = x @ A.mT + 1e-3 * normal(2, 64, 100)
+    solution = pursuit.solve(A, y, name, **options)
+    assert solution.compiled.all()
+    assert len(made) == formed
+    assert (solution.residual_norm <= options.get("eps", 0.5 * y.norm(dim=-1))).all()
 
 
 @pytest.mark.parametrize("name", SOLVERS)

@@ -23,6 +23,7 @@ DTYPES = (torch.float32, torch.float64, torch.complex64, torch.complex128)
 GRAM_BYTES = 2**30  # more are not formed
 FORMED, MOST_FORMED = 2**17, 2**22  # most entries of a matrix that is formed of an operator: per signal, and in all
 DECLINED = -1
+TRIED = 4 * ROWS  # signals that are solved first where k is not given, to see how many atoms they take
 GRAM, COLUMNS = "gram", "columns"  # what is kept on the operator
 
 
@@ -48,16 +49,21 @@ def run(d: Data, ols: bool) -> Found:
     if len(d.A) > 1:
         share(lambda a, b: _each(d.A, S, f, x, none, a, b), items, x.planes**2 * max_k * m * n)
         return _found(f)
-    A, by_gram, columns = _numpy(d.A[0]), _gram_pays(d), None
+    A, by_gram, columns = _numpy(d.A[0]), _gram_pays(d, items, max_k), None
     if by_gram or items * x.planes > 8 or d.keeps(COLUMNS):
         columns = _numpy(d.kept(COLUMNS, lambda: torch.from_numpy(_transpose(A, x.planes))))
     M = _matrix(A, N, x, none, columns)
+    cost = x.planes**2 * n * m * max_k
+    if by_gram and max_k == min(m, n) and not d.keeps(GRAM):  # k was not given, or says nothing
+        tried = min(items, TRIED)
+        share(lambda a, b: _in_groups(M, S, f, x, none, a, b), tried, cost, ROWS)
+        by_gram = _gram_pays(d, items - tried, f.steps[:tried].sum() / max(tried, 1))
     if by_gram:
         G = _numpy(d.kept(GRAM, lambda: torch.from_numpy(_gram(A, M, x, columns))))
-        cost = x.planes**2 * n * (m + max_k**2)
-        share(lambda a, b: tiles.by_gram(M, G, _real(G), S, f, x, none, a, b), items, cost, SIGNALS)
+        each = x.planes**2 * n * (m + max_k**2)
+        share(lambda a, b: tiles.by_gram(M, G, _real(G), S, f, x, none, a, b), items, each, SIGNALS)
     if not by_gram or (f.status == RUNNING).any():
-        share(lambda a, b: _in_groups(M, S, f, x, none, a, b), items, x.planes**2 * n * m * max_k, ROWS)
+        share(lambda a, b: _in_groups(M, S, f, x, none, a, b), items, cost, ROWS)
     return _found(f)
 
 
@@ -100,9 +106,10 @@ def _each(A: Tensor, S: Signals, f: Results, x: Numbers, none: Any, first: int, 
         tiles.by_columns(M, S, f, x, none, np.array([b]))
 
 
-def _gram_pays(d: Data) -> bool:
-    items, n = len(d.y), d.A.shape[-1]
-    return n * n * d.y.element_size() <= GRAM_BYTES and (d.keeps(GRAM) or items * d.max_k > n)
+def _gram_pays(d: Data, items: int, atoms: float) -> bool:
+    """Whether the Gram matrix is there, or so many signals of so many atoms take longer without it than it takes."""
+    n = d.A.shape[-1]
+    return n * n * d.y.element_size() <= GRAM_BYTES and (d.keeps(GRAM) or bool(items * atoms > n))
 
 
 def _matrix(A: Any, N: int, x: Numbers, none: Any, columns: Any = None) -> Matrix:
