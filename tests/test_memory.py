@@ -3,6 +3,7 @@
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 import torch
 
@@ -42,6 +43,31 @@ def test_memory_grows_with_what_is_returned(method, kernels):
     run = [sys.executable, "-c", PEAK, method, kernels, "1200"]
     grown = float(subprocess.run(run, capture_output=True, text=True, check=True).stdout)
     assert grown < (16_000 if method == "ista" else 8_000)  # ISTA's support has an index per column: 2 kB more
+
+
+# Peak memory of a call on a matrix in a file, in units of the matrix; the pages of the file count.
+MAPPED = """
+import resource, sys, numpy as np, pursuit
+
+A, rng = np.load(sys.argv[1], mmap_mode="r"), np.random.default_rng(0)
+y = rng.standard_normal((20, len(A)), dtype=np.float32)
+
+def peak(A, y):
+    assert (pursuit.omp(A, y, 3).steps == 3).all()
+    return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+small = peak(rng.standard_normal((100, 300), dtype=np.float32), y[:, :100])
+print((peak(A, y) - small) / A.nbytes)
+"""
+
+
+def test_a_matrix_in_a_file_takes_less_than_twice_its_size(tmp_path):
+    """The file's own pages, and little more: the kernel had three copies of it."""
+    A = np.lib.format.open_memmap(tmp_path / "A.npy", "w+", np.float32, (200, 100_000))
+    A[:] = np.random.default_rng(1).standard_normal(A.shape, dtype=np.float32)
+    del A
+    run = [sys.executable, "-c", MAPPED, str(tmp_path / "A.npy")]
+    assert float(subprocess.run(run, capture_output=True, text=True, check=True).stdout) < 1.6
 
 
 @pytest.mark.parametrize("name", [*SOLVERS, "amp"])
