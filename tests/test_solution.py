@@ -1,5 +1,6 @@
 """What a solution tells: atoms without -1, by name, a few lines at any size, and the status in words."""
 
+import dataclasses
 import re
 
 import numpy as np
@@ -57,6 +58,15 @@ def test_atoms_have_the_names_of_the_columns(solve):
     assert sorted(solve(pursuit.as_operator(table), y.to_numpy(), 2).atoms) == ["rs2", "rs5"]
     assert sorted(solve(table, y.to_numpy() + 0j, 2).atoms) == ["rs2", "rs5"]
     assert sorted(solve(table, y.to_numpy("float32"), 2).atoms) == ["rs2", "rs5"]
+
+
+def test_a_changed_copy_keeps_the_names():
+    table = pd.DataFrame(rng.standard_normal((20, 3)), columns=["tp53", "brca1", "egfr"])
+    sol = pursuit.omp(table, table["brca1"] + 2 * table["egfr"], 2)
+    halved = dataclasses.replace(sol, coefficients=sol.coefficients / 2)
+    assert halved.names is sol.names
+    assert halved.atoms.tolist() == ["egfr", "brca1"]
+    np.testing.assert_allclose(halved.x, [0, 0.5, 1])
 
 
 def test_wavelengths_and_levels_are_names_too():

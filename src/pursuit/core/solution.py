@@ -147,6 +147,7 @@ class Solution(Generic[Arr]):
     status: Arr
     compiled: Arr
     n: int
+    names: Any = None
 
     @classmethod
     def of_signal(
@@ -180,15 +181,10 @@ class Solution(Generic[Arr]):
         z, support = (torch.from_numpy(np.array(v)) for v in (self.coefficients, self.support))
         return _embed(z, support, self.n).numpy()
 
-    @property
-    def names(self) -> Any:
-        """The names of the columns, where `A` was a table; a copy by `dataclasses.replace` has none."""
-        return vars(self).get("_names")
-
     def named(self, names: Any) -> Solution[Arr]:
         """The solution itself, with names of the columns."""
         if names is not None:
-            self.__dict__["_names"] = names
+            self.__dict__["names"] = names
         return self
 
     @property

@@ -352,7 +352,7 @@ class Problem:
             return found
         rest, begin = self.only(left), self._part(start, left)
         steps = run(rest, begin, None) if self._learning(start) else rest._in_parts(lambda p, b: run(p, b, None), begin)
-        names = [f.name for f in fields(found) if f.name != "n"]
+        names = [f.name for f in fields(found) if f.name not in ("n", "names")]
         merged = {name: _with_items(getattr(found, name), left, getattr(steps, name), self.batch) for name in names}
         return Solution(n=found.n, **merged)
 
