@@ -6,6 +6,7 @@ import re
 import dask.array
 import numpy as np
 import pandas as pd
+import pylops
 import pytest
 import scipy.fft
 import scipy.sparse
@@ -339,6 +340,30 @@ def test_whole_numbers_are_taken(dtype):
     np.testing.assert_array_equal(both.x, pursuit.omp(pixels.astype(float), counts.astype(float), 3).x)
     np.testing.assert_array_equal(both.x, pursuit.omp(torch.from_numpy(pixels), torch.from_numpy(counts), 3).x)
     np.testing.assert_allclose(both.x, pursuit.omp(scipy.sparse.csr_array(pixels), counts, 3).x)
+
+
+@pytest.mark.parametrize("kind", ["LinearOperator", "functions", "norms", "NumPy functions", "pylops"])
+@pytest.mark.parametrize("of_A", ["float32", "complex64"])
+def test_functions_in_single_precision_take_y_in_double(kind, of_A):
+    """Where they compute in the precision of their input, as a matrix does: to the last digit of a double."""
+    matrix = (rng.standard_normal((12, 30)) + (1j * rng.standard_normal((12, 30)) if "c" in of_A else 0)).astype(of_A)
+    there, back, single = (lambda x: x @ matrix.T), (lambda v: v @ matrix.conj()), getattr(torch, of_A)
+    norms = np.linalg.norm(matrix, axis=0)
+    make = {
+        "LinearOperator": lambda: scipy.sparse.linalg.aslinearoperator(matrix),
+        "functions": lambda: pursuit.FunctionOperator(
+            lambda x: (x.unsqueeze(-2) * torch.from_numpy(matrix)).sum(-1),
+            lambda v: (v.unsqueeze(-1) * torch.from_numpy(matrix).conj()).sum(-2),
+            (12, 30), dtype=single,
+        ),
+        "norms": lambda: pursuit.FunctionOperator(there, back, (12, 30), dtype=single, column_norms=norms),
+        "NumPy functions": lambda: pursuit.FunctionOperator(there, back, (12, 30), dtype=single),
+        "pylops": lambda: pylops.MatrixMult(matrix, dtype=of_A),
+    }  # fmt: skip
+    y = matrix[:, 3].astype(np.result_type(of_A, np.float64)) / 3 + matrix[:, 7]
+    found = pursuit.omp(make[kind](), y, 2)
+    assert found.x.dtype == y.dtype
+    np.testing.assert_allclose(found.x, pursuit.omp(matrix, y, 2).x, rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.parametrize("of_A", ["float16", "float32", "float64", "complex64", "complex128"])

@@ -144,7 +144,16 @@ ERRORS = {
         "y has dtype|pass y.astype(np.complex128)",
     ),
     "precision of an operator": (
-        omp(A=pursuit.as_operator((lambda x: x, lambda y: y, (M, M)), dtype=torch.float32)),
+        omp(A=pursuit.as_operator((lambda x: x @ torch.eye(M), lambda y: y, (M, M)), dtype=torch.float32)),
+        TypeError,
+        "torch.float32|y has double precision|one precision|pass y in float32",
+    ),
+    "precision inside an operator": (
+        omp(
+            A=scipy.sparse.linalg.LinearOperator(
+                (M, M), lambda x: 3 * x.astype("f"), rmatvec=lambda y: 3 * y.astype("f"), dtype="f"
+            )
+        ),
         TypeError,
         "torch.float32|y has double precision|one precision|pass y in float32",
     ),

@@ -25,6 +25,7 @@ PerItem = float | np.number[Any] | Tensor | NDArray[Any] | Nested  # one number,
 
 
 MOST_GAP = 1e-4  # of a dot test: operators that work in single precision inside, or approximate, have 1e-6
+DOUBLE_GAP = 1e-11  # of one in double precision throughout
 
 
 class HasShape(Protocol):
@@ -105,6 +106,21 @@ class FunctionOperator(Operator):
 
     def column_norms(self) -> Tensor:
         return super().column_norms() if self._norms is None else self._norms
+
+    def in_double(self) -> Operator:
+        """The same functions on double precision, where they compute in that of their input."""
+        if self.dtype.to_real() == torch.float64:
+            return self
+        wide = torch.complex128 if self.dtype.is_complex else torch.float64
+        norms = None if self._norms is None else self._norms.double()
+        try:
+            double = FunctionOperator(
+                self._forward, self._adjoint, self.shape, dtype=wide, device=self.device, column_norms=norms
+            )
+            exact = adjoint_gap(double) <= DOUBLE_GAP
+        except (TypeError, ValueError, RuntimeError):  # they take single precision only
+            exact = False
+        return self._sharing("double", double) if exact else super().in_double()
 
     def _try(self) -> None:
         """Look whether the functions take tensors or NumPy arrays, and test the adjoint."""
