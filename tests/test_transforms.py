@@ -150,3 +150,12 @@ def test_torch_compile_takes_networks(name):
     net, y = network(name, NETS[name])
     found = torch.compile(net, backend="eager")(y.detach())
     torch.testing.assert_close(found, net(y.detach()))
+
+
+@pytest.mark.parametrize("name", ["LISTA", "ALISTA"])
+def test_networks_that_only_shrink_are_one_graph(name):
+    """Greedy ones sort softly, by a function of autograd that torch does not trace."""
+    torch.compiler.reset()
+    net, y = network(name, NETS[name])
+    found = torch.compile(net, backend="eager", fullgraph=True)(y.detach())
+    torch.testing.assert_close(found, net(y.detach()))

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 DTYPES = (torch.float32, torch.float64, torch.complex64, torch.complex128)  # those in which solvers work
+REAL = {dtype: dtype.to_real() for dtype in DTYPES}  # for programs that torch.compile traces, which refuses the call
 HALVES = (torch.float16, torch.bfloat16)
 SIGNED, UNSIGNED = (
     (torch.int8, torch.int16, torch.int32, torch.int64),

@@ -137,7 +137,9 @@ def _same(found: Tensor, wanted: Tensor, what: str, needed: str) -> None:
 
 
 def _parts(sol: Solution[Any]) -> Iterator[tuple[str, Any]]:
-    return ((name, getattr(sol, name)) for name in ("x", *(f.name for f in fields(sol) if f.name != "n")))
+    return (
+        (name, getattr(sol, name)) for name in ("x", *(f.name for f in fields(sol) if f.name not in ("n", "names")))
+    )
 
 
 def _arrays(run: _Run) -> None:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from ..aliases import tensor_name
-from ..arrays import HALVES, WHOLE, as_tensor
+from ..arrays import HALVES, REAL, WHOLE, as_tensor
 from ..checks import boolean, finite, placed, positive_number, show
 from ..core.autocast import without_autocast
 from ..core.numeric import safe_divide
@@ -251,8 +251,8 @@ class Sensing(nn.Module):
                 f"y has shape {tuple(y.shape)}, but the network was built for m={m}, n={n}; needed is (*batch, {m})."
             )
         if y.dtype in HALVES or y.dtype in WHOLE:
-            y = y.to(A.dtype.to_real())
-        if y.device != placed(A.device) or y.real.dtype != A.dtype.to_real():
+            y = y.to(REAL[A.dtype])
+        if y.device != placed(A.device) or y.real.dtype != REAL[A.dtype]:
             raise TypeError(
                 f"y is {y.dtype} on {y.device} and the network {A.dtype} on {A.device}; use y.to(...) or net.to(...)."
             )
