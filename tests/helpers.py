@@ -18,7 +18,7 @@ REAL, COMPLEX = torch.float64, torch.complex128
 DTYPES = (torch.float32, torch.float64, torch.complex64, torch.complex128)
 PARTS = (
     "x",
-    *(field.name for field in fields(pursuit.Solution) if field.name != "n"),
+    *(field.name for field in fields(pursuit.Solution) if field.name not in ("n", "names")),
 )  # arrays of a solution
 DEVICES = ("cpu", "cuda") if torch.cuda.is_available() else ("cpu",)
 

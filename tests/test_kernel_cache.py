@@ -59,6 +59,29 @@ def test_a_change_of_any_file_is_a_change_of_the_stamp(file, tmp_path, monkeypat
     assert jit._sources.__wrapped__() != before
 
 
+TELL = """
+from {package} import jit
+jit.FIRST = {first}
+from {package}.cpu.callee import number
+from {package}.caller import kernel
+number(), kernel()  # two compilations, the second of which would call the first
+"""
+
+
+def told(folder, cache, first):
+    """What a new process that runs the kernels writes on standard error; a line is due after so many seconds."""
+    environment = os.environ | {"PYTHONPATH": str(folder.parent), "NUMBA_CACHE_DIR": str(cache)}
+    command = [sys.executable, "-c", TELL.format(package=folder.name, first=first)]
+    return subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stderr
+
+
+def test_the_first_use_says_once_that_it_compiles(folder, tmp_path):
+    line = "pursuit: compiling kernels for this machine, at their first use; kept for later calls\n"
+    assert told(folder, tmp_path / "cache", first=0.0) == line
+    assert told(folder, tmp_path / "cache", first=0.0) == ""  # from the cache
+    assert told(folder, tmp_path / "another", first=60.0) == ""  # that was quick
+
+
 def test_kernels_run_where_no_cache_can_be_written(folder, tmp_path):
     (tmp_path / "file").touch()
     nowhere = {"NUMBA_CACHE_DIR": str(tmp_path / "file" / "cache")}
