@@ -18,7 +18,7 @@ import scipy.sparse
 import torch
 
 from helpers import training_of
-from pursuit import cli, comparison, files, nets, training
+from pursuit import cli, comparison, files, nets, progress, training
 from pursuit.cli import console
 from pursuit.experiments import registry
 
@@ -359,7 +359,7 @@ def on_terminal(capfd, *command):
 
 
 def test_long_work_in_a_pipe_writes_a_line_now_and_then(monkeypatch, capsys):
-    monkeypatch.setattr(console, "EVERY", 0.05)
+    monkeypatch.setattr(progress, "EVERY", 0.05)
     with console.bar("cells") as show:
         show("round 2", 3, 8)
         time.sleep(0.18)

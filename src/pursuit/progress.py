@@ -1,8 +1,9 @@
-"""Lines about long work, on standard error."""
+"""Lines about long work, on standard error: as the work itself tells how far it is, or beside work that cannot."""
 
 from __future__ import annotations
 
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -47,3 +48,28 @@ def told(what: str, total: int) -> Iterator[Callable[[int], None]]:
         if shown:
             sys.stderr.write("\r" + " " * len(shown) + "\r")
             sys.stderr.flush()
+
+
+@contextmanager
+def lines(what: str) -> Iterator[Callable[[str, int, int], None]]:
+    """A line every ten seconds, from a thread: what is being done, how much of it is done, and for how long.
+
+    Yields a function to call with a line of text, how much is done, and of how much; the work need not call it.
+    """
+    now, over, begin = [what], threading.Event(), time.monotonic()
+
+    def show(text: str, done: int, total: int) -> None:
+        now[0] = f"{text}: {done} of {total}"
+
+    def tell() -> None:
+        while not over.wait(EVERY):
+            sys.stderr.write(f"{now[0]}, {time.monotonic() - begin:.0f} s\n")
+            sys.stderr.flush()
+
+    teller = threading.Thread(target=tell, daemon=True)
+    teller.start()
+    try:
+        yield show
+    finally:
+        over.set()
+        teller.join()

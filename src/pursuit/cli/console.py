@@ -12,12 +12,12 @@ import typer
 from typer.exceptions import TyperException
 
 from ..interrupts import end
+from ..progress import lines
 
 if TYPE_CHECKING:
     from rich.progress import Progress
 
 
-EVERY = 10  # seconds between the lines that tell of long work in a pipe
 _debug = False
 
 
@@ -133,7 +133,7 @@ def bar(what: str, total: int | None = None) -> Iterator[Callable[[str, int, int
     of speed starts anew.
     """
     if not sys.stderr.isatty():
-        with _lines(what) as show:
+        with lines(what) as show:
             yield show
         return
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
@@ -169,36 +169,12 @@ def progress(what: str, total: int) -> Iterator[Callable[[str], Any]]:
 def spinner(what: str) -> Iterator[None]:
     """The elapsed time. The solver needs no `on_step` for it, which would slow it down."""
     if not sys.stderr.isatty():
-        with _lines(what):
+        with lines(what):
             yield
         return
     with _display() as shown:
         shown.add_task(what, total=None)
         yield
-
-
-@contextlib.contextmanager
-def _lines(what: str) -> Iterator[Callable[[str, int, int], None]]:
-    """A line every ten seconds of what is being done, how much of it is done, and for how long."""
-    import threading
-    import time
-
-    now, over, begin = [what], threading.Event(), time.monotonic()
-
-    def show(text: str, done: int, total: int) -> None:
-        now[0] = f"{text}: {done} of {total}"
-
-    def tell() -> None:
-        while not over.wait(EVERY):
-            typer.echo(f"{now[0]}, {time.monotonic() - begin:.0f} s", err=True)
-
-    teller = threading.Thread(target=tell, daemon=True)
-    teller.start()
-    try:
-        yield show
-    finally:
-        over.set()
-        teller.join()
 
 
 def _display(*columns: Any, after: tuple[Any, ...] = ()) -> Progress:
