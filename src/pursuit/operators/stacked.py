@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -34,9 +34,7 @@ class VStack(Operator):
 
     def __init__(self, *operators: Operator):
         self.operators = operators
-        self.dtype, self.device, self.batch_shape = _in_common(operators, "VStack")
-        if len({op.shape[1] for op in operators}) > 1:
-            raise ValueError(f"{_shapes(operators)} have different numbers of columns; VStack needs the same.")
+        self.dtype, self.device, self.batch_shape = _in_common(operators, "VStack", 1, "columns")
         self._rows = [op.shape[0] for op in operators]
         self.shape = (sum(self._rows), operators[0].shape[1])
 
@@ -44,8 +42,7 @@ class VStack(Operator):
         return joined([op.forward(x) for op in self.operators])
 
     def adjoint(self, y: Tensor) -> Tensor:
-        parts = y.split(self._rows, dim=-1)
-        return summed([op.adjoint(part) for op, part in zip(self.operators, parts, strict=True)])
+        return summed(_each([op.adjoint for op in self.operators], y, self._rows))
 
     def columns(self, index: Tensor) -> Tensor:
         return joined([op.columns(index) for op in self.operators], axes=2)
@@ -61,9 +58,7 @@ class VStack(Operator):
         return root_of_squares([op.working_norms() for op in self.operators])
 
     def norm2(self) -> Tensor:
-        if not all(op.unitary for op in self.operators):
-            return super().norm2()
-        return summed([op.norm2() for op in self.operators])
+        return _sum_of_norms(self.operators) if all(op.unitary for op in self.operators) else super().norm2()
 
     def items(self, keep: Tensor) -> Operator:
         return VStack(*(op.items(keep) for op in self.operators))
@@ -98,15 +93,12 @@ class HStack(Operator):
 
     def __init__(self, *operators: Operator):
         self.operators = operators
-        self.dtype, self.device, self.batch_shape = _in_common(operators, "HStack")
-        if len({op.shape[0] for op in operators}) > 1:
-            raise ValueError(f"{_shapes(operators)} have different numbers of rows; HStack needs the same.")
+        self.dtype, self.device, self.batch_shape = _in_common(operators, "HStack", 0, "rows")
         self._columns = [op.shape[1] for op in operators]
         self.shape = (operators[0].shape[0], sum(self._columns))
 
     def forward(self, x: Tensor) -> Tensor:
-        parts = x.split(self._columns, dim=-1)
-        return summed([op.forward(part) for op, part in zip(self.operators, parts, strict=True)])
+        return summed(_each([op.forward for op in self.operators], x, self._columns))
 
     def adjoint(self, y: Tensor) -> Tensor:
         return joined([op.adjoint(y) for op in self.operators])
@@ -125,9 +117,7 @@ class HStack(Operator):
         return joined([op.working_norms() for op in self.operators])
 
     def norm2(self) -> Tensor:
-        if not all(op.unitary for op in self.operators):
-            return super().norm2()
-        return summed([op.norm2() for op in self.operators])
+        return _sum_of_norms(self.operators) if all(op.unitary for op in self.operators) else super().norm2()
 
     def items(self, keep: Tensor) -> Operator:
         return HStack(*(op.items(keep) for op in self.operators))
@@ -164,12 +154,10 @@ class BlockDiag(Operator):
         self.shape = (sum(self._rows), sum(self._columns))
 
     def forward(self, x: Tensor) -> Tensor:
-        parts = x.split(self._columns, dim=-1)
-        return joined([op.forward(part) for op, part in zip(self.operators, parts, strict=True)])
+        return joined(_each([op.forward for op in self.operators], x, self._columns))
 
     def adjoint(self, y: Tensor) -> Tensor:
-        parts = y.split(self._rows, dim=-1)
-        return joined([op.adjoint(part) for op, part in zip(self.operators, parts, strict=True)])
+        return joined(_each([op.adjoint for op in self.operators], y, self._rows))
 
     def columns(self, index: Tensor) -> Tensor:
         return joined(_own_columns(self.operators, index), axes=2)
@@ -212,14 +200,28 @@ def root_of_squares(norms: Sequence[Tensor]) -> Tensor:
     return torch.linalg.vector_norm(torch.stack(torch.broadcast_tensors(*norms)), dim=0)
 
 
-def _in_common(operators: Sequence[Operator], name: str) -> tuple[torch.dtype, torch.device, torch.Size]:
-    """The dtype, device and batch of a stack."""
+def _in_common(
+    operators: Sequence[Operator], name: str, axis: int | None = None, what: str = ""
+) -> tuple[torch.dtype, torch.device, torch.Size]:
+    """The dtype, device and batch of a stack, whose operators are to have one size along an axis, if one is given."""
     if not operators:
         raise ValueError(f"{name} needs at least one operator.")
     first, *others = operators
     for op in others:
         check_alike(first, op)
+    if axis is not None and any(op.shape[axis] != first.shape[axis] for op in others):
+        raise ValueError(f"{', '.join(map(repr, operators))} have different numbers of {what}; {name} needs the same.")
     return first.dtype, first.device, torch.broadcast_shapes(*(op.batch_shape for op in operators))
+
+
+def _each(maps: Sequence[Callable[[Tensor], Tensor]], v: Tensor, sizes: list[int]) -> list[Tensor]:
+    """What every map makes of its own part of `v`."""
+    return [apply(part) for apply, part in zip(maps, v.split(sizes, dim=-1), strict=True)]
+
+
+def _sum_of_norms(operators: Sequence[Operator]) -> Tensor:
+    """The largest eigenvalue for unitary operators above or beside each other."""
+    return summed([op.norm2() for op in operators])
 
 
 def _own_columns(operators: Sequence[Operator], index: Tensor) -> list[Tensor]:
@@ -232,7 +234,3 @@ def _own_columns(operators: Sequence[Operator], index: Tensor) -> list[Tensor]:
         parts.append(torch.where(here.unsqueeze(-2), columns, 0))
         first += size
     return parts
-
-
-def _shapes(operators: Sequence[Operator]) -> str:
-    return ", ".join(f"{op!r}" for op in operators)
