@@ -16,6 +16,7 @@ import torch
 import pursuit
 from pursuit import batches, cli, codes
 from pursuit.codes import Codes
+from pursuit.files import read_array
 from pursuit.signal_files import open_rows
 
 M, N, K, SIGNALS = 12, 30, 3, 50
@@ -166,9 +167,21 @@ def test_rows_of_other_formats(case, tmp_path, ending):
     np.testing.assert_array_equal(rows[5:23], y[5:23])
     np.testing.assert_array_equal(rows[0:0].shape, (0, M))
     if ending != ".parquet":
-        with pytest.raises(ValueError, match="holds several arrays acts, other"):
+        with pytest.raises(ValueError, match=r"holds 2 arrays \(/acts, /other\); choose one, as .*:/acts"):
             open_rows(str(path))
         np.testing.assert_array_equal(open_rows(name, columns=True)[2:5], y.T[2:5])
+        for part in (f"{name}[:, 3:]", f"{name}.T"):
+            with pytest.raises(ValueError, match="take no slices"):
+                open_rows(part)
+
+
+def test_an_array_is_found_in_groups_as_where_files_are_read_whole(tmp_path):
+    h5py = pytest.importorskip("h5py")
+    with h5py.File(tmp_path / "run.h5", "w") as file:
+        file["lab/day 1/acts"], file["lab/notes"] = np.eye(4), np.array([b"text"])
+    for spec in (f"{tmp_path}/run.h5", f"{tmp_path}/run.h5:/lab/day 1/acts", f"{tmp_path}/run.h5:lab/day 1/acts"):
+        np.testing.assert_array_equal(open_rows(spec)[1:3], np.eye(4)[1:3])
+        np.testing.assert_array_equal(read_array(spec), np.eye(4))
 
 
 KILLED = """

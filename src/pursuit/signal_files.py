@@ -8,6 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from .files.spec import Spec, parse
+from .files.stores import hdf5_array, zarr_array
+
 
 class Rows:
     """Signals as rows of a file.
@@ -53,7 +56,10 @@ def open_rows(spec: str, columns: bool = False) -> Rows:
     array([[2., 3.],
            [4., 5.]])
     """
-    path, name = _parts(spec)
+    where = parse(spec)
+    path, name = where.path, where.name
+    if where.transposed or where.index is not None:
+        raise ValueError(f"{spec}: files that are read in parts take no slices and no .T; name a whole array.")
     if not path.exists():
         raise ValueError(f"{path}: no such file; give the path of a {', '.join(OPENERS)} file.")
     if path.suffix.lower() not in OPENERS:
@@ -75,13 +81,6 @@ def open_rows(spec: str, columns: bool = False) -> Rows:
     return Rows(array.shape, array.dtype, lambda first, last: array[first:last])
 
 
-def _parts(spec: str) -> tuple[Path, str | None]:
-    if Path(spec).exists():
-        return Path(spec), None
-    path, colon, name = spec.rpartition(":")
-    return (Path(path), name) if colon and Path(path).exists() else (Path(spec), None)
-
-
 class _Npy:
     """A `.npy` file, mapped anew for every read: what was read of a map is memory of the process while it lives."""
 
@@ -97,28 +96,11 @@ class _Npy:
 
 
 def _hdf5(path: Path, name: str | None) -> Any:
-    import h5py
-
-    return _only(path, h5py.File(path, "r"), name, h5py.Dataset)
+    return hdf5_array(Spec(str(path), path, name))
 
 
 def _zarr(path: Path, name: str | None) -> Any:
-    import zarr
-
-    store = zarr.open(path, mode="r")
-    return store if isinstance(store, zarr.Array) else _only(path, store, name, zarr.Array)
-
-
-def _only(path: Path, store: Any, name: str | None, kind: type) -> Any:
-    """The array of this name, or the only one."""
-    names = sorted(key for key in store if isinstance(store[key], kind))
-    if name is None and len(names) == 1:
-        return store[names[0]]
-    found = store.get(name) if name else None
-    if not isinstance(found, kind):
-        asked = f"has no array {name!r}; it has" if name else "holds several arrays"
-        raise ValueError(f"{path}: {asked} {', '.join(names) or 'none'}; give {path}:name.")
-    return found
+    return zarr_array(Spec(str(path), path, name))
 
 
 def _parquet(path: Path) -> Rows:

@@ -8,13 +8,13 @@ import re
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
-from operator import itemgetter
 from pathlib import Path
 from typing import Any, NoReturn
 
 import numpy as np
 
 from .spec import Spec, Unclear, choose
+from .stores import hdf5_array, zarr_array
 
 
 def main(job: dict[str, Any]) -> None:
@@ -160,18 +160,7 @@ def _matlab_nodes(file: Any, name: str, node: Any) -> Iterator[tuple[str, Any]]:
 
 def hdf5(where: Spec, folder: Path) -> None:
     """A dataset of an HDF5 file."""
-    import h5py
-
-    with h5py.File(where.path, "r") as file:
-        sets: dict[str, Any] = {}
-        file.visititems(lambda name, node: sets.update({f"/{name}": node}) if isinstance(node, h5py.Dataset) else None)
-        names = {name: node for name, node in sets.items() if _numeric(node.dtype)}
-        wanted = None if where.name is None else "/" + where.name.strip("/")
-        hand_over(folder, _complex(names[choose(Spec(where.text, where.path, wanted), list(names))][()]))
-
-
-def _numeric(dtype: np.dtype[Any]) -> bool:
-    return dtype.kind in "biufc" or (dtype.names is not None and len(dtype.names) == 2)
+    hand_over(folder, _complex(hdf5_array(where)[()]))
 
 
 def _complex(array: Any) -> Any:
@@ -185,22 +174,7 @@ def _complex(array: Any) -> Any:
 
 def zarr_store(where: Spec, folder: Path) -> None:
     """An array of a zarr store."""
-    import zarr
-
-    node: Any = zarr.open(where.path, mode="r")
-    if isinstance(node, zarr.Array):
-        arrays = {"": node}
-    else:
-        arrays = {
-            f"/{name}": held
-            for name, held in sorted(node.members(max_depth=None), key=itemgetter(0))
-            if isinstance(held, zarr.Array)
-        }
-    if list(arrays) == [""] and where.name is None:
-        hand_over(folder, node[...])
-        return
-    wanted = None if where.name is None else "/" + where.name.strip("/")
-    hand_over(folder, arrays[choose(Spec(where.text, where.path, wanted), list(arrays))][...])
+    hand_over(folder, zarr_array(where)[...])
 
 
 def mtx(where: Spec, folder: Path) -> None:
