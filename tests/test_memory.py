@@ -87,3 +87,39 @@ def test_a_batch_in_parts_is_solved_as_in_one(name, monkeypatch):
     torch.testing.assert_close(parts.x, whole.x, rtol=0, atol=1e-7 if name == "niht" else 1e-10)
     assert (parts.status == whole.status).double().mean() > 0.98  # two stop rules may be met by a rounding
     assert parts.steps.shape == parts.residual_norm.shape == (3, 67)
+
+
+NO_MEMORY = {  # what NumPy and torch say
+    "191. MiB": MemoryError("Unable to allocate 191. MiB for an array with shape (50016000,) and data type float32"),
+    "200 MB": RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 200000000 bytes."),
+}
+
+
+@pytest.mark.parametrize("needed", NO_MEMORY)
+def test_a_kernel_without_memory_leaves_its_signals_to_the_steps(needed, monkeypatch):
+    p, asked = instance(gaussian(), 4, batch=(5,)), []
+    sol = pursuit.omp(p.A, p.y, 4)
+
+    def fail(problem):
+        asked.append(problem)
+        raise NO_MEMORY[needed]
+
+    monkeypatch.setattr(problem.Problem, "data", fail)
+    monkeypatch.setattr(pursuit.config, "kernels", "auto")
+    torch.testing.assert_close(pursuit.omp(p.A, p.y, 4).x, sol.x)
+    assert asked
+
+
+@pytest.mark.parametrize("needed", NO_MEMORY)
+@pytest.mark.parametrize("method", ["omp", "fista", "sea+"])
+def test_lacking_memory_is_said_with_what_was_needed(method, needed, monkeypatch):
+    p = instance(gaussian(), 4, batch=(5,))
+
+    def fail(*arguments):
+        raise NO_MEMORY[needed]
+
+    monkeypatch.setattr(problem.Problem, "_in_parts", fail)
+    monkeypatch.setattr(pursuit.config, "kernels", "off")
+    options = {"lam": 0.1} if method == "fista" else {"k": 4}
+    with pytest.raises(MemoryError, match=f"not enough memory: {needed} more are needed; .*batch_size"):
+        pursuit.solve(p.A, p.y, method, **options)

@@ -51,8 +51,10 @@ def in_one_line(error: Exception) -> str:
     """What went wrong and what to do about it."""
     if isinstance(error, ModuleNotFoundError):
         return f"{error.name} is not installed; run: pip install 'pursuit[all]'"
-    if isinstance(error, MemoryError) or "allocate" in str(error) or type(error).__name__ == "OutOfMemoryError":
-        return f"{_needed_memory(str(error))}; give fewer signals at once, as y.npy[:1000], or use a larger machine."
+    if _of_memory(error):
+        from ..files.checks import needed_memory
+
+        return f"{needed_memory(error)}; give fewer signals at once, as y.npy[:1000], or use a larger machine."
     if isinstance(error, OSError):
         at = f"{error.filename}: " if error.filename else ""
         return f"{at}{error.strerror or error}; check the path, the rights and the space on the disk."
@@ -67,6 +69,12 @@ def in_one_line(error: Exception) -> str:
     return f"{told}. This is a mistake in pursuit: please report it {_reports()} with what --debug shows."
 
 
+def _of_memory(error: Exception) -> bool:
+    from ..files.checks import lacks_memory
+
+    return lacks_memory(error) or "can't start new thread" in str(error)  # there was no room for its stack
+
+
 def _reports() -> str:
     """Where reports go: the address `Issues` under `[project.urls]`, where there is one."""
     from importlib.metadata import metadata
@@ -76,20 +84,6 @@ def _reports() -> str:
         if name == "Issues":
             return f"at {address}"
     return "to its authors"
-
-
-def _needed_memory(told: str) -> str:
-    """How much memory was asked for in vain, of the messages of NumPy and torch."""
-    import re
-
-    found = re.search(r"allocate ([\d.]+) ?(bytes|KiB|MiB|GiB|TiB)", told)
-    if not found:
-        return "there is not enough memory"
-    if found[2] != "bytes":
-        return f"there is not enough memory: {found[1]} {found[2]} more are needed"
-    from ..files.checks import size
-
-    return f"there is not enough memory: {size(float(found[1]))} more are needed"
 
 
 def _deep(error: Exception) -> bool:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import math
+import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+LACKING = "there is not enough memory"
 
 
 def enough_memory(what: str, needed: float) -> None:
@@ -53,6 +56,25 @@ def size(count: float) -> str:
             return f"{count:.3g} {unit}"
         count /= 1000
     return f"{count:.3g} TB"
+
+
+def lacks_memory(error: BaseException) -> bool:
+    """Whether an allocator raised it: NumPy's, that of torch for the CPU or that for the GPU."""
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return True
+    return isinstance(error, RuntimeError) and "allocate" in str(error)
+
+
+def needed_memory(error: BaseException) -> str:
+    """How much memory was asked for in vain."""
+    if str(error).startswith(LACKING):
+        return str(error).partition(";")[0]
+    found = re.search(r"allocate ([\d.]+) ?(bytes|KiB|MiB|GiB|TiB)", str(error))
+    if not found:
+        return LACKING
+    if found[2] != "bytes":
+        return f"{LACKING}: {found[1]} {found[2]} more are needed"
+    return f"{LACKING}: {size(float(found[1]))} more are needed"
 
 
 def checked_sparse(matrix: Any) -> Any:

@@ -22,6 +22,7 @@ from ..core.losses import checked as checked_loss
 from ..core.numeric import ones_for_zeros, rank_tolerance
 from ..core.selection import AtomSelector, Hard, Selection, check_selection
 from ..core.solution import Solution, Status
+from ..files.checks import lacks_memory, needed_memory
 from ..kernels import flat
 from ..operators import ColumnScaled, Dense, Operator, gather_last
 from ..operators.base import near_one as operator_near_one
@@ -309,7 +310,8 @@ class Problem:
     ) -> Solution[Tensor]:
         """The solution for unit columns: the kernel `name` solves what it can, and `run` solves the other signals.
 
-        A large batch is solved in parts, so that the memory for the work on it does not grow with it.
+        A large batch is solved in parts, so that the memory for the work on it does not grow with it. A kernel for
+        whose copies of `A` there is no memory leaves its signals to `run`.
 
         Parameters
         ----------
@@ -323,7 +325,26 @@ class Problem:
             If given, `run` solves all signals, because a kernel does not show its steps.
         whole : bool
             Whether `run` needs the whole batch.
+
+        Raises
+        ------
+        MemoryError
+            If there is not enough memory for `run` either.
         """
+        try:
+            return self._find(name, run, start, on_step, whole)
+        except (MemoryError, RuntimeError) as error:
+            if not lacks_memory(error):
+                raise
+            advice = (
+                f"{needed_memory(error)}; give pursuit.solve a batch_size, or a smaller part of y or of A at a time."
+            )
+            if not self.y.is_cuda:
+                raise MemoryError(advice) from error
+            error.add_note(advice)  # programs catch torch.OutOfMemoryError
+            raise
+
+    def _find(self, name: str, run: Run, start: Any, on_step: Hook | None, whole: bool) -> Solution[Tensor]:
         if on_step is not None and not callable(on_step):
             raise TypeError(f"on_step is {on_step!r}; needed is a function of one argument, an Iterate, or None.")
         kernel = None if on_step is not None else self._kernel(name, start)
@@ -345,8 +366,17 @@ class Problem:
         return _joined([solve(self.only(part), self._part(start, part)) for part in parts], self.batch)
 
     def _compiled(self, kernel: Any, run: Run, start: Any) -> Solution[Tensor]:
-        with kernels.alone():
-            found = self._by_kernel(kernel, start)
+        found = None
+        try:
+            with kernels.alone():
+                found = self._by_kernel(kernel, start)
+        except (MemoryError, RuntimeError) as error:
+            if not lacks_memory(error):
+                raise
+        if found is None:
+            return (
+                run(self, start, None) if self._learning(start) else self._in_parts(lambda p, b: run(p, b, None), start)
+            )
         left = (found.status.flatten() == Status.RUNNING).nonzero().squeeze(-1)
         if not len(left):
             return found
