@@ -18,6 +18,7 @@ from pursuit import batches, cli, codes
 from pursuit.codes import Codes
 from pursuit.files import read_array
 from pursuit.signal_files import open_rows
+from pursuit.solvers import batches as of_solve
 
 M, N, K, SIGNALS = 12, 30, 3, 50
 
@@ -234,6 +235,28 @@ def test_a_killed_run_goes_on_without_loss(case, files, monkeypatch):
     sol = pursuit.omp(*case, K)
     np.testing.assert_allclose(x[1:], sol.x[1:], atol=1e-12)
     assert set(x[0][x[0] != 0]) == {7}
+
+
+def test_the_size_of_a_batch_is_chosen_from_the_memory_there_is(case, files, monkeypatch):
+    sizes = []
+
+    def recover():
+        batches.recover_file(
+            str(files / "A.npy"), str(files / "y.npy"), files / "x.npz", k=K,
+            on_progress=lambda done, total: sizes.append(done),
+        )  # fmt: skip
+
+    recover()
+    assert sizes == [0, SIGNALS]
+    monkeypatch.setattr(of_solve, "memory", lambda: 4 * 20 * (M + N) * 8)  # a quarter is for 20 signals
+    (files / "x.npz").unlink()
+    recover()
+    assert sizes[2:] == [0, 20, 40, SIGNALS]
+    (files / "x.npz").unlink()
+    stop_after(1, files, monkeypatch)  # batches of 9
+    sizes.clear()
+    recover()  # goes on with these, whatever memory there is now
+    assert sizes == [9, 18, 27, 36, 45, SIGNALS]
 
 
 def test_batches_may_be_done_in_any_order(case, files):

@@ -18,7 +18,7 @@ from .engines import Engine, in_process
 from .files import read_array
 from .operators import Operator
 from .signal_files import Rows, open_rows
-from .solvers.batches import held, usual_size, widened
+from .solvers.batches import held, size_that_fits, widened
 from .solvers.by_name import solve, solver_of_k
 
 
@@ -78,7 +78,8 @@ def recover_file(
     columns : bool
         Whether the signals are the columns of the file.
     batch_size : int, optional
-        Signals at a time. Default: as many as have 32 MiB of measurements, and 65536 at most.
+        Signals at a time. Default: those of the run that goes on; of a new one as many as have 32 MiB of
+        measurements, 65536 at most, and fewer where these, with dense answers, take over a quarter of the free memory.
     run : engine
         This process, or workers: see `pursuit.engines`.
     threads : int, optional
@@ -115,9 +116,9 @@ def recover_file(
     solver_of_k(method)
     with rows_for_sure():
         solve(op, np.asarray(signals[:1], dtype), method, k=k, **options)  # errors before the work
-    size = batch_size or usual_size(m, np.dtype(dtype).itemsize)
     asked = {"A": _fingerprint(A), "y": _fingerprint(y), "columns": columns, "method": method, "options": options}
     folder = output.with_name(f"{output.name}.part")
+    size = batch_size or Codes.batch_of(folder) or size_that_fits(m, n, np.dtype(dtype).itemsize)
     codes = Codes.open(folder, asked, signals=len(signals), n=n, k=k, batch=size, dtype=dtype)
     missing = codes.missing()
     done = codes.signals - sum(last - first for first, last in missing)

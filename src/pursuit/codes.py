@@ -55,6 +55,12 @@ class Codes:
         self.signals, self.n, self.k, self.batch = (self.settings[name] for name in ("signals", "n", "k", "batch"))
         self.done = np.load(folder / f"{DONE}.npy")
 
+    @staticmethod
+    def batch_of(folder: Path) -> int | None:
+        """Signals of a batch of the run that was begun there, or None."""
+        settings = folder / SETTINGS
+        return json.loads(settings.read_text()).get("batch") if settings.is_file() else None
+
     @classmethod
     def open(
         cls, folder: Path, asked: dict[str, Any], *, signals: int, n: int, k: int, batch: int, dtype: Any

@@ -64,7 +64,9 @@ def recover(
     dtype: Dtype = None,
     batch: Annotated[
         int | None,
-        typer.Option(help="Read and solve so many signals at a time: memory is that of a batch. 0 chooses the number."),
+        typer.Option(
+            help="Read and solve so many signals at a time: memory is that of a batch. 0 chooses by the free memory."
+        ),
     ] = None,
     workers: Annotated[int | None, typer.Option(help="In batches, on so many processes of this machine.")] = None,
     scheduler: Annotated[str | None, typer.Option(help="In batches, on the workers of a running Dask cluster.")] = None,

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ..core.layout import check_layout, rows_for_sure, unwrapped
 from ..core.solution import Solution
+from ..files.checks import memory
 from ..operators import Operator
 from ..operators.adapters import as_operator
 
@@ -40,6 +41,11 @@ def usual_size(m: int, itemsize: int) -> int:
     16384
     """
     return min(MOST, max(1, BYTES // (m * itemsize)))
+
+
+def size_that_fits(m: int, n: int, itemsize: int) -> int:
+    """How many signals make a batch that takes a quarter of the free memory at most, with dense answers."""
+    return max(1, int(min(usual_size(m, itemsize), memory() / 4 / ((m + n) * itemsize))))
 
 
 def bounds(signals: int, size: int) -> Iterator[tuple[int, int]]:
