@@ -6,6 +6,7 @@ import sys
 import numpy as np
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 import pursuit
 from helpers import SOLVERS, gaussian, instance, recover
@@ -123,3 +124,29 @@ def test_lacking_memory_is_said_with_what_was_needed(method, needed, monkeypatch
     options = {"lam": 0.1} if method == "fista" else {"k": 4}
     with pytest.raises(MemoryError, match=f"not enough memory: {needed} more are needed; .*batch_size"):
         pursuit.solve(p.A, p.y, method, **options)
+
+
+class Largest(TorchDispatchMode):
+    """How many numbers the largest tensor has that torch made meanwhile."""
+
+    numbers = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        out = func(*args, **(kwargs or {}))
+        for value in out if isinstance(out, tuple | list) else [out]:
+            if isinstance(value, torch.Tensor):
+                self.numbers = max(self.numbers, value.numel())
+        return out
+
+
+@pytest.mark.parametrize("options", [{"tol": 1e-6}, {"eps": 1e-6}, {"k": 8, "tol": 1e-6}], ids=str)
+def test_omp_until_a_residual_takes_memory_for_the_atoms_found(options):
+    """Not for as many as there are measurements: their triangular factor alone has m^2 numbers."""
+    m = 2000
+    A = pursuit.SubsampledFourier(torch.arange(m), m)
+    x = torch.zeros(m, dtype=torch.complex128)
+    x[[5, 100]] = torch.tensor([2.0, 1.0], dtype=x.dtype)
+    with Largest() as seen:
+        sol = pursuit.omp(A, A @ x, **options)
+    assert sorted(sol.atoms.tolist()) == [5, 100]
+    assert seen.numbers <= 64 * m

@@ -155,3 +155,27 @@ def test_arrays_are_compared_in_python(tmp_path):
 def test_what_cannot_be_compared_is_said_before_it_starts(options, said):
     with pytest.raises(ValueError, match=re.escape(said)):
         pursuit.compare(np.ones((5, 8)) + np.eye(5, 8), np.ones((2, 5)), **options)
+
+
+def test_a_picture_cuts_no_spike_and_marks_a_bar_that_it_cuts():
+    rng = np.random.default_rng(0)
+    A, x = rng.standard_normal((40, 60)), np.zeros((5, 60))
+    x[:, [3, 30, 41]] = 50 * rng.standard_normal((5, 3))
+    found = pursuit.compare(A, x @ A.T, x=x, methods=["omp", "iht"])
+    worse = replace(found.rows[0], method="worse", error_db=40.0, x=100 * found.rows[0].x)
+    figure = replace(found, rows=[*found.rows, worse]).plot()
+    figure.canvas.draw()
+    axes = [ax for part in figure.subfigs for ax in part.axes]
+    spikes = [ax for ax in axes if ax.collections and "NMSE" not in ax.get_xlabel()]
+    for ax in spikes:
+        low, high = ax.get_ylim()
+        ends = np.concatenate([segment[:, 1] for lines in ax.collections for segment in lines.get_segments()])
+        assert low <= ends.min()
+        assert ends.max() <= high
+    assert spikes
+    (bars,) = (ax for ax in axes if "NMSE" in ax.get_xlabel())
+    told = [text.get_text() for text in bars.texts]
+    assert "40.0 (bar cut off)" in told
+    assert bars.get_xlim()[1] == 10
+    omp = next(row for row in found.rows if row.method == "omp")
+    assert f"{omp.error_db:.1f} (bar cut off)" in told  # below the least that is drawn

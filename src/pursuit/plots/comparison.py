@@ -60,9 +60,11 @@ def figure(instance: Instance, rows: Sequence[Row], oracle_db: float | None) -> 
         ax.set_title(title, loc="left", fontsize=9, color=colour)
     length = len(_shown(instance.signal(_one(rows[0].x, item))))
     signals[0].set_xlim(-0.02 * length, 1.02 * length)
+    low, high = zip(*(ax.get_ylim() for ax in signals), strict=True)
     for ax in signals[1:]:
         ax.sharex(signals[0])
-        ax.sharey(signals[0])
+        ax.sharey(signals[0])  # with its limits, which would cut larger signals
+    signals[0].set_ylim(min(low), max(high))
     for ax in signals:
         ax.set_ylabel(value, fontsize=8)
     axes[-1].set_xlabel(instance.labels[0], fontsize=8)
