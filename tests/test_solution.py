@@ -189,6 +189,28 @@ def test_a_plot_of_one_signal_of_complex_numbers_and_of_no_atoms():
     assert "without a result" in pursuit.plot(late).axes[1].get_legend_handles_labels()[1][0]
 
 
+def test_a_plot_of_a_path_shows_coefficients_and_residuals_over_k(tmp_path):
+    table = pd.DataFrame(rng.standard_normal((20, 50)), columns=[f"g{j}" for j in range(50)])
+    signals, ks = rng.standard_normal((3, 20)), [1, 5, 2]
+    sol = pursuit.path(table, signals, ks)
+    figure = pursuit.plot(sol, ks=ks, signal=2, truth=sol.x[1])
+    left, right = figure.axes
+    np.testing.assert_allclose(drawn(right)[0], np.stack([[1, 2, 5], sol.residual_norm[[0, 2, 1], 2]], -1))
+    for atom, name in zip(sol.support[1, 2], sol.atoms[1][2], strict=True):
+        (line,) = drawn(left, name)
+        np.testing.assert_allclose(line, np.stack([[1, 2, 5], sol.x[[0, 2, 1], 2, atom]], -1))
+    (truth,) = drawn(left, "truth")
+    np.testing.assert_allclose(np.sort(truth[:, 1]), np.sort(sol.coefficients[1, 2]))
+    figure.savefig(tmp_path / "path.png")
+    one = pursuit.path(torch.from_numpy(A), torch.from_numpy(Y[1]), [1, 2])
+    assert pursuit.plot(one, ks=[1, 2]).axes[0].get_ylabel() == "|x|"
+    for wrong in ([1, 2, 3], []):
+        with pytest.raises(ValueError, match="which pursuit"):
+            pursuit.plot(one, ks=wrong)
+    with pytest.raises(ValueError, match="which pursuit"):
+        pursuit.plot(pursuit.omp(A, Y[1], 2), ks=[2])
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [

@@ -1,4 +1,4 @@
-"""The figure of a solution: the coefficients of one signal as stems, and the residuals of all signals."""
+"""The figure of a solution: the coefficients of one signal as stems and the residuals of all, or its path over k."""
 
 from __future__ import annotations
 
@@ -19,8 +19,16 @@ if TYPE_CHECKING:
 LABELS = 25  # most names of columns below the stems
 
 
-def plot(sol: Solution[Any], *, signal: int | Sequence[int] | None = None, truth: Any = None) -> Figure:
+def plot(
+    sol: Solution[Any],
+    *,
+    signal: int | Sequence[int] | None = None,
+    truth: Any = None,
+    ks: Sequence[int] | None = None,
+) -> Figure:
     """Draw the coefficients of a signal, and for a batch the residual norm of every signal.
+
+    Of the solutions of `pursuit.path`, with `ks`: the coefficients and the residual norm of a signal over k.
 
     Parameters
     ----------
@@ -29,6 +37,8 @@ def plot(sol: Solution[Any], *, signal: int | Sequence[int] | None = None, truth
         Which signal of the batch, by its index. Default: the one with the largest residual.
     truth : array (*batch, n), optional
         The true signals, drawn behind.
+    ks : sequence of int, optional
+        The sparsities with which `pursuit.path` was called; then the batch is that of its signals.
 
     Returns
     -------
@@ -38,7 +48,7 @@ def plot(sol: Solution[Any], *, signal: int | Sequence[int] | None = None, truth
     Raises
     ------
     ValueError, IndexError
-        If there is no such signal, or the truth has another shape.
+        If there is no such signal, or the truth or the path has another shape.
 
     Examples
     --------
@@ -46,21 +56,36 @@ def plot(sol: Solution[Any], *, signal: int | Sequence[int] | None = None, truth
     >>> figure = pursuit.plot(pursuit.omp(np.eye(4), np.array([0.0, 2.0, 0.0, -1.0]), k=2))
     >>> [ax.get_title(loc="left") for ax in figure.axes]
     ['2 of 4 coefficients, residual 0']
+    >>> figure = pursuit.plot(pursuit.path(np.eye(4), np.array([0.0, 2.0, 0.0, -1.0]), ks=[1, 2]), ks=[1, 2])
+    >>> [ax.get_title(loc="left") for ax in figure.axes]
+    ['2 different atoms', 'residual 1 to 0']
     """
     from matplotlib.figure import Figure
 
     norms = array(sol.residual_norm)
+    if ks is not None:
+        if norms.shape[:1] != (len(ks),):
+            raise ValueError(
+                f"ks has {len(ks)} numbers and the solution a batch of shape {norms.shape}; needed are the ks with "
+                "which pursuit.path gave the solution."
+            )
+        norms = norms[-1]
     if norms.size == 0:
         raise ValueError("the solution has no signals; needed is at least one.")
     if truth is not None and np.shape(truth) != (*norms.shape, sol.n):
         raise ValueError(f"truth has shape {np.shape(truth)}; needed is {(*norms.shape, sol.n)}, that of the signals.")
     where = _index(signal, norms)
-    figure = Figure(figsize=(10, 3.6) if norms.ndim else (7, 3.6), dpi=120, layout="constrained")
-    axes: Any = figure.subplots(1, 2 if norms.ndim else 1, squeeze=False)
+    two = bool(norms.ndim) or ks is not None
+    figure = Figure(figsize=(10, 3.6) if two else (7, 3.6), dpi=120, layout="constrained")
+    axes: Any = figure.subplots(1, 2 if two else 1, squeeze=False)
     left, *right = axes[0]
-    _stems(left, sol, where, None if truth is None else array(truth)[where])
-    if norms.ndim:
-        _residuals(right[0], norms, array(sol.status), where)
+    of_truth = None if truth is None else array(truth)[where]
+    if ks is not None:
+        _path(left, right[0], sol, np.asarray(ks), where, of_truth)
+    else:
+        _stems(left, sol, where, of_truth)
+        if norms.ndim:
+            _residuals(right[0], norms, array(sol.status), where)
     for ax in figure.axes:
         ax.spines[["top", "right"]].set_visible(False)
         ax.tick_params(labelsize=8)
@@ -105,6 +130,38 @@ def _stems(ax: Axes, sol: Solution[Any], where: tuple[int, ...], truth: NDArray[
     ax.set_title(f"{name}{len(atoms)} of {sol.n} coefficients, residual {norm:.3g}", loc="left", fontsize=9)
     if truth is not None:
         ax.legend(fontsize=8, frameon=False)
+
+
+def _path(
+    left: Axes, right: Axes, sol: Solution[Any], ks: NDArray[Any], where: tuple[int, ...], truth: NDArray[Any] | None
+) -> None:
+    """The coefficients and the residual norm of one signal over k; a line for every atom that it ever has."""
+    order = np.argsort(ks, kind="stable")
+    each = (order, *where)
+    support, values = array(sol.support)[each], array(sol.coefficients)[each]
+    norms, ks = array(sol.residual_norm)[each], ks[order]
+    shown = np.abs if np.iscomplexobj(values) else np.asarray
+    atoms = np.unique(support[support >= 0])
+    left.axhline(0, color="0.6", linewidth=0.8)
+    for atom in atoms:
+        at = support == atom
+        line = np.where(at, values, 0).sum(-1)
+        name = atom if sol.names is None else sol.names[atom]
+        left.plot(ks, shown(line), ".-", linewidth=1, markersize=4, label=str(name))
+    if truth is not None:
+        places = np.flatnonzero(truth)
+        left.plot(np.full(len(places), ks[-1]), shown(truth[places]), "o", markersize=8, markerfacecolor="none",
+                  color="0.5", label="truth")  # fmt: skip
+    if len(atoms) <= LABELS and (len(atoms) or truth is not None):
+        left.legend(fontsize=7, frameon=False, ncols=2, title="column of A", title_fontsize=7)
+    left.set_ylabel("|x|" if np.iscomplexobj(values) else "x", fontsize=8)
+    name = "" if not where else f"signal {where[0] if len(where) == 1 else where}: "
+    left.set_title(f"{name}{len(atoms)} different atoms", loc="left", fontsize=9)
+    right.plot(ks, norms, ".-", color=BLUE, linewidth=1, markersize=4)
+    right.set_ylabel("||y - A x||", fontsize=8)
+    right.set_title(f"residual {norms[0]:.3g} to {norms[-1]:.3g}", loc="left", fontsize=9)
+    for ax in (left, right):
+        ax.set_xlabel("k", fontsize=8)
 
 
 def _residuals(ax: Axes, norms: NDArray[Any], status: NDArray[Any], where: tuple[int, ...]) -> None:
