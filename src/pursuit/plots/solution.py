@@ -137,7 +137,7 @@ def _path(
 ) -> None:
     """The coefficients and the residual norm of one signal over k; a line for every atom that it ever has."""
     order = np.argsort(ks, kind="stable")
-    each = (order, *where)
+    each: Any = (order, *where)
     support, values = array(sol.support)[each], array(sol.coefficients)[each]
     norms, ks = array(sol.residual_norm)[each], ks[order]
     shown = np.abs if np.iscomplexobj(values) else np.asarray
