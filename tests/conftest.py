@@ -1,5 +1,7 @@
 """What all tests share: reproducible draws, no more threads than a small machine has, and the devices."""
 
+import signal
+
 import pytest
 import torch
 from hypothesis import settings
@@ -16,6 +18,15 @@ torch.set_num_threads(1)  # on problems this small, threads cost more than they 
 def device(request: pytest.FixtureRequest) -> str:
     """Every device that the machine has."""
     return request.param
+
+
+@pytest.fixture(autouse=True)
+def signals_as_before():
+    """A command that was stopped leaves Ctrl-C to the system, and the tests after it would not hear of one."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 @pytest.fixture(scope="module")

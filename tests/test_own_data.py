@@ -252,7 +252,9 @@ def test_the_best_network_is_whole_after_a_kill(files, tmp_path):
     script = KILLED.format(data=str(files / "train.npz"), A=str(files / "A.npy"), folder=str(folder))
     process = subprocess.Popen([sys.executable, "-c", script], env={**os.environ, "OMP_NUM_THREADS": "1"})
     end = time.monotonic() + 100
-    while not (folder / "checkpoint.safetensors").exists() and process.poll() is None and time.monotonic() < end:
+    while (
+        not (folder / "log.csv").exists() and process.poll() is None and time.monotonic() < end
+    ):  # the last of an epoch
         time.sleep(0.01)
     os.kill(process.pid, signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL
