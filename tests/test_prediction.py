@@ -176,6 +176,6 @@ def test_a_picture_cuts_no_spike_and_marks_a_bar_that_it_cuts():
     (bars,) = (ax for ax in axes if "NMSE" in ax.get_xlabel())
     told = [text.get_text() for text in bars.texts]
     assert "40.0 (bar cut off)" in told
-    assert bars.get_xlim()[1] == 10
+    assert 10 <= bars.get_xlim()[1] < 11  # not 40, which would hide the others
     omp = next(row for row in found.rows if row.method == "omp")
     assert f"{omp.error_db:.1f} (bar cut off)" in told  # below the least that is drawn
