@@ -490,3 +490,60 @@ def test_version_and_help(pursuit, capsys):
         code, out, _ = pursuit(line)
         assert code == 0
         assert out.startswith("Usage: pursuit")
+
+
+# Labels
+
+
+RECOVER, COMPARE = "recover {} {} -k 3 -o o.npy", "compare --A {} --y {} -k 3 --methods omp -o out"
+
+
+@pytest.mark.parametrize(("command", "end"), [(RECOVER, "csv"), (COMPARE, "csv"), (RECOVER, "parquet")])
+def test_labels_of_y_that_are_not_those_of_A_are_refused(command, end, pursuit, folder):
+    nm = pandas.Index(400.5 + 10 * np.arange(30), name="nm")
+    dictionary, spectrum = pandas.DataFrame(A, nm, [f"a{i}" for i in range(60)]), pandas.DataFrame({"s": Y}, nm)
+    other = spectrum.iloc[[1, 0, *range(2, 30)]]
+    way = "give --columns y=2:" if end != "parquet" else "save it without its index"
+    for name, frame in {
+        "A": dictionary,
+        "same": spectrum,
+        "shuffled": other,
+        "far": spectrum.set_axis(nm + 100),
+    }.items():
+        getattr(frame, f"to_{end}")(f"{name}.{end}")
+    yes = "" if end == "parquet" else " --index yes"
+    assert pursuit(command.format(f"A.{end}", f"same.{end}") + yes)[0] == 0
+    for name, what, label, do in (
+        ("shuffled", "the same labels in another order", "410.5", f"write its lines in the order of A.{end}"),
+        ("far", "other labels", "500.5", "give the lines that both have"),
+    ):
+        code, _, err = pursuit(command.format(f"A.{end}", f"{name}.{end}") + yes)
+        assert code == 2
+        assert f"the index of y ({name}.{end}) has {what} than that of A (A.{end}): measurement 0 (from 0) is" in err
+        assert f"'{label}' in y and '400.5' in A" in err
+        assert f"{do}, or {way} if their order is right." in err
+    if end != "parquet":  # what the message says
+        assert pursuit(command.format(f"A.{end}", f"far.{end}") + " --index A=yes --columns y=2:")[0] == 0
+
+
+def test_labels_are_those_of_the_part_that_is_taken(pursuit):
+    labels = [f"s{i}" for i in range(30)]
+    pandas.DataFrame(A, labels, [f"a{i}" for i in range(60)]).to_csv("A.csv")
+    pandas.DataFrame({"s": Y}, labels).iloc[10:].to_csv("y.csv")
+    pandas.DataFrame(A.T, [f"a{i}" for i in range(60)], labels).to_csv("T.csv")
+    pandas.DataFrame({"s": Y}, labels[::-1]).to_csv("back.csv")
+    assert pursuit("recover A.csv[10:] y.csv -k 3 -o o.npy")[0] == 0
+    code, _, err = pursuit("recover A.csv[:20] y.csv -k 3 -o o.npy")
+    assert code == 2
+    assert "has other labels than that of A (A.csv[:20]): measurement 0 (from 0) is 's10' in y and 's0' in A" in err
+    assert "the same labels in another order" in pursuit("recover T.csv.T back.csv -k 3 -o o.npy")[2]
+
+
+def test_other_digits_are_no_other_label(pursuit, folder):
+    nm = np.linspace(400, 700, 31)[:30] / 3
+    for name, form, values in (("A", "{!r}", A), ("y", "{:.12g}", Y[:, None])):
+        lines = [
+            ",".join([form.format(float(at)), *map(repr, map(float, row))]) for at, row in zip(nm, values, strict=True)
+        ]
+        (folder / f"{name}.csv").write_text("\n".join(lines))
+    assert pursuit("recover A.csv y.csv --index yes -k 3 -o o.npy")[0] == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -118,7 +119,7 @@ def read_inputs(A: str, y: str, asked: FileOptions, layout: str) -> Inputs:
         If a file cannot be read, or what it holds can be understood in two ways.
     """
     from .. import files
-    from ..core.layout import PATTERNS
+    from ..core.layout import AS_GIVEN, PATTERNS
 
     matrices, measurements = files.readings(A, asked.about("A")), files.readings(y, asked.about("y"))
     of_a, of_y = _chosen({"A": A, "y": y}, matrices, measurements, layout)
@@ -130,10 +131,42 @@ def read_inputs(A: str, y: str, asked: FileOptions, layout: str) -> Inputs:
         of_patterns = (f"{len(matrix)} patterns",)
         matrix = matrix.reshape(len(matrix), -1)
     lines = (describe(A, of_a, of_a.array, *of_patterns), _described_y(y, of_y, values, found))
+    if found.axis == 0 and found.matrix == AS_GIVEN:
+        _check_labels(A, of_a, y, of_y, of_a.array.shape[0])
     if found.pairs:
         values = values[..., 0] + 1j * values[..., 1]
     matrix, values = same_precision(matrix, values)
     return Inputs(matrix, values.swapaxes(found.axis, -1), found.axis, lines)
+
+
+def _check_labels(A: str, of_a: Reading, y: str, of_y: Reading, measurements: int) -> None:
+    """Raise ValueError if both files have an index with a label per measurement, and the labels are not the same."""
+    from ..files import kind_of
+    from ..files.tables import label
+
+    of_rows, of_values = of_a.labels, of_y.labels
+    if of_rows is None or of_values is None or not len(of_rows) == len(of_values) == measurements:
+        return
+    first = next((i for i, pair in enumerate(zip(of_rows, of_values, strict=True)) if not _alike(*pair)), None)
+    if first is None:
+        return
+    both = (sorted(labels, key=lambda one: (isinstance(one, str), one)) for labels in (of_rows, of_values))
+    same = all(_alike(*pair) for pair in zip(*both, strict=True))
+    what = "the same labels in another order" if same else "other labels"
+    way = f"write its lines in the order of {A}" if same else "give the lines that both have"
+    own = "give --columns y=2:" if kind_of(y) == "table" else "save it without its index"
+    raise ValueError(
+        f"the index of y ({y}) has {what} than that of A ({A}): measurement {first} (from 0) is "
+        f"{label(of_values[first])!r} in y and {label(of_rows[first])!r} in A; needed is one row of A per measurement: "
+        f"{way}, or {own} if their order is right."
+    )
+
+
+def _alike(a: float | str, b: float | str) -> bool:
+    """Whether two labels are the same, of numbers but for the digits with which they were written."""
+    if isinstance(a, float) and isinstance(b, float):
+        return math.isclose(a, b)
+    return a == b
 
 
 def read_other(name: str, spec: str, asked: FileOptions, inputs: Inputs) -> tuple[Any, str]:

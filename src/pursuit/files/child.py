@@ -195,6 +195,7 @@ def parquet(where: Spec, folder: Path) -> None:
     if where.name is not None:
         names = [choose(where, names)]
     notes = [f"{name} as index" for name in own if isinstance(name, str) and name in table.column_names]
+    labels = _labels(table, [name for name in own if isinstance(name, str) and name in table.column_names])
     lists = [name for name in names if pyarrow.types.is_nested(table.schema.field(name).type)]
     for name in names:
         if table.column(name).null_count:
@@ -212,11 +213,18 @@ def parquet(where: Spec, folder: Path) -> None:
         rows = table.column(lists[0]).to_pylist()
         if len({len(row) for row in rows}) != 1:
             raise Unclear(f"{where.path}: the lists in column {lists[0]!r} have different lengths; needed is a matrix.")
-        hand_over(folder, np.array(rows), notes=notes)
+        hand_over(folder, np.array(rows), notes=notes, labels=labels)
         return
     columns = [table.column(name).to_numpy() for name in names]
     columns = [column.astype(float) if column.dtype == object else column for column in columns]
-    hand_over(folder, np.stack(columns, axis=1), names=names, notes=notes)
+    hand_over(folder, np.stack(columns, axis=1), names=names, notes=notes, labels=labels)
+
+
+def _labels(table: Any, index: list[str]) -> list[float | str] | None:
+    """What stands in the index of a table, if it is one column."""
+    if len(index) != 1:
+        return None
+    return [float(v) if isinstance(v, int | float) else str(v) for v in table.column(index[0]).to_pylist()]
 
 
 def xlsx(where: Spec, folder: Path) -> None:

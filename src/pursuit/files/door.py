@@ -55,7 +55,7 @@ def readings(spec: str | Path, asked: Asked = NOTHING_SAID) -> list[Reading]:
         raise ValueError(f"{where.path}: is a folder; give the path of a {suffix} file.")
     try:
         found = _read(where, suffix, asked)
-        return [replace(one, array=_numbers(where, where.cut(one.array))) for one in found]
+        return [_part(where, one) for one in found]
     except (Unclear, ModuleNotFoundError, MemoryError):
         raise
     except ValueError as error:
@@ -64,6 +64,17 @@ def readings(spec: str | Path, asked: Asked = NOTHING_SAID) -> list[Reading]:
         raise ValueError(
             f"{where.path}: cannot be read as {suffix} ({_sentence(error)}); is it damaged? Save it again as {FORMATS}."
         ) from None
+
+
+def _part(where: Spec, whole: Reading) -> Reading:
+    """The part of a reading that is asked for, with the labels of its lines and the names of its columns."""
+    labels, names = where.cut_labels(whole.labels, whole.names)
+    return replace(
+        whole,
+        array=_numbers(where, where.cut(whole.array)),
+        labels=labels,
+        names=None if names is None else tuple(map(tables.label, names)),
+    )
 
 
 def read_array(spec: str | Path, asked: Asked = NOTHING_SAID) -> Any:

@@ -76,4 +76,5 @@ def _handed_over(where: Spec, folder: Path) -> Reading | Cells:
     names = None if about.get("names") is None else tuple(about["names"])
     notes = tuple(about.get("notes", ()))
     array = sparse_from(parts) if about["kind"] == "sparse" else parts["array"]
-    return Reading(array, notes, names, flat=names is not None)
+    labels = None if about.get("labels") is None else tuple(about["labels"])
+    return Reading(array, notes, names, flat=names is not None, labels=labels)

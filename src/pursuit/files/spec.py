@@ -48,6 +48,17 @@ class Spec:
                 array = array.toarray()  # a row of a sparse matrix
         return array.T if self.transposed else array
 
+    def cut_labels(self, lines: Any, columns: Any) -> tuple[Any, Any]:
+        """The labels of the lines and of the columns, each a tuple or None, of the part that is asked for."""
+        parts = (*(self.index or ()), slice(None), slice(None))[:2]
+        if Ellipsis in parts:
+            return None, None
+        both = [
+            labels[part] if labels is not None and isinstance(part, slice) else None
+            for labels, part in zip((lines, columns), parts, strict=True)
+        ]
+        return (both[1], both[0]) if self.transposed else (both[0], both[1])
+
 
 def parse(text: str) -> Spec:
     """Read what a user wrote.

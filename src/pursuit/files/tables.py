@@ -69,6 +69,8 @@ class Reading:
         The questions that have another answer in the other readings.
     flat : bool
         Whether an array with one line or one column is a vector.
+    labels : tuple of float and str, or None
+        What stands in the index, a label per line.
     """
 
     array: Any
@@ -77,6 +79,7 @@ class Reading:
     sure: bool = True
     doubts: tuple[str, ...] = ()
     flat: bool = False
+    labels: tuple[float | str, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -92,6 +95,7 @@ class _Table:
     doubts: tuple[str, ...] = ()
     sure: bool = True
     header: tuple[str, ...] | None = None
+    labels: tuple[float | str, ...] | None = None
 
     def part(self, rows: Any = slice(None), columns: Any = slice(None), **changes: Any) -> _Table:
         """Some lines and columns of it."""
@@ -335,7 +339,8 @@ def _indexed(table: _Table, asked: Asked) -> Iterator[_Table]:
         return
     if asked.index is not None and (asked.index != "yes" or alone):
         raise ValueError(f"--index is {asked.index!r} for {len(table.columns)} columns; give yes or no")
-    without = table.part(columns=slice(1, None), notes=(*table.notes, "column 1 as index"))
+    notes = (*table.notes, "column 1 as index")
+    without = table.part(columns=slice(1, None), notes=notes, labels=_index_labels(table))
     if asked.index == "yes" or _labels(table):
         yield without
         return
@@ -347,6 +352,12 @@ def _indexed(table: _Table, asked: Asked) -> Iterator[_Table]:
     doubts = (*table.doubts, doubt)
     yield replace(without, sure=table.sure and sure, doubts=doubts)
     yield replace(table, sure=False, doubts=doubts)
+
+
+def _index_labels(table: _Table) -> tuple[float | str, ...]:
+    """What stands in column 1: a number, however it is written, or text."""
+    cells = zip(table.kinds[:, 0], table.values[:, 0], table.cells[:, 0], strict=True)
+    return tuple(float(value.real) if kind in (NUMBER, WHOLE) else cell.strip() for kind, value, cell in cells)
 
 
 def _labels(table: _Table) -> bool:
@@ -408,7 +419,7 @@ def _numbers(table: _Table) -> Reading:
         pairs = "in pairs" if len(real) > 1 else f"{table.columns[real[0]]} and {table.columns[imag[0]]}"
         notes = (*notes, f"columns {pairs} as real and imaginary part")
     array = values if values.imag.any() else np.ascontiguousarray(values.real)
-    return Reading(array, notes, names, table.sure, table.doubts, flat=True)
+    return Reading(array, notes, names, table.sure, table.doubts, flat=True, labels=table.labels)
 
 
 def _refused(table: _Table, bad: Any) -> ValueError:
@@ -481,6 +492,11 @@ def _rises(values: Any) -> bool:
 def _counts(values: Any) -> bool:
     """Whether the numbers are 0, 1, 2, ... or 1, 2, 3, ..."""
     return bool(len(values) and values[0] in (0, 1) and np.array_equal(values, values[0] + np.arange(len(values))))
+
+
+def label(value: float | str) -> str:
+    """A label as a user would write it."""
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
 
 def shown(cells: Any) -> str:
