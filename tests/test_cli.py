@@ -163,6 +163,33 @@ def test_signals_as_columns_come_back_as_columns(shape, tmp_path, capsys):
     np.testing.assert_allclose(np.load(tmp_path / "x.npy"), X[: shape[1]].T, atol=1e-12)
 
 
+@pytest.mark.parametrize("turned", [{"y"}, {"x"}, {"x", "y"}, set()], ids=str)
+def test_the_truth_is_read_the_way_it_fits(turned, data, capsys):
+    for name, array in {"y": Y, "x": X}.items():
+        np.save(data / f"{name}.npy", array.T if name in turned else array)
+    arguments = ("compare", "--A", data / "A.npy", "--y", data / "y.npy", "--methods", "omp", "-o", data / "out")
+    code, said, _ = pursuit(capsys, *arguments, "--x", data / "x.npy")
+    assert code == 0
+    assert f"real; signals {'one per column' if 'x' in turned else 'one per row'}\n" in said
+    with open(data / "out" / "table.csv", newline="") as file:
+        assert float(next(csv.DictReader(file))["error_db"]) < -100
+    np.save(data / "x.npy", X[:2])
+    code, _, err = pursuit(capsys, *arguments, "--x", data / "x.npy")
+    assert code == 2
+    assert "x.npy: x has shape (2, 20); needed is (3, 20), or (20, 3) with a signal per column" in err
+
+
+def test_a_square_truth_is_read_as_y(data, capsys):
+    signals = np.eye(20) + 2 * np.eye(20, k=1)
+    np.save(data / "x.npy", signals.T)
+    np.save(data / "y.npy", A @ signals.T)
+    arguments = ("compare", "--A", data / "A.npy", "--y", data / "y.npy", "--methods", "omp", "-o", data / "out")
+    code, said, _ = pursuit(capsys, *arguments, "--x", data / "x.npy", "--layout", "columns")
+    assert code == 0
+    assert "x.npy: 20 x 20, real; signals one per column\n" in said
+    assert json.loads((data / "out" / "settings.json").read_text())["oracle_db"] < -100
+
+
 def test_recover_takes_warm_start_weights_and_penalty(data, capsys):
     np.save(data / "w.npy", np.where(np.arange(20) < 10, 1, 0))
     common = ("recover", data / "A.npy", data / "y.npy", "-o", data / "out.npy")

@@ -377,13 +377,29 @@ BAD_COMMANDS = [
     (("--A", "A.npy", "--data", "train.npz:Y,Z"), "train.npz: has no array 'Z'; it has Y, X"),
     (("--A", "A.npy", "--data", "none.npz:Y,X"), "none.npz: no such file"),
     (("--A", "A.npy", "--data", "train.npz:Y,X", "--snr", 3), "--snr was given with --data"),
-    (("--A", "A.npy", "--data", "train.npz:X,Y"), "y has shape (120, 16) but A has m=8 rows"),
-    (("--A", "A.npy", "--data", "train.npz:Y[:50],X"), "Y has shape (50, 8) and X (120, 16); needed is one row of X"),
+    (("--A", "A.npy", "--data", "train.npz:X,Y"), "are Y and X in each other's place?"),
+    (
+        ("--A", "A.npy", "--data", "train.npz:Y[:50],X"),
+        "x has shape (120, 16); needed is (50, 16), or (16, 50) with a signal per column, for the 50",
+    ),
     (("--A", "A.npy", "--data", "train.npz:Y[:2],X[:2]"), "Y has 2 signals; needed are at least 3"),
     (("--A", "A.npy", "--data", "train.npz:Y,X", "-k", 9), "k is 9"),
     (("--A", "A.npy", "--data", "train.npz:Y,X", "--methods", "omq"), "method is 'omq'; choose one of"),
     (("--layout", "rows"), "--layout was given without --A and --data"),
 ]
+
+
+def test_measurements_and_signals_in_each_others_place(files, capsys, monkeypatch):
+    monkeypatch.chdir(files)
+    options = ("--layers", 2, "--epochs", 1, "--methods", "none", "-o", "out")
+    for data, way in (("train.npz:X,Y", "train.npz:Y,train.npz:X"), ("X.npy.T,Y.npy.T", "Y.npy.T,X.npy.T")):
+        np.save("X.npy", X), np.save("Y.npy", Y)
+        code, _, err = train(capsys, "iht-net", "--A", "A.npy", "--data", data, *options)
+        assert code == 2
+        assert f"are Y and X in each other's place? Needed are the measurements first: --data {way}." in err
+        assert train(capsys, "iht-net", "--A", "A.npy", "--data", way, *options)[0] == 0
+    with pytest.raises(ValueError, match=r"are Y and X in each other's place\?"):
+        from_arrays(X, Y, A)
 
 
 @pytest.mark.parametrize(("arguments", "message"), BAD_COMMANDS, ids=[message for _, message in BAD_COMMANDS])
@@ -403,6 +419,9 @@ BAD_SIGNALS = [
     ((Y, X[:, 1:]), ValueError, "X has shape (120, 15) and A has 16 columns; needed is one signal per row"),
     ((Y.T, X.T), ValueError, "If the columns of Y are the signals, pass pursuit.rows(Y.T)"),
     ((SQUARE, X[:8]), ValueError, "Y has shape (8, 8), which can be read in 2 ways. If the rows of Y are the signals"),
+    ((X, Y), ValueError, "and X (120, 8), but A has shape (8, 16); are Y and X in each other's place?"),
+    ((X.T, Y.T), ValueError, "are Y and X in each other's place?"),
+    (from_arrays(X, Y), ValueError, "n=16; needed is a network built with the A that measured X as Y. Are Y and X in"),
     ((Y[:50], X), ValueError, "needed is one row of X per row of Y"),
     ((Y[0], X[0]), ValueError, "Y has shape (8,); needed is one signal per row, (signals, 8)"),
     ((Y[:2], X[:2]), ValueError, "Y has 2 signals; needed are at least 3"),

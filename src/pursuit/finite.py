@@ -202,8 +202,8 @@ def from_arrays(Y: Any, X: Any, A: Any = None, seed: int = 0, *, k: int | None =
     whole_number("seed", seed, low=0)
     _check_labels(A, Y, X)
     op = None if A is None else _operator(A)
-    y = as_rows("Y", Y, None if op is None else op.shape[0], "rows", pairs=op is not None and op.dtype.is_complex)
-    x = as_rows("X", X, None if op is None else op.shape[1], "columns")
+    m, n = (None, None) if op is None else op.shape
+    y, x = both_as_rows(Y, X, m, n, pairs=op is not None and op.dtype.is_complex)
     if y.shape[:-1] != x.shape[:-1]:
         raise ValueError(
             f"Y has shape {tuple(y.shape)} and X {tuple(x.shape)}; needed is one row of X per row of Y"
@@ -254,6 +254,20 @@ def _operator(A: Any) -> Operator:
     if op.batch_shape:
         raise ValueError(f"A has batch {tuple(op.batch_shape)}; needed is one matrix (m, n) for all signals.")
     return op
+
+
+def both_as_rows(Y: Any, X: Any, m: int | None, n: int | None, *, pairs: bool) -> tuple[Tensor, Tensor]:
+    """`as_rows` of both; where they fit if exchanged, the error asks for that."""
+    try:
+        return as_rows("Y", Y, m, "rows", pairs=pairs), as_rows("X", X, n, "columns")
+    except ValueError:
+        y, x = (tuple(as_tensor(name, unwrapped(v)[0]).shape) for name, v in (("Y", Y), ("X", X)))
+        if m == n or not any((y[axis:][:1], x[axis:][:1]) == ((n,), (m,)) for axis in (-1, 0)):
+            raise
+        raise ValueError(
+            f"Y has shape {y} and X {x}, but A has shape {(m, n)}; are Y and X in each other's place? Needed is one "
+            f"signal per row, Y (signals, {m}) and X (signals, {n})."
+        ) from None
 
 
 def as_rows(name: str, given: Any, length: int | None, of_A: str, *, pairs: bool = False) -> Tensor:

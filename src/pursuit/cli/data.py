@@ -88,10 +88,6 @@ class Inputs:
     axis: int
     lines: tuple[str, ...]
 
-    def rows(self, values: Any) -> Any:
-        """An array like the file's `y`, with the signals on the last axis."""
-        return values if values.ndim != self.y.ndim else values.swapaxes(self.axis, -1)
-
     def as_given(self, x: Any) -> Any:
         """A solution with its axes as those of the file's `y`."""
         return x.swapaxes(self.axis, -1)
@@ -176,10 +172,36 @@ def read_other(name: str, spec: str, asked: FileOptions, inputs: Inputs) -> tupl
     reading = files.only(spec, files.readings(spec, asked.about(name)))
     values = dense(name, spec, files.as_vector(reading))
     n = inputs.A.shape[-1]
-    line = describe(spec, reading, values)
     if values.size == n and max(values.shape, default=0) == n and inputs.y.ndim == 1:
-        return values.reshape(n), line  # MATLAB's vectors are matrices
-    return inputs.rows(values), line
+        return values.reshape(n), describe(spec, reading, values)  # MATLAB's vectors are matrices
+    if values.ndim != inputs.y.ndim or values.ndim < 2:
+        return values, describe(spec, reading, values)
+    axis = _signal_axis(name, spec, values.shape, inputs)
+    where = f"along axis {axis}" if values.ndim > 2 else "one per row" if axis else "one per column"
+    return values.swapaxes(axis, -1), describe(spec, reading, values, f"signals {where}")
+
+
+def _signal_axis(name: str, spec: str, shape: tuple[int, ...], inputs: Inputs) -> int:
+    """The axis along which a signal lies in an array with as many axes as `y`; where several fit, that of `y`."""
+    n, last = inputs.A.shape[-1], len(shape) - 1
+    needed = (*inputs.y.shape[:-1], n)
+    axes = dict.fromkeys((inputs.axis, last, *([0] if last == 1 else [])))
+    shapes = {axis: _swapped(shape, axis) for axis in axes}
+    fit = [axis for axis in axes if shapes[axis] == needed]
+    if not fit and name != "x":  # the same weights for all signals, for example
+        fit = [axis for axis in axes if shapes[axis][-1] == n] or [last]
+    if not fit:
+        other = f", or {_swapped(needed, 0)} with a signal per column" if last == 1 else ""
+        count = math.prod(needed[:-1])
+        raise ValueError(f"{spec}: {name} has shape {shape}; needed is {needed}{other}, for the {count} signals of y.")
+    return fit[0]
+
+
+def _swapped(shape: tuple[int, ...], axis: int) -> tuple[int, ...]:
+    """A shape with this axis and the last one exchanged."""
+    new = list(shape)
+    new[axis], new[-1] = new[-1], new[axis]
+    return tuple(new)
 
 
 def real_if(name: str, spec: str, values: Any, inputs: Inputs) -> Any:

@@ -47,11 +47,17 @@ def given_ensemble(
 
     of_y, of_x = pair(data)
     asked.check_used({"A": A, "y": of_y, "x": of_x})
-    read = read_inputs(A, of_y, asked, layout)
+    try:
+        read = read_inputs(A, of_y, asked, layout)
+    except ValueError:
+        if _in_each_others_place(A, of_y, of_x, asked, layout):
+            raise ValueError(
+                f"{of_x} has the shape of measurements by A ({A}), and {of_y} that of signals; are Y and X in each "
+                f"other's place? Needed are the measurements first: --data {of_x},{of_y}."
+            ) from None
+        raise
     truth, line = read_other("x", of_x, asked, read)
     n = read.A.shape[-1]
-    if truth.ndim == 2 and truth.shape[-1] != n and truth.shape[0] == n:
-        truth = truth.swapaxes(0, 1)  # its signals are rows where those of y are columns, or the other way round
     real = torch.float64 if double else torch.float32
     arrays = {"A": dense("A", A, read.operator()), "Y": read.y, "X": truth}
     matrix, y, x = (_tensor(name, values, real, device) for name, values in arrays.items())
@@ -65,6 +71,15 @@ def given_ensemble(
             f"train for, -k, at most {min(m, n)}."
         )
     return ensemble, (*read.lines, line)
+
+
+def _in_each_others_place(A: str, y: str, x: str, asked: FileOptions, layout: str) -> bool:
+    """Whether the files of measurements and signals can be read if they are exchanged."""
+    try:
+        read_other("x", y, asked, read_inputs(A, x, asked, layout))
+    except ValueError:
+        return False
+    return True
 
 
 def split_in_words(ensemble: FiniteEnsemble, parts: Split) -> str:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from ..arrays import as_tensor, is_array
 from ..core.layout import unwrapped
 from ..core.numeric import safe_divide
-from ..finite import FiniteEnsemble, as_rows, check_complex, check_measured, from_arrays
+from ..finite import FiniteEnsemble, both_as_rows, check_complex, check_measured, from_arrays
 
 USUAL = 0.1, 10.0  # size of the non-zeros
 NEEDED = "needed is (Y, X), a torch Dataset of pairs (y, x), or an ensemble of pursuit.ensembles"
@@ -35,9 +35,10 @@ def as_ensemble(net: nn.Module, given: Any, seed: int) -> Any:
         return ensemble
     if ensemble.shape != tuple(sensing.shape):
         m, n = sensing.shape
+        swapped = " Are Y and X in each other's place?" if ensemble.shape == (n, m) else ""
         raise ValueError(
             f"Y and X have rows of {ensemble.shape[0]} and {ensemble.shape[1]}, but the network was built for m={m}, "
-            f"n={n}; needed is a network built with the A that measured X as Y."
+            f"n={n}; needed is a network built with the A that measured X as Y.{swapped}"
         )
     check_complex(sensing.complex, ensemble.y, ensemble.x)
     A, y = sensing.prepare(ensemble.y[:1024])
@@ -62,8 +63,7 @@ def _of_arrays(net: nn.Module, Y: Any, X: Any, seed: int) -> FiniteEnsemble:
     if sensing is None:
         return from_arrays(Y, X, seed=seed)
     m, n = sensing.shape
-    as_rows("Y", Y, m, "rows", pairs=sensing.complex)
-    as_rows("X", X, n, "columns")
+    both_as_rows(Y, X, m, n, pairs=sensing.complex)
     return from_arrays(Y, X, seed=seed)
 
 
