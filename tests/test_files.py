@@ -547,3 +547,67 @@ def test_other_digits_are_no_other_label(pursuit, folder):
         ]
         (folder / f"{name}.csv").write_text("\n".join(lines))
     assert pursuit("recover A.csv y.csv --index yes -k 3 -o o.npy")[0] == 0
+
+
+# One option for each file, and what else the command says
+
+
+def test_an_option_for_each_file_may_be_repeated(pursuit):
+    nm = 400 + 10.5 * np.arange(30)
+    pandas.DataFrame(A, nm).to_csv("A.csv", header=False)
+    pandas.DataFrame({"s": Y}, nm).to_csv("y.csv", header=False)
+    for options in ("--index A=yes --index y=yes", "--index A=yes,y=yes", "--index yes"):
+        assert pursuit(f"recover A.csv y.csv {options} -k 3 -o o.npy")[0] == 0
+        assert found() == [[5, 17, 40]]
+    columns = "--columns A=2: --columns y=2 --header A=no --header y=no --decimal A=. --decimal y=."
+    code, out, _ = pursuit(f"recover A.csv y.csv {columns} -k 3 -o o.npy")
+    assert code == 0
+    assert out.count("taken") == 2
+    for options, message in (
+        ("--index yes --index no", "--index was given 2 times, as 'yes' and 'no'; give one value for all files, or"),
+        ("--columns 2: --columns y=2", "--columns was given 2 times, as '2:' and 'y=2'"),
+        ("--header A=no --header A=1", "--header is 'A=no,A=1', which names a file twice"),
+        ("--decimal . --decimal . --batch 0", "--decimal was given 2 times"),
+    ):
+        code, _, err = pursuit(f"recover A.csv y.csv {options} -k 3 -o no.npy")
+        assert code == 2
+        assert message in err
+    shown = pursuit("recover --help")[1]
+    assert all(form in shown for form in ("A=2,y=no", "A=yes,y=no", "A=.,y=,", "A=3:,y=2", "A=cf32,y=ci16"))
+
+
+def test_the_transpose_of_the_transpose_is_the_file_itself(pursuit):
+    code, _, err = pursuit("recover A.npy.T y.npy -k 3 -o o.npy")
+    assert code == 2
+    assert "give A.npy in the place of A.npy.T" in err
+
+
+def test_a_matrix_in_the_place_of_the_measurements(pursuit, folder):
+    (folder / "link.npy").symlink_to("A.npy")
+    for y in ("A.npy", "./A.npy", "link.npy", "A.npy.T"):
+        for line in (f"recover A.npy {y} -k 3 -o no.npy", f"compare --A A.npy --y {y}"):
+            code, _, err = pursuit(line)
+            assert code == 2
+            assert f"A (A.npy) and y ({y}) are the same file" in err
+    assert "are the same file" in pursuit("recover A.npy A.npy -k 3 -o no.npy --batch 0")[2]
+    np.save("both.npy", np.column_stack([A, Y]))
+    assert pursuit("recover both.npy[:,:60] both.npy[:,60] -k 3 -o o.npy")[0] == 0
+
+
+def test_names_of_columns_stand_beside_their_numbers(pursuit):
+    names = [f"atom {i}" for i in range(60)]
+    pandas.DataFrame(A, columns=names).to_csv("A.csv", index=False)
+    pandas.DataFrame(A.T, names).to_csv("T.csv", header=False)
+    np.save("one.npy", Y[None])
+    line = "support: 3 of 60 columns of A (from 0): 5 (atom 5), 17 (atom 17), 40 (atom 40)\n"
+    for given in ("A.csv y.npy", "A.csv one.npy", "T.csv.T y.npy"):
+        code, out, _ = pursuit(f"recover {given} -k 3 -o o.npy")
+        assert code == 0
+        assert line in out
+        assert "of the norm of y\n" in out
+    assert "(from 0): 3 (atom 5), 15 (atom 17), 38 (atom 40)\n" in pursuit("recover A.csv[:,2:] y.npy -k 3 -o o.npy")[1]
+    assert "(from 0): 4 (atom 5), 16" in pursuit("recover A.csv y.npy --columns A=2: -k 3 -o o.npy")[1]
+    assert "(from 0): 5, 17, 40\n" in pursuit("recover A.npy y.npy -k 3 -o o.npy")[1]
+    pandas.DataFrame(A, columns=[f"a rather long name of column {i}" for i in range(60)]).to_csv("L.csv", index=False)
+    out = pursuit("recover L.csv y.npy -k 3 -o o.npy")[1]
+    assert "(from 0): 5 (a rather long name of column 5), ...\n" in out

@@ -13,7 +13,7 @@ from .tables import print_comparison
 if TYPE_CHECKING:
     from ..compared import Comparison
     from ..problems import Instance
-from .data import FILES, PROBLEMS, Columns, Decimal, Dtype, FileOptions, Header, Index, LayoutOption, given_instance
+from .data import FILES, PROBLEMS, Columns, Decimal, Dtype, Header, Index, LayoutOption, file_options, given_instance
 
 
 def compare(
@@ -69,7 +69,7 @@ def compare(
         chosen = tuple(methods.split(",")) if methods else comparison.usual()
         find_own(chosen)
         comparison.check(chosen, lam, lam_share)
-        asked = FileOptions(header, index, decimal, columns, dtype)
+        asked = file_options(header, index, decimal, columns, dtype)
         lines: tuple[str, ...] = ()
         ks: tuple[int, ...] = ()
         if problem is not None:

@@ -22,12 +22,28 @@ FILES = (
     "A .npy, .npz (file.npz:key), .mat (file.mat:data.A), .csv, .txt, .xlsx, .h5 (file.h5:/path), .zarr, .mtx, "
     ".parquet, .pt or .iq file; with a slice, file.npy[:, 3:], or the transpose, file.npy.T"
 )
-# Options of `recover` and `compare` that say how a file is read; each for all tables, or as y=VALUE for one file.
-Header = Annotated[str | None, typer.Option(help="Tables: lines of names at the top, yes, no or how many.")]
-Index = Annotated[str | None, typer.Option(help="Tables: column 1 is an index, yes or no.")]
-Decimal = Annotated[str | None, typer.Option(help="Tables: the decimal mark, . or ,")]
-Columns = Annotated[str | None, typer.Option(help="Tables: columns to take, from 1: 3: or 2:5 or 1,4 or names.")]
-Dtype = Annotated[str | None, typer.Option(help="Files of bare numbers (.iq, .dat, .bin): float32, ci16, cf32, ...")]
+# Options of `recover` and `compare` that say how a file is read; each for all tables, or as y=VALUE for one file. They
+# may be repeated: `file_options` brings all values together.
+Header = Annotated[
+    list[str] | None,
+    typer.Option(help="Tables: lines of names at the top, yes, no or how many; of each file its own: A=2,y=no."),
+]
+Index = Annotated[
+    list[str] | None, typer.Option(help="Tables: column 1 is an index, yes or no; of each file its own: A=yes,y=no.")
+]
+Decimal = Annotated[
+    list[str] | None, typer.Option(help="Tables: the decimal mark, . or , and of each file its own: A=.,y=,")
+]
+Columns = Annotated[
+    list[str] | None,
+    typer.Option(help="Tables: columns to take, from 1: 3: or 2:5 or 1,4 or names; of each file its own: A=3:,y=2."),
+]
+Dtype = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="Files of bare numbers (.iq, .dat, .bin): float32, ci16, cf32, ...; of each file its own: A=cf32,y=ci16."
+    ),
+]
 LayoutOption = Annotated[
     str,
     typer.Option(
@@ -69,6 +85,29 @@ class FileOptions:
                 )
 
 
+def file_options(
+    header: Sequence[str] | None,
+    index: Sequence[str] | None,
+    decimal: Sequence[str] | None,
+    columns: Sequence[str] | None,
+    dtype: Sequence[str] | None,
+) -> FileOptions:
+    """What the user said about the files, each option once, or for each file: `--index A=yes --index y=no`."""
+    given = {"header": header, "index": index, "decimal": decimal, "columns": columns, "dtype": dtype}
+    return FileOptions(**{option: _once(option, values) for option, values in given.items() if values})
+
+
+def _once(option: str, values: Sequence[str]) -> str:
+    """One value of an option that was given once, or for each file."""
+    of_files = all(re.match(rf"({'|'.join(INPUTS)})=", value) for value in values)
+    if len(values) > 1 and not of_files:
+        raise ValueError(
+            f"--{option} was given {len(values)} times, as {' and '.join(map(repr, values))}; give one value for all "
+            f"files, or one for each: --{option} A=VALUE,y=VALUE."
+        )
+    return ",".join(values)
+
+
 @dataclass(frozen=True)
 class Inputs:
     """A matrix and measurements as the solvers take them.
@@ -81,12 +120,15 @@ class Inputs:
         Axis of the file's `y` along which a signal lies; solutions are written in the same way.
     lines : tuple of str
         How each file was read.
+    names : tuple of str or None
+        Of the columns of the matrix, where its file has some.
     """
 
     A: Any
     y: Any
     axis: int
     lines: tuple[str, ...]
+    names: tuple[str, ...] | None = None
 
     def as_given(self, x: Any) -> Any:
         """A solution with its axes as those of the file's `y`."""
@@ -117,6 +159,7 @@ def read_inputs(A: str, y: str, asked: FileOptions, layout: str) -> Inputs:
     from .. import files
     from ..core.layout import AS_GIVEN, PATTERNS
 
+    check_different(A, y)
     matrices, measurements = files.readings(A, asked.about("A")), files.readings(y, asked.about("y"))
     of_a, of_y = _chosen({"A": A, "y": y}, matrices, measurements, layout)
     matrix, values = of_a.array, dense("y", y, files.as_vector(of_y))
@@ -132,7 +175,17 @@ def read_inputs(A: str, y: str, asked: FileOptions, layout: str) -> Inputs:
     if found.pairs:
         values = values[..., 0] + 1j * values[..., 1]
     matrix, values = same_precision(matrix, values)
-    return Inputs(matrix, values.swapaxes(found.axis, -1), found.axis, lines)
+    names = of_a.names if found.matrix == AS_GIVEN else None
+    return Inputs(matrix, values.swapaxes(found.axis, -1), found.axis, lines, names)
+
+
+def check_different(A: str, y: str) -> None:
+    """Raise ValueError if both are the same array of one file."""
+    from ..files.spec import parse
+
+    one, other = (replace(parse(spec), text="", transposed=False) for spec in (A, y))
+    if replace(one, path=one.path.resolve()) == replace(other, path=other.path.resolve()):
+        raise ValueError(f"A ({A}) and y ({y}) are the same file; needed are a matrix and what was measured with it.")
 
 
 def _check_labels(A: str, of_a: Reading, y: str, of_y: Reading, measurements: int) -> None:
@@ -301,6 +354,10 @@ def _said(option: str, value: str | None, name: str) -> str | None:
         return None
     parts = re.split(rf"(?:^|,)({'|'.join(INPUTS)})=", value)
     own = dict(zip(parts[1::2], parts[2::2], strict=True))
+    if len(own) < len(parts[1::2]):
+        raise ValueError(
+            f"--{option} is {value!r}, which names a file twice; give one value for each: A=VALUE,y=VALUE."
+        )
     if parts[0] and own:
         raise ValueError(f"--{option} is {value!r}; give one value for all files, or A=VALUE,y=VALUE.")
     return own.get(name) if own else value
@@ -428,6 +485,7 @@ def _told(layout: str, A: Sequence[int], y: Sequence[int]) -> Layout:
 def _call(way: Layout, A: str, ndim: int) -> str:
     """What to write on the command line for a reading."""
     from ..core.layout import PATTERNS, TRANSPOSED
+    from ..files.spec import parse
 
     if way.pairs:
         return "--layout pairs"
@@ -435,5 +493,6 @@ def _call(way: Layout, A: str, ndim: int) -> str:
         return "--layout patterns"
     axis = f"--layout {'rows' if way.axis == ndim - 1 else 'columns' if ndim == 2 else way.axis}"
     if way.matrix == TRANSPOSED:
-        return f"{A}.T in the place of {A}" + (f" and {axis}" if ndim > 1 else "")
+        other = A.removesuffix(".T") if parse(A).transposed else f"{A}.T"
+        return f"{other} in the place of {A}" + (f" and {axis}" if ndim > 1 else "")
     return axis

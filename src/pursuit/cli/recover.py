@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,10 +15,11 @@ from .data import (
     Columns,
     Decimal,
     Dtype,
-    FileOptions,
     Header,
     Index,
     LayoutOption,
+    check_different,
+    file_options,
     read_inputs,
     read_other,
     real_if,
@@ -25,6 +27,8 @@ from .data import (
 
 if TYPE_CHECKING:
     from ..core.solution import Solution
+
+WIDTH = 85  # of the line with the names of columns
 
 
 def recover(
@@ -83,11 +87,11 @@ def recover(
     pursuit recover D.npy acts.zarr -k 32 --batch 0 -o codes.zarr
     """
     if batch is not None or workers is not None or scheduler is not None or output.suffix.lower() == ".zarr":
-        asked = FileOptions(header, index, decimal, columns, dtype)
         given_numbers: dict[str, Any] = {"tol": tol, "lam": lam, "max_steps": max_steps}
         extra = {name: value for name, value in given_numbers.items() if value is not None}
-        unused = {"--x0": x0, "--weights": weights, **{f"--{name}": value for name, value in vars(asked).items()}}
         with one_line_errors():
+            asked = file_options(header, index, decimal, columns, dtype)
+            unused = {"--x0": x0, "--weights": weights, **{f"--{name}": value for name, value in vars(asked).items()}}
             _in_batches(A, y, output, k, method, layout, batch, workers, scheduler, unused, extra)
         return
     with one_line_errors():
@@ -100,7 +104,7 @@ def recover(
         solver(method)
         files.check_writable(output)
         files.check_no_input(output, A=A, y=y, x0=x0, weights=weights)
-        asked = FileOptions(header, index, decimal, columns, dtype)
+        asked = file_options(header, index, decimal, columns, dtype)
         given = {"A": A, "y": y, "x0": x0, "weights": weights}
         asked.check_used({name: spec for name, spec in given.items() if spec is not None})
         with spinner("reading"):
@@ -120,7 +124,7 @@ def recover(
             solution = solve(inputs.operator(), inputs.y, method, **options)
         files.write_array(output, inputs.as_given(solution.x))
         typer.echo(f"{output}: {' x '.join(map(str, inputs.as_given(solution.x).shape))}, written")
-        _report(solution, inputs.y)
+        _report(solution, inputs.y, inputs.names)
         try:
             solution.check()
         except RecoveryError:
@@ -147,6 +151,7 @@ def _in_batches(
         raise ValueError(f"--layout is {layout!r}; in batches signals are rows (the default) or columns.")
     if batch is not None and batch < 0:
         raise ValueError(f"--batch is {batch}; needed is a whole number of signals, or 0 to choose it.")
+    check_different(A, y)
     files.check_no_input(output, A=A, y=y)
     files.output_folder(output.parent)
     begun = kept("finished signals are", output.with_name(f"{output.name}.part"))
@@ -164,7 +169,19 @@ def _in_batches(
         raise typer.Exit(1)
 
 
-def _report(solution: Solution[Any], y: Any) -> None:
+def _listed(atoms: Any, names: tuple[str, ...] | None, begin: str) -> str:
+    """Columns, with their names if those are not just their numbers: as many as a line has room for."""
+    if names is None or all(names[atom] == str(atom) for atom in atoms):
+        shown = [str(atom) for atom in atoms[:20]]
+    else:
+        whole = [f"{atom} ({' '.join(names[atom].split())})" for atom in atoms]
+        ends = itertools.accumulate((len(part) + len(", ") for part in whole), initial=len(begin))
+        shown = [part for part, end in zip(whole, itertools.islice(ends, 1, None), strict=True) if end <= WIDTH]
+        shown = shown or whole[:1]
+    return ", ".join(shown) + (", ..." if len(atoms) > len(shown) else "")
+
+
+def _report(solution: Solution[Any], y: Any, names: tuple[str, ...] | None) -> None:
     """What was found: support, residual and status."""
     import numpy as np
 
@@ -172,18 +189,18 @@ def _report(solution: Solution[Any], y: Any) -> None:
 
     support = np.asarray(solution.support)
     counts = (support >= 0).sum(axis=-1)
-    if support.ndim == 1:
+    if counts.size == 1:
         atoms = np.sort(support[support >= 0])
-        listed = ", ".join(map(str, atoms[:20])) + (", ..." if len(atoms) > 20 else "")
-        typer.echo(f"support: {len(atoms)} of {solution.x.shape[-1]} columns of A (from 0): {listed or 'none'}")
+        begin = f"support: {len(atoms)} of {solution.x.shape[-1]} columns of A (from 0): "
+        typer.echo(begin + (_listed(atoms, names, begin) or "none"))
     elif counts.size:
         few, most = int(counts.min()), int(counts.max())
         spread = f"{few}" if few == most else f"{few} to {most}"
         typer.echo(f"support: {spread} of {solution.x.shape[-1]} columns of A for each of {counts.size} signals")
     norms = np.linalg.norm(y, axis=-1)
     shares = np.asarray(solution.residual_norm) / np.where(norms > 0, norms, 1)
-    if shares.ndim == 0:
-        typer.echo(f"residual: {shares:.3g} of the norm of y")
+    if shares.size == 1:
+        typer.echo(f"residual: {shares.item():.3g} of the norm of y")
     elif shares.size:
         typer.echo(f"residual: {np.median(shares):.3g} of the norm of y in the middle, {shares.max():.3g} at most")
     codes, numbers = np.unique(solution.status, return_counts=True)

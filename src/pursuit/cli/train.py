@@ -14,7 +14,7 @@ import typer
 
 from ..interrupts import kept
 from .console import bar, find_own, one_line_errors, progress
-from .data import FILES, Columns, Decimal, Dtype, FileOptions, Header, Index, LayoutOption
+from .data import FILES, Columns, Decimal, Dtype, FileOptions, Header, Index, LayoutOption, file_options
 from .signals import given_ensemble, split_in_words, variance
 from .tables import print_comparison
 
@@ -230,7 +230,7 @@ def train(
         chosen = NETWORKS[network]
         chosen_methods = _methods(methods)
         sizes = {"n": n, "m": m, "k": k, "admissible": admissible, "noise": noise, "snr": snr}
-        asked = FileOptions(header, index, decimal, columns, dtype)
+        asked = file_options(header, index, decimal, columns, dtype)
         lines: tuple[str, ...] = ()
         _check_device(device)
         if data is None and A is None:
