@@ -588,8 +588,8 @@ def test_a_matrix_in_the_place_of_the_measurements(pursuit, folder):
         for line in (f"recover A.npy {y} -k 3 -o no.npy", f"compare --A A.npy --y {y}"):
             code, _, err = pursuit(line)
             assert code == 2
-            assert f"A (A.npy) and y ({y}) are the same file" in err
-    assert "are the same file" in pursuit("recover A.npy A.npy -k 3 -o no.npy --batch 0")[2]
+            assert f"A (A.npy) and y ({y}) are the same array" in err
+    assert "are the same array" in pursuit("recover A.npy A.npy -k 3 -o no.npy --batch 0")[2]
     np.save("both.npy", np.column_stack([A, Y]))
     assert pursuit("recover both.npy[:,:60] both.npy[:,60] -k 3 -o o.npy")[0] == 0
 
@@ -611,3 +611,16 @@ def test_names_of_columns_stand_beside_their_numbers(pursuit):
     pandas.DataFrame(A, columns=[f"a rather long name of column {i}" for i in range(60)]).to_csv("L.csv", index=False)
     out = pursuit("recover L.csv y.npy -k 3 -o o.npy")[1]
     assert "(from 0): 5 (a rather long name of column 5), ...\n" in out
+
+
+def test_what_is_written_for_a_series(pursuit):
+    pandas.Series(Y).to_csv("y.csv")
+    np.save("column.npy", Y[:, None])
+    for y, shapes in (("y.csv", ((60,), (60,), (1, 60))), ("column.npy", ((60, 1), (60, 1), (60, 1)))):
+        for end, shape in zip(("npy", "npz", "mat"), shapes, strict=True):
+            assert pursuit(f"recover A.npy {y} -k 3 -o o.{end}")[0] == 0
+            assert {"npy": np.load, "npz": lambda f: np.load(f)["x"], "mat": lambda f: scipy.io.loadmat(f)["x"]}[end](
+                f"o.{end}"
+            ).shape == shape
+        assert pursuit(f"recover A.npy {y} -k 3 -o o.csv")[0] == 0
+        assert len(Path("o.csv").read_text().splitlines()) == (1 if y == "y.csv" else 60)

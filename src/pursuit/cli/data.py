@@ -159,8 +159,8 @@ def read_inputs(A: str, y: str, asked: FileOptions, layout: str) -> Inputs:
     from .. import files
     from ..core.layout import AS_GIVEN, PATTERNS
 
-    check_different(A, y)
     matrices, measurements = files.readings(A, asked.about("A")), files.readings(y, asked.about("y"))
+    check_different(A, y)
     of_a, of_y = _chosen({"A": A, "y": y}, matrices, measurements, layout)
     matrix, values = of_a.array, dense("y", y, files.as_vector(of_y))
     read_as = [f"{spec}: {'; '.join(one.notes)}" for spec, one in ((A, of_a), (y, of_y)) if one.notes]
@@ -185,7 +185,7 @@ def check_different(A: str, y: str) -> None:
 
     one, other = (replace(parse(spec), text="", transposed=False) for spec in (A, y))
     if replace(one, path=one.path.resolve()) == replace(other, path=other.path.resolve()):
-        raise ValueError(f"A ({A}) and y ({y}) are the same file; needed are a matrix and what was measured with it.")
+        raise ValueError(f"A ({A}) and y ({y}) are the same array; needed are a matrix and what was measured with it.")
 
 
 def _check_labels(A: str, of_a: Reading, y: str, of_y: Reading, measurements: int) -> None:
