@@ -179,3 +179,31 @@ def test_a_picture_cuts_no_spike_and_marks_a_bar_that_it_cuts():
     assert 10 <= bars.get_xlim()[1] < 11  # not 40, which would hide the others
     omp = next(row for row in found.rows if row.method == "omp")
     assert f"{omp.error_db:.1f} (bar cut off)" in told  # below the least that is drawn
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.complex128])
+@pytest.mark.parametrize("signals", [(), (3,), (2, 3)])
+def test_all_folds_at_once_give_what_one_after_another_gives(signals, dtype):
+    g = torch.Generator().manual_seed(1)
+    A = pursuit.as_operator(torch.randn(43, 70, generator=g, dtype=dtype))
+    y = A.forward(torch.randn(*signals, 70, generator=g, dtype=dtype) * (torch.arange(70) % 20 == 0))
+    methods = {"omp": pursuit.omp, "fista": lambda A, y, k: pursuit.fista(A, y, lam_share=0.1)}
+    called = []
+    methods["counted"] = lambda A, y, k: called.append(tuple(A.batch_shape)) or pursuit.sp(A, y, k)
+    together, apart = (predict(A, y, methods, [2, 5], by_fold=names) for names in ((), methods))
+    assert called == 2 * [(5, *[1] * len(signals))] + 10 * [()]
+    for one, other in zip(together, apart, strict=True):
+        assert (one.method, one.k, one.status) == (other.method, other.k, other.status)
+        assert one.error == pytest.approx(other.error, rel=1e-9, abs=1e-20)
+        assert one.nonzeros == other.nonzeros
+
+
+def test_a_penalised_method_is_solved_once_for_all_k(monkeypatch):
+    case, calls = unknown(n=60, m=40, k=3, signals=2), []
+    fista = pursuit.fista
+    monkeypatch.setattr(
+        comparison, "solver", lambda method: lambda A, y, **options: calls.append(options) or fista(A, y, **options)
+    )
+    _, predictions = comparison.compare_by_prediction(case, [1, 3, 5], ["fista"])
+    assert len(predictions) == 3
+    assert len(calls) == 1 + 2  # all folds; and all rows, with a first call that is not timed

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import json
 import math
@@ -164,7 +165,8 @@ def compare_by_prediction(
     """
     share = LAM if lam is None and lam_share is None else lam_share
     calls = {name_of(method): _solved(method, call, lam, share) for method, call in _called(chosen).items()}
-    predictions = predict(instance.A, instance.y, calls, ks, folds=folds, seed=seed, started=started)
+    own = calls.keys() - set(methods())  # a solver of one's own need not take a batch of matrices
+    predictions = predict(instance.A, instance.y, calls, ks, folds=folds, seed=seed, by_fold=own, started=started)
     k = choose(predictions).k
     of = {p.method: p for p in predictions if p.k == k}
     fitted = compare(replace(instance, k=k), chosen, lam=lam, lam_share=lam_share, started=started)
@@ -191,14 +193,15 @@ def _called(chosen: Sequence[Method] | None) -> dict[Method, Callable[..., Solut
 def _solved(
     method: Method, call: Callable[..., Solution[Any]], lam: float | None, lam_share: float | None
 ) -> Callable[..., Solution[Any]]:
-    """The method as a function of A, y and k."""
+    """The method as a function of A, y and k; one whose answer does not depend on k is called once for all k."""
     name = name_of(method)
 
     def solved(A: Operator, y: Tensor, k: int) -> Solution[Any]:
         with rows_for_sure():
             return answer(method, call(A, y, **_options(name, k, lam, lam_share)))
 
-    return solved
+    without_k = functools.cache(lambda A, y: solved(A, y, 0))
+    return (lambda A, y, k: without_k(A, y)) if name in PENALISED else solved
 
 
 def network_as_method(name: str, net: nn.Module) -> Callable[..., Solution[Any]]:

@@ -8,7 +8,7 @@ the fold is compared with what was measured there.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +23,7 @@ from .operators import Compose, Dense, Operator, Restriction
 FOLDS = 5
 GROWTH = 1.35  # of k, from one candidate to the next
 CANDIDATES = 16  # at most
+FEW = 16  # signals: up to so many, one call with the matrices of all folds is faster than one call per fold
 Recover = Callable[[Operator, Tensor, int], Any]  # (A, y, k) -> Solution
 
 
@@ -70,9 +71,13 @@ def predict(
     *,
     folds: int = FOLDS,
     seed: int = 0,
+    by_fold: Collection[str] = (),
     started: Callable[[str], Any] | None = None,
 ) -> list[Prediction]:
     """Predict every fold with every method and k, all signals at once.
+
+    Up to 16 signals are solved for all folds as one batch of matrices; more signals, for which one matrix at a time is
+    faster, and operators without a matrix, fold by fold.
 
     A method that leaves more than k non-zeros, as ISTA does, is cut to the k largest, and these are refitted: all are
     compared at equal sparsity.
@@ -89,6 +94,8 @@ def predict(
         Number of folds, at most m; the rows are dealt to them at random.
     seed : int
         Of the folds.
+    by_fold : collection of str
+        Names of methods that do not take a batch of matrices.
     started : callable, optional
         Called with each method's name before it runs.
 
@@ -113,12 +120,15 @@ def predict(
     """
     rows = split(A.shape[0], folds, seed)
     check(A, rows, ks)
-    parts = [(part(A, y, other), part(A, y, held)) for held, other in rows]
+    fits = [part(A, y, other) for _, other in rows]
+    held = [part(A, y, held) for held, _ in rows]
+    few = A.at_hand and not A.batch_shape and y.shape[:-1].numel() <= FEW
+    at_once = [stacked(fits)] if few else fits
     found = []
     for name, recover in methods.items():
         if started is not None:
             started(name)
-        found += [_prediction(name, recover, k, parts) for k in ks]
+        found += [_prediction(name, recover, k, fits if name in by_fold else at_once, held) for k in ks]
     return found
 
 
@@ -214,6 +224,24 @@ def part(A: Operator, y: Tensor, rows: Tensor) -> tuple[Operator, Tensor]:
     return Compose(Restriction(rows, A.shape[0], dtype=A.dtype), A), y[..., rows]
 
 
+def stacked(parts: Sequence[tuple[Operator, Tensor]]) -> tuple[Operator, Tensor]:
+    """Problems of almost equal size as one batch, with folds as its first axis.
+
+    A problem of fewer rows gets rows of zeros, of which no solution depends.
+    """
+    m, signals = max(A.shape[0] for A, _ in parts), parts[0][1].shape[:-1]
+    matrices = torch.stack([_taller(A.to_dense(), m, axis=-2) for A, _ in parts])
+    between = (1,) * len(signals)
+    y = torch.stack([_taller(y, m, axis=-1) for _, y in parts])
+    return Dense(matrices.reshape(len(parts), *between, *matrices.shape[-2:])), y
+
+
+def _taller(values: Tensor, m: int, axis: int) -> Tensor:
+    more = [*values.shape]
+    more[axis] = m - more[axis]
+    return torch.cat([values, values.new_zeros(more)], dim=axis)
+
+
 def cut(A: Operator, y: Tensor, x: Tensor, k: int) -> Tensor:
     """The least squares on the k largest entries of every signal with more non-zeros; other signals as they are."""
     many = (x != 0).sum(-1, keepdim=True) > k
@@ -223,17 +251,27 @@ def cut(A: Operator, y: Tensor, x: Tensor, k: int) -> Tensor:
     return torch.where(many, atoms.embed(fit(A, y, atoms).z), x)
 
 
-def _prediction(name: str, recover: Recover, k: int, parts: Sequence[Any]) -> Prediction:
-    errors, nonzeros, statuses = [], [], []
-    for (A, y), (held, measured) in parts:
+def _prediction(
+    name: str,
+    recover: Recover,
+    k: int,
+    fits: Sequence[tuple[Operator, Tensor]],
+    held: Sequence[tuple[Operator, Tensor]],
+) -> Prediction:
+    xs, statuses = [], []
+    for A, y in fits:
         solution = recover(A, y, k)
-        x = cut(A, y, solution.x, k)
-        energy = measured.norm().item() ** 2
-        left = (measured - held.forward(x)).norm().item() ** 2
-        errors.append(left / energy if energy > 0 else math.inf)
-        nonzeros.append((x != 0).sum(-1).double().mean())
+        xs.append(cut(A, y, solution.x, k))
         statuses.append(solution.status.flatten())
+    x = torch.cat([x.reshape(-1, *held[0][1].shape[:-1], x.shape[-1]) for x in xs])  # folds first
+    errors = [_share(A, y, of_fold) for (A, y), of_fold in zip(held, x, strict=True)]
     error = torch.tensor(errors, dtype=torch.float64).nan_to_num(nan=math.inf)
     spread = error.std().item() / math.sqrt(len(errors)) if error.isfinite().all() else math.inf
     status = Status(int(torch.cat(statuses).mode().values))
-    return Prediction(name, k, error.mean().item(), spread, torch.stack(nonzeros).mean().item(), status)
+    return Prediction(name, k, error.mean().item(), spread, (x != 0).sum(-1).double().mean().item(), status)
+
+
+def _share(A: Operator, y: Tensor, x: Tensor) -> float:
+    """`||y - A x||^2 / ||y||^2` over all signals."""
+    energy = y.norm().item() ** 2
+    return (y - A.forward(x)).norm().item() ** 2 / energy if energy > 0 else math.inf
