@@ -58,7 +58,7 @@ def cluster():
         # Workers that have torch from the first moment, so that kills meet work and not imports.
         "distributed.worker.multiprocessing-method": "forkserver",
     }
-    options = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": None, "silence_logs": 50}
+    options = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": "127.0.0.1:0", "silence_logs": 50}
     with dask.config.set(config):
         get_mp_context().set_forkserver_preload(["distributed", "pursuit.solve", "pursuit.sweeps.cells", "pursuit.cli"])
         with LocalCluster(**options) as started:
@@ -163,6 +163,33 @@ def test_order_does_not_matter(small, monkeypatch, tmp_path):
 def test_on_dask_it_is_the_same(small, cluster, tmp_path):
     sweeps.phase(output=tmp_path, scheduler=cluster.scheduler_address, **SMALL)
     assert results(tmp_path) == results(small.path)
+
+
+def test_recover_on_dask_gives_what_one_call_gives(cluster, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    A, y = rng.standard_normal((12, 20)), rng.standard_normal((50, 12))
+    np.save("A.npy", A)
+    np.save("y.npy", y)
+    options = ("-k", 3, "--batch", 9, "-o", "x.npy", "--scheduler", cluster.scheduler_address)
+    code, out, err = pursuit(capsys, "recover", "A.npy", "y.npy", *options)
+    assert (code, err) == (0, "")
+    assert "x.npy: 50 signals, written" in out
+    np.testing.assert_allclose(np.load("x.npy"), solve(A, y, "omp", k=3).x, atol=1e-12)
+
+
+@pytest.mark.parametrize("on", ["processes", "dask"])
+def test_workers_wait_for_who_takes_their_results(on, request, tmp_path):
+    """Results that nobody has taken yet stay few, however many tasks there are."""
+    where = {"workers": 2} if on == "processes" else {"scheduler": request.getfixturevalue("cluster").scheduler_address}
+    with engines.engine(**where) as engine:
+        finished = engine(os.mkdir, [str(tmp_path / str(number)) for number in range(100)])
+        for _ in range(3):
+            next(finished)
+        time.sleep(0.5)  # of which the workers would do all hundred
+        assert len(list(tmp_path.iterdir())) <= 3 + 2 * engines.AHEAD
+        assert len(list(finished)) == 97
+    assert len(list(tmp_path.iterdir())) == 100
 
 
 def test_a_run_goes_on_where_it_was_stopped(small, tmp_path):

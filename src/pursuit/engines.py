@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import threading
 import time
@@ -17,6 +18,7 @@ R = TypeVar("R")
 Engine = Callable[[Callable[[T], R], Sequence[T]], Iterator[R]]  # results in the order in which they are finished
 PATIENCE = 10  # seconds to wait for a scheduler
 TRIES = 3  # times that a task may kill its process
+AHEAD = 4  # tasks given out for each worker before a result is taken: results that wait to be written take memory
 
 
 class LostCells(RuntimeError):
@@ -119,17 +121,23 @@ class Processes:
 
     def _finished(self, work: Callable[[T], R], tasks: Mapping[int, T]) -> Iterator[tuple[int, R]]:
         """Place and result of every task; raises `_Killed` where a process was killed."""
-        from concurrent.futures import as_completed
+        from concurrent.futures import FIRST_COMPLETED, wait
         from concurrent.futures.process import BrokenProcessPool
 
-        with deaf_children():
-            futures = {self._processes().submit(work, task): place for place, task in tasks.items()}
-        for future in as_completed(futures):
+        waiting = iter(tasks.items())
+        futures: dict[Any, int] = {}
+        while True:
             try:
-                result = future.result()
+                with deaf_children():
+                    for place, task in itertools.islice(waiting, AHEAD * self.number - len(futures)):
+                        futures[self._processes().submit(work, task)] = place
+                if not futures:
+                    return
+                finished = [(future, future.result()) for future in wait(futures, return_when=FIRST_COMPLETED).done]
             except BrokenProcessPool:
                 raise _Killed from None
-            yield futures.pop(future), result
+            for future, result in finished:
+                yield futures.pop(future), result
 
     def _processes(self) -> Any:
         if self._pool is None:
@@ -165,9 +173,18 @@ def on_cluster(client: Any, work: Callable[[T], R], tasks: Sequence[T]) -> Itera
     from distributed import as_completed
     from distributed.scheduler import KilledWorker
 
-    lost = 0
-    # Not pure: with a key made from the task, Dask would return results that the driver of another run still holds.
-    for future in as_completed(client.map(work, tasks, pure=False), loop=client.loop):
+    waiting, lost = iter(tasks), 0
+    futures = as_completed(loop=client.loop)
+
+    def give() -> None:
+        free = AHEAD * max(1, sum(client.nthreads().values())) - futures.count()
+        some = list(itertools.islice(waiting, max(0, free)))  # fewer than none, once workers have gone
+        # Not pure: with a key made from the task, Dask would return results that the driver of another run still holds.
+        futures.update(client.map(work, some, pure=False))
+
+    give()
+    for future in futures:
+        give()
         if future.status == "cancelled":
             raise LostCells("the scheduler stopped; finished cells are kept: start it again and repeat the command.")
         error = future.exception() if future.status == "error" else None
