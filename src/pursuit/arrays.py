@@ -100,6 +100,16 @@ def column_names(A: Any) -> NDArray[Any] | None:
     return labels
 
 
+def row_names(A: Any, y: Any) -> list[Any] | None:
+    """The names of the rows of A, or of the measurements in y, which are tables (pandas); None if they are numbers."""
+    m = np.shape(y)[-1] if np.ndim(y) else 0
+    for table, axis in ((A, "index"), (y, "columns" if np.ndim(y) > 1 else "index")):
+        names: Any = getattr(table, axis, None)
+        if hasattr(names, "equals") and len(names) == m and list(names) != [*range(m)]:
+            return list(names)
+    return None
+
+
 def check_alike(A: Any, y: Any) -> None:
     """Raise ValueError if the labels of the rows of A and those of y, where both have some, are not the same."""
     rows, labels = _labels("index", A, y)

@@ -122,6 +122,8 @@ class Inputs:
         How each file was read.
     names : tuple of str or None
         Of the columns of the matrix, where its file has some.
+    measured : tuple of str or None
+        Names of the measurements, where a file has some.
     """
 
     A: Any
@@ -129,6 +131,7 @@ class Inputs:
     axis: int
     lines: tuple[str, ...]
     names: tuple[str, ...] | None = None
+    measured: tuple[str, ...] | None = None
 
     def as_given(self, x: Any) -> Any:
         """A solution with its axes as those of the file's `y`."""
@@ -158,6 +161,7 @@ def read_inputs(A: str, y: str, asked: FileOptions, layout: str) -> Inputs:
     """
     from .. import files
     from ..core.layout import AS_GIVEN, PATTERNS
+    from ..files.tables import label
 
     matrices, measurements = files.readings(A, asked.about("A")), files.readings(y, asked.about("y"))
     check_different(A, y)
@@ -170,15 +174,18 @@ def read_inputs(A: str, y: str, asked: FileOptions, layout: str) -> Inputs:
         of_patterns = (f"{len(matrix)} patterns",)
         matrix = matrix.reshape(len(matrix), -1)
     lines = (describe(A, of_a, of_a.array, *of_patterns), _described_y(y, of_y, values, found))
+    measured: tuple[str, ...] | None = None
     if found.matrix == AS_GIVEN and found.axis in (0, 1):
         m = of_a.array.shape[0]
         down = found.axis == 0 and of_y.array.shape[0] == m  # else a signal is a line of the table
         _check_labels(A, of_a, y, of_y, m, down=down, columns=asked.about("y").columns)
+        both = (of_a.labels, of_y.labels if down else of_y.names)
+        measured = next((tuple(map(label, names)) for names in both if names is not None and len(names) == m), None)
     if found.pairs:
         values = values[..., 0] + 1j * values[..., 1]
     matrix, values = same_precision(matrix, values)
     names = of_a.names if found.matrix == AS_GIVEN else None
-    return Inputs(matrix, values.swapaxes(found.axis, -1), found.axis, lines, names)
+    return Inputs(matrix, values.swapaxes(found.axis, -1), found.axis, lines, names, measured)
 
 
 def check_different(A: str, y: str) -> None:
@@ -353,7 +360,8 @@ def given_instance(
         true, line = read_other("x", x, asked, given)
         lines, truth = (*lines, line), real_if("--x", x, true, given)
     instance = as_instance(given.operator(), rows(given.y), ks, truth)
-    return replace(instance, settings={"A": A, "y": y, "x": x}), lines
+    settings = {"A": A, "y": y, "x": x}
+    return replace(instance, settings=settings, names=given.names, measured=given.measured), lines
 
 
 def same_precision(matrix: Any, values: Any) -> tuple[Any, Any]:
