@@ -440,6 +440,21 @@ def test_tables_whose_rows_do_not_match_are_refused():
     right(pursuit.omp(table, shuffled.loc[table.index], 3))
     right(pursuit.omp(table, shuffled.loc[table.index].to_numpy(), 3))
     refused(lambda: pursuit.omp(table, values.rename(index=lambda i: i + 1), 3), "other labels", "y.to_numpy()")
+    labelled, signals = table.set_axis([f"s{i}" for i in range(M)]), pd.DataFrame([y, y], columns=table.index)
+    right(pursuit.omp(labelled, signals.iloc[0].to_numpy(), 3))
+    assert pursuit.omp(labelled, signals, 3).x.shape == (2, N), "columns that are only numbered say nothing"
+    names = signals.set_axis(labelled.index, axis=1)
+    assert pursuit.omp(labelled, names, 3).x.shape == pursuit.omp(table, names, 3).x.shape == (2, N)
+    refused(lambda: pursuit.omp(labelled, names.iloc[:, ::-1], 3), "columns of y", "another order", "y[A.index]")
+    assert (pursuit.omp(labelled, names.iloc[:, ::-1][labelled.index], 3).residual_norm < 1e-9).all()
+    refused(lambda: pursuit.omp(labelled, names.rename(columns={"s0": "t"}), 3), "other labels", "y.to_numpy()")
+    square = pd.DataFrame(np.tile(y, (M, 1)), [f"p{i}" for i in range(M)], labelled.index)
+    pursuit.omp(labelled, pursuit.rows(square), 3)
+    refused(
+        lambda: pursuit.omp(labelled, pursuit.rows(square.T), 3),
+        "index of y has the labels of the meas",
+        "y.loc[A.index].T",
+    )
     lead, time = xr.DataArray(A, dims=("channel", "atom")), xr.DataArray(np.stack([y, y], 1), dims=("channel", "time"))
     refused(lambda: pursuit.omp(lead, time, 3), "'channel'", "y.transpose(..., 'channel')")
     assert pursuit.omp(lead, time.transpose(..., "channel"), 3).x.shape == (2, N)

@@ -526,6 +526,65 @@ def test_labels_of_y_that_are_not_those_of_A_are_refused(command, end, pursuit, 
         assert pursuit(command.format(f"A.{end}", f"far.{end}") + " --index A=yes --columns y=2:")[0] == 0
 
 
+@pytest.mark.parametrize(("command", "end"), [(RECOVER, "csv"), (COMPARE, "csv"), (RECOVER, "parquet")])
+def test_labels_of_signals_in_rows_are_the_names_of_the_columns(command, end, pursuit, folder):
+    """Their measurements lie along a line, so that the names of the columns belong to them."""
+    labels, signals = [f"s{i}" for i in range(30)], ["p0", "p1"]
+    two = np.stack([Y, 2 * Y])
+    frames = {
+        "A": pandas.DataFrame(A, labels, [f"a{i}" for i in range(60)]), "same": pandas.DataFrame(two, signals, labels),
+        "back": pandas.DataFrame(two[:, ::-1], signals, labels[::-1]),
+        "one": pandas.DataFrame(two[:1, ::-1], signals[:1], labels[::-1]),
+        "far": pandas.DataFrame(two, signals, [f"z{i}" for i in range(30)]),
+        "count": pandas.DataFrame(two, signals, [*map(str, range(30))]),
+    }  # fmt: skip
+    for name, frame in frames.items():
+        getattr(frame, f"to_{end}")(f"{name}.{end}")
+    for name in ("same", "count"):  # columns that are only numbered say nothing
+        assert pursuit(command.format(f"A.{end}", f"{name}.{end}"))[0] == 0
+    way = "give --columns y=2:" if end != "parquet" else "save it without its names of the columns"
+    for name, what, label, do in (
+        ("back", "the same labels in another order", "s29", f"write its columns in the order of A.{end}"),
+        ("one", "the same labels in another order", "s29", f"write its columns in the order of A.{end}"),
+        ("far", "other labels", "z0", "give the columns that both have"),
+    ):
+        code, _, err = pursuit(command.format(f"A.{end}", f"{name}.{end}"))
+        assert code == 2
+        assert f"the names of the columns of y ({name}.{end}) have {what} than the index of A (A.{end}): " in err
+        assert f"measurement 0 (from 0) is {label!r} in y and 's0' in A" in err
+        assert f"{do}, or {way} if their order is right." in err
+    if end != "parquet":  # what the message says
+        assert pursuit(command.format(f"A.{end}", f"far.{end}") + " --columns y=2:")[0] == 0
+
+
+def test_names_of_columns_that_are_numbers_are_labels_too(pursuit, folder):
+    nm = 400.5 + 10 * np.arange(30)
+    pandas.DataFrame(A, pandas.Index(nm, name="nm"), [f"a{i}" for i in range(60)]).to_csv("A.csv")
+    pandas.DataFrame([Y, Y], ["p", "q"], nm).to_csv("same.csv")
+    pandas.DataFrame([Y, Y], ["p", "q"], nm + 1).to_csv("far.csv")
+    assert pursuit("recover A.csv same.csv -k 3 -o o.npy --index A=yes")[0] == 0
+    code, _, err = pursuit("recover A.csv far.csv -k 3 -o o.npy --index A=yes")
+    assert code == 2
+    assert "measurement 0 (from 0) is '401.5' in y and '400.5' in A" in err
+
+
+def test_labels_in_each_other_s_place_name_the_layout(pursuit, folder):
+    labels, signals = [f"s{i}" for i in range(30)], [f"p{i}" for i in range(30)]
+    pandas.DataFrame(A, labels, [f"a{i}" for i in range(60)]).to_csv("A.csv")
+    down = pandas.DataFrame(np.outer(Y, np.arange(1, 31)), labels, signals)
+    down.to_csv("down.csv")
+    down.T.to_csv("along.csv")
+    for name, wrong, right, of in (
+        ("down", "rows", "columns", "the index of y (down.csv) is that"),
+        ("along", "columns", "rows", "the names of the columns of y (along.csv) are those"),
+    ):
+        code, _, err = pursuit(f"recover A.csv {name}.csv -k 3 -o o.npy --layout {wrong}")
+        assert code == 2
+        assert f"{of} of the measurements, the index of A (A.csv), but signals were read as {wrong}" in err
+        assert f"give --layout {right}." in err
+        assert pursuit(f"recover A.csv {name}.csv -k 3 -o o.npy --layout {right}")[0] == 0
+
+
 def test_labels_are_those_of_the_part_that_is_taken(pursuit):
     labels = [f"s{i}" for i in range(30)]
     pandas.DataFrame(A, labels, [f"a{i}" for i in range(60)]).to_csv("A.csv")

@@ -553,6 +553,148 @@ def test_a_method_that_reaches_a_level_nowhere_is_named(axes, tmp_path):
     assert file.read_bytes().startswith(b"\x89PNG")
 
 
+def drawn_lines(figure, label):
+    """The lines of this method in all panels."""
+    drawn_in = [ax for part in (figure, *figure.subfigs) for ax in part.axes]
+    return [line for ax in drawn_in for line in ax.lines if str(line.get_label()).startswith(label)]
+
+
+@pytest.mark.parametrize(
+    "axes", [{}, {"snr": (10.0, 20.0, math.inf)}, {"ms": (20, 30)}], ids=["against k", "noise", "m"]
+)
+def test_methods_with_the_same_curve_are_all_seen(axes, tmp_path):
+    rates = {"omp": RATES["omp"], "ols": RATES["omp"], "sp": RATES["omp"], "iht": RATES["iht"]}
+    figure = picture.picture(planted(tmp_path / "sweep.sqlite", rates, **axes))
+    omp, ols, sp, iht = legend(figure)
+    assert omp.endswith("\n(wide line: same curve as ols)")
+    assert ols.endswith("\n(wide line: same curve as sp)")
+    assert "wide" not in sp + iht
+    widths = [[line.get_linewidth() for line in drawn_lines(figure, name)] for name in ("omp", "ols", "sp", "iht")]
+    for omp, ols, sp, iht in zip(*widths, strict=True):  # a panel each
+        assert omp >= ols + 1.5 >= sp + 3
+        assert sp == iht
+
+
+def test_a_curve_that_is_the_same_at_one_level_only_is_said_to_be_so(tmp_path):
+    rates = {"omp": (1, 1, 1, 1, 0.8, 0.5, 0.1, 0, 0, 0), "sp": (1, 1, 0.9, 0.9, 0.8, 0.5, 0.1, 0, 0, 0)}
+    omp, sp = legend(picture.picture(planted(tmp_path / "sweep.sqlite", rates, ms=(20, 30))))
+    assert "wide" not in omp + sp  # which differ by more than a point of the picture
+    points = {"omp": {0.1: 0.3, 0.2: 0.4}, "sp": {0.1: 0.3004, 0.2: 0.4}, "ols": {0.2: 0.4}, "iht": {}}
+    assert picture._hidden(points, least=0.001) == {"omp": ["sp", "ols"], "sp": ["ols"], "ols": [], "iht": []}
+
+
+def test_many_equal_methods_have_lines_that_are_not_too_wide():
+    hidden = picture._hidden({str(i): {0.0: 1.0} for i in range(12)}, least=0.1)
+    widths = [*picture._widths(hidden).values()]
+    assert widths == sorted(widths, reverse=True)
+    assert widths[0] <= 12
+    assert widths[-1] == 1.5
+
+
+def test_a_point_without_neighbours_has_an_error_bar(tmp_path):
+    rates = {"omp": RATES["omp"]}
+    sweep = planted(tmp_path / "sweep.sqlite", rates, ms=(20, 30))
+    lone = planted(tmp_path / "lone.sqlite", rates, ms=(6, 30), trials=20)
+    for run, bars in ((sweep, 0), (lone, 1)):
+        inside = [row for row in run.curves((0.95,)) if row["where"] == "inside"]
+        assert len(inside) == 2 - bars
+        panel = picture.picture(run).subfigs[1].axes[1]
+        assert len(panel.containers) == bars
+        if bars:
+            (row,), (bar,) = inside, panel.containers[0][2]
+            assert row["rho_high"] - row["rho_low"] > 0.1
+            np.testing.assert_allclose(bar.get_segments()[0][:, 1], [row["rho_low"], row["rho_high"]])
+
+
+def test_below_the_level_at_all_k_there_is_a_triangle(tmp_path):
+    rates = {"htp": RATES["htp"], "iht": RATES["htp"], "sp": RATES["sp"]}
+    sweep = planted(tmp_path / "sweep.sqlite", rates, ms=(20, 30))
+    least = sorted(min(ks) / m for m, ks in sweep.grid.items())
+    for panel in picture.picture(sweep).subfigs[1].axes:
+        marked = [(line.get_marker(), line.get_ydata()[0], line.get_markersize()) for line in panel.lines]
+        down = sorted((rho, size) for marker, rho, size in marked if marker == "v")
+        assert [rho for rho, _ in down] == pytest.approx([least[0], least[0], least[1], least[1]])
+        assert down[0][1] + 2 < down[1][1]  # one around the other
+        assert len([marker for marker, *_ in marked if marker == "^"]) == 2
+
+
+def test_the_colours_stand_beside_the_heat_map_of_a_single_method(tmp_path):
+    figure = picture.picture(planted(tmp_path / "sweep.sqlite", {"omp": RATES["omp"]}, ms=(20, 30)))
+    figure.draw_without_rendering()
+    heat, bar = (ax.get_window_extent() for ax in figure.subfigs[0].axes)
+    assert 0 < bar.x0 - heat.x1 < 0.05 * figure.bbox.width
+
+
+def test_a_file_is_named_with_the_shape_of_its_matrix(folder, capsys):
+    assert command("phase", "--A", folder / "A.npy", "--methods", "omp", "--trials", 10, "--grid", "1x3") == 0
+    sweep = sweeps.load("runs/phase")
+    title = picture.picture(sweep).get_suptitle()
+    assert title.startswith("Phase transition, A.npy (12 x 20), x gaussian, n = 20\n")
+    assert "phase transition, A.npy (12 x 20), x gaussian, n=20" in capsys.readouterr().out
+    Path("data").mkdir()
+    np.savez("data/both.npz", A=np.load("A.npy"), B=np.eye(3))
+    assert str(problem_of("data/both.npz:A[:, 1:]")) == "both.npz:A[:, 1:], x gaussian"
+
+
+def test_exact_success_that_the_noise_rules_out_is_told_before_work_starts(tmp_path, capsys, monkeypatch):
+    line = ("phase", "--methods", "omp,iht", "--n", 32, "--grid", "2x3", "--trials", 5, "--success", "exact")
+    told = "an NMSE of at most -80 dB, which noise at an SNR of 20 dB does not allow"
+    assert command(*line, "--snr", "20,inf", "-o", tmp_path / "both") == 0
+    assert told in capsys.readouterr().err
+    assert command(*line, "--snr", 20, "-o", tmp_path / "run") == 0
+    out, err = capsys.readouterr()
+    assert err.startswith("note: success is exact, ")
+    assert told in err
+    assert "--exact-db -20" in err
+    assert out.count("below 95 % everywhere") == 2
+    assert "0.0000" not in out
+    assert "--exact-db -20" in out
+    for words in (("phase", "--status", "-o"), ("draw", "--success", "exact")):
+        assert command(*words, tmp_path / "run") == 0
+        assert told in capsys.readouterr().out
+    assert command("draw", tmp_path / "run") == 0
+    assert told not in capsys.readouterr().out
+    monkeypatch.setattr(sweeps.run, "solve", None)
+    with pytest.warns(UserWarning, match=told), pytest.raises(TypeError):
+        sweeps.phase(["omp"], n=32, grid=(2, 3), trials=5, snr=20, success="exact", output=tmp_path / "new")
+
+
+def test_exact_success_that_the_noise_allows_is_swept_without_a_word(tmp_path, capsys):
+    line = ("phase", "--methods", "omp", "--n", 32, "--grid", "2x3", "--trials", 5, "--success", "exact", "--snr", 20)
+    assert command(*line, "--exact-db", -20, "-o", tmp_path) == 0
+    out, err = capsys.readouterr()
+    assert "does not allow" not in out + err
+
+
+@pytest.mark.parametrize(
+    ("rates", "where", "shown"),
+    [
+        ({"omp": RATES["sp"]}, "above", "above 95 % everywhere"),
+        ({"omp": RATES["omp"]}, "inside", r"0\.\d{4}"),
+        ({"omp": (0, 0, 0, 0)}, "below", "below 95 % everywhere"),
+    ],
+)
+def test_the_table_says_where_there_is_no_curve(rates, where, shown, tmp_path, capsys):
+    (row,) = planted(tmp_path / "sweep.sqlite", rates).status()
+    assert row["where"] == where
+    assert command("phase", "--status", "-o", tmp_path) == 0
+    assert re.search(rf"│ +{shown}(, 0\.\d{{4}})? │", capsys.readouterr().out)
+
+
+@pytest.mark.parametrize("given", ["omp,,sea", ",omp", "omp,", "omp, ,sea", "", ","])
+def test_a_name_that_is_missing_between_commas_is_refused(given, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for words in (["sweep", "phase"], ["compare", "gaussian"], ["train", "iht-net"]):
+        with pytest.raises(SystemExit) as end:
+            cli.main([*words, "--methods", given])
+        err = capsys.readouterr().err
+        assert end.value.code == 2
+        assert err.startswith("pursuit: --methods is ")
+        assert repr(given) in err or "is empty" in err
+        assert f"as --methods {'omp,sea' if 'sea' in given else 'omp'}" in err
+    assert not [*tmp_path.iterdir()]
+
+
 def test_several_m_and_levels_are_a_picture_per_level(tmp_path):
     sweep = planted(tmp_path / "sweep.sqlite", RATES, snr=(10.0, math.inf), ms=(20, 30))
     files = picture.draw(tmp_path / "figure.png", sweep)

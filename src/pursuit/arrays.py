@@ -100,9 +100,21 @@ def column_names(A: Any) -> NDArray[Any] | None:
     return labels
 
 
+def row_names(A: Any, y: Any) -> list[Any] | None:
+    """The names of the rows of A, or of the measurements in y, which are tables (pandas); None if they are numbers."""
+    m = np.shape(y)[-1] if np.ndim(y) else 0
+    for table, axis in ((A, "index"), (y, "columns" if np.ndim(y) > 1 else "index")):
+        names: Any = getattr(table, axis, None)
+        if hasattr(names, "equals") and len(names) == m and list(names) != [*range(m)]:
+            return list(names)
+    return None
+
+
 def check_alike(A: Any, y: Any) -> None:
     """Raise ValueError if the labels of the rows of A and those of y, where both have some, are not the same."""
     rows, labels = _labels("index", A, y)
+    if hasattr(rows, "equals") and hasattr(labels, "equals") and hasattr(y, "columns") and hasattr(A, "columns"):
+        _check_columns(rows, y)
     if hasattr(A, "columns") and hasattr(rows, "equals") and hasattr(labels, "equals") and np.ndim(y) == 1:
         if rows.equals(labels):
             return
@@ -122,6 +134,28 @@ def check_alike(A: Any, y: Any) -> None:
             f"y has the axes {of_y} and the measurements of A are {measured!r}; needed is that axis last: pass "
             f"y.transpose(..., {measured!r})."
         )
+
+
+def _check_columns(rows: Any, y: Any) -> None:
+    """Raise ValueError if the columns of a table y, with a signal per line, are not labelled as the rows of A are."""
+    names = y.columns
+    if len(names) != len(rows) or rows.equals(names):
+        return
+    same = not rows.symmetric_difference(names, sort=False).size
+    numbered = [*range(len(names))]
+    if not same and numbered in (list(names), list(rows)):
+        return  # lines and columns that are only numbered say nothing
+    if len(y.index) == len(rows) and not rows.symmetric_difference(y.index, sort=False).size:
+        raise ValueError(
+            "the index of y has the labels of the measurements, the index of A, and needed is a signal per row: pass "
+            "y.loc[A.index].T."
+        )
+    what = "the same labels in another order" if same else "other labels"
+    way = "pass y[A.index]" if same else "select the rows of A and the columns of y that both have"
+    raise ValueError(
+        f"the columns of y have {what} than the index of A; needed is one row of A per measurement: {way}, or "
+        "y.to_numpy() if their order is right."
+    )
 
 
 def _labels(name: str, *values: Any) -> list[Any]:

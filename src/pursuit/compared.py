@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from . import comparison, prediction
-from .arrays import as_tensor
+from .arrays import as_tensor, row_names
 from .comparison import Row
 from .operators.adapters import as_operator
 from .prediction import Prediction
@@ -170,7 +170,10 @@ def as_instance(A: Any, y: Any, ks: Sequence[int] = (), x: Any = None) -> Instan
             )
     op = as_operator(A)
     k = ks[0] if ks else 1 if truth is None else max(1, int((truth != 0).sum(-1).max()))
-    return Instance("data", op.complexified() if checked.y.is_complex() else op, checked.y, k, truth, {})
+    return Instance(
+        "data", op.complexified() if checked.y.is_complex() else op, checked.y, k, truth, {},
+        names=op.column_names, measured=row_names(A, y),
+    )  # fmt: skip
 
 
 def of_instance(

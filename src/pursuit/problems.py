@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,6 +35,10 @@ class Instance:
         The arguments that made it.
     labels : tuple of str
         Labels of the signal's axis and values, with units.
+    names : sequence, optional
+        Names of the columns of A.
+    measured : sequence, optional
+        Names of the measurements.
     """
 
     name: str
@@ -44,6 +49,8 @@ class Instance:
     settings: dict[str, Any]
     synthesis: Operator | None = None
     labels: tuple[str, str] = ("index", "coefficient")
+    names: Sequence[Any] | None = None
+    measured: Sequence[Any] | None = None
 
     @property
     def title(self) -> str:

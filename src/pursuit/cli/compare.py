@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .console import find_own, one_line_errors, progress
+from .console import find_own, listed, one_line_errors, progress
 from .tables import print_comparison
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def compare(
     with one_line_errors():
         from .. import compared, comparison, files
 
-        chosen = tuple(methods.split(",")) if methods else comparison.usual()
+        chosen = comparison.usual() if methods is None else listed("--methods", methods)
         find_own(chosen)
         comparison.check(chosen, lam, lam_share)
         asked = file_options(header, index, decimal, columns, dtype)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -103,6 +104,25 @@ def _discard_output() -> None:
 def _fail(message: str) -> NoReturn:
     typer.echo(f"pursuit: {' '.join(message.split())}", err=True)
     raise typer.Exit(2)
+
+
+@contextlib.contextmanager
+def warnings_in_one_line() -> Iterator[None]:
+    """Write the library's warnings as notes, without the line of code they come from."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", UserWarning)
+        warnings.showwarning = lambda message, *_, **__: typer.echo(f"note: {message}", err=True)
+        yield
+
+
+def listed(option: str, given: str) -> tuple[str, ...]:
+    """The names in the value of an option, which commas separate."""
+    names = tuple(name.strip() for name in given.split(","))
+    if not all(names):
+        what = "empty" if not any(names) else f"{given!r}, with an empty name between, before or after commas"
+        example = ",".join(filter(None, names)) or "omp,sp"
+        raise ValueError(f"{option} is {what}; needed are names with one comma between two, as {option} {example}.")
+    return names
 
 
 def find_own(methods: Iterable[str]) -> None:

@@ -122,6 +122,8 @@ class Inputs:
         How each file was read.
     names : tuple of str or None
         Of the columns of the matrix, where its file has some.
+    measured : tuple of str or None
+        Names of the measurements, where a file has some.
     """
 
     A: Any
@@ -129,6 +131,7 @@ class Inputs:
     axis: int
     lines: tuple[str, ...]
     names: tuple[str, ...] | None = None
+    measured: tuple[str, ...] | None = None
 
     def as_given(self, x: Any) -> Any:
         """A solution with its axes as those of the file's `y`."""
@@ -158,6 +161,7 @@ def read_inputs(A: str, y: str, asked: FileOptions, layout: str) -> Inputs:
     """
     from .. import files
     from ..core.layout import AS_GIVEN, PATTERNS
+    from ..files.tables import label
 
     matrices, measurements = files.readings(A, asked.about("A")), files.readings(y, asked.about("y"))
     check_different(A, y)
@@ -170,13 +174,18 @@ def read_inputs(A: str, y: str, asked: FileOptions, layout: str) -> Inputs:
         of_patterns = (f"{len(matrix)} patterns",)
         matrix = matrix.reshape(len(matrix), -1)
     lines = (describe(A, of_a, of_a.array, *of_patterns), _described_y(y, of_y, values, found))
-    if found.axis == 0 and found.matrix == AS_GIVEN:
-        _check_labels(A, of_a, y, of_y, of_a.array.shape[0])
+    measured: tuple[str, ...] | None = None
+    if found.matrix == AS_GIVEN and found.axis in (0, 1):
+        m = of_a.array.shape[0]
+        down = found.axis == 0 and of_y.array.shape[0] == m  # else a signal is a line of the table
+        _check_labels(A, of_a, y, of_y, m, down=down, columns=asked.about("y").columns)
+        both = (of_a.labels, of_y.labels if down else of_y.names)
+        measured = next((tuple(map(label, names)) for names in both if names is not None and len(names) == m), None)
     if found.pairs:
         values = values[..., 0] + 1j * values[..., 1]
     matrix, values = same_precision(matrix, values)
     names = of_a.names if found.matrix == AS_GIVEN else None
-    return Inputs(matrix, values.swapaxes(found.axis, -1), found.axis, lines, names)
+    return Inputs(matrix, values.swapaxes(found.axis, -1), found.axis, lines, names, measured)
 
 
 def check_different(A: str, y: str) -> None:
@@ -188,27 +197,80 @@ def check_different(A: str, y: str) -> None:
         raise ValueError(f"A ({A}) and y ({y}) are the same array; needed are a matrix and what was measured with it.")
 
 
-def _check_labels(A: str, of_a: Reading, y: str, of_y: Reading, measurements: int) -> None:
-    """Raise ValueError if both files have an index with a label per measurement, and the labels are not the same."""
+def _check_labels(
+    A: str, of_a: Reading, y: str, of_y: Reading, measurements: int, *, down: bool, columns: str | None
+) -> None:
+    """Raise ValueError if both files have a label per measurement, and the labels are not the same.
+
+    Those of y are its index if the measurements of a signal are `down` a column, else the names of its columns.
+    """
+    of_rows, of_lines, of_columns = of_a.labels, of_y.labels, _labels(of_y.names)
+    if of_rows is None or len(of_rows) != measurements:
+        return
+    of_values, others = (of_lines, of_columns) if down else (of_columns, of_lines)
+    if of_values is not None and len(of_values) == measurements and _first_other(of_rows, of_values) is None:
+        return
+    here, there = ("index", "names of the columns") if down else ("names of the columns", "index")
+    if others is not None and len(others) == measurements and _same_in_any_order(of_rows, others):
+        raise ValueError(
+            f"the {there} of y ({y}) {'are those' if down else 'is that'} of the measurements, the index of A ({A}), "
+            f"but signals were read as {'columns' if down else 'rows'}; give --layout {'rows' if down else 'columns'}."
+        )
+    if of_values is None or len(of_values) != measurements:
+        return
+    if not down and re.fullmatch(r"\d+:", columns or ""):  # the user answered the message below
+        return
+    if not down and (_counts(of_rows) or _counts(of_values)) and not _same_in_any_order(of_rows, of_values):
+        return
+    _refuse_labels(A, of_rows, y, of_values, here, 1 + (of_lines is not None))
+
+
+def _refuse_labels(
+    A: str, of_rows: Sequence[float | str], y: str, of_values: Sequence[float | str], here: str, first_column: int
+) -> None:
+    """Raise ValueError: the labels of y that are `here` are not those of the rows of A."""
     from ..files import kind_of
     from ..files.tables import label
 
-    of_rows, of_values = of_a.labels, of_y.labels
-    if of_rows is None or of_values is None or not len(of_rows) == len(of_values) == measurements:
-        return
-    first = next((i for i, pair in enumerate(zip(of_rows, of_values, strict=True)) if not _alike(*pair)), None)
-    if first is None:
-        return
-    both = (sorted(labels, key=lambda one: (isinstance(one, str), one)) for labels in (of_rows, of_values))
-    same = all(_alike(*pair) for pair in zip(*both, strict=True))
+    first = _first_other(of_rows, of_values)
+    assert first is not None
+    down, same = here == "index", _same_in_any_order(of_rows, of_values)
     what = "the same labels in another order" if same else "other labels"
-    way = f"write its lines in the order of {A}" if same else "give the lines that both have"
-    own = "give --columns y=2:" if kind_of(y) == "table" else "save it without its index"
+    lines = "lines" if down else "columns"
+    way = f"write its {lines} in the order of {A}" if same else f"give the {lines} that both have"
+    own = f"give --columns y={2 if down else first_column}:" if kind_of(y) == "table" else f"save it without its {here}"
     raise ValueError(
-        f"the index of y ({y}) has {what} than that of A ({A}): measurement {first} (from 0) is "
-        f"{label(of_values[first])!r} in y and {label(of_rows[first])!r} in A; needed is one row of A per measurement: "
-        f"{way}, or {own} if their order is right."
+        f"the {here} of y ({y}) {'has' if down else 'have'} {what} than {'that' if down else 'the index'} of A ({A}): "
+        f"measurement {first} (from 0) is {label(of_values[first])!r} in y and {label(of_rows[first])!r} in A; needed "
+        f"is one row of A per measurement: {way}, or {own} if their order is right."
     )
+
+
+def _labels(names: Sequence[str] | None) -> tuple[float | str, ...] | None:
+    """Names of columns as labels: a name that is a number is that number, as in an index."""
+    return None if names is None else tuple(map(_label, names))
+
+
+def _label(name: str) -> float | str:
+    try:
+        return float(name.replace(",", "."))
+    except ValueError:
+        return name.strip()
+
+
+def _counts(labels: Sequence[float | str]) -> bool:
+    """Whether lines or columns are only numbered, from 0 or 1, which says nothing."""
+    return any(all(label == begin + i for i, label in enumerate(labels)) for begin in (0, 1))
+
+
+def _first_other(of_rows: Sequence[float | str], of_values: Sequence[float | str]) -> int | None:
+    """The number of the first measurement whose labels differ; None if there is none."""
+    return next((i for i, pair in enumerate(zip(of_rows, of_values, strict=True)) if not _alike(*pair)), None)
+
+
+def _same_in_any_order(of_rows: Sequence[float | str], of_values: Sequence[float | str]) -> bool:
+    both = (sorted(labels, key=lambda one: (isinstance(one, str), one)) for labels in (of_rows, of_values))
+    return all(_alike(*pair) for pair in zip(*both, strict=True))
 
 
 def _alike(a: float | str, b: float | str) -> bool:
@@ -298,7 +360,8 @@ def given_instance(
         true, line = read_other("x", x, asked, given)
         lines, truth = (*lines, line), real_if("--x", x, true, given)
     instance = as_instance(given.operator(), rows(given.y), ks, truth)
-    return replace(instance, settings={"A": A, "y": y, "x": x}), lines
+    settings = {"A": A, "y": y, "x": x}
+    return replace(instance, settings=settings, names=given.names, measured=given.measured), lines
 
 
 def same_precision(matrix: Any, values: Any) -> tuple[Any, Any]:

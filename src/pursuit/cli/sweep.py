@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..interrupts import kept
-from .console import bar, find_own, one_line_errors, print_table
+from .console import bar, find_own, listed, one_line_errors, print_table, warnings_in_one_line
 
 if TYPE_CHECKING:
     from ..sweeps import Difference, Progress, Sweep
@@ -117,7 +117,7 @@ def phase(
         from ..sweeps.store import file_of
 
         given = {
-            "methods": None if methods is None else _listed(methods), "A": A, "x": x, "complex": complex,
+            "methods": None if methods is None else listed("--methods", methods), "A": A, "x": x, "complex": complex,
             "snr": None if snr is None else _numbers("--snr", snr, float), "n": n,
             "m": None if m is None else _numbers("--m", m, int),
             "grid": None if grid is None else _sizes(grid), "trials": trials, "rho": rho, "seed": seed,
@@ -134,7 +134,7 @@ def phase(
         options = _there(file) | chosen
         find_own((*options.get("methods", ()), options.get("A", ""), options.get("x", "")))
         mine = None if part is None else _part(part)
-        with kept("finished cells are", file), bar("cells") as show:
+        with kept("finished cells are", file), warnings_in_one_line(), bar("cells") as show:
             sweep = sweeps.phase(
                 output=output, scheduler=scheduler, workers=workers, part=mine,
                 on_progress=lambda now: show(_line(now), now.done, now.total), **options,
@@ -154,9 +154,12 @@ def draw(run: RUN, success: SUCCESS = "support") -> None:
     """
     with _stated():
         from .. import sweeps
+        from ..sweeps.run import unreachable
 
         sweep = sweeps.load(run)
         _write(sweep, sweep.path.parent, success)
+        if (lost := unreachable(sweep.plan, sweep.settings, success)) is not None:
+            typer.echo(lost)
 
 
 @app.command()
@@ -231,10 +234,6 @@ def _there(file: Path) -> dict[str, Any]:
     return options | {name: getattr(plan, name) for name in names} | {"m": plan.m or None}
 
 
-def _listed(methods: str) -> tuple[str, ...]:
-    return tuple(method.strip() for method in methods.split(","))
-
-
 def _sizes(grid: str) -> tuple[int, int]:
     match = re.fullmatch(r"(\d+)x(\d+)", grid)
     if match is None:
@@ -271,20 +270,33 @@ def _show_status(sweep: Sweep) -> None:
     from rich.table import Table
     from rich.text import Text
 
+    from ..sweeps.run import unreachable
+
     rows = sweep.status()
     plan = sweep.plan
     size = f"n={sweep.settings.n}, grid {plan.grid[0]}x{plan.grid[1]}"
-    title = Text(f"phase transition, {sweep.settings.problem}, {size}, {sweep.path}")
+    title = Text(f"phase transition, {sweep.problem}, {size}, {sweep.path}")
     table = Table(title=title, title_justify="left")
     for name in ("method", "cells done", "trials", "hours", "widest error of the 95 % curve, in rho"):
         table.add_column(name, justify="left" if name == "method" else "right")
     for row in rows:
         of = "" if row["planned"] is None else f" of {row['planned']}"
-        error = "" if row["error"] is None else f"{row['error']:.4f}"
+        error = _error(row)
         table.add_row(row["method"], f"{row['done']}{of}", str(row["trials"]), f"{row['seconds'] / 3600:.3f}", error)
     print_table(table)
     if plan.adaptive is not None:
         typer.echo(_adaptive(sweep, rows))
+    elif (lost := unreachable(plan, sweep.settings, plan.success)) is not None:
+        typer.echo(lost)
+
+
+def _error(row: dict[str, Any]) -> str:
+    """The error of a method's curve, and that there is none within the grid."""
+    error = "" if row["error"] is None else f"{row['error']:.4f}"
+    if row["where"] in (None, "inside"):
+        return error
+    everywhere = f"{row['where']} 95 % everywhere"
+    return everywhere if float(error) == 0 else f"{everywhere}, {error}"
 
 
 def _adaptive(sweep: Sweep, rows: list[dict[str, Any]]) -> str:

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import inspect
 import os
-import warnings
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
 from ..interrupts import kept
-from .console import bar, find_own, one_line_errors, progress
+from .console import bar, find_own, listed, one_line_errors, progress, warnings_in_one_line
 from .data import FILES, Columns, Decimal, Dtype, FileOptions, Header, Index, LayoutOption, file_options
 from .signals import given_ensemble, split_in_words, variance
 from .tables import print_comparison
@@ -246,7 +243,7 @@ def train(
             optimizer=optimizer, lr=lr, clip=clip, resample=resample, layerwise_epochs=layerwise_epochs, seed=seed,
         )  # fmt: skip
         of_parts = {"n_train": n_train, "n_validation": n_validation, "n_test": n_test}
-        with _warnings_in_one_line():
+        with warnings_in_one_line():
             counts, line = _counts(ensemble, of_parts, resample=training_options["resample"])
         net = _network(
             network, ensemble, seed=seed, layers=layers, hidden=hidden, inputs=inputs, tau=tau, eta=eta,
@@ -266,7 +263,7 @@ def train(
                 show(_line(network, epoch), epoch.epoch, epochs)
 
             try:
-                with _warnings_in_one_line():
+                with warnings_in_one_line():
                     training = fit(net, ensemble, folder=folder, **training_options, **counts, on_epoch=tell)
             except TrainingError as error:
                 best = folder / "net.safetensors"
@@ -293,20 +290,11 @@ def train(
         _compare(folder, test, network, net, chosen_methods)
 
 
-@contextlib.contextmanager
-def _warnings_in_one_line() -> Iterator[None]:
-    """Warnings of this library as lines on standard error."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("always", UserWarning)
-        warnings.showwarning = lambda message, *_, **__: typer.echo(f"note: {message}", err=True)
-        yield
-
-
 def _methods(methods: str | None) -> tuple[str, ...]:
     """The solvers that the network is compared with."""
     from .. import comparison
 
-    chosen = COMPARED if methods is None else () if methods == "none" else tuple(methods.split(","))
+    chosen = COMPARED if methods is None else () if methods == "none" else listed("--methods", methods)
     find_own(chosen)
     comparison.solvers(chosen)
     return chosen

@@ -79,6 +79,18 @@ def parse(text: str) -> Spec:
     return Spec(text, path, name, index, transposed)
 
 
+def short(text: str) -> str:
+    """What a user wrote, without the folders of the file.
+
+    Examples
+    --------
+    >>> short("data/A.h5:/path/A[:, 3:]")
+    'A.h5:/path/A[:, 3:]'
+    """
+    path = parse(text).path
+    return text.removeprefix(str(path.parent)).lstrip("/\\") if path.name in text else text
+
+
 def _index(text: str, part: str) -> Any:
     part = part.strip()
     if part == "...":

@@ -11,12 +11,13 @@ from torch import Tensor
 
 from ..comparison import Row
 from ..files import write_whole
+from ..files.spec import short
 from ..problems import Instance
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-from .style import BLACK, BLUE, GREEN, ORANGE, RED
+from .style import BLACK, BLUE, GREEN, LABELS, ORANGE, RED, named_ticks
 
 BEST = (BLUE, RED, GREEN)
 
@@ -70,11 +71,43 @@ def figure(instance: Instance, rows: Sequence[Row], oracle_db: float | None) -> 
     axes[-1].set_xlabel(instance.labels[0], fontsize=8)
     for ax in axes:
         ax.tick_params(labelsize=8)
+    drawn_ones = [row.x for row in best] + ([] if instance.x is None else [instance.x])
+    if instance.synthesis is None:
+        _name_stems(signals, [_shown(_one(x, item)) for x in drawn_ones], instance.names)
+    measured = instance.measured
+    if measured is not None and len(measured) <= LABELS:
+        named_ticks(axes[1 if truth is not None else 0], range(len(measured)), measured)
+    for ax in axes:
         ax.spines[["top", "right"]].set_visible(False)
-    left.suptitle(f"{instance.name}: signal {item + 1} of {count}" if count > 1 else instance.name, fontsize=10)
+    title = _title(instance)
+    left.suptitle(f"{title}: signal {item + 1} of {count}" if count > 1 else title, fontsize=10)
 
     _bars(right.subplots(), rows, oracle_db, known=truth is not None)
     return drawn
+
+
+def _title(instance: Instance) -> str:
+    """The files with the shape of the matrix, or the problem's name."""
+    A, y = (instance.settings.get(name) for name in ("A", "y"))
+    if not (isinstance(A, str) and isinstance(y, str)):
+        return instance.name
+    m, n = instance.A.shape
+    return f"{short(A)} ({m} x {n}), {short(y)}".replace("$", r"\$")
+
+
+def _name_stems(axes: Sequence[Axes], values: Sequence[np.ndarray], names: Sequence[Any] | None) -> None:
+    """Names of the columns below the last of the axes, which share theirs, if few columns have a stem."""
+    if names is None or all(str(name) == str(i) for i, name in enumerate(names)):
+        return  # columns that are only numbered
+    if any((one != 0).sum() > SPARSE * len(one) for one in values):
+        return
+    atoms = np.flatnonzero(np.any([one != 0 for one in values], axis=0))
+    if len(atoms) > LABELS:
+        return
+    for ax in axes:
+        ax.tick_params(labelbottom=ax is axes[-1])
+        named_ticks(ax, atoms.tolist(), [names[atom] for atom in atoms.tolist()])
+    axes[-1].set_xlabel("column of A", fontsize=8)
 
 
 def typical(instance: Instance, row: Row) -> int:

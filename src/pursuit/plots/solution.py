@@ -10,13 +10,13 @@ from numpy.typing import NDArray
 
 from ..core.report import array
 from ..core.solution import Solution, Status
-from .style import BLUE, ORANGE
+from .style import BLUE, LABELS, ORANGE, named_ticks
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-LABELS = 25  # most names of columns below the stems
+LINES = 25  # most names of columns in the legend
 
 
 def plot(
@@ -79,6 +79,9 @@ def plot(
     figure = Figure(figsize=(10, 3.6) if two else (7, 3.6), dpi=120, layout="constrained")
     axes: Any = figure.subplots(1, 2 if two else 1, squeeze=False)
     left, *right = axes[0]
+    for ax in figure.axes:
+        ax.spines[["top", "right"]].set_visible(False)
+        ax.tick_params(labelsize=8)
     of_truth = None if truth is None else array(truth)[where]
     if ks is not None:
         _path(left, right[0], sol, np.asarray(ks), where, of_truth)
@@ -86,9 +89,6 @@ def plot(
         _stems(left, sol, where, of_truth)
         if norms.ndim:
             _residuals(right[0], norms, array(sol.status), where)
-    for ax in figure.axes:
-        ax.spines[["top", "right"]].set_visible(False)
-        ax.tick_params(labelsize=8)
     return figure
 
 
@@ -122,7 +122,7 @@ def _stems(ax: Axes, sol: Solution[Any], where: tuple[int, ...], truth: NDArray[
     margin = max(1.0, 0.02 * sol.n)
     ax.set_xlim(-margin, sol.n - 1 + margin)
     if sol.names is not None and len(atoms) <= LABELS:
-        ax.set_xticks(atoms, [str(name) for name in sol.names[atoms]], rotation=60, ha="right")
+        named_ticks(ax, atoms, sol.names[atoms])
     ax.set_xlabel("column of A", fontsize=8)
     ax.set_ylabel("|x|" if cplx else "x", fontsize=8)
     name = "" if not where else f"signal {where[0] if len(where) == 1 else where}: "
@@ -152,7 +152,7 @@ def _path(
         places = np.flatnonzero(truth)
         left.plot(np.full(len(places), ks[-1]), shown(truth[places]), "o", markersize=8, markerfacecolor="none",
                   color="0.5", label="truth")  # fmt: skip
-    if len(atoms) <= LABELS and (len(atoms) or truth is not None):
+    if len(atoms) <= LINES and (len(atoms) or truth is not None):
         left.legend(fontsize=7, frameon=False, ncols=2, title="column of A", title_fontsize=7)
     left.set_ylabel("|x|" if np.iscomplexobj(values) else "x", fontsize=8)
     name = "" if not where else f"signal {where[0] if len(where) == 1 else where}: "

@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -38,6 +38,7 @@ ACROSS = 4
 ZETA, RHO = r"measurements per unknown, $\zeta = m / n$", r"non-zeros per measurement, $\rho = k / m$"
 SNR = "signal-to-noise ratio in dB"
 MISSING = "0.88"
+WIDTH, WIDER, WIDEST = 1.5, 2.5, 12.0  # of a line; more for every method with the same curve; most
 
 
 class Across(NamedTuple):
@@ -119,7 +120,7 @@ def _map(sweep: Sweep, success: str) -> Figure:
 
     methods = sweep.methods
     down = math.ceil(len(methods) / ACROSS)
-    across = max(2, math.ceil(len(methods) / down))
+    across = math.ceil(len(methods) / down)
     figure = Figure(figsize=(12.5, 2.75 * down + 4.4), dpi=110, layout="constrained")
     halves: Any = figure.subfigures(2, 1, height_ratios=(2.75 * down, 4.2))
     top, bottom = halves
@@ -129,7 +130,7 @@ def _map(sweep: Sweep, success: str) -> Figure:
     for ax, method in zip(panels.flat, methods, strict=False):
         image = _heat(ax, sweep, across_all, [row for row in rows if row["method"] == method], success)
         for level, style in zip(LEVELS, ("--", "-"), strict=True):
-            mine = [row for row in curves if (row["method"], row["level"]) == (method, level)]
+            mine = _at(curves, method, level)
             _line(ax, across_all, mine, color="white", linestyle=style, linewidth=2.6)
             _line(ax, across_all, mine, color=RED, linestyle=style, linewidth=1.4)
         ax.set_title(method, loc="left", fontsize=10)
@@ -159,13 +160,17 @@ def _against_k(sweep: Sweep, success: str) -> Figure:
     ax = figure.subplots()
     rows, curves = sweep.table(), sweep.curves(success=success)
     rate = "found_rate" if success == "support" else "exact_rate"
-    for method in sweep.methods:
-        mine = [row for row in rows if row["method"] == method]
+    points = {
+        method: {row["k"]: 100 * row[rate] for row in rows if row["method"] == method} for method in sweep.methods
+    }
+    hidden = _hidden(points, least=0.2)
+    widths = _widths(hidden)
+    for method, mine in points.items():
         colour, style = _look(method, sweep.methods)
-        label = _named(method, curves, lambda row: f"{100 * row['level']:g} % up to k = {row['k']:.1f}")
+        label = _named(method, curves, [hidden], lambda row: f"{100 * row['level']:g} % up to k = {row['k']:.1f}")
         ax.plot(
-            [row["k"] for row in mine], [100 * row[rate] for row in mine], color=colour, linestyle=style, marker=".",
-            label=label, clip_on=False,
+            [*mine], [*mine.values()], color=colour, linestyle=style, marker=".", linewidth=widths[method],
+            markersize=4 + 2 * widths[method], label=label, clip_on=False,
         )  # fmt: skip
     for level in LEVELS:
         ax.axhline(100 * level, color="0.6", linewidth=0.8, linestyle=(0, (1, 3)))
@@ -191,14 +196,44 @@ def _across(sweep: Sweep) -> Across:
     return Across(ZETA, {(m, levels[0]): m / n for m in sweep.grid}, (0, max(1.0, 1.05 * max(sweep.grid) / n)))
 
 
-def _named(method: str, curves: list[dict[str, Any]], inside: Callable[[dict[str, Any]], str] | None = None) -> str:
-    """A method in the legend: one that reaches a level nowhere is said to do so, for it has no line there.
+Points = Mapping[float, float]  # of a curve
+
+
+def _hidden(points: Mapping[str, Points], least: float) -> dict[str, list[str]]:
+    """For each method those that are drawn over it with the same curve: nowhere `least` away from it."""
+    return {
+        method: [over for over in [*points][place + 1 :] if _same(mine, points[over], least)]
+        for place, (method, mine) in enumerate(points.items())
+    }
+
+
+def _same(one: Points, other: Points, least: float) -> bool:
+    """Whether all points of the shorter curve are points of the other."""
+    few, many = sorted((one, other), key=len)
+    return bool(few) and all(at in many and abs(many[at] - value) < least for at, value in few.items())
+
+
+def _widths(hidden: Mapping[str, list[str]]) -> dict[str, float]:
+    """The width of each method's line: the more are drawn over it, the wider, so that all are seen."""
+    wider = min(WIDER, (WIDEST - WIDTH) / max(1, *map(len, hidden.values())))
+    return {method: WIDTH + wider * len(over) for method, over in hidden.items()}
+
+
+def _named(
+    method: str,
+    curves: list[dict[str, Any]],
+    hidden: Sequence[Mapping[str, list[str]]],
+    inside: Callable[[dict[str, Any]], str] | None = None,
+) -> str:
+    """A method in the legend: that it reaches a level nowhere, and which method has the same curve.
 
     Parameters
     ----------
     method : str
     curves : list of dict
         Rows of `Sweep.curves`.
+    hidden : sequence of mapping
+        `_hidden` of each panel.
     inside : callable, optional
         What is said of a row at which the curve crosses a level.
     """
@@ -215,7 +250,14 @@ def _named(method: str, curves: list[dict[str, Any]], inside: Callable[[dict[str
             said.append(f"above {100 * level:g} % everywhere")
         elif inside is not None and wheres == {"inside"}:
             said.append(inside(rows[0]))
-    return f"{method}: {', '.join(said)}" if said else method
+    label = f"{method}: {', '.join(said)}" if said else method
+    over = [panel[method][0] if panel[method] else None for panel in hidden]
+    if not any(over):
+        return label
+    if len({*over}) == 1:
+        return f"{label}\n(wide line: same curve as {over[0]})"
+    same = [f"{100 * level:g} % curve as {name}" for level, name in zip(LEVELS, over, strict=True) if name]
+    return f"{label}\n(wide line: same {' and '.join(same)})"
 
 
 def _legend(figure: Any, ax: Axes) -> None:
@@ -237,7 +279,7 @@ def _title(sweep: Sweep) -> str:
             f"not finished: {min(per_cell, default=0)} to {max(per_cell, default=0)} of {plan.trials} trials per cell"
         )
     (noise,) = plan.snr if len(plan.snr) == 1 else (math.inf,)
-    problem = str(sweep.settings.problem) + ("" if noise == math.inf else f", SNR {noise:g} dB")
+    problem = sweep.problem + ("" if noise == math.inf else f", SNR {noise:g} dB")
     return (
         f"Phase transition, {problem}, n = {sweep.settings.n}\neta = {sweep.settings.eta:g} / L, "
         f"at most {sweep.settings.max_steps} steps; {spread}"
@@ -282,28 +324,24 @@ def _edges(centres: list[float], ends: tuple[float, float]) -> list[float]:
 
 def _curves(figure: Any, sweep: Sweep, across: Across, curves: list[dict[str, Any]]) -> None:
     panels = figure.subplots(1, len(LEVELS), sharex=True, sharey=True)
+    found = {level: {method: _at(curves, method, level) for method in sweep.methods} for level in LEVELS}
+    points = {level: {method: _inside(across, rows) for method, rows in found[level].items()} for level in LEVELS}
+    hidden = {level: _hidden(points[level], least=sweep.plan.rho / 500) for level in LEVELS}
     for ax, level in zip(panels, LEVELS, strict=True):
-        for method in sweep.methods:
-            rows = [row for row in curves if (row["method"], row["level"]) == (method, level)]
-            rows.sort(key=across.of)
+        widths = _widths(hidden[level])
+        for method, rows in found[level].items():
             colour, style = _look(method, sweep.methods)
-            _line(ax, across, rows, color=colour, linestyle=style, linewidth=1.5, label=_named(method, curves))
-            beyond = [row for row in rows if row["where"] == "above"]
-            ax.plot(
-                [across.of(row) for row in beyond], [row["rho"] for row in beyond], "^", color=colour, markersize=5,
-                fillstyle="none", clip_on=False, in_layout=False,
-            )  # fmt: skip
-            ax.fill_between(
-                [across.of(row) for row in rows], [row["rho_low"] for row in rows], [row["rho_high"] for row in rows],
-                where=[row["where"] == "inside" for row in rows], color=colour, alpha=0.15, linewidth=0,
-            )  # fmt: skip
+            label = _named(method, curves, [*hidden.values()])
+            _line(ax, across, rows, color=colour, linestyle=style, linewidth=widths[method], label=label)
+            _band(ax, across, rows, colour, widths[method])
+        _triangles(ax, across, found[level])
         ax.set_title(f"{100 * level:g} % success, with the 95 % confidence band of the fit", loc="left", fontsize=10)
         ax.set_xlabel(across.label, fontsize=9)
         across.show(ax)
         ax.set_ylim(0, sweep.plan.rho * 1.08)
         ax.axhline(sweep.plan.rho, color="0.6", linewidth=0.8, linestyle=(0, (1, 3)))
         ax.annotate(
-            r"largest $\rho$ of the grid; triangles: above the level at all k of the grid",
+            r"largest $\rho$ of the grid; $\bigtriangleup$: above, $\bigtriangledown$: below the level at all its k",
             (across.limits[0], sweep.plan.rho), (4, 2), textcoords="offset points", fontsize=7, va="bottom",
             color="0.4", in_layout=False,
         )  # fmt: skip
@@ -311,6 +349,48 @@ def _curves(figure: Any, sweep: Sweep, across: Across, curves: list[dict[str, An
         ax.spines[["top", "right"]].set_visible(False)
     panels[0].set_ylabel(RHO, fontsize=9)
     _legend(figure, panels[0])
+
+
+def _at(curves: list[dict[str, Any]], method: str, level: float) -> list[dict[str, Any]]:
+    return [row for row in curves if (row["method"], row["level"]) == (method, level)]
+
+
+def _inside(across: Across, rows: list[dict[str, Any]]) -> Points:
+    return {across.of(row): row["rho"] for row in rows if row["where"] == "inside"}
+
+
+def _band(ax: Axes, across: Across, rows: list[dict[str, Any]], colour: str, width: float) -> None:
+    """The confidence band; an error bar at a point without a neighbour, where a band has no width."""
+    rows = sorted(rows, key=across.of)
+    within = [row["where"] == "inside" for row in rows]
+    ax.fill_between(
+        [across.of(row) for row in rows], [row["rho_low"] for row in rows], [row["rho_high"] for row in rows],
+        where=within, color=colour, alpha=0.15, linewidth=0,
+    )  # fmt: skip
+    beside = [False, *within, False]
+    single = [row for place, row in enumerate(rows) if within[place] and not (beside[place] or beside[place + 2])]
+    if single:
+        ax.errorbar(
+            [across.of(row) for row in single], [row["rho"] for row in single],
+            [[row["rho"] - row["rho_low"] for row in single], [row["rho_high"] - row["rho"] for row in single]],
+            fmt="none", ecolor=colour, elinewidth=width / WIDTH, capsize=2 + width, alpha=0.6,
+        )  # fmt: skip
+
+
+def _triangles(ax: Axes, across: Across, rows: Mapping[str, list[dict[str, Any]]]) -> None:
+    """Where a curve is beyond the k of the grid; of several methods at one place one triangle around the other."""
+    places: dict[tuple[float, float, str], list[str]] = {}
+    for method, mine in rows.items():
+        for row in mine:
+            if row["where"] != "inside":
+                places.setdefault((across.of(row), row["rho"], row["where"]), []).append(method)
+    wider = min(3.5, 12 / max([1, *map(len, places.values())]))
+    for (at, rho, where), methods in places.items():
+        for around, method in enumerate(reversed(methods)):
+            ax.plot(
+                at, rho, "^" if where == "above" else "v", color=_look(method, (*rows,))[0],
+                markersize=5 + wider * around, fillstyle="none", clip_on=False, in_layout=False,
+            )  # fmt: skip
 
 
 def _look(method: str, methods: tuple[str, ...]) -> tuple[str, Any]:
@@ -324,4 +404,4 @@ def _line(ax: Axes, across: Across, rows: list[dict[str, Any]], **look: Any) -> 
     """The part of the curve within the grid; dots show points whose neighbours are not within."""
     rows = sorted(rows, key=across.of)
     rho = [row["rho"] if row["where"] == "inside" else math.nan for row in rows]
-    ax.plot([across.of(row) for row in rows], rho, marker=".", markersize=3, **look)
+    ax.plot([across.of(row) for row in rows], rho, marker=".", markersize=2 * look["linewidth"], **look)

@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..files import kind_of
+from ..files.spec import short
 from .sources import source_digest
 
 
@@ -78,9 +79,14 @@ class Problem:
             raise ValueError(f"x is {self.x!r}; needed is {_NEEDED['x']}.")
 
     def __str__(self) -> str:
-        """In a few words, without the folders of a file."""
-        of = {True: "complex ", False: "real ", None: ""}[self.complex]
-        return f"A {Path(self.A).name if _is_file(self.A) else self.A}, {of}x {self.x}"
+        return self.in_words()
+
+    def in_words(self, shape: tuple[int, int] | None = None) -> str:
+        """In a few words: of a file its name without folders, and the shape of its matrix."""
+        A = f"A {self.A}"
+        if _is_file(self.A):
+            A = short(self.A) + ("" if shape is None else f" ({shape[0]} x {shape[1]})")
+        return f"{A}, { ({True: 'complex ', False: 'real ', None: ''}[self.complex]) }x {self.x}"
 
     def facts(self) -> dict[str, Any]:
         """What makes two problems the same; a file may have been moved, its numbers are in the digest."""

@@ -54,6 +54,11 @@ class Sweep:
         """The methods, in the order of the plan."""
         return self.plan.methods
 
+    @property
+    def problem(self) -> str:
+        """What is drawn, in words; of a matrix from a file its shape as well."""
+        return self.settings.problem.in_words((max(self.grid), self.settings.n))
+
     def at(self, snr: float) -> Sweep:
         """The results at one level of noise."""
         if snr not in self.plan.snr:
@@ -123,13 +128,16 @@ class Sweep:
         """A row per method: finished and planned cells (None in adaptive mode), trials, seconds of the solver, error.
 
         `error` is the largest half-width of the 95 % curve's band in units of rho; None as long as there is no curve.
+        `where` says whether the success is "below" or "above" 95 % at all k of the grid, for every m, else "inside".
         """
         grid, blocks = {m: {*ks} for m, ks in self.grid.items()}, self.plan.trials // self.settings.block
         wanted = sum(map(len, grid.values())) * len(self.plan.snr) * blocks
         widest: dict[str, float] = {}
+        wheres: dict[str, set[str]] = {}
         for row in self.curves((adaptive.LEVEL,), success=self.plan.success):
             error = (row["rho_high"] - row["rho_low"]) / 2
             widest[row["method"]] = max(error, widest.get(row["method"], 0.0))
+            wheres.setdefault(row["method"], set()).add(row["where"])
         rows = []
         for method in self.methods:
             mine = {key: value for key, value in self.counts.items() if key[0] == method}
@@ -142,6 +150,7 @@ class Sweep:
                     "trials": sum(value[0] for value in mine.values()),
                     "seconds": sum(value for key, value in self.seconds.items() if key[0] == method),
                     "error": widest.get(method),
+                    "where": _everywhere(wheres.get(method)),
                 }
             )
         return rows
@@ -191,6 +200,13 @@ class Sweep:
             attrs={**told, "grid": list(self.plan.grid), "rho": self.plan.rho},
         )
         return data if len(self.plan.snr) > 1 else data.squeeze("snr")
+
+
+def _everywhere(wheres: set[str] | None) -> str | None:
+    """Where a method's success is at all k of every m, or "inside"."""
+    if not wheres:
+        return None
+    return "inside" if "inside" in wheres else " or ".join(sorted(wheres))
 
 
 def load(path: str | Path) -> Sweep:

@@ -7,6 +7,7 @@ import inspect
 import itertools
 import math
 import operator
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from os import PathLike
@@ -145,6 +146,11 @@ def phase(
     ------
     ValueError
         If an argument has a wrong value, or the run in `output` has other settings, before any work starts.
+
+    Warns
+    -----
+    UserWarning
+        If `success` is `exact` and the noise does not allow it.
 
     Examples
     --------
@@ -392,16 +398,28 @@ def _check_memory(problem: Problem, n: int, m: int) -> None:
 
 
 def _check_reachable(plan: Plan, settings: Settings) -> None:
-    """Raise ValueError if an adaptive run looks for a curve where no trial can succeed, and would spend all trials."""
-    if plan.adaptive is None or plan.success != "exact":
+    """Warn of levels of noise at which no trial can succeed; raise ValueError if an adaptive run would look there."""
+    lost = unreachable(plan, settings, plan.success)
+    if lost is None:
         return
+    if plan.adaptive is not None:
+        raise ValueError(lost)
+    warnings.warn(lost, stacklevel=3)
+
+
+def unreachable(plan: Plan, settings: Settings, success: str) -> str | None:
+    """Which levels of noise do not allow success, so that there is no curve, and what to do; None if all do."""
+    if success != "exact":
+        return None
     gain = 10 * math.log10(max(plan.cells(settings.n)))  # of least squares on one atom, by which noise is averaged
     lost = [snr for snr in plan.snr if snr < math.inf and -snr - gain > settings.exact_db]
-    if lost:
-        raise ValueError(
-            f"success is exact, an NMSE of at most {settings.exact_db:g} dB, which noise at an SNR of {shown(lost)} dB "
-            "does not allow: there is no curve; give a larger exact_db, or success support."
-        )
+    if not lost:
+        return None
+    return (
+        f"success is exact, an NMSE of at most {settings.exact_db:g} dB, which noise at an SNR of {shown(lost)} dB "
+        "does not allow: there is no curve. Start a run with a larger exact_db, as --exact-db "
+        f"{-min(lost):g} for an error as large as the noise, or with success support."
+    )
 
 
 def _silent(progress: Progress) -> None:
