@@ -330,7 +330,7 @@ def test_the_command_line_recovers_in_batches(case, files, more, monkeypatch, ca
         (["--batch", "3"], "-k was not given; batches need it"),
         (["--batch", "3", "-k", "3", "--x0", "y.npy"], "--x0 was given, which batches do not take"),
         (["--batch", "3", "-k", "3", "--layout", "pairs"], "--layout is 'pairs'"),
-        (["--workers", "0", "-k", "3"], "workers is 0; needed is at least 1"),
+        (["--workers", "0", "-k", "3"], "workers is 0; needed are 1 to"),
         (["--batch", "3", "-k", "30"], "k is 30"),
     ],
 )

@@ -69,6 +69,7 @@ def compare(
         chosen = tuple(methods.split(",")) if methods else comparison.usual()
         find_own(chosen)
         comparison.check(chosen, lam, lam_share)
+        _check_penalty(chosen, {"--lam": lam, "--lam-share": lam_share})
         asked = file_options(header, index, decimal, columns, dtype)
         lines: tuple[str, ...] = ()
         ks: tuple[int, ...] = ()
@@ -117,6 +118,16 @@ def _write(folder: Path, found: Comparison, **settings: Any) -> None:
     comparison.write_settings(folder / "settings.json", found.instance, **settings, oracle_db=found.oracle_db)
     draw(folder / "figure.png", found.instance, found.rows, found.oracle_db)
     typer.echo(f"written: {', '.join(str(folder / name) for name in names)}")
+
+
+def _check_penalty(chosen: tuple[str, ...], given: dict[str, float | None]) -> None:
+    from ..comparison import PENALISED
+
+    extra = [option for option, value in given.items() if value is not None]
+    if extra and not {*chosen} & {*PENALISED}:
+        raise ValueError(
+            f"{', '.join(extra)} was given, which only {' and '.join(PENALISED)} take; leave it out, or add one."
+        )
 
 
 def _several(k: str | None) -> tuple[int, ...]:

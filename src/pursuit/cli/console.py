@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import typer
+from typer.core import TyperCommand
 from typer.exceptions import TyperException
 
 from ..interrupts import end
@@ -18,7 +20,10 @@ if TYPE_CHECKING:
     from rich.progress import Progress
 
 
+LARGEST = 2**63 - 1  # that arrays and seeds hold
+
 _debug = False
+_options: dict[str, str] = {}  # of the command that runs: how its options are written, by their names in Python
 
 
 def show_tracebacks() -> None:
@@ -44,7 +49,7 @@ def one_line_errors() -> Iterator[None]:
             import traceback
 
             traceback.print_exc()
-        _fail(in_one_line(error))
+        _fail(in_options(in_one_line(error)))
 
 
 def in_one_line(error: Exception) -> str:
@@ -67,6 +72,18 @@ def in_one_line(error: Exception) -> str:
         return str(error)
     told = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
     return f"{told}. This is a mistake in pursuit: please report it {_reports()} with what --debug shows."
+
+
+def in_options(text: str) -> str:
+    """A message of the library in the words of the command that runs: `--max-steps` for `max_steps`."""
+    for name, option in _options.items():
+        places = rf"^{name}(?= (?:is|was|were|are|has|have)\b)"  # where it may be no other word
+        if "_" in name or name in ("eps", "lam", "tol", "x0"):
+            places = rf"(?<![\w/.-])(?<![<=] )'?\b{name}\b'?(?! ?[<=>*]|\.\w|\()"
+        elif name == "k":
+            places += r"|'k'|(?<=pass )k\b|(?<=neither )k\b|(?<= and )k(?=;)"
+        text = re.sub(places, option, text)
+    return text
 
 
 def _of_memory(error: Exception) -> bool:
@@ -103,6 +120,23 @@ def _discard_output() -> None:
 def _fail(message: str) -> NoReturn:
     typer.echo(f"pursuit: {' '.join(message.split())}", err=True)
     raise typer.Exit(2)
+
+
+class Command(TyperCommand):
+    """A command that refuses whole numbers of more than 64 bits, which no array holds, and whose errors name options."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Read the command line; a number that is too large is named with its option."""
+        _options.clear()
+        _options.update({p.name: max(p.opts, key=len) for p in self.params if p.param_type_name == "option"})
+        rest: list[str] = super().parse_args(ctx, args)
+        for parameter in self.params:
+            value = ctx.params.get(parameter.name)
+            if isinstance(value, int) and abs(value) > LARGEST:
+                raise typer.BadParameter(
+                    f"{value} is too large; needed is a whole number of at most {LARGEST}", ctx=ctx, param=parameter
+                )
+        return rest
 
 
 def find_own(methods: Iterable[str]) -> None:

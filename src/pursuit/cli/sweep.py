@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..interrupts import kept
-from .console import bar, find_own, one_line_errors, print_table
+from .console import Command, bar, find_own, one_line_errors, print_table
 
 if TYPE_CHECKING:
     from ..sweeps import Difference, Progress, Sweep
@@ -31,7 +31,7 @@ SUCCESS = Annotated[
 ]
 
 
-@app.command()
+@app.command(cls=Command)
 def phase(
     methods: Annotated[
         str | None,
@@ -146,7 +146,7 @@ def phase(
         _write(sweep, file.parent, sweep.plan.success)
 
 
-@app.command()
+@app.command(cls=Command)
 def draw(run: RUN, success: SUCCESS = "support") -> None:
     """Draw a run and write its tables, even while it is running.
 
@@ -159,7 +159,7 @@ def draw(run: RUN, success: SUCCESS = "support") -> None:
         _write(sweep, sweep.path.parent, success)
 
 
-@app.command()
+@app.command(cls=Command)
 def export(
     run: RUN,
     output: Annotated[Path, typer.Option("-o", "--output", help="File to write: .csv, or .nc for an xarray dataset.")],
@@ -183,7 +183,7 @@ def export(
         typer.echo(f"written: {output}")
 
 
-@app.command()
+@app.command(cls=Command)
 def diff(
     a: Annotated[Path, typer.Argument(help="Folder of a run (A).")],
     b: Annotated[Path, typer.Argument(help="Folder of another run (B).")],
