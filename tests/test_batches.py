@@ -14,6 +14,7 @@ import pytest
 import torch
 
 import pursuit
+from helpers import outputs
 from pursuit import batches, cli, codes
 from pursuit.codes import Codes
 from pursuit.files import read_array
@@ -339,7 +340,7 @@ def test_the_command_line_refuses_in_one_line(files, monkeypatch, capsys, change
     with pytest.raises(SystemExit) as ended:
         cli.main(["recover", "A.npy", "y.npy", "-o", "x.npz", *change])
     assert ended.value.code == 2
-    said = capsys.readouterr().err
+    said = outputs(capsys)[1]
     assert message in said
     assert len(said.splitlines()) == 1
 

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 import torch
 
+from helpers import outputs
 from pursuit import cli, engines, solve, sweeps
 from pursuit.plots import sweeps as picture
 from pursuit.sweeps import adaptive, cells, comparing, curves, run, store
@@ -29,7 +30,7 @@ def pursuit(capsys, *arguments):
     """Exit status, standard output and standard error of the command."""
     with pytest.raises(SystemExit) as end:
         cli.main([str(a) for a in arguments])
-    out, err = capsys.readouterr()
+    out, err = outputs(capsys)
     return end.value.code or 0, out, err
 
 

@@ -58,7 +58,7 @@ def compare(
     """Compare solvers on your data or on a test problem. Prints a ranked table and draws a figure.
 
     With --A and --y alone the truth is unknown: solvers are ranked by how well they predict rows of A that were held
-    out, all with the same number of non-zeros. With --x they are ranked by their error.
+    out, all with k non-zeros at most. With --x they are ranked by their error.
 
     Examples: pursuit compare ecg; pursuit compare --A A.npy --y y.npy -k 5,10,20;
     pursuit compare gaussian --methods omp,mymodule:mysolver

@@ -17,6 +17,8 @@ from ..interrupts import end
 from ..progress import lines
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from rich.progress import Progress
 
 
@@ -79,7 +81,7 @@ def in_options(text: str) -> str:
     for name, option in _options.items():
         places = rf"^{name}(?= (?:is|was|were|are|has|have)\b)"  # where it may be no other word
         if "_" in name or name in ("eps", "lam", "tol", "x0"):
-            places = rf"(?<![\w/.-])(?<![<=] )'?\b{name}\b'?(?! ?[<=>*]|\.\w|\()"
+            places = rf"(?<![\w/.-])(?<![<=] )(?<!argument: )(?<!argument: ')'?\b{name}\b'?(?! ?[<=>*]|\.\w|\()"
         elif name == "k":
             places += r"|'k'|(?<=pass )k\b|(?<=neither )k\b|(?<= and )k(?=;)"
         text = re.sub(places, option, text)
@@ -123,7 +125,7 @@ def _fail(message: str) -> NoReturn:
 
 
 class Command(TyperCommand):
-    """A command that refuses whole numbers of more than 64 bits, which no array holds, and whose errors name options."""
+    """A command whose errors name options, and that refuses whole numbers of more than 64 bits."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Read the command line; a number that is too large is named with its option."""
@@ -151,6 +153,11 @@ def print_table(table: Any) -> None:
 
     console = Console()
     (console if console.is_terminal else Console(width=120)).print(table)
+
+
+def new_folder(output: Path) -> str:
+    """What to say of a file, before it is written: that its folder is made, if there is none."""
+    return "" if output.parent.exists() else f"; made the folder {output.parent}"
 
 
 @contextlib.contextmanager

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..interrupts import kept
-from .console import bar, find_own, in_options, one_line_errors, spinner
+from .console import bar, find_own, in_options, new_folder, one_line_errors, spinner
 from .data import (
     FILES,
     Columns,
@@ -110,6 +110,7 @@ def recover(
         numbers = {"k": k, "tol": tol, "eps": eps, "lam": lam, "lam_share": lam_share, "max_steps": max_steps}
         options: dict[str, Any] = {name: value for name, value in numbers.items() if value is not None}
         _check_options(method, {**options, "x0": x0, "weights": weights})
+        made = new_folder(output)
         files.check_writable(output)
         files.check_no_input(output, A=A, y=y, x0=x0, weights=weights)
         asked = file_options(header, index, decimal, columns, dtype)
@@ -129,7 +130,8 @@ def recover(
         with spinner(method), rows_for_sure():
             solution = solve(inputs.operator(), inputs.y, method, **options)
         files.write_array(output, inputs.as_given(solution.x))
-        typer.echo(f"{output}: {' x '.join(map(str, inputs.as_given(solution.x).shape))}, written")
+        typer.echo(f"{output}: {' x '.join(map(str, inputs.as_given(solution.x).shape))}, written{made}")
+        _say_if_none(k)
         _report(solution, inputs.y, inputs.names)
         try:
             solution.check()
@@ -179,6 +181,7 @@ def _in_batches(
         raise ValueError(f"--batch is {batch}; needed is a whole number of signals, or 0 to choose it.")
     check_different(A, y)
     files.check_no_input(output, A=A, y=y)
+    made = new_folder(output)
     files.output_folder(output.parent)
     begun = kept("finished signals are", output.with_name(f"{output.name}.part"))
     with begun, engine(scheduler, workers) as run, bar("recovering") as show:
@@ -188,7 +191,8 @@ def _in_batches(
             on_progress=lambda done, total: show("recovering", done, total), **options,
         )  # fmt: skip
     total = sum(counts.values())
-    typer.echo(f"{output}: {total} signals, written")
+    typer.echo(f"{output}: {total} signals, written{made}")
+    _say_if_none(k)
     for status, count in ((Status(code), count) for code, count in counts.items()):
         typer.echo(f"{count} of {total}: {in_options(status.message)}", err=not status.ok)
     if not all(Status(code).ok for code in counts):
@@ -205,6 +209,11 @@ def _listed(atoms: Any, names: tuple[str, ...] | None, begin: str) -> str:
         shown = [part for part, end in zip(whole, itertools.islice(ends, 1, None), strict=True) if end <= WIDTH]
         shown = shown or whole[:1]
     return ", ".join(shown) + (", ..." if len(atoms) > len(shown) else "")
+
+
+def _say_if_none(k: int | None) -> None:
+    if k == 0:
+        typer.echo("x is zero, as -k 0 asks")
 
 
 def _report(solution: Solution[Any], y: Any, names: tuple[str, ...] | None) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..interrupts import kept
-from .console import Command, bar, find_own, one_line_errors, print_table
+from .console import Command, bar, find_own, new_folder, one_line_errors, print_table
 
 if TYPE_CHECKING:
     from ..sweeps import Difference, Progress, Sweep
@@ -174,13 +174,14 @@ def export(
         if output.suffix not in (".csv", ".nc"):
             raise ValueError(f"{output}: the ending {output.suffix!r} is not one that can be written; use .csv or .nc.")
         sweep = sweeps.load(run)
+        made = new_folder(output)
         files.output_folder(output.parent)
         if output.suffix == ".csv":
             sweep.to_csv(output)
         else:
             data = bytes(sweep.to_xarray().to_netcdf(engine="scipy"))
             files.write_whole(output, lambda file: file.write(data))
-        typer.echo(f"written: {output}")
+        typer.echo(f"written: {output}{made}")
 
 
 @app.command(cls=Command)
