@@ -129,10 +129,11 @@ class Command(TyperCommand):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Read the command line; a number that is too large is named with its option."""
+        parameters: list[Any] = list(self.params)
         _options.clear()
-        _options.update({p.name: max(p.opts, key=len) for p in self.params if p.param_type_name == "option"})
+        _options.update({p.name: max(p.opts, key=len) for p in parameters if p.param_type_name == "option"})
         rest: list[str] = super().parse_args(ctx, args)
-        for parameter in self.params:
+        for parameter in parameters:
             value = ctx.params.get(parameter.name)
             if isinstance(value, int) and abs(value) > LARGEST:
                 raise typer.BadParameter(
