@@ -139,6 +139,13 @@ def test_an_argument_of_a_function_is_no_option(pursuit, tmp_path):
     assert "missing a required argument: 'lam'" in err
 
 
+def test_names_of_arrays_in_a_file_are_no_options(pursuit):
+    np.savez("m.npz", A=A, lam=A, k=A)
+    code, _, err = pursuit("recover m.npz:tol y.npy -o o.npy -k 2")
+    assert code == 2
+    assert "m.npz: has no array 'tol'; it has A, lam, k" in err
+
+
 @pytest.mark.parametrize("how", ["y.npy -o o.npy", "Y.npy -o o.npy", "Y.npy --batch 10 -o o.npy"])
 def test_no_atoms_is_what_was_asked_for(how, pursuit):
     code, out, err = pursuit(f"recover A.npy {how} -k 0")

@@ -78,6 +78,8 @@ def in_one_line(error: Exception) -> str:
 
 def in_options(text: str) -> str:
     """A message of the library in the words of the command that runs: `--max-steps` for `max_steps`."""
+    if re.match(r"[^;]*[./][^;]*: ", text):  # it is about a file, whose arrays may have any names
+        return text
     for name, option in _options.items():
         places = rf"^{name}(?= (?:is|was|were|are|has|have)\b)"  # where it may be no other word
         if "_" in name or name in ("eps", "lam", "tol", "x0"):
