@@ -70,7 +70,7 @@ def test_a_number_too_large_for_an_array_is_named_with_its_option(line, option, 
     code, out, err = pursuit(line)
     assert (code, out) == (2, "")
     assert err.startswith(f"pursuit: Invalid value for '{option}': ")
-    assert f"{HUGE} is too large; needed is a whole number of at most 9223372036854775807" in err
+    assert f"{HUGE} is out of range; needed is a whole number from -9223372036854775807 to 9223372036854775807" in err
     assert err.count("\n") == 1
     assert set(tmp_path.iterdir()) == before
 
@@ -79,6 +79,12 @@ def test_a_huge_number_among_several_is_refused_in_one_line(pursuit):
     code, _, err = pursuit(f"compare --A A.npy --y Y.npy -k 2,{HUGE}")
     assert (code, err.count("\n")) == (2, 1)
     assert f"k is {HUGE}, which is out of the range of numbers" in err
+
+
+def test_more_signals_than_any_memory_holds_are_said_to_be(pursuit):
+    code, _, err = pursuit("compare gaussian --signals 999999999999999999 --methods omp")
+    assert (code, err.count("\n")) == (2, 1)
+    assert "there is not enough memory" in err
 
 
 def test_more_processes_than_a_machine_can_hold_are_refused(pursuit):

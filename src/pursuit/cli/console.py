@@ -138,9 +138,8 @@ class Command(TyperCommand):
         for parameter in parameters:
             value = ctx.params.get(parameter.name)
             if isinstance(value, int) and abs(value) > LARGEST:
-                raise typer.BadParameter(
-                    f"{value} is too large; needed is a whole number of at most {LARGEST}", ctx=ctx, param=parameter
-                )
+                needed = f"needed is a whole number from -{LARGEST} to {LARGEST}"
+                raise typer.BadParameter(f"{value} is out of range; {needed}", ctx=ctx, param=parameter)
         return rest
 
 
