@@ -168,6 +168,15 @@ def test_a_folder_that_is_made_for_a_file_is_said(pursuit):
         assert ", written\n" in out
 
 
+def test_a_folder_is_not_made_for_a_file_that_cannot_be_written(pursuit, tmp_path):
+    assert pursuit("recover A.npy Y.npy -k 99 -o new/x.npy")[0] == 2
+    assert pursuit("recover A.npy gone.npy -k 2 -o new/x.npy")[0] == 2
+    assert not (tmp_path / "new").exists()
+    code, _, err = pursuit("recover A.npy Y.npy -k 2 -o A.npy/new/x.npy")
+    assert (code, err.count("\n")) == (2, 1)
+    assert "A.npy/new: cannot be written to (Not a directory); choose another output folder." in err
+
+
 @pytest.mark.parametrize(
     ("signals", "said"), [(7, "5 for the validation, 7 for the test"), (20, "5 for the validation")]
 )
