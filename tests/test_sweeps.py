@@ -314,7 +314,7 @@ BAD = [
     (["phase", "--trials", "0"], "trials is 0"),
     (["phase", "--trials", "15", "--block", "10"], "needed is a multiple, as 10"),
     (["phase", "--eta", "-1"], "eta is -1.0"),
-    (["phase", "--max-steps", "0"], "max_steps is 0"),
+    (["phase", "--max-steps", "0"], "--max-steps is 0"),
     (["phase", "--rho", "2"], "rho is 2.0"),
     (["phase", "--adaptive", "3"], "adaptive is 3.0"),
     (["phase", "--success", "luck"], "success is 'luck'"),
