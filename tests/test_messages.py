@@ -307,7 +307,7 @@ def test_ctrl_c_ends_the_wait_for_a_locked_run(pursuit, tmp_path):
 def wait_until_it_reads(run, name):
     """Wait until a process has a file of this name open."""
     end = time.monotonic() + 60
-    while not any(os.path.basename(os.readlink(link)) == name for link in Path(f"/proc/{run.pid}/fd").iterdir()):
+    while not any(os.path.realpath(link).endswith(f"/{name}") for link in Path(f"/proc/{run.pid}/fd").iterdir()):
         assert time.monotonic() < end
         assert run.poll() is None
         time.sleep(0.05)
