@@ -20,6 +20,7 @@ PARTS = (
     "x",
     *(field.name for field in fields(pursuit.Solution) if field.name not in ("n", "names")),
 )  # arrays of a solution
+NOTICE = "pursuit: compiling kernels for this machine, at their first use; kept for later calls\n"
 DEVICES = ("cpu", "cuda") if torch.cuda.is_available() else ("cpu",)
 
 # AMP is not here but in test_amp.py: it counts rows and columns, and complex numbers have noise in two dimensions.
@@ -61,6 +62,17 @@ REFITTING = (
     "sea_plus",
 )  # those whose x is the least squares on its support
 LOSSY = ("omp", "iht", "htp", "els", "sea")  # those that take a loss
+
+
+def without_notice(err: str) -> str:
+    """What went to standard error, less the line that a slow or busy machine adds where a kernel is compiled."""
+    return err.replace(NOTICE, "")
+
+
+def outputs(capsys: pytest.CaptureFixture[str]) -> tuple[str, str]:
+    """Standard output and standard error since the last call, the latter without that line."""
+    out, err = capsys.readouterr()
+    return out, without_notice(err)
 
 
 def recover(name: str, A: Any, y: Tensor, k: Any, **options: Any) -> pursuit.Solution:

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 import work
+from helpers import outputs
 from pursuit import batches, cli, codes, engines, interrupts, sweeps, training
 from pursuit.cli import console
 from pursuit.experiments import runner
@@ -29,7 +30,7 @@ def said_by(capsys, *line):
     """Exit status and standard error of the command."""
     with pytest.raises(SystemExit) as end:
         cli.main([str(word) for word in line])
-    return end.value.code or 0, capsys.readouterr().err
+    return end.value.code or 0, outputs(capsys)[1]
 
 
 # Ctrl-C and SIGTERM
@@ -164,7 +165,7 @@ def test_a_killed_process_costs_a_line_and_no_result(tmp_path, capsys):
     with engines.engine(workers=2) as run:
         assert sorted(run(work.die_once, tasks)) == [number**2 for number in range(8)]
         assert sorted(run(work.die_once, tasks)) == [number**2 for number in range(8)]  # the same processes
-    assert capsys.readouterr().err == "pursuit: a worker process was killed; others go on with its work\n"
+    assert outputs(capsys)[1] == "pursuit: a worker process was killed; others go on with its work\n"
 
 
 def test_a_task_that_kills_its_process_is_given_up_after_all_others(capsys):
@@ -172,9 +173,7 @@ def test_a_task_that_kills_its_process_is_given_up_after_all_others(capsys):
     with engines.engine(workers=2) as run, pytest.raises(sweeps.LostCells, match=r"1 of 8 tasks were lost.*memory"):
         done.extend(run(work.die_always, [(number, 0) for number in range(8)]))
     assert sorted(done) == [number**2 for number in range(1, 8)]
-    assert set(capsys.readouterr().err.splitlines()) == {
-        "pursuit: a worker process was killed; others go on with its work"
-    }
+    assert set(outputs(capsys)[1].splitlines()) == {"pursuit: a worker process was killed; others go on with its work"}
 
 
 def test_an_error_of_a_task_is_raised_as_in_this_process():

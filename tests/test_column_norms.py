@@ -10,6 +10,7 @@ import scipy.sparse
 import torch
 
 import pursuit
+from helpers import outputs
 from pursuit import progress
 from pursuit.operators import probing
 from pursuit.operators.pylops_norms import column_norms
@@ -242,7 +243,7 @@ def slow(monkeypatch):
 def test_column_norms_that_take_over_two_seconds_show_their_progress(capsys, monkeypatch):
     monkeypatch.setattr("pursuit.operators.base.PROBES", 1500 * 100)  # parts of 100 products
     operator(torch.ones(1500, 1500)).working_norms()
-    lines = capsys.readouterr().err.splitlines()
+    lines = outputs(capsys)[1].splitlines()
     assert lines[0] == (
         "pursuit: column norms (pass column_norms= to pursuit.as_operator if you know them), product 100 of 1024, "
         "about 28 s left"
@@ -256,7 +257,7 @@ def test_on_a_terminal_the_progress_is_one_line_that_disappears(capsys, monkeypa
     with progress.told("work", 4) as advance:
         for done in range(1, 5):
             advance(done)
-    shown = capsys.readouterr().err.split("\r")
+    shown = outputs(capsys)[1].split("\r")
     assert shown[1].startswith("pursuit: work 1 of 4")
     assert shown[3].startswith("pursuit: work 3 of 4")
     assert shown[-2].isspace()
@@ -265,4 +266,4 @@ def test_on_a_terminal_the_progress_is_one_line_that_disappears(capsys, monkeypa
 
 def test_short_work_writes_nothing(capsys):
     operator(torch.ones(1100, 1100)).working_norms()
-    assert capsys.readouterr().err == ""
+    assert outputs(capsys)[1] == ""

@@ -14,6 +14,7 @@ import torch
 import zarr
 from safetensors.torch import save_file
 
+from helpers import outputs
 from pursuit import cli, files
 from pursuit.files import Asked
 
@@ -46,7 +47,7 @@ def pursuit(folder, capsys):
     def run(line):
         with pytest.raises(SystemExit) as end:
             cli.main(line.split())
-        out, err = capsys.readouterr()
+        out, err = outputs(capsys)
         assert "Traceback" not in err
         assert err.count("\n") <= 1
         return end.value.code or 0, out, err

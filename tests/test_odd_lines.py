@@ -8,6 +8,7 @@ import pandas
 import pytest
 import scipy.sparse
 
+from helpers import outputs
 from pursuit import cli
 
 rng = np.random.default_rng(0)
@@ -79,7 +80,7 @@ def test_odd_command_lines(count, names, tmp_path, capsys):
         words = line(draw, names)
         with pytest.raises(SystemExit) as end:
             cli.main(words)
-        code, (_, err) = end.value.code or 0, capsys.readouterr()
+        code, (_, err) = end.value.code or 0, outputs(capsys)
         left = set(tmp_path.iterdir()) - before
         codes.append(code)
         assert code in (0, 1, 2), words

@@ -18,7 +18,7 @@ from torch.testing import assert_close
 
 import pursuit
 import reference
-from helpers import COMPLEX, REAL, gaussian, instance, normal, unnormalised
+from helpers import COMPLEX, REAL, gaussian, instance, normal, outputs, unnormalised
 from pursuit import Status, cli, comparison, problems, sweeps
 from pursuit.plots import sweeps as picture
 from pursuit.solvers.by_name import name_of, solver, spelled
@@ -87,7 +87,7 @@ def command(capsys, *arguments):
     """Exit status, standard output and standard error of the command."""
     with pytest.raises(SystemExit) as end:
         cli.main([str(a) for a in arguments])
-    out, err = capsys.readouterr()
+    out, err = outputs(capsys)
     return end.value.code or 0, out, err
 
 

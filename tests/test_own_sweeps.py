@@ -20,6 +20,7 @@ import scipy.sparse
 import torch
 
 import pursuit
+from helpers import outputs
 from pursuit import cli, problems, sweeps
 from pursuit.plots import sweeps as picture
 from pursuit.sweeps import cells, draws, store
@@ -765,7 +766,7 @@ def test_files_that_contradict_themselves_are_not_believed(tmp_path, capsys):
         else:
             changed(path, change[0], **change[1])
         assert command("phase", "--status", "-o", path) == 2, change
-        err = capsys.readouterr().err
+        err = outputs(capsys)[1]
         assert "is damaged, or was edited" in err, (change, err)
         assert err.count("\n") == 1
         assert "\x1b" not in err

@@ -19,6 +19,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
+from helpers import outputs
 from pursuit import cli, files, nets, sweeps
 from pursuit.experiments import runner
 
@@ -35,7 +36,7 @@ def pursuit(tmp_path, monkeypatch, capsys):
     def run(*line):
         with pytest.raises(SystemExit) as end:
             cli.main([str(word) for part in line for word in (part.split() if isinstance(part, str) else [part])])
-        out, err = capsys.readouterr()
+        out, err = outputs(capsys)
         return end.value.code or 0, out, err
 
     return run

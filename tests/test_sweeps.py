@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 import torch
 
+from helpers import outputs
 from pursuit import cli, engines, solve, sweeps
 from pursuit.plots import sweeps as picture
 from pursuit.sweeps import adaptive, cells, comparing, curves, run, store
@@ -29,7 +30,7 @@ def pursuit(capsys, *arguments):
     """Exit status, standard output and standard error of the command."""
     with pytest.raises(SystemExit) as end:
         cli.main([str(a) for a in arguments])
-    out, err = capsys.readouterr()
+    out, err = outputs(capsys)
     return end.value.code or 0, out, err
 
 
@@ -340,7 +341,7 @@ BAD = [
     (["phase", "--trials", "0"], "trials is 0"),
     (["phase", "--trials", "15", "--block", "10"], "needed is a multiple, as 10"),
     (["phase", "--eta", "-1"], "eta is -1.0"),
-    (["phase", "--max-steps", "0"], "max_steps is 0"),
+    (["phase", "--max-steps", "0"], "--max-steps is 0"),
     (["phase", "--rho", "2"], "rho is 2.0"),
     (["phase", "--adaptive", "3"], "adaptive is 3.0"),
     (["phase", "--success", "luck"], "success is 'luck'"),

@@ -57,6 +57,8 @@ def to_tensor(name: str, value: Any, needed: str, device: Any) -> Tensor:
         return value.to(device)
     array = np.asarray(value)
     widest = {"b": np.bool_, "i": np.int64, "u": np.int64, "f": np.float64, "c": np.complex128}
+    if isinstance(value, int) and array.dtype.kind not in "biu":  # which NumPy keeps as an object
+        raise ValueError(f"{name} is {value}, which is out of the range of numbers; needed is {needed} below 2^63.")
     if array.dtype.kind not in widest:
         raise TypeError(f"{name} is {value!r}; needed is {needed}, or one per signal.")
     return torch.from_numpy(np.array(array, dtype=widest[array.dtype.kind], order="C")).to(device)

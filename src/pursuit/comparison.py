@@ -230,7 +230,7 @@ def network_as_method(name: str, net: nn.Module) -> Callable[..., Solution[Any]]
         net.train(was_training)
         norm = torch.linalg.vector_norm(A.residual(y, x.to(y.dtype)), dim=-1)
         whole = torch.linalg.vector_norm(y, dim=-1)
-        status = torch.where(norm <= whole, int(Status.EXPLORED), int(Status.WORSE_THAN_ZERO))
+        status = torch.where(norm <= whole, int(Status.APPLIED), int(Status.WORSE_THAN_ZERO))
         status = torch.where(norm.isfinite(), status, int(Status.OUT_OF_RANGE))
         steps = torch.full_like(status, getattr(net, "layers", 1))
         none = torch.zeros_like(status, dtype=torch.bool)

@@ -47,8 +47,11 @@ def engine(scheduler: str | None = None, workers: int | None = None) -> Iterator
         raise ValueError(
             "both a scheduler and a number of workers were given, but a running cluster has its own workers; give one."
         )
-    if workers is not None and workers < 1:
-        raise ValueError(f"workers is {workers}; needed is at least 1.")
+    most = max(64, 4 * (os.cpu_count() or 1))
+    if workers is not None and not 1 <= workers <= most:
+        raise ValueError(
+            f"workers is {workers}; needed are 1 to {most} processes, with {os.cpu_count()} processors here."
+        )
     if scheduler is None:
         with contextlib.closing(Processes(workers or 1)) as processes:
             yield processes.run

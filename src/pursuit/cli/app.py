@@ -10,7 +10,7 @@ import typer
 from typer.exceptions import TyperException
 
 from .compare import compare
-from .console import one_line_errors, show_tracebacks
+from .console import Command, one_line_errors, show_tracebacks
 from .recover import recover
 from .reproduce import reproduce
 from .sweep import app as sweep
@@ -43,10 +43,10 @@ def _options(
     """Options of all commands."""
 
 
-app.command()(compare)
-app.command()(recover)
-app.command()(train)
-app.command()(reproduce)
+app.command(cls=Command)(compare)
+app.command(cls=Command)(recover)
+app.command(cls=Command)(train)
+app.command(cls=Command)(reproduce)
 
 
 app.add_typer(sweep, name="sweep")

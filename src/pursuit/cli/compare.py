@@ -58,7 +58,7 @@ def compare(
     """Compare solvers on your data or on a test problem. Prints a ranked table and draws a figure.
 
     With --A and --y alone the truth is unknown: solvers are ranked by how well they predict rows of A that were held
-    out, all with the same number of non-zeros. With --x they are ranked by their error.
+    out, all with k non-zeros at most. With --x they are ranked by their error.
 
     Examples: pursuit compare ecg; pursuit compare --A A.npy --y y.npy -k 5,10,20;
     pursuit compare gaussian --methods omp,mymodule:mysolver
@@ -69,6 +69,7 @@ def compare(
         chosen = comparison.usual() if methods is None else listed("--methods", methods)
         find_own(chosen)
         comparison.check(chosen, lam, lam_share)
+        _check_penalty(chosen, {"--lam": lam, "--lam-share": lam_share})
         asked = file_options(header, index, decimal, columns, dtype)
         lines: tuple[str, ...] = ()
         ks: tuple[int, ...] = ()
@@ -117,6 +118,16 @@ def _write(folder: Path, found: Comparison, **settings: Any) -> None:
     comparison.write_settings(folder / "settings.json", found.instance, **settings, oracle_db=found.oracle_db)
     draw(folder / "figure.png", found.instance, found.rows, found.oracle_db)
     typer.echo(f"written: {', '.join(str(folder / name) for name in names)}")
+
+
+def _check_penalty(chosen: tuple[str, ...], given: dict[str, float | None]) -> None:
+    from ..comparison import PENALISED
+
+    extra = [option for option, value in given.items() if value is not None]
+    if extra and not {*chosen} & {*PENALISED}:
+        raise ValueError(
+            f"{', '.join(extra)} was given, which only {' and '.join(PENALISED)} take; leave it out, or add one."
+        )
 
 
 def _several(k: str | None) -> tuple[int, ...]:

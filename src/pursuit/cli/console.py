@@ -4,22 +4,29 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import typer
+from typer.core import TyperCommand
 from typer.exceptions import TyperException
 
 from ..interrupts import end
 from ..progress import lines
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from rich.progress import Progress
 
 
+LARGEST = 2**63 - 1  # that arrays and seeds hold
+
 _debug = False
+_options: dict[str, str] = {}  # of the command that runs: how its options are written, by their names in Python
 
 
 def show_tracebacks() -> None:
@@ -45,7 +52,7 @@ def one_line_errors() -> Iterator[None]:
             import traceback
 
             traceback.print_exc()
-        _fail(in_one_line(error))
+        _fail(in_options(in_one_line(error)))
 
 
 def in_one_line(error: Exception) -> str:
@@ -68,6 +75,20 @@ def in_one_line(error: Exception) -> str:
         return str(error)
     told = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
     return f"{told}. This is a mistake in pursuit: please report it {_reports()} with what --debug shows."
+
+
+def in_options(text: str) -> str:
+    """A message of the library in the words of the command that runs: `--max-steps` for `max_steps`."""
+    if re.match(r"[^;]*[./][^;]*: ", text):  # it is about a file, whose arrays may have any names
+        return text
+    for name, option in _options.items():
+        places = rf"^{name}(?= (?:is|was|were|are|has|have)\b)"  # where it may be no other word
+        if "_" in name or name in ("eps", "lam", "tol", "x0"):
+            places = rf"(?<![\w/.-])(?<![<=] )(?<!argument: )(?<!argument: ')'?\b{name}\b'?(?! ?[<=>*]|\.\w|\()"
+        elif name == "k":
+            places += r"|'k'|(?<=pass )k\b|(?<=neither )k\b|(?<= and )k(?=;)"
+        text = re.sub(places, option, text)
+    return text
 
 
 def _of_memory(error: Exception) -> bool:
@@ -125,6 +146,23 @@ def listed(option: str, given: str) -> tuple[str, ...]:
     return names
 
 
+class Command(TyperCommand):
+    """A command whose errors name options, and that refuses whole numbers of more than 64 bits."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Read the command line; a number that is too large is named with its option."""
+        parameters: list[Any] = list(self.params)
+        _options.clear()
+        _options.update({p.name: max(p.opts, key=len) for p in parameters if p.param_type_name == "option"})
+        rest: list[str] = super().parse_args(ctx, args)
+        for parameter in parameters:
+            value = ctx.params.get(parameter.name)
+            if isinstance(value, int) and abs(value) > LARGEST:
+                needed = f"needed is a whole number from -{LARGEST} to {LARGEST}"
+                raise typer.BadParameter(f"{value} is out of range; {needed}", ctx=ctx, param=parameter)
+        return rest
+
+
 def find_own(methods: Iterable[str]) -> None:
     """If a method is `module:function`, add the current directory to the path, as `python -m` does."""
     if any(":" in method for method in methods) and not {"", os.getcwd()} & {*sys.path}:
@@ -137,6 +175,11 @@ def print_table(table: Any) -> None:
 
     console = Console()
     (console if console.is_terminal else Console(width=120)).print(table)
+
+
+def new_folder(output: Path) -> str:
+    """What to say of a file, before it is written: that its folder is made, if there is none."""
+    return "" if output.parent.exists() else f"; made the folder {output.parent}"
 
 
 @contextlib.contextmanager

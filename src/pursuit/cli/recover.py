@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import itertools
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..interrupts import kept
-from .console import bar, find_own, one_line_errors, spinner
+from .console import bar, find_own, in_options, new_folder, one_line_errors, spinner
 from .data import (
     FILES,
     Columns,
@@ -29,6 +30,11 @@ if TYPE_CHECKING:
     from ..core.solution import Solution
 
 WIDTH = 85  # of the line with the names of columns
+# Options that go to the solver, by the names of its arguments.
+OPTIONS = {
+    "k": "-k", "tol": "--tol", "eps": "--eps", "lam": "--lam", "lam_share": "--lam-share", "max_steps": "--max-steps",
+    "x0": "--x0", "weights": "--weights",
+}  # fmt: skip
 
 
 def recover(
@@ -98,10 +104,13 @@ def recover(
         from .. import files
         from ..core.layout import rows_for_sure
         from ..core.solution import RecoveryError
-        from ..solvers.by_name import solve, solver
+        from ..solvers.by_name import solve
 
         find_own([method])
-        solver(method)
+        numbers = {"k": k, "tol": tol, "eps": eps, "lam": lam, "lam_share": lam_share, "max_steps": max_steps}
+        options: dict[str, Any] = {name: value for name, value in numbers.items() if value is not None}
+        _check_options(method, {**options, "x0": x0, "weights": weights})
+        made = new_folder(output)
         files.check_writable(output)
         files.check_no_input(output, A=A, y=y, x0=x0, weights=weights)
         asked = file_options(header, index, decimal, columns, dtype)
@@ -111,8 +120,6 @@ def recover(
             inputs = read_inputs(A, y, asked, layout)
         if inputs.y.ndim > 2 and output.suffix.lower() == ".csv":
             raise ValueError(f"y has shape {inputs.y.shape}, but a .csv file has only two axes; write to .npy or .mat.")
-        numbers = {"k": k, "tol": tol, "eps": eps, "lam": lam, "lam_share": lam_share, "max_steps": max_steps}
-        options: dict[str, Any] = {name: value for name, value in numbers.items() if value is not None}
         lines = [*inputs.lines]
         for name, spec in (("x0", x0), ("weights", weights)):
             if spec is not None:
@@ -123,12 +130,32 @@ def recover(
         with spinner(method), rows_for_sure():
             solution = solve(inputs.operator(), inputs.y, method, **options)
         files.write_array(output, inputs.as_given(solution.x))
-        typer.echo(f"{output}: {' x '.join(map(str, inputs.as_given(solution.x).shape))}, written")
+        typer.echo(f"{output}: {' x '.join(map(str, inputs.as_given(solution.x).shape))}, written{made}")
+        _say_if_none(k)
         _report(solution, inputs.y, inputs.names)
         try:
             solution.check()
         except RecoveryError:
             raise typer.Exit(1) from None
+
+
+def _check_options(method: str, given: dict[str, Any]) -> None:
+    """Refuse options that the method does not take, and miss those that it needs, before anything is read."""
+    from ..solvers.by_name import solver
+
+    call = solver(method)
+    parameters = inspect.signature(call).parameters
+    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
+        return
+    old = getattr(call, "old_names", {})
+    taken = [name for name in OPTIONS if old.get(name, name) in parameters]
+    extra = [OPTIONS[name] for name, value in given.items() if value is not None and name not in taken]
+    if extra:
+        takes = ", ".join(OPTIONS[name] for name in taken)
+        raise ValueError(f"{', '.join(extra)} was given, which {method} does not take; leave it out. It takes {takes}.")
+    for name, parameter in parameters.items():
+        if parameter.default is parameter.empty and name in OPTIONS and given.get(name) is None:
+            raise ValueError(f"{OPTIONS[name]} was not given, which {method} needs; give it.")
 
 
 def _in_batches(
@@ -142,6 +169,7 @@ def _in_batches(
     from ..engines import engine
 
     find_own([method])
+    _check_options(method, options)
     extra = [name for name, value in unused.items() if value is not None]
     if extra:
         raise ValueError(f"{', '.join(extra)} was given, which batches do not take; leave it out, or --batch.")
@@ -153,6 +181,7 @@ def _in_batches(
         raise ValueError(f"--batch is {batch}; needed is a whole number of signals, or 0 to choose it.")
     check_different(A, y)
     files.check_no_input(output, A=A, y=y)
+    made = new_folder(output)
     files.output_folder(output.parent)
     begun = kept("finished signals are", output.with_name(f"{output.name}.part"))
     with begun, engine(scheduler, workers) as run, bar("recovering") as show:
@@ -162,9 +191,10 @@ def _in_batches(
             on_progress=lambda done, total: show("recovering", done, total), **options,
         )  # fmt: skip
     total = sum(counts.values())
-    typer.echo(f"{output}: {total} signals, written")
+    typer.echo(f"{output}: {total} signals, written{made}")
+    _say_if_none(k)
     for status, count in ((Status(code), count) for code, count in counts.items()):
-        typer.echo(f"{count} of {total}: {status.message}", err=not status.ok)
+        typer.echo(f"{count} of {total}: {in_options(status.message)}", err=not status.ok)
     if not all(Status(code).ok for code in counts):
         raise typer.Exit(1)
 
@@ -179,6 +209,11 @@ def _listed(atoms: Any, names: tuple[str, ...] | None, begin: str) -> str:
         shown = [part for part, end in zip(whole, itertools.islice(ends, 1, None), strict=True) if end <= WIDTH]
         shown = shown or whole[:1]
     return ", ".join(shown) + (", ..." if len(atoms) > len(shown) else "")
+
+
+def _say_if_none(k: int | None) -> None:
+    if k == 0:
+        typer.echo("x is zero, as -k 0 asks")
 
 
 def _report(solution: Solution[Any], y: Any, names: tuple[str, ...] | None) -> None:
@@ -205,4 +240,4 @@ def _report(solution: Solution[Any], y: Any, names: tuple[str, ...] | None) -> N
         typer.echo(f"residual: {np.median(shares):.3g} of the norm of y in the middle, {shares.max():.3g} at most")
     codes, numbers = np.unique(solution.status, return_counts=True)
     for status, count in zip(map(Status, codes.tolist()), numbers, strict=True):
-        typer.echo(f"{count} of {numbers.sum()}: {status.message}", err=not status.ok)
+        typer.echo(f"{count} of {numbers.sum()}: {in_options(status.message)}", err=not status.ok)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..interrupts import kept
-from .console import bar, find_own, listed, one_line_errors, print_table, warnings_in_one_line
+from .console import Command, bar, find_own, listed, new_folder, one_line_errors, print_table, warnings_in_one_line
 
 if TYPE_CHECKING:
     from ..sweeps import Difference, Progress, Sweep
@@ -31,7 +31,7 @@ SUCCESS = Annotated[
 ]
 
 
-@app.command()
+@app.command(cls=Command)
 def phase(
     methods: Annotated[
         str | None,
@@ -146,7 +146,7 @@ def phase(
         _write(sweep, file.parent, sweep.plan.success)
 
 
-@app.command()
+@app.command(cls=Command)
 def draw(run: RUN, success: SUCCESS = "support") -> None:
     """Draw a run and write its tables, even while it is running.
 
@@ -162,7 +162,7 @@ def draw(run: RUN, success: SUCCESS = "support") -> None:
             typer.echo(lost)
 
 
-@app.command()
+@app.command(cls=Command)
 def export(
     run: RUN,
     output: Annotated[Path, typer.Option("-o", "--output", help="File to write: .csv, or .nc for an xarray dataset.")],
@@ -177,16 +177,17 @@ def export(
         if output.suffix not in (".csv", ".nc"):
             raise ValueError(f"{output}: the ending {output.suffix!r} is not one that can be written; use .csv or .nc.")
         sweep = sweeps.load(run)
+        made = new_folder(output)
         files.output_folder(output.parent)
         if output.suffix == ".csv":
             sweep.to_csv(output)
         else:
             data = bytes(sweep.to_xarray().to_netcdf(engine="scipy"))
             files.write_whole(output, lambda file: file.write(data))
-        typer.echo(f"written: {output}")
+        typer.echo(f"written: {output}{made}")
 
 
-@app.command()
+@app.command(cls=Command)
 def diff(
     a: Annotated[Path, typer.Argument(help="Folder of a run (A).")],
     b: Annotated[Path, typer.Argument(help="Folder of another run (B).")],

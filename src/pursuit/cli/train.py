@@ -63,6 +63,7 @@ PROBLEMS = {
 COMPARED = ("omp", "iht", "htp", "cosamp", "sp", "fista")  # the solvers that a network is shown beside
 RELAXATIONS = ("softsort", "neuralsort", "sinkhorn-sort")
 HALVE_EVERY = 500  # epochs
+FEW = 20  # signals over which a mean error says little
 
 
 def train(
@@ -287,6 +288,7 @@ def train(
         test = Instance(ensemble.name, ensemble.A, y, ensemble.k, x, ensemble.settings)
         comparison.write_settings(folder / "settings.json", test, **record)
         _report(folder, training, structure=structure, begun=begun, dtype=y.dtype)
+        _warn_of_few({"validation": counts["n_validation"], "test": len(y)})
         _compare(folder, test, network, net, chosen_methods)
 
 
@@ -437,6 +439,13 @@ def _line(network: str, epoch: Epoch) -> str:
 
 def _decibel(value: float | None) -> str:
     return "" if value is None else f", NMSE {value:.2f} dB"
+
+
+def _warn_of_few(signals: dict[str, int | None]) -> None:
+    """Say that a loss over few signals is not reliable."""
+    few = [f"{number} for the {part}" for part, number in signals.items() if number is not None and number < FEW]
+    if few:
+        typer.echo(f"note: losses are of few signals ({', '.join(few)}), and not reliable; needed are {FEW} or more")
 
 
 def _report(folder: Path, training: Training, *, structure: bool, begun: list[int], dtype: Any) -> None:

@@ -45,6 +45,7 @@ class Status(IntEnum):
     WORSE_THAN_ZERO = 12
     OUT_OF_RANGE = 13
     GAP = 14
+    APPLIED = 15
 
     @property
     def message(self) -> str:
@@ -54,10 +55,11 @@ class Status(IntEnum):
     @property
     def ok(self) -> bool:
         """Whether there is a result: enough steps, a `tol` that was met, and a fit better than that of zero."""
-        return Status.RUNNING < self < Status.MAX_STEPS or self is Status.GAP
+        return Status.RUNNING < self < Status.MAX_STEPS or self in (Status.GAP, Status.APPLIED)
 
 
 _MESSAGES = {
+    Status.APPLIED: "all layers of the network were applied",
     Status.GAP: "the duality gap is small: no x has a noticeably smaller objective",
     Status.RUNNING: "still running",
     Status.TOLERANCE: "the residual reached the tolerance",
@@ -68,8 +70,8 @@ _MESSAGES = {
     Status.EXPLORED: "all max_steps steps were taken; the best support was kept",
     Status.EXHAUSTED: "no further atom lowers the residual; fewer than k were needed",
     Status.MAX_STEPS: "max_steps was reached first: pass a larger max_steps",
-    Status.DIVERGED: "the iterates diverged; the last one before that was kept: A does not suit the solver or its step "
-    "size, or the adjoint of A is wrong",
+    Status.DIVERGED: "the iterates diverged, so that x, the last finite one, is unusable: A does not suit the solver "
+    "or its step size, or the adjoint of A is wrong",
     Status.TOL_MISSED: "the solver finished with a residual above tol: pass a looser tol, or allow more non-zeros",
     Status.NOTHING_FOUND: "x is zero and y is not: no column that may be chosen lowers the residual",
     Status.WORSE_THAN_ZERO: "the residual is larger than ||y||, so that x = 0 fits better: the start, the step size or "
@@ -247,6 +249,9 @@ class Solution(Generic[Arr]):
 
     def check(self) -> Solution[Arr]:
         """Return the solution itself, or raise `RecoveryError` for the first signal whose status is not `ok`.
+
+        That k atoms were chosen is a normal end, whatever the residual. So are `max_steps` steps for `sea`, which is
+        meant to take them all (`EXPLORED`), even if they are few; for other solvers they are none (`MAX_STEPS`).
 
         Examples
         --------

@@ -62,7 +62,7 @@ def lacks_memory(error: BaseException) -> bool:
     """Whether an allocator raised it: NumPy's, that of torch for the CPU or that for the GPU."""
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return True
-    return isinstance(error, RuntimeError) and "allocate" in str(error)
+    return isinstance(error, RuntimeError) and any(words in str(error) for words in ("allocate", "Storage size"))
 
 
 def needed_memory(error: BaseException) -> str:

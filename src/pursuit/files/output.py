@@ -21,6 +21,7 @@ def write_array(path: str | Path, array: np.ndarray) -> None:
     """Write an array as `.npy`, `.npz` (key `x`), `.mat` (name `x`) or `.csv`, by the ending of the path."""
     path = Path(path)
     check_writable(path)
+    output_folder(path.parent)
 
     def save(file: Any) -> None:
         if path.suffix.lower() == ".npy":
@@ -47,7 +48,18 @@ def check_writable(path: str | Path) -> None:
         )
     if path.is_dir():
         raise ValueError(f"{path}: is a folder; give the path of a file.")
-    output_folder(path.parent)
+    folder = path.parent
+    there = next(parent for parent in (folder, *folder.parents) if parent.exists())
+    _try_writing(folder, there)  # a folder that is not there is made when there is something to write
+
+
+def _try_writing(folder: Path, there: Path) -> None:
+    """Raise ValueError for the output folder if no file can be written to the folder `there`."""
+    try:
+        with tempfile.TemporaryFile(dir=there):
+            pass
+    except OSError as error:
+        raise ValueError(f"{folder}: cannot be written to ({error.strerror}); choose another output folder.") from None
 
 
 def check_no_input(output: str | Path, **specs: str | None) -> None:
@@ -68,10 +80,9 @@ def output_folder(path: str | Path) -> Path:
     path = Path(path)
     try:
         path.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=path):
-            pass
     except OSError as error:
         raise ValueError(f"{path}: cannot be written to ({error.strerror}); choose another output folder.") from None
+    _try_writing(path, path)
     clean(path)
     return path
 

@@ -323,6 +323,11 @@ def _stored(path: str | Path) -> tuple[dict[str, str], dict[str, Tensor]]:
     from safetensors import safe_open
 
     path = Path(path)
+    if path.is_dir():
+        found = [file.name for file in sorted(path.glob("*.safetensors")) if file.name != "checkpoint.safetensors"]
+        take = f"give the file: {path / found[0]}" if len(found) == 1 else "give the path of a file in it"
+        has = f"it holds {', '.join(found[:5])}" if found else "it holds no network"
+        raise ValueError(f"{path}: is a folder, and {has}; {take}, as pursuit.nets.save or pursuit train writes it.")
     if not path.is_file():
         raise ValueError(f"{path}: no such file; give the path of a network that pursuit.nets.save wrote.")
     try:

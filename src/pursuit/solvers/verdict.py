@@ -40,7 +40,9 @@ def of(s: Solution[Tensor], found: Tensor, x: Tensor, p: Problem) -> Verdict:
     exploded = (size > (p.y_norm / eps).unsqueeze(-1)).any(-1)
     ok = torch.stack([status == code for code in Status if code.ok]).any(0)
     met, wanted = status == Status.TOLERANCE, torch.inf if p.wanted is None else p.wanted
-    zero = (size == 0).all(-1) & (p.y_norm > 0) & (p.k > 0) & (not p.penalised)
+    zero = (size == 0).all(-1) & (p.y_norm > 0) & (p.k > 0)
+    if p.penalised and zero.any():  # a large penalty makes zero the answer; that no column says anything of y does not
+        zero &= _orthogonal(p, eps)
     worse = norm > (1 + eps * max(ROUNDINGS, p.y.shape[-1] ** 0.5)) * p.y_norm
     # What has no place among the numbers is lost, unless it is nothing beside the largest coefficient.
     gone = ~held.isfinite().all(-1)
@@ -59,6 +61,12 @@ def of(s: Solution[Tensor], found: Tensor, x: Tensor, p: Problem) -> Verdict:
         torch.where(gone, p.y_norm, s.residual_norm),
         torch.where(lost | gone, Status.OUT_OF_RANGE, status),
     )
+
+
+def _orthogonal(p: Problem, eps: float) -> Tensor:
+    """Whether y is orthogonal to all columns, but for rounding: `(*batch,)`."""
+    c = p.A.adjoint(p.y).detach().abs().amax(-1)
+    return c <= ROUNDINGS * eps * p.y.shape[-1] ** 0.5 * p.A.norm2().detach().sqrt() * p.y_norm
 
 
 def _nothing_to_say(norm: Tensor, found: Tensor, fitted: Tensor | None, p: Problem) -> bool:

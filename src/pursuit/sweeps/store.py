@@ -12,6 +12,7 @@ import json
 import math
 import re
 import sqlite3
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import asdict
@@ -27,6 +28,7 @@ from .draws import Problem
 from .plan import Key, Plan, Tally, check_size, join
 
 FILE = "sweep.sqlite"
+PATIENCE, ATTEMPT = 60, 0.2  # seconds to wait for a locked file, and of one attempt
 
 
 APPLICATION, FORMAT = 0x70757273, 2  # "purs"; raise the second when tables change
@@ -63,6 +65,29 @@ KEYS = {FORMAT: "method, m, k, snr, block", BEFORE: "method, m, k, 9e999 AS snr,
 UNREADABLE = (AttributeError, KeyError, OverflowError, RecursionError, TypeError, ValueError)
 
 
+class Waiting(sqlite3.Connection):
+    """A connection that waits for a file which is locked, and hears Ctrl-C meanwhile, as SQLite's own wait does not."""
+
+    def execute(self, *args: Any) -> sqlite3.Cursor:
+        """As `sqlite3.Connection.execute`."""
+        return self._patiently(lambda: super(Waiting, self).execute(*args))
+
+    def executescript(self, script: str) -> sqlite3.Cursor:
+        """As `sqlite3.Connection.executescript`, for a script that begins by BEGIN IMMEDIATE and ends by COMMIT."""
+        run = super().executescript
+        # Only its first statement and its last one wait.
+        return self._patiently(lambda: super(Waiting, self).execute("COMMIT") if self.in_transaction else run(script))
+
+    def _patiently(self, act: Callable[[], sqlite3.Cursor]) -> sqlite3.Cursor:
+        end = time.monotonic() + PATIENCE
+        while True:
+            try:
+                return act()
+            except sqlite3.OperationalError as error:
+                if not _locked(error) or time.monotonic() > end:
+                    raise
+
+
 class Store:
     """The open SQLite file of a run.
 
@@ -74,7 +99,7 @@ class Store:
 
     def __init__(self, path: Path | str) -> None:
         self.path = path
-        self._db = sqlite3.connect(path, timeout=60, isolation_level=None)
+        self._db = sqlite3.connect(path, timeout=ATTEMPT, isolation_level=None, factory=Waiting)
         try:
             found = self._db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
             mark = tuple(
@@ -82,6 +107,8 @@ class Store:
             )
         except sqlite3.DatabaseError as error:
             self._db.close()
+            if _locked(error):
+                raise
             raise ValueError(f"{path}: is no file of a sweep ({error}); choose another output folder.") from None
         self.new = not found
         self._format = mark[1] if found else FORMAT
@@ -221,6 +248,8 @@ class Store:
         try:
             yield
         except (*UNREADABLE, sqlite3.DatabaseError) as error:
+            if _locked(error):
+                raise
             raise ValueError(
                 f"{self.path}: is damaged, or was edited ({error}); choose another output folder for a new run."
             ) from None
@@ -347,6 +376,10 @@ def _check_seconds(key: Key, seconds: Any) -> None:
 
 def _json(thing: Settings | Plan) -> str:
     return json.dumps(asdict(thing), sort_keys=True)
+
+
+def _locked(error: BaseException) -> bool:
+    return isinstance(error, sqlite3.OperationalError) and "locked" in str(error)
 
 
 def _quoted(thing: Settings | Plan) -> str:
