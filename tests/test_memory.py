@@ -37,7 +37,8 @@ print((peak(Y) - small) / (3 * items))
 @pytest.mark.parametrize(
     ("method", "kernels"),
     [(name, "auto") for name in ("els", "sea_plus")]  # which have kernels
-    + [(name, "off") for name in ("els", "sea_plus", "cosamp", "sp", "niht", "ista")],
+    + [(name, "off") for name in ("cosamp", "sp", "ista")]
+    + [pytest.param(name, "off", marks=pytest.mark.nightly) for name in ("els", "sea_plus", "niht")],
 )
 def test_memory_grows_with_what_is_returned(method, kernels):
     """x, dense for some solvers, has 1 kB; ELS took 75 kB, SEA+ 83 and CoSaMP 25 kB a signal."""

@@ -1,7 +1,6 @@
 """What a user reads where something is not as it should be: commands, statuses and networks."""
 
 import contextlib
-import copy
 import os
 import re
 import signal
@@ -251,35 +250,6 @@ def test_a_folder_in_the_place_of_a_network_is_called_one(read, tmp_path):
         ValueError, match=r"it holds best\.safetensors, net\.safetensors; give the path of a file in it"
     ):
         read(tmp_path)
-
-
-@pytest.mark.parametrize("weights", ["shared", "per-layer"])
-@pytest.mark.parametrize("build", [nets.OMPNet, nets.SEANet])
-def test_writing_to_the_copy_of_the_weights_is_refused(build, weights):
-    net = build(torch.eye(4), layers=2, weights=weights, **({"k": 2} if build is nets.SEANet else {}))
-    for write in (lambda w: w.__setitem__(3, 5.0), lambda w: w.mul_(2), lambda w: w.zero_()):
-        with pytest.raises(TypeError, match=r"net\.weights cannot be changed in place, because it is a copy"):
-            write(net.weights)
-    w = net.weights.clone()
-    w[3] = 5.0
-    net.weights = w
-    net.weights *= 2
-    assert net.weights.tolist() == [2.0, 2.0, 2.0, 10.0]
-
-
-def test_the_weights_of_a_network_are_otherwise_a_tensor(tmp_path):
-    net = nets.OMPNet(torch.eye(4), layers=2)
-    kinds = {type(v) for v in (2 * net.weights, net.weights[1:], net.weights.double(), copy.deepcopy(net.weights))}
-    assert kinds == {torch.Tensor}
-    assert repr(net.weights) == "tensor([1., 1., 1., 1.])"
-    torch.save({"w": net.weights}, tmp_path / "w.pt")
-    read = torch.load(tmp_path / "w.pt", weights_only=True)["w"]
-    assert (type(read), read.tolist()) == (torch.Tensor, [1.0] * 4)
-    w = net.weights.requires_grad_()
-    (w * torch.arange(4.0)).sum().backward()
-    assert w.grad.tolist() == [0.0, 1.0, 2.0, 3.0]
-    other = torch.zeros(4)
-    assert other.copy_(net.weights).sum() == 4
 
 
 # ---- a file that another process holds -----------------------------------------------------------------------------

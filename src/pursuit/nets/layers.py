@@ -25,7 +25,6 @@ from ..relaxations import Relaxed
 
 STRUCTURE = ("shared", "per-layer")
 SIGNALS = ("complex", "real part", "real")
-KEEPING = ("requires_grad_", "detach_", "share_memory_")  # methods that end in _ and change no number
 NOT_OPTIONS = ("A", "W", "w0")  # arguments that files store as tensors
 
 
@@ -299,7 +298,7 @@ class Identify(nn.Module):
     @property
     def weights(self) -> Tensor:
         """The learned structure weights `(n,)`; if layers have their own, the mean over the layers."""
-        return over_layers(self.w).as_subclass(Copied)
+        return over_layers(self.w)
 
     def set_weights(self, value: Any) -> None:
         """Set them for all layers, `(n,)`, or for each its own, `(layers, n)`."""
@@ -321,7 +320,7 @@ class IdentifyHard(nn.Module):
     @property
     def weights(self) -> Tensor:
         """The learned structure weights `(n,)`; if layers have their own, the mean over the layers."""
-        return over_layers(self.w).as_subclass(Copied)
+        return over_layers(self.w)
 
     def set_weights(self, value: Any) -> None:
         """Set them for all layers, `(n,)`, or for each its own, `(layers, n)`."""
@@ -334,34 +333,6 @@ def structure(n: int, layers: int, weights: str, w0: Any) -> nn.Parameter:
         raise ValueError(f"weights is {weights!r}; choose {' or '.join(map(repr, STRUCTURE))}.")
     shape = (n,) if weights == "shared" else (layers, n)
     return nn.Parameter(torch.ones(shape) if w0 is None else _weights("w0", w0, shape).expand(shape).clone())
-
-
-class Copied(Tensor):
-    """A copy of structure weights that refuses to be written to, because the network would not see it.
-
-    What is computed from it is an ordinary tensor.
-    """
-
-    @classmethod
-    def __torch_function__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        name = func.__name__
-        in_place = name == "__setitem__" or (name.endswith("_") and not name.endswith("__"))
-        if in_place and isinstance(args[0], cls) and name not in KEEPING:
-            raise TypeError(
-                "net.weights cannot be changed in place, because it is a copy: "
-                "w = net.weights.clone(), change w, and assign it, net.weights = w."
-            )
-        with torch._C.DisableTorchFunctionSubclass():
-            return func(*args, **(kwargs or {}))
-
-    def __deepcopy__(self, memo: Any) -> Tensor:
-        return self.clone()
-
-    def __reduce_ex__(self, protocol: Any) -> Any:
-        return self.clone().__reduce_ex__(protocol)
-
-    def __repr__(self) -> str:  # type: ignore[override]
-        return repr(self.clone())
 
 
 def write_weights(w: nn.Parameter, value: Any) -> None:
