@@ -16,6 +16,7 @@ import torch
 
 from helpers import outputs
 from pursuit import RecoveryError, Status, cli, comparison, nets, problems, rows, solve
+from pursuit import compare as comparing
 from pursuit.sweeps import store
 
 rng = np.random.default_rng(0)
@@ -268,7 +269,7 @@ def test_ctrl_c_ends_the_wait_for_a_locked_run(pursuit, tmp_path):
         begun = time.monotonic()
         run.send_signal(signal.SIGINT)
         _, err = run.communicate(timeout=30)
-        assert time.monotonic() - begun < 2
+        assert time.monotonic() - begun < 10  # of the 60 s that it would wait; a crowded machine is slow to answer
     assert run.returncode == 130
     assert err.startswith("pursuit: stopped; ")
     assert err.count("\n") == 1
@@ -293,3 +294,100 @@ def test_a_run_that_stays_locked_is_said_to_be(pursuit, tmp_path, monkeypatch):
     assert (code, err.count("\n")) == (2, 1)
     assert "(database is locked)" in err
     assert "does another command write to it" in err
+
+
+# ---- numbers far from one, code of one's own, a disk that is full ----------------------------------------------------
+
+
+@pytest.mark.parametrize("unit", [1e-200, 1.0, 1e200])
+def test_the_residual_that_is_printed_is_a_share_in_any_unit(pursuit, unit, tmp_path):
+    np.save(tmp_path / "u.npy", Y[0] * unit)
+    code, out, err = pursuit("recover A.npy u.npy -k 1 -o o.npy")
+    sol = solve(A, Y[0], "omp", k=1)
+    share = sol.residual_norm / np.linalg.norm(Y[0])
+    assert (code, err) == (0, "")
+    assert f"residual: {share:.3g} of the norm of y" in out
+
+
+def test_double_precision_is_not_advised_where_it_is_used():
+    with pytest.raises(ValueError, match=r"scale them, set those to zero that are to be zero\.$"):
+        solve(A, Y[0], "sea", k=2, weights=np.geomspace(1e-320, 1, 40))
+    with pytest.raises(ValueError, match=r"or use double precision\.$"):
+        solve(A.astype("f4"), Y[0].astype("f4"), "sea", k=2, weights=np.geomspace(1e-300, 1, 40))
+
+
+OWN = """
+import pursuit
+
+def broken(A, y, k):
+    raise RuntimeError("no idea")
+
+def indexed(A, y, k):
+    return [][k]
+
+def leaves(A, y, k):
+    raise SystemExit(0)
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("broken", "RuntimeError: no idea (own_solver.py, line 5, in broken). This was raised by code of your own"),
+        ("indexed", "IndexError: list index out of range (own_solver.py, line 8, in indexed)"),
+        ("leaves", "the process was to end (SystemExit(0)) before there was a result"),
+    ],
+)
+@pytest.mark.parametrize("line", ["recover A.npy y.npy -k 2 --method {} -o o.npy", "compare gaussian --methods {}"])
+def test_an_error_in_a_solver_of_one_s_own_is_not_called_ours(pursuit, monkeypatch, tmp_path, line, name, said):
+    (tmp_path / "own_solver.py").write_text(OWN)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "own_solver", raising=False)
+    code, _, err = pursuit(line.format(f"own_solver:{name}"))
+    assert code == 2
+    assert err.startswith(f"pursuit: {said}")
+    assert err.count("\n") == 1
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "said"),
+    [
+        ({"k": "5,10"}, TypeError, r"k is '5,10'; needed is a whole number, a sequence of them, or None"),
+        ({"k": 3.0}, TypeError, r"k is 3\.0; needed"),
+        ({"k": []}, TypeError, r"k is \[\]; needed"),
+        ({"methods": ()}, ValueError, "there are no methods; needed is at least one"),
+        ({"methods": ["omp"], "lam": 0.5}, ValueError, "lam was given, which only ista and fista take"),
+        ({"methods": ["fista"], "lam": -1}, ValueError, "lam is -1; needed is a number from 0"),
+    ],
+)
+def test_compare_refuses_before_it_starts(options, error, said):
+    with pytest.raises(error, match=said):
+        comparing(A, Y, **options)
+
+
+def test_compare_takes_auto_as_the_command_does():
+    found = comparing(A, Y[:3], "auto", methods="omp")
+    assert found.instance.k == comparing(A, Y[:3], methods="omp").instance.k
+
+
+def test_a_disk_that_fills_up_is_named_with_the_file(pursuit, monkeypatch):
+    def save(file, array):
+        raise OSError("240000 requested and 35824 written")  # as NumPy says it, without a code
+
+    monkeypatch.setattr(np, "save", save)
+    code, _, err = pursuit("recover A.npy y.npy -k 2 -o o.npy")
+    assert code == 2
+    assert err == "pursuit: o.npy: No space left on device; check the path, the rights and the space on the disk.\n"
+
+
+def test_an_address_where_nothing_listens_is_refused_at_once(tmp_path):
+    np.save(tmp_path / "A.npy", A)
+    np.save(tmp_path / "Y.npy", Y)
+    line = f"recover {tmp_path}/A.npy {tmp_path}/Y.npy -k 2 --scheduler nonsense -o {tmp_path}/o.npy"
+    begin = time.monotonic()
+    done = subprocess.run([sys.executable, "-m", "pursuit", *line.split()], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr.startswith("pursuit: --scheduler is 'nonsense', but no scheduler answers there")
+    assert done.stderr.count("\n") == 1
+    assert time.monotonic() - begin < 15

@@ -551,6 +551,15 @@ def test_runs_of_different_trials_are_compared_by_proportions(tmp_path):
         sweeps.diff(one, planted(tmp_path / "5.sqlite", 5, rates[:2]))
 
 
+def test_a_level_that_is_counted_at_the_least_k_is_not_called_missed():
+    """The fit may fall short of it, and a picture would contradict its own legend."""
+    counts = {1: (40, 40), 2: (40, 30), 3: (40, 22), 4: (40, 10)}
+    point = adaptive.estimate(adaptive.Curve(tuple(counts), counts), 0.95)
+    assert (point.k, point.where) == (1, "inside")
+    counts[1] = (40, 37)
+    assert adaptive.estimate(adaptive.Curve(tuple(counts), counts), 0.95).where == "below"
+
+
 def test_false_alarms_are_as_rare_as_said(tmp_path):
     alarms = 0
     for seed in range(0, 120, 2):

@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from . import comparison, prediction
 from .arrays import as_tensor, row_names
 from .comparison import Row
@@ -131,10 +133,21 @@ def compare(
     >>> found.rows[0].method, found.instance.k
     ('omp', 3)
     """
-    ks = () if k is None else (k,) if isinstance(k, int) else tuple(k)
+    ks = _several(k)
     chosen = comparison.usual() if methods is None else (methods,) if isinstance(methods, str) else tuple(methods)
     comparison.check(chosen, lam, lam_share)
     return of_instance(as_instance(A, y, ks, x), ks, chosen, lam=lam, lam_share=lam_share)
+
+
+def _several(k: Any) -> tuple[int, ...]:
+    """The numbers of non-zeros to try; none of them where they are to be chosen."""
+    if k is None or (isinstance(k, str) and k == "auto"):
+        return ()
+    needed = "a whole number, a sequence of them, or None to choose it"
+    ks = () if isinstance(k, str) else tuple(k) if np.ndim(k) else (k,)
+    if not ks or not all(isinstance(one, int | np.integer) and not isinstance(one, bool) for one in ks):
+        raise TypeError(f"k is {k!r}; needed is {needed}.")
+    return tuple(map(int, ks))
 
 
 def as_instance(A: Any, y: Any, ks: Sequence[int] = (), x: Any = None) -> Instance:

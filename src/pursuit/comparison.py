@@ -260,7 +260,16 @@ def check(chosen: Sequence[Method], lam: float | None, lam_share: float | None) 
         If there is no such method, or it cannot be called with A, y and k; if `lam` and `lam_share` are both given, or
         the share is none.
     """
+    if not chosen:
+        raise ValueError("there are no methods; needed is at least one, for example omp.")
     solvers(chosen)
+    given = [name for name, value in (("lam", lam), ("lam_share", lam_share)) if value is not None]
+    if given and not {*map(name_of, chosen)} & {*PENALISED}:
+        raise ValueError(
+            f"{' and '.join(given)} was given, which only {' and '.join(PENALISED)} take; leave it out, or add one."
+        )
+    if lam is not None and not 0 <= lam < math.inf:
+        raise ValueError(f"lam is {lam}; needed is a number from 0.")
     if lam is not None and lam_share is not None:
         raise ValueError(f"lam {lam} and lam_share {lam_share} were given; needed is one of them.")
     if lam_share is not None and not 0 < lam_share < 1:

@@ -209,6 +209,7 @@ def _client(scheduler: str) -> Iterator[Any]:
     from distributed import Client
 
     try:
+        _try_connecting(scheduler)
         client = Client(scheduler, timeout=PATIENCE, set_as_default=False)
     except (OSError, ValueError, TypeError) as error:
         raise ValueError(
@@ -221,6 +222,17 @@ def _client(scheduler: str) -> Iterator[Any]:
             yield client
         finally:
             client.unsubscribe_topic("all")
+
+
+def _try_connecting(scheduler: str) -> None:
+    """Raise OSError if nothing listens there, or ValueError if it is no address: a client would try for long."""
+    import socket
+
+    from distributed.comm.addressing import parse_address, parse_host_port
+
+    kind, place = parse_address(scheduler)
+    if kind in ("tcp", "tls"):
+        socket.create_connection(parse_host_port(place), timeout=PATIENCE).close()
 
 
 def _tell_of_death(event: tuple[float, Any]) -> None:

@@ -69,7 +69,6 @@ def compare(
         chosen = comparison.usual() if methods is None else listed("--methods", methods)
         find_own(chosen)
         comparison.check(chosen, lam, lam_share)
-        _check_penalty(chosen, {"--lam": lam, "--lam-share": lam_share})
         asked = file_options(header, index, decimal, columns, dtype)
         lines: tuple[str, ...] = ()
         ks: tuple[int, ...] = ()
@@ -82,7 +81,8 @@ def compare(
             unused = {"--signals": signals, "--seed": seed}
             ks = _several(k)
             instance, lines = given_instance(A, y, x, ks, asked, layout, unused=unused)
-        folder = files.output_folder(output or Path("runs") / instance.name)
+        folder = output or Path("runs") / instance.name
+        files.check_folder(folder)
         for line in lines:
             typer.echo(line)
 
@@ -104,9 +104,10 @@ def _caption(found: Comparison) -> str | None:
 
 
 def _write(folder: Path, found: Comparison, **settings: Any) -> None:
-    from .. import comparison
+    from .. import comparison, files
     from ..plots.comparison import draw
 
+    files.output_folder(folder)
     names = ["table.csv", "prediction.csv", "settings.json", "figure.png"]
     if found.predictions:
         comparison.write_predictions(folder / "prediction.csv", found.predictions)
@@ -118,16 +119,6 @@ def _write(folder: Path, found: Comparison, **settings: Any) -> None:
     comparison.write_settings(folder / "settings.json", found.instance, **settings, oracle_db=found.oracle_db)
     draw(folder / "figure.png", found.instance, found.rows, found.oracle_db)
     typer.echo(f"written: {', '.join(str(folder / name) for name in names)}")
-
-
-def _check_penalty(chosen: tuple[str, ...], given: dict[str, float | None]) -> None:
-    from ..comparison import PENALISED
-
-    extra = [option for option, value in given.items() if value is not None]
-    if extra and not {*chosen} & {*PENALISED}:
-        raise ValueError(
-            f"{', '.join(extra)} was given, which only {' and '.join(PENALISED)} take; leave it out, or add one."
-        )
 
 
 def _several(k: str | None) -> tuple[int, ...]:

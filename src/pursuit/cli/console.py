@@ -47,6 +47,8 @@ def one_line_errors() -> Iterator[None]:
     except BrokenPipeError:  # whoever read the output has gone
         _discard_output()
         raise typer.Exit(141) from None
+    except SystemExit as stop:
+        _fail(f"the process was to end ({stop!r}) before there was a result; needed is a solver that returns one.")
     except Exception as error:
         if _debug:
             import traceback
@@ -74,6 +76,8 @@ def in_one_line(error: Exception) -> str:
     if isinstance(error, ValueError | TypeError | RuntimeError) and str(error) and not _deep(error):
         return str(error)
     told = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    if (place := _own_place(error)) is not None:
+        return f"{told} ({place}). This was raised by code of your own; --debug shows how it was called."
     return f"{told}. This is a mistake in pursuit: please report it {_reports()} with what --debug shows."
 
 
@@ -110,11 +114,26 @@ def _reports() -> str:
 
 def _deep(error: Exception) -> bool:
     """Whether another library raised it, so that its message says nothing of what the user gave."""
-    trace = error.__traceback__
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-    module = "" if trace is None else str(trace.tb_frame.f_globals.get("__name__", ""))
+    frames = _frames(error)
+    module = str(frames[-1][0].f_globals.get("__name__", "")) if frames else ""
     return isinstance(error, RuntimeError) and not module.startswith("pursuit")
+
+
+def _own_place(error: Exception) -> str | None:
+    """Where in a user's solver, operator or signals it was raised, if it was raised there."""
+    from ..solvers.by_name import OWN
+
+    frame, line = _frames(error)[-1]
+    if frame.f_globals.get("__name__") not in OWN:
+        return None
+    return f"{os.path.basename(frame.f_code.co_filename)}, line {line}, in {frame.f_code.co_name}"
+
+
+def _frames(error: Exception) -> list[tuple[Any, int]]:
+    """The frames that an error came through and their lines, the place where it was raised last."""
+    import traceback
+
+    return list(traceback.walk_tb(error.__traceback__))
 
 
 def _discard_output() -> None:

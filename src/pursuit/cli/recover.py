@@ -219,7 +219,9 @@ def _say_if_none(k: int | None) -> None:
 def _report(solution: Solution[Any], y: Any, names: tuple[str, ...] | None) -> None:
     """What was found: support, residual and status."""
     import numpy as np
+    import torch
 
+    from .. import powers
     from ..core.solution import Status
 
     support = np.asarray(solution.support)
@@ -232,7 +234,7 @@ def _report(solution: Solution[Any], y: Any, names: tuple[str, ...] | None) -> N
         few, most = int(counts.min()), int(counts.max())
         spread = f"{few}" if few == most else f"{few} to {most}"
         typer.echo(f"support: {spread} of {solution.x.shape[-1]} columns of A for each of {counts.size} signals")
-    norms = np.linalg.norm(y, axis=-1)
+    norms = powers.norm(torch.from_numpy(np.ascontiguousarray(y))).numpy()  # also where squares leave the range
     shares = np.asarray(solution.residual_norm) / np.where(norms > 0, norms, 1)
     if shares.size == 1:
         typer.echo(f"residual: {shares.item():.3g} of the norm of y")

@@ -27,6 +27,11 @@ def ones_for_zeros(v: Tensor) -> Tensor:
     return torch.where(v > 0, v, 1)
 
 
+def or_double(dtype: torch.dtype) -> str:
+    """What a message says after "scale A": that double precision would do as well, where it is not used already."""
+    return ", or use double precision" if dtype.to_real() != torch.float64 else ""
+
+
 def rank_tolerance(m: int, dtype: torch.dtype) -> float:
     """The part of a column outside a span is rounding if its share of the column's norm is below this."""
     return max(m, 10) * torch.finfo(dtype).eps

@@ -2,6 +2,7 @@
 
 from .door import FORMATS, Reading, as_vector, kind_of, only, read_array, readings
 from .output import (
+    check_folder,
     check_no_input,
     check_writable,
     environment,
@@ -18,6 +19,7 @@ __all__ = [
     "Asked",
     "Reading",
     "as_vector",
+    "check_folder",
     "check_no_input",
     "check_writable",
     "environment",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import errno
 import io
+import os
 import re
 import tempfile
 from collections.abc import Callable, Sequence
@@ -48,9 +49,13 @@ def check_writable(path: str | Path) -> None:
         )
     if path.is_dir():
         raise ValueError(f"{path}: is a folder; give the path of a file.")
-    folder = path.parent
+    check_folder(path.parent)
+
+
+def check_folder(folder: Path) -> None:
+    """Raise ValueError if no files can be written to the folder, or it cannot be made: it is, when there are some."""
     there = next(parent for parent in (folder, *folder.parents) if parent.exists())
-    _try_writing(folder, there)  # a folder that is not there is made when there is something to write
+    _try_writing(folder, there)
 
 
 def _try_writing(folder: Path, there: Path) -> None:
@@ -102,7 +107,10 @@ def write_whole(path: Path, save: Callable[[Any], None]) -> None:
     except BaseException as error:
         temporary.unlink(missing_ok=True)
         if isinstance(error, OSError) and error.filename in (None, str(temporary)):  # name the one that the user knows
-            raise OSError(error.errno or errno.EIO, error.strerror or str(error), str(path)) from error
+            # NumPy, where not all was written, says how much: "240000 requested and 35824 written".
+            full = error.errno is None and "requested" in str(error)
+            code = errno.ENOSPC if full else error.errno or errno.EIO
+            raise OSError(code, os.strerror(code) if full else error.strerror or str(error), str(path)) from error
         raise
 
 
@@ -118,7 +126,6 @@ def write_csv(path: Path, rows: Sequence[dict[str, Any]], columns: Sequence[str]
 
 def environment() -> dict[str, Any]:
     """Versions and machine, to record with every result."""
-    import os
     import platform
     from importlib.metadata import version
 

@@ -32,6 +32,7 @@ from .sp import sp
 NAMED = (omp, ols, iht, niht, htp, cosamp, sp, ompr, els, sea, sea_plus, greedy_lasso, ista, fista, amp)
 Method = str | Callable[..., Solution[Any]]  # a name, `module:function`, or the function itself
 SOLVERS: dict[str, Callable[..., Solution[Any]]] = {f.__name__: f for f in NAMED}
+OWN: set[str] = set()  # the user's modules that something was imported from
 
 
 def methods() -> tuple[str, ...]:
@@ -151,6 +152,7 @@ def imported(place: str, role: str = "method") -> Callable[..., Any]:
     needed = "needed is module:function, as gomp:gomp for the function gomp in a gomp.py that Python can import"
     try:
         found = getattr(import_module(module), function, None)
+        OWN.add(module)
     except (Exception, SystemExit) as error:  # a user's module may raise anything
         absent = isinstance(error, ModuleNotFoundError) and f"{module}.".startswith(f"{error.name}.")
         reason = f"there is no module {module!r}" if absent else f"importing {module!r} ended with {error!r}"

@@ -12,6 +12,7 @@ from .. import powers
 from ..arrays import DTYPES, HALVES, as_tensor, check_alike, read, workable
 from ..checks import expands, finite, nonnegative_per_item, placed, show, to_tensor
 from ..core.layout import check_layout, unwrapped
+from ..core.numeric import or_double
 from ..operators import Dense, Operator
 from ..operators.adapters import Sparse, as_operator
 
@@ -78,7 +79,7 @@ def near_one(y: Tensor, fixed: bool) -> tuple[Tensor, Tensor, Tensor | None]:
     if not (powers.squares_fit(y_norm) | zero).all():
         raise ValueError(
             f"y goes up to {y.detach().abs().max().item():.3g}, and the square of its norm leaves the range of "
-            f"{y.dtype}; scale y, or use double precision."
+            f"{y.dtype}; scale y{or_double(y.dtype)}."
         )
     return y, y_norm, None
 
@@ -140,7 +141,7 @@ def column_weights(name: str, weights: Any, n: int, batch: torch.Size, y: Tensor
         low, high = weights[weights != 0].min().item(), weights.max().item()
         raise ValueError(
             f"{name} > 0 go from {low:.3g} to {high:.3g}, which leaves the range of {taken.dtype}; scale them, set "
-            "those to zero that are to be zero, or use double precision."
+            f"those to zero that are to be zero{or_double(taken.dtype)}."
         )
     return taken
 

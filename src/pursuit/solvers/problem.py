@@ -19,7 +19,7 @@ from ..core.layout import unwrapped
 from ..core.least_squares import fit
 from ..core.losses import LeastSquares, Loss
 from ..core.losses import checked as checked_loss
-from ..core.numeric import ones_for_zeros, rank_tolerance
+from ..core.numeric import ones_for_zeros, or_double, rank_tolerance
 from ..core.selection import AtomSelector, Hard, Selection, check_selection
 from ..core.solution import Solution, Status
 from ..files.checks import lacks_memory, needed_memory
@@ -180,7 +180,7 @@ class Problem:
         if not (start.detach().abs() <= most).all():
             raise ValueError(
                 f"{name} goes up to {x0.detach().abs().max().item():.3g}, and A makes of it more than {most:.2g} times "
-                f"y, which {self.y.dtype} cannot square; scale {name}, scale A or y, or use double precision."
+                f"y, which {self.y.dtype} cannot square; scale {name}, scale A or y{or_double(self.y.dtype)}."
             )
         return start.to(self.y.dtype).expand(*self.batch, n)
 

@@ -56,7 +56,11 @@ def estimate(curve: Curve, level: float = LEVEL) -> Point | None:
         return curves.single(*curve.counts[span[0]], level, span[0])
     if len(curve.counts) < 2:
         return None
-    return curves.point(_fitted(curve, level), level, span)
+    point = curves.point(_fitted(curve, level), level, span)
+    trials, successes = curve.counts.get(span[0], (0, 0))
+    if point.where == "below" and trials and successes >= level * trials:
+        return point._replace(where="inside")  # the fit falls short of what was counted at the least k
+    return point
 
 
 def more(curve: Curve, *, error: float, block: int, most: int) -> list[int]:
