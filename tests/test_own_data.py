@@ -471,9 +471,13 @@ def test_tables_in_another_order_are_refused():
     names = [f"atom {j}" for j in range(N)]
     of_a, of_y, of_x = pandas.DataFrame(A, columns=names), pandas.DataFrame(Y), pandas.DataFrame(X, columns=names)
     assert len(from_arrays(of_y, of_x, of_a)) == COUNT
-    with pytest.raises(ValueError, match=r"the index of X has the labels of that of Y in another order; pass X\.loc"):
+    with pytest.raises(
+        ValueError, match=r"the index of X has the same labels in another order than that of Y: .*pass X\.loc"
+    ):
         from_arrays(of_y, of_x.iloc[::-1], of_a)
-    with pytest.raises(ValueError, match=r"the columns of X has the labels of those of A in another order; pass X\[A"):
+    with pytest.raises(
+        ValueError, match=r"the columns of X have the same labels in another order than the columns of A: .*pass X\[A"
+    ):
         from_arrays(of_y, of_x[names[::-1]], of_a)
 
 

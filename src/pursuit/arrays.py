@@ -15,6 +15,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from .labels import Asked, check_same, counted, plain, repeated, same_in_any_order
+
 DTYPES = (torch.float32, torch.float64, torch.complex64, torch.complex128)  # those in which solvers work
 REAL = {dtype: dtype.to_real() for dtype in DTYPES}  # for programs that torch.compile traces, which refuses the call
 HALVES = (torch.float16, torch.bfloat16)
@@ -91,9 +93,23 @@ def is_array(values: Any) -> bool:
 def column_names(A: Any) -> NDArray[Any] | None:
     """The names of the columns of a table (pandas, Polars), or of the last axis of an xarray array, if it has them."""
     names = getattr(A, "columns", None)
-    if names is None and hasattr(A, "coords") and hasattr(A, "dims"):
-        names = A.coords[A.dims[-1]].values if A.dims[-1:] and A.dims[-1] in A.coords else None
-    if names is None or callable(names) or len(names) != A.shape[-1]:
+    if names is None and _has_axes(A):
+        names = _coordinates(A, -1)
+    return None if names is None else _as_array(names, A.shape[-1])
+
+
+def index_of(A: Any) -> NDArray[Any] | None:
+    """The names of the rows of a table (pandas), or of the last but one axis of an xarray array, if it has them."""
+    if _has_axes(A):
+        names = _coordinates(A, -2) if len(A.dims) > 1 else None
+    else:
+        names = getattr(A, "index", None) if hasattr(A, "columns") else None
+        names = names if hasattr(names, "equals") else None
+    return None if names is None else _as_array(names, A.shape[-2])
+
+
+def _as_array(names: Any, size: int) -> NDArray[Any] | None:
+    if callable(names) or len(names) != size:
         return None
     labels = np.empty(len(names), dtype=object)
     labels[:] = list(names)
@@ -103,63 +119,116 @@ def column_names(A: Any) -> NDArray[Any] | None:
 def row_names(A: Any, y: Any) -> list[Any] | None:
     """The names of the rows of A, or of the measurements in y, which are tables (pandas); None if they are numbers."""
     m = np.shape(y)[-1] if np.ndim(y) else 0
-    for table, axis in ((A, "index"), (y, "columns" if np.ndim(y) > 1 else "index")):
-        names: Any = getattr(table, axis, None)
-        if hasattr(names, "equals") and len(names) == m and list(names) != [*range(m)]:
+    of_y: Any = getattr(y, "columns" if np.ndim(y) > 1 else "index", None)
+    for names in (rows_of(A), of_y if hasattr(of_y, "equals") else None):
+        if names is not None and len(names) == m and list(names) != [*range(m)]:
             return list(names)
     return None
 
 
-def check_alike(A: Any, y: Any) -> None:
-    """Raise ValueError if the labels of the rows of A and those of y, where both have some, are not the same."""
-    rows, labels = _labels("index", A, y)
-    if hasattr(rows, "equals") and hasattr(labels, "equals") and hasattr(y, "columns") and hasattr(A, "columns"):
-        _check_columns(rows, y)
-    if hasattr(A, "columns") and hasattr(rows, "equals") and hasattr(labels, "equals") and np.ndim(y) == 1:
-        if rows.equals(labels):
-            return
-        same = len(rows) == len(labels) and not rows.symmetric_difference(labels).size
-        what = "the same labels in another order" if same else "other labels"
-        way = "pass y.loc[A.index]" if same else "select the rows that both have"
-        raise ValueError(
-            f"the index of y has {what} than that of A; needed is one row of A per measurement: {way}, or "
-            "y.to_numpy() if their order is right."
-        )
-    of_A, of_y = _labels("dims", A, y)
-    if not (isinstance(of_A, tuple) and isinstance(of_y, tuple) and len(of_A) > 1):
+def rows_of(A: Any) -> Any:
+    """The names of the rows of a table, or of an operator that was made from one; None if there are none."""
+    return A.row_names if hasattr(A, "row_names") else index_of(A)
+
+
+def check_alike(A: Any, y: Any, name: str = "y") -> None:
+    """Raise ValueError if the labels of the rows of A, or of its operator, are not those of y, where both have some."""
+    if isinstance(y, np.ndarray | Tensor):
         return
-    measured = of_A[-2]
-    if measured in of_y[:-1] and not str(measured).startswith("dim_"):  # the names of axes without a name
-        raise ValueError(
-            f"y has the axes {of_y} and the measurements of A are {measured!r}; needed is that axis last: pass "
-            f"y.transpose(..., {measured!r})."
-        )
-
-
-def _check_columns(rows: Any, y: Any) -> None:
-    """Raise ValueError if the columns of a table y, with a signal per line, are not labelled as the rows of A are."""
-    names = y.columns
-    if len(names) != len(rows) or rows.equals(names):
+    rows = rows_of(A)
+    if rows is not None and len(getattr(y, "shape", ())):
+        _check_rows(rows, y, name)
+    if not (_has_axes(A) and _has_axes(y) and len(A.dims) > 1):
         return
-    same = not rows.symmetric_difference(names, sort=False).size
-    numbered = [*range(len(names))]
-    if not same and numbered in (list(names), list(rows)):
-        return  # lines and columns that are only numbered say nothing
-    if len(y.index) == len(rows) and not rows.symmetric_difference(y.index, sort=False).size:
+    measured = A.dims[-2]
+    if measured in y.dims[:-1] and not str(measured).startswith("dim_"):  # the names of axes without a name
         raise ValueError(
-            "the index of y has the labels of the measurements, the index of A, and needed is a signal per row: pass "
-            "y.loc[A.index].T."
+            f"{name} has the axes {y.dims} and the measurements of A are {measured!r}; needed is that axis last: pass "
+            f"{name}.transpose(..., {measured!r})."
         )
-    what = "the same labels in another order" if same else "other labels"
-    way = "pass y[A.index]" if same else "select the rows of A and the columns of y that both have"
-    raise ValueError(
-        f"the columns of y have {what} than the index of A; needed is one row of A per measurement: {way}, or "
-        "y.to_numpy() if their order is right."
-    )
 
 
-def _labels(name: str, *values: Any) -> list[Any]:
-    return [getattr(v, name, None) for v in values]
+def check_columns(name: str, values: Any, names: Any) -> None:
+    """Raise ValueError if an array with a number per column of A has other labels than these, the names of columns."""
+    if names is None or isinstance(values, np.ndarray | Tensor) or not len(getattr(values, "shape", ())):
+        return
+    where, labels = _labels(values)
+    if labels is None or len(labels) != len(names):
+        return
+    table = f"{name}.loc[A.columns]" if where == "index" else f"{name}[A.columns]"
+    order = table if _can_be_sorted(names, labels) and where != "coordinates" else f"{name} in the order of A's columns"
+    asked = Asked(
+        f"the {where} of {name}", "the columns of A", name, "column", "one number per column of A",
+        reorder=f"pass {order}", select="select the columns that both have", otherwise=_plain_array(name, where),
+    )  # fmt: skip
+    check_same(names, labels, asked, names=True)
+
+
+def _check_rows(rows: Any, y: Any, name: str) -> None:
+    """Raise ValueError if the measurements in y are not labelled as the rows of A are."""
+    where, labels = _labels(y)
+    if labels is None or (where != "index" and len(labels) != len(rows)):
+        return  # of another shape, which other messages explain
+    if len(labels) != len(rows):
+        raise ValueError(
+            f"the index of {name} has {len(labels)} labels and that of A {len(rows)}, which are other labels; needed "
+            "is one row of A per measurement: select the rows that both have."
+        )
+    if where == "columns" and _of_lines(rows, labels, y.index):
+        raise ValueError(
+            f"the index of {name} has the labels of the measurements, the index of A, and needed is a signal per row: "
+            f"pass {name}.loc[A.index].T."
+        )
+    order = {"index": f"{name}.loc[A.index]", "columns": f"{name}[A.index]"}.get(where)
+    if order is None or not _can_be_sorted(rows, labels):
+        repeats = ", whose labels repeat" if repeated(rows) else ""
+        order = f"the measurements of {name} in the order of the rows of A{repeats}"
+    both = "the rows that both have" if where == "index" else f"the rows of A and the columns of {name} that both have"
+    asked = Asked(
+        f"the {where} of {name}", "that of A" if where == "index" else "the index of A", name, "measurement",
+        "one row of A per measurement", reorder=f"pass {order}", select=f"select {both}",
+        otherwise=_plain_array(name, where),
+    )  # fmt: skip
+    check_same(rows, labels, asked, names=where == "columns")
+
+
+def _of_lines(rows: Any, labels: Any, lines: Any) -> bool:
+    """Whether the lines of a square table have the labels of the measurements, and its columns have others."""
+    if len(lines) != len(rows):
+        return False
+    needed, given = plain(rows), plain(labels)
+    if counted(needed) or counted(given) or same_in_any_order(needed, given):
+        return False
+    return same_in_any_order(needed, plain(lines))
+
+
+def _labels(values: Any) -> tuple[str, Any]:
+    """What the labels along the last axis are called, and the labels or None."""
+    if _has_axes(values):
+        return "coordinates", _coordinates(values, -1)
+    where = "index" if len(values.shape) == 1 else "columns"
+    labels = getattr(values, where, None)
+    return where, labels if hasattr(labels, "equals") else None  # names that Polars makes itself say nothing
+
+
+def _has_axes(values: Any) -> bool:
+    """Whether it is an array of xarray."""
+    return hasattr(values, "coords") and hasattr(values, "dims")
+
+
+def _coordinates(values: Any, axis: int) -> Any:
+    """The labels along an axis of an xarray array."""
+    dims = values.dims[axis:][:1]
+    return values.coords[dims[0]].values if dims and dims[0] in values.coords else None
+
+
+def _can_be_sorted(needed: Any, given: Any) -> bool:
+    """Whether pandas can bring the labels into the order of those that are needed."""
+    return not repeated(needed) and set(needed) == set(given)
+
+
+def _plain_array(name: str, where: str) -> str:
+    return f"{name}.values" if where == "coordinates" else f"{name}.to_numpy()"
 
 
 def _checked(name: str, values: Tensor) -> Tensor:

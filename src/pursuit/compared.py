@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from . import comparison, prediction
-from .arrays import as_tensor, row_names
+from .arrays import as_tensor, check_columns, row_names
 from .comparison import Row
 from .operators.adapters import as_operator
 from .prediction import Prediction
@@ -167,8 +167,9 @@ def as_instance(A: Any, y: Any, ks: Sequence[int] = (), x: Any = None) -> Instan
     checked, *_ = [problem(A, y, k, keep_units=True) for k in ks or (1,)]
     if not checked.y.any():
         raise ValueError("y is zero everywhere; needed is at least one measurement that is not.")
-    truth = None
+    truth, op = None, as_operator(A)
     if x is not None:
+        check_columns("x", x, op.column_names)
         truth, wanted = as_tensor("x", x), (*checked.batch, checked.A.shape[1])
         if truth.shape != wanted:
             raise ValueError(
@@ -181,7 +182,6 @@ def as_instance(A: Any, y: Any, ks: Sequence[int] = (), x: Any = None) -> Instan
             raise ValueError(
                 "x has entries that are NaN or infinite, or is zero everywhere; needed is the true signal."
             )
-    op = as_operator(A)
     k = ks[0] if ks else 1 if truth is None else max(1, int((truth != 0).sum(-1).max()))
     return Instance(
         "data", op.complexified() if checked.y.is_complex() else op, checked.y, k, truth, {},

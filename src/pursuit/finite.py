@@ -12,9 +12,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .arrays import as_tensor, column_names
+from .arrays import as_tensor, check_alike, check_columns, column_names, index_of
 from .checks import finite, whole_number
 from .core.layout import Reading, readings, unwrapped, words
+from .labels import Asked, check_same
 from .operators import Dense, Operator
 from .operators.adapters import as_operator
 from .problems import Instance
@@ -190,7 +191,7 @@ def from_arrays(Y: Any, X: Any, A: Any = None, seed: int = 0, *, k: int | None =
     ------
     ValueError, TypeError
         If the shapes do not fit together, a number is NaN or infinite, all are zero, complex numbers lie beside real
-        ones that cannot belong to them, or the labels of two tables are not in the same order.
+        ones that cannot belong to them, or the labels of two tables are not the same, in one order.
 
     Examples
     --------
@@ -332,20 +333,18 @@ def _usable(name: str, values: Tensor) -> Tensor:
 
 
 def _check_labels(A: Any, Y: Any, X: Any) -> None:
-    """Raise ValueError if two tables have the same labels in another order."""
+    """Raise ValueError if the labels of two tables are not the same."""
     Y, X = unwrapped(Y)[0], unwrapped(X)[0]
-    rows = [getattr(values, "index", None) for values in (Y, X)]
-    _check_order("the index of X", rows[1], "that of Y", rows[0], "X.loc[Y.index]")
-    _check_order("the columns of X", column_names(X), "those of A", column_names(A), "X[A.columns]")
-    _check_order("the columns of Y", column_names(Y), "the index of A", getattr(A, "index", None), "Y[A.index]")
-
-
-def _check_order(what: str, labels: Any, where: str, others: Any, way: str) -> None:
-    if labels is None or others is None or callable(labels) or callable(others):
-        return
-    mine, theirs = list(labels), list(others)
-    if mine != theirs and len(mine) == len(theirs) and set(mine) == set(theirs):
-        raise ValueError(f"{what} has the labels of {where} in another order; pass {way}, or arrays if it is right.")
+    of_y, of_x = (index_of(v) for v in (Y, X))
+    if of_y is not None and of_x is not None and len(of_y) == len(of_x):
+        asked = Asked(
+            "the index of X", "that of Y", "X", "signal", "one row of X per row of Y", reorder="pass X.loc[Y.index]",
+            select="select the rows that both have", otherwise="X.to_numpy()", of="Y",
+        )  # fmt: skip
+        check_same(of_y, of_x, asked, names=True)
+    check_columns("X", X, getattr(A, "column_names", None) if isinstance(A, Operator) else column_names(A))
+    if A is not None:
+        check_alike(A, Y, "Y")
 
 
 def _counts(count: int, asked: dict[str, int | None]) -> dict[str, int]:

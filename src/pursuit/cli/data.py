@@ -124,6 +124,8 @@ class Inputs:
         Of the columns of the matrix, where its file has some.
     measured : tuple of str or None
         Names of the measurements, where a file has some.
+    spec : str
+        The file of the matrix.
     """
 
     A: Any
@@ -132,6 +134,7 @@ class Inputs:
     lines: tuple[str, ...]
     names: tuple[str, ...] | None = None
     measured: tuple[str, ...] | None = None
+    spec: str = "A"
 
     def as_given(self, x: Any) -> Any:
         """A solution with its axes as those of the file's `y`."""
@@ -161,7 +164,8 @@ def read_inputs(A: str, y: str, asked: FileOptions, layout: str) -> Inputs:
     """
     from .. import files
     from ..core.layout import AS_GIVEN, PATTERNS
-    from ..files.tables import label
+    from ..files.alike import check_measurements
+    from ..labels import label
 
     matrices, measurements = files.readings(A, asked.about("A")), files.readings(y, asked.about("y"))
     check_different(A, y)
@@ -178,14 +182,15 @@ def read_inputs(A: str, y: str, asked: FileOptions, layout: str) -> Inputs:
     if found.matrix == AS_GIVEN and found.axis in (0, 1):
         m = of_a.array.shape[0]
         down = found.axis == 0 and of_y.array.shape[0] == m  # else a signal is a line of the table
-        _check_labels(A, of_a, y, of_y, m, down=down, columns=asked.about("y").columns)
+        told = re.fullmatch(r"\d+:", asked.about("y").columns or "") is not None
+        check_measurements(A, of_a.labels, y, of_y.labels, of_y.names, down=down, told=told)
         both = (of_a.labels, of_y.labels if down else of_y.names)
         measured = next((tuple(map(label, names)) for names in both if names is not None and len(names) == m), None)
     if found.pairs:
         values = values[..., 0] + 1j * values[..., 1]
     matrix, values = same_precision(matrix, values)
     names = of_a.names if found.matrix == AS_GIVEN else None
-    return Inputs(matrix, values.swapaxes(found.axis, -1), found.axis, lines, names, measured)
+    return Inputs(matrix, values.swapaxes(found.axis, -1), found.axis, lines, names, measured, A)
 
 
 def check_different(A: str, y: str) -> None:
@@ -197,101 +202,26 @@ def check_different(A: str, y: str) -> None:
         raise ValueError(f"A ({A}) and y ({y}) are the same array; needed are a matrix and what was measured with it.")
 
 
-def _check_labels(
-    A: str, of_a: Reading, y: str, of_y: Reading, measurements: int, *, down: bool, columns: str | None
-) -> None:
-    """Raise ValueError if both files have a label per measurement, and the labels are not the same.
-
-    Those of y are its index if the measurements of a signal are `down` a column, else the names of its columns.
-    """
-    of_rows, of_lines, of_columns = of_a.labels, of_y.labels, _labels(of_y.names)
-    if of_rows is None or len(of_rows) != measurements:
-        return
-    of_values, others = (of_lines, of_columns) if down else (of_columns, of_lines)
-    if of_values is not None and len(of_values) == measurements and _first_other(of_rows, of_values) is None:
-        return
-    here, there = ("index", "names of the columns") if down else ("names of the columns", "index")
-    if others is not None and len(others) == measurements and _same_in_any_order(of_rows, others):
-        raise ValueError(
-            f"the {there} of y ({y}) {'are those' if down else 'is that'} of the measurements, the index of A ({A}), "
-            f"but signals were read as {'columns' if down else 'rows'}; give --layout {'rows' if down else 'columns'}."
-        )
-    if of_values is None or len(of_values) != measurements:
-        return
-    if not down and re.fullmatch(r"\d+:", columns or ""):  # the user answered the message below
-        return
-    if not down and (_counts(of_rows) or _counts(of_values)) and not _same_in_any_order(of_rows, of_values):
-        return
-    _refuse_labels(A, of_rows, y, of_values, here, 1 + (of_lines is not None))
-
-
-def _refuse_labels(
-    A: str, of_rows: Sequence[float | str], y: str, of_values: Sequence[float | str], here: str, first_column: int
-) -> None:
-    """Raise ValueError: the labels of y that are `here` are not those of the rows of A."""
-    from ..files import kind_of
-    from ..files.tables import label
-
-    first = _first_other(of_rows, of_values)
-    assert first is not None
-    down, same = here == "index", _same_in_any_order(of_rows, of_values)
-    what = "the same labels in another order" if same else "other labels"
-    lines = "lines" if down else "columns"
-    way = f"write its {lines} in the order of {A}" if same else f"give the {lines} that both have"
-    own = f"give --columns y={2 if down else first_column}:" if kind_of(y) == "table" else f"save it without its {here}"
-    raise ValueError(
-        f"the {here} of y ({y}) {'has' if down else 'have'} {what} than {'that' if down else 'the index'} of A ({A}): "
-        f"measurement {first} (from 0) is {label(of_values[first])!r} in y and {label(of_rows[first])!r} in A; needed "
-        f"is one row of A per measurement: {way}, or {own} if their order is right."
-    )
-
-
-def _labels(names: Sequence[str] | None) -> tuple[float | str, ...] | None:
-    """Names of columns as labels: a name that is a number is that number, as in an index."""
-    return None if names is None else tuple(map(_label, names))
-
-
-def _label(name: str) -> float | str:
-    try:
-        return float(name.replace(",", "."))
-    except ValueError:
-        return name.strip()
-
-
-def _counts(labels: Sequence[float | str]) -> bool:
-    """Whether lines or columns are only numbered, from 0 or 1, which says nothing."""
-    return any(all(label == begin + i for i, label in enumerate(labels)) for begin in (0, 1))
-
-
-def _first_other(of_rows: Sequence[float | str], of_values: Sequence[float | str]) -> int | None:
-    """The number of the first measurement whose labels differ; None if there is none."""
-    return next((i for i, pair in enumerate(zip(of_rows, of_values, strict=True)) if not _alike(*pair)), None)
-
-
-def _same_in_any_order(of_rows: Sequence[float | str], of_values: Sequence[float | str]) -> bool:
-    both = (sorted(labels, key=lambda one: (isinstance(one, str), one)) for labels in (of_rows, of_values))
-    return all(_alike(*pair) for pair in zip(*both, strict=True))
-
-
-def _alike(a: float | str, b: float | str) -> bool:
-    """Whether two labels are the same, of numbers but for the digits with which they were written."""
-    if isinstance(a, float) and isinstance(b, float):
-        return math.isclose(a, b)
-    return a == b
-
-
 def read_other(name: str, spec: str, asked: FileOptions, inputs: Inputs) -> tuple[Any, str]:
     """Read coefficients or weights for the matrix of `inputs`, with the line that says how."""
     from .. import files
+    from ..files.alike import check_coefficients
 
     reading = files.only(spec, files.readings(spec, asked.about(name)))
     values = dense(name, spec, files.as_vector(reading))
     n = inputs.A.shape[-1]
+
+    def check(down: bool) -> None:
+        check_coefficients(inputs.spec, inputs.names, name, spec, reading.labels, reading.names, down=down)
+
+    if values.ndim == 1:
+        check(down=reading.array.shape[0] == n)
     if values.size == n and max(values.shape, default=0) == n and inputs.y.ndim == 1:
         return values.reshape(n), describe(spec, reading, values)  # MATLAB's vectors are matrices
     if values.ndim != inputs.y.ndim or values.ndim < 2:
         return values, describe(spec, reading, values)
     axis = _signal_axis(name, spec, values.shape, inputs)
+    check(down=axis == 0)
     where = f"along axis {axis}" if values.ndim > 2 else "one per row" if axis else "one per column"
     return values.swapaxes(axis, -1), describe(spec, reading, values, f"signals {where}")
 

@@ -224,7 +224,7 @@ def _labels(table: Any, index: list[str]) -> list[float | str] | None:
     """What stands in the index of a table, if it is one column."""
     if len(index) != 1:
         return None
-    return [float(v) if isinstance(v, int | float) else str(v) for v in table.column(index[0]).to_pylist()]
+    return [v if isinstance(v, int | float) else str(v) for v in table.column(index[0]).to_pylist()]
 
 
 def xlsx(where: Spec, folder: Path) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from ..labels import label
 from . import formats, parent, tables, text
 from .checks import enough_memory
 from .spec import Spec, Unclear, parse
@@ -73,7 +74,7 @@ def _part(where: Spec, whole: Reading) -> Reading:
         whole,
         array=_numbers(where, where.cut(whole.array)),
         labels=labels,
-        names=None if names is None else tuple(map(tables.label, names)),
+        names=None if names is None else tuple(map(label, names)),
     )
 
 

@@ -357,7 +357,10 @@ def _indexed(table: _Table, asked: Asked) -> Iterator[_Table]:
 def _index_labels(table: _Table) -> tuple[float | str, ...]:
     """What stands in column 1: a number, however it is written, or text."""
     cells = zip(table.kinds[:, 0], table.values[:, 0], table.cells[:, 0], strict=True)
-    return tuple(float(value.real) if kind in (NUMBER, WHOLE) else cell.strip() for kind, value, cell in cells)
+    return tuple(
+        cell.strip() if kind not in (NUMBER, WHOLE) or cell.isdecimal() else float(value.real)
+        for kind, value, cell in cells
+    )  # whole numbers as they are written: those of many digits are no floats
 
 
 def _labels(table: _Table) -> bool:
@@ -492,11 +495,6 @@ def _rises(values: Any) -> bool:
 def _counts(values: Any) -> bool:
     """Whether the numbers are 0, 1, 2, ... or 1, 2, 3, ..."""
     return bool(len(values) and values[0] in (0, 1) and np.array_equal(values, values[0] + np.arange(len(values))))
-
-
-def label(value: float | str) -> str:
-    """A label as a user would write it."""
-    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
 
 def shown(cells: Any) -> str:

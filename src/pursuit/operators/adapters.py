@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..arrays import DTYPES, column_names, is_array, read, workable
+from ..arrays import DTYPES, column_names, index_of, is_array, read, workable
 from ..checks import nonnegative_per_item, placed
 from ..files.checks import checked_sparse
 from . import pylops_norms
@@ -339,7 +339,7 @@ def as_operator(
     ----------
     A : Operator, Tensor or array-like (*batch, m, n), SciPy sparse matrix, SciPy or PyLops `LinearOperator`, \
 DeepInverse linear physics with an `img_size`, or a triple `(forward, adjoint, (m, n))` of functions
-        Of a table, pandas' for example, `column_names` keeps the names of the columns.
+        Of a table, pandas' for example, `column_names` and `row_names` keep the names.
     dtype : torch.dtype, optional
         For an `A` without a dtype (triples, physics), and the precision of one of whole numbers; others keep theirs.
     device : optional
@@ -392,7 +392,8 @@ DeepInverse linear physics with an `img_size`, or a triple `(forward, adjoint, (
         whole = not (values.is_floating_point() or values.is_complex())
         values = values.to(precision) if whole else workable(values)
         dense = Dense(values.to(device) if as_numpy else values)
-        dense.column_names = None if isinstance(A, np.ndarray | Tensor) else column_names(A)
+        if not isinstance(A, np.ndarray | Tensor):
+            dense.column_names, dense.row_names = column_names(A), index_of(A)
         return dense
     raise TypeError(
         f"A is a {type(A).__name__}; needed is a matrix (torch or NumPy), a SciPy sparse matrix, a LinearOperator, "

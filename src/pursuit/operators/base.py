@@ -54,6 +54,8 @@ class Operator:
         The operator's own batch: `()` for one operator shared by all signals.
     column_names : array (n,) or None
         The names of the columns, where it was made from a table that has some.
+    row_names : array (m,) or None
+        Those of the rows likewise, with which the labels of `y` are compared.
 
     Examples
     --------
@@ -77,6 +79,7 @@ class Operator:
     device: torch.device
     batch_shape: torch.Size = torch.Size()
     column_names: Any = None
+    row_names: Any = None
 
     def forward(self, x: Tensor) -> Tensor:
         """Measure: `A x`, `(*batch, n) -> (*batch, m)`."""
@@ -261,10 +264,12 @@ class Operator:
         return name in self.__dict__.get("_facts", {})
 
     def _sharing(self, name: str, made: Made) -> Made:
-        """An operator made from this one, with derived values kept in the same place.
+        """An operator with the same rows and columns, with derived values kept in the same place.
 
         This operator cannot hold the other: two that hold each other stay in memory after their last use.
         """
+        if self.column_names is not None or self.row_names is not None:
+            made.column_names, made.row_names = self.column_names, self.row_names
         vars(made)["_facts"] = self.__dict__.setdefault("_facts", {}).setdefault(name, {})
         return made
 

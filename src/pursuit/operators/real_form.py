@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..arrays import as_tensor
+from ..arrays import as_tensor, check_alike
 from .adapters import as_operator
 from .base import Operator
 from .dense import Dense
@@ -38,6 +38,7 @@ def on_real_signals(A: Any, y: Any) -> tuple[Operator, Tensor]:
     >>> A_real.shape, pursuit.omp(A_real, y_real, k=1).support
     ((4, 8), tensor([5]))
     """
+    check_alike(A, y)
     y = as_tensor("y", y)
     op = as_operator(A, dtype=y.dtype, device=y.device)
     return real_form(op), stack_parts(y) if op.dtype.is_complex else y
@@ -47,9 +48,9 @@ def real_form(A: Operator) -> Operator:
     """The real operator on real signals that measures real parts, then imaginary parts."""
     if not A.dtype.is_complex:
         return A
-    if isinstance(A, Dense):
-        return Dense(torch.cat([A.matrix.real, A.matrix.imag], dim=-2))
-    return _RealForm(A)
+    real = Dense(torch.cat([A.matrix.real, A.matrix.imag], dim=-2)) if isinstance(A, Dense) else _RealForm(A)
+    real.column_names = A.column_names
+    return real
 
 
 def stack_parts(y: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..arrays import check_columns
 from ..core.report import array
 from ..core.solution import Solution, Status
 from .style import BLUE, LABELS, ORANGE, named_ticks
@@ -74,6 +75,7 @@ def plot(
         raise ValueError("the solution has no signals; needed is at least one.")
     if truth is not None and np.shape(truth) != (*norms.shape, sol.n):
         raise ValueError(f"truth has shape {np.shape(truth)}; needed is {(*norms.shape, sol.n)}, that of the signals.")
+    check_columns("truth", truth, sol.names)
     where = _index(signal, norms)
     two = bool(norms.ndim) or ks is not None
     figure = Figure(figsize=(10, 3.6) if two else (7, 3.6), dpi=120, layout="constrained")

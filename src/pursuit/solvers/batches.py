@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..arrays import check_alike, check_columns
 from ..core.layout import check_layout, rows_for_sure, unwrapped
 from ..core.solution import Solution
 from ..files.checks import memory
@@ -30,6 +31,8 @@ OWN_AXES = {
     "weights": 1,
     "x0": 1,
 }  # after the batch's
+
+PER_COLUMN = {"weights", "penalty_weights", "x0"}
 
 
 def usual_size(m: int, itemsize: int) -> int:
@@ -87,6 +90,9 @@ def in_batches(call: Callable[..., Solution[Any]], A: Any, y: Any, size: int, op
     if len(shape) < 2:
         raise ValueError(f"y has shape {shape}; batch_size is for several signals, (*batch, m): leave it out.")
     op = held(A)
+    check_alike(A, y)
+    for name in PER_COLUMN & options.keys():
+        check_columns(name, options[name], op.column_names)
     pairs = op.dtype.is_complex and "complex" not in str(getattr(y, "dtype", ""))
     check_layout(op.shape, shape, pairs=pairs, known_A=op is A, known_y=known)
     batch = shape[:-1]

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from .. import powers
-from ..arrays import DTYPES, HALVES, as_tensor, check_alike, read, workable
+from ..arrays import DTYPES, HALVES, as_tensor, check_alike, check_columns, read, workable
 from ..checks import expands, finite, nonnegative_per_item, placed, show, to_tensor
 from ..core.layout import check_layout, unwrapped
 from ..core.numeric import or_double
@@ -37,7 +37,7 @@ class Measured(NamedTuple):
 def measured(A: Any, y: Any) -> Measured:
     """Read A and y, and check that shape, device and batch agree. Both come to the wider of their two precisions."""
     y, known_y = unwrapped(y)
-    if not isinstance(A, np.ndarray | Tensor | Operator):
+    if not isinstance(A, np.ndarray | Tensor):
         check_alike(A, y)
     y, as_numpy = read("y", y)
     given = y.dtype
@@ -105,8 +105,9 @@ def share_of_y(tol: Any, batch: torch.Size, y: Tensor) -> Tensor:
     return found
 
 
-def warm_start(name: str, x0: Any, n: int, batch: torch.Size, y: Tensor) -> Tensor:
-    """Finite coefficients, `(n,)` or `(*batch, n)`, real if y is."""
+def warm_start(name: str, x0: Any, n: int, batch: torch.Size, y: Tensor, names: Any) -> Tensor:
+    """Finite coefficients, `(n,)` or `(*batch, n)`, real if y is; `names` are those of the columns of A, or None."""
+    check_columns(name, x0, names)
     x0 = finite(name, as_tensor(name, x0))
     if x0.shape[-1:] != (n,) or not expands(x0.shape[:-1], batch):
         raise ValueError(f"{name} has shape {tuple(x0.shape)}; needed is {(*batch, n)}, the shape of the solution.")
@@ -115,13 +116,16 @@ def warm_start(name: str, x0: Any, n: int, batch: torch.Size, y: Tensor) -> Tens
     return x0
 
 
-def column_weights(name: str, weights: Any, n: int, batch: torch.Size, y: Tensor, *, relative: bool) -> Tensor:
-    """Real numbers >= 0, one per column, `(n,)` or `(*batch, n)`.
+def column_weights(
+    name: str, weights: Any, n: int, batch: torch.Size, y: Tensor, names: Any, *, relative: bool
+) -> Tensor:
+    """Real numbers >= 0, one per column, `(n,)` or `(*batch, n)`; `names` are those of the columns, or None.
 
     If they are `relative`, so that a common factor makes no difference, those far from one are brought near it.
     """
     if weights is None:
         return y.real.new_ones(n)
+    check_columns(name, weights, names)
     weights = as_tensor(name, weights)
     if weights.is_complex():
         raise TypeError(f"{name} are complex; needed are real numbers >= 0, one per column of A.")

@@ -169,7 +169,7 @@ class Problem:
         n = self.A.shape[1]
         if x0 is None:
             return self.y.new_zeros(*self.batch, n)
-        x0 = warm_start(name, x0, n, self.batch, self.y)
+        x0 = warm_start(name, x0, n, self.batch, self.y, self.names)
         units = ones_for_zeros(self.scale)
         if x0.real.dtype == self.y.real.dtype and self.exponent is None:
             start = x0 / units
@@ -245,7 +245,7 @@ class Problem:
 
     def per_column(self, name: str, value: Any) -> Tensor:
         """Finite numbers >= 0, one per column of `A`, `(n,)` or `(*batch, n)`; ones for None."""
-        return column_weights(name, value, self.A.shape[1], self.batch, self.y, relative=False)
+        return column_weights(name, value, self.A.shape[1], self.batch, self.y, self.names, relative=False)
 
     def repeated(self, count: int) -> Problem:
         """The same problem `count` times, along a new first axis of the batch."""
@@ -600,7 +600,7 @@ def problem(
         max_k=int(k.max()) if k.numel() else 1,  # of k as given, because an empty batch has no maximum
         target=target,
         max_steps=whole("max_steps", max_steps, 0, None, batch, y.device),
-        weights=column_weights("weights", weights, n, batch, y, relative=not fixed) * nonzero,
+        weights=column_weights("weights", weights, n, batch, y, op.column_names, relative=not fixed) * nonzero,
         scale=scale,
         as_numpy=as_numpy,
         loss=model,
