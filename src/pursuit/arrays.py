@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from .files.records import parts
 from .labels import Asked, check_same, counted, plain, repeated, same_in_any_order
 
 DTYPES = (torch.float32, torch.float64, torch.complex64, torch.complex128)  # those in which solvers work
@@ -25,7 +26,6 @@ SIGNED, UNSIGNED = (
     (torch.uint8, torch.uint16, torch.uint32, torch.uint64),
 )
 WHOLE = (torch.bool, *SIGNED, *UNSIGNED)
-PARTS = ({"real", "imag"}, {"r", "i"}, {"re", "im"})  # fields of complex numbers in HDF5 files, and of C structs
 PLAIN = {np.dtype(str(dtype).removeprefix("torch.")): dtype for dtype in DTYPES}
 LARGE = 2**20  # bytes, from which on read-only memory, such as that of a mapped file, is not copied
 NO_UNIT = ("", "1", "dimensionless")
@@ -282,11 +282,8 @@ def _by_numpy(name: str, values: Any) -> NDArray[Any] | None:
 def _numbers(name: str, array: NDArray[Any]) -> NDArray[Any]:
     """The array in a dtype that torch has, with the same numbers."""
     kind, size = array.dtype.kind, array.dtype.itemsize
-    if array.dtype.names is not None and len(array.dtype.names) == 2 and set(array.dtype.names) in PARTS:
-        real, imag = sorted(
-            array.dtype.names, reverse=True
-        )  # "real" and "re" come after "imag" and "im", "r" after "i"
-        return _numbers(name, array[real]) + 1j * _numbers(name, array[imag])
+    if (fields := parts(array.dtype)) is not None:
+        return _numbers(name, array[fields[0]]) + 1j * _numbers(name, array[fields[1]])
     if kind == "O":
         return _of_objects(name, array)
     if array.dtype.name == "bfloat16":  # of JAX; NumPy itself has none

@@ -15,8 +15,9 @@ import torch
 from .codes import SUFFIXES, Codes
 from .core.layout import rows_for_sure
 from .engines import Engine, in_process
-from .files import read_array
-from .operators import Operator
+from .files import only, read_array, readings
+from .files.alike import check_measurements
+from .files.spec import short
 from .signal_files import Rows, open_rows
 from .solvers.batches import held, size_that_fits, widened
 from .solvers.by_name import solve, solver_of_k
@@ -70,7 +71,8 @@ def recover_file(
     y : str
         File of the measurements, read in parts: see `pursuit.signal_files.open_rows`.
     output : Path
-        `.npz`, `.npy` or `.zarr`: see `Codes.write`. While the run lasts its answers are in a folder beside it.
+        `.npz`, `.npy` or `.zarr`: see `Codes.write`. Signals on several axes become rows of `.npz` and
+        `.zarr`. While the run lasts its answers are in a folder beside it.
     method : str
         A solver that takes k, or `module:function`.
     k : int
@@ -104,10 +106,14 @@ def recover_file(
     if output.is_dir():
         raise ValueError(f"{output}: exists and is a folder; remove it, or give another name.")
     signals = open_rows(y, columns)
-    dtype = _dtype(A, signals)
+    given = only(A, readings(A))
+    if signals.names is not None and given.array.shape[0] == signals.shape[1]:
+        check_measurements(A, given.labels, y, None, signals.names, down=False, told=False)
+    dtype = np.dtype(np.result_type(given.array.dtype, signals.dtype, np.float32)).name  # complex if one of them is
     A_there, y_there = (os.path.join(os.getcwd(), spec) for spec in (A, y))  # workers may be in another folder
-    op = _matrix(A_there, dtype)
-    m, n = op.shape
+    own = ":" in method
+    matrix = _matrix(A_there, dtype, own)
+    m, n = matrix.shape
     if signals.shape[1] != m:
         raise ValueError(
             f"{y} holds signals of {signals.shape[1]} measurements but A has m={m} rows; needed is (signals, {m}), or "
@@ -115,16 +121,18 @@ def recover_file(
         )
     solver_of_k(method)
     with rows_for_sure():
-        solve(op, np.asarray(signals[:1], dtype), method, k=k, **options)  # errors before the work
+        solve(matrix, _finite(y, signals, 0, 1, columns, dtype), method, k=k, **options)  # errors before the work
     asked = {"A": _fingerprint(A), "y": _fingerprint(y), "columns": columns, "method": method, "options": options}
+    if len(signals.batch) > 1:
+        asked["shape"] = list(signals.batch)
     folder = output.with_name(f"{output.name}.part")
     size = batch_size or Codes.batch_of(folder) or size_that_fits(m, n, np.dtype(dtype).itemsize)
     codes = Codes.open(folder, asked, signals=len(signals), n=n, k=k, batch=size, dtype=dtype)
     missing = codes.missing()
     done = codes.signals - sum(last - first for first, last in missing)
-    given = tuple(sorted({"k": k, **options}.items()))
+    with_k = tuple(sorted({"k": k, **options}.items()))
     count = threads or torch.get_num_threads()
-    tasks = [Task(A_there, y_there, columns, dtype, method, given, first, last, count) for first, last in missing]
+    tasks = [Task(A_there, y_there, columns, dtype, method, with_k, first, last, count) for first, last in missing]
     if on_progress is not None:
         on_progress(done, codes.signals)
     for found in run(solve_batch, tasks):
@@ -140,24 +148,33 @@ def recover_file(
 def solve_batch(task: Task) -> Batch:
     """Solve one batch."""
     torch.set_num_threads(task.threads)
-    y = np.asarray(_rows(task.y, task.columns)[task.first : task.last], task.dtype)
+    y = _finite(task.y, _rows(task.y, task.columns), task.first, task.last, task.columns, task.dtype)
     options = dict(task.options)
     with rows_for_sure():  # signals are rows, also in a batch of as many as there are measurements
-        s = solve(_matrix(task.A, task.dtype), y, task.method, **options)
+        s = solve(_matrix(task.A, task.dtype, ":" in task.method), y, task.method, **options)
     support, z = (widened(v, options["k"]) for v in (s.support, s.coefficients))
     return Batch(task.first, task.last, support.astype(np.int32), z, s.residual_norm, s.status.astype(np.int8))
 
 
-def _dtype(A: str, signals: Rows) -> str:
-    """The wider precision of both, complex if one of them is."""
-    wide = np.result_type(read_array(A).dtype, signals.dtype, np.float32)
-    return np.dtype(wide).name
+def _finite(file: str, rows: Rows, first: int, last: int, columns: bool, dtype: str) -> np.ndarray:
+    """Some signals; raises ValueError, with the place in the file, where a number is none."""
+    y = np.asarray(rows[first:last], dtype)
+    bad = ~np.isfinite(y)
+    if not bad.any():
+        return y
+    signal, measurement = (int(i) for i in np.argwhere(bad)[0])
+    place = (*(int(i) for i in np.unravel_index(first + signal, rows.batch)), measurement)
+    raise ValueError(
+        f"{short(file)}: the entry at {place[::-1] if columns else place} is NaN or infinite; needed is a "
+        "number everywhere: remove or fill it."
+    )
 
 
 @functools.lru_cache(maxsize=1)
-def _matrix(A: str, dtype: str) -> Operator:
-    """What is derived from A is kept for all batches of a process."""
-    return held(read_array(A).astype(dtype))
+def _matrix(A: str, dtype: str, own: bool) -> Any:
+    """What is derived from A is kept for all batches of a process; the user's own solver gets the array itself."""
+    array = read_array(A).astype(dtype)
+    return array if own else held(array)
 
 
 @functools.lru_cache(maxsize=1)

@@ -150,8 +150,9 @@ class Codes:
     def write(self, output: Path) -> None:
         """Write the answers as one file, and remove the folder.
 
-        `.npz` is a matrix `(signals, n)` of SciPy, `scipy.sparse.load_npz`; `.npy` is the dense one; `.zarr` holds the
-        fields `support`, `coefficients`, `residual_norm` and `status`, with n as an attribute.
+        `.npz` is a matrix `(signals, n)` of SciPy, `scipy.sparse.load_npz`; `.npy` is the dense one, with the axes of
+        the signals' file; `.zarr` holds the fields `support`, `coefficients`, `residual_norm` and `status`, with n as
+        an attribute.
         """
         {".npz": self._npz, ".npy": self._npy, ".zarr": self._zarr}[output.suffix.lower()](output)
         shutil.rmtree(self.folder)
@@ -189,7 +190,7 @@ class Codes:
 
     def _npy(self, output: Path) -> None:
         def write(file: Any) -> None:
-            _write_header(file, self.field("coefficients").dtype, (self.signals, self.n))
+            _write_header(file, self.field("coefficients").dtype, (*self.settings.get("shape", [self.signals]), self.n))
             for _, support, z in self.parts():
                 for at in range(0, len(z), 4096):  # dense rows take memory
                     s, v = support[at : at + 4096], z[at : at + 4096]

@@ -169,7 +169,7 @@ def _in_batches(
     from ..engines import engine
 
     find_own([method])
-    _check_options(method, options)
+    _check_options(method, options if k is None else {**options, "k": k})
     extra = [name for name, value in unused.items() if value is not None]
     if extra:
         raise ValueError(f"{', '.join(extra)} was given, which batches do not take; leave it out, or --batch.")

@@ -13,8 +13,9 @@ from typing import Any, NoReturn
 
 import numpy as np
 
+from .records import as_complex
 from .spec import Spec, Unclear, choose
-from .stores import hdf5_array, zarr_array
+from .stores import hdf5_array, parquet_columns, zarr_array
 
 
 def main(job: dict[str, Any]) -> None:
@@ -128,12 +129,12 @@ def matlab_hdf5(where: Spec, folder: Path) -> None:
             ir, jc = (node[key][()] if key in node else np.zeros(0, int) for key in ("ir", "jc"))
             import scipy.sparse
 
-            data = _complex(node["data"][()]) if "data" in node else np.zeros(0)
+            data = as_complex(node["data"][()]) if "data" in node else np.zeros(0)
             shape = (int(node.attrs["MATLAB_sparse"]), len(jc) - 1)
             hand_over(folder, _checked(scipy.sparse.csc_array((data, ir, jc), shape=shape)))
             return
         empty = node.attrs.get("MATLAB_empty", 0)
-        hand_over(folder, np.zeros(node[()].astype(int)) if empty else _complex(node[()]).T)
+        hand_over(folder, np.zeros(node[()].astype(int)) if empty else as_complex(node[()]).T)
 
 
 def _matlab_nodes(file: Any, name: str, node: Any) -> Iterator[tuple[str, Any]]:
@@ -160,21 +161,12 @@ def _matlab_nodes(file: Any, name: str, node: Any) -> Iterator[tuple[str, Any]]:
 
 def hdf5(where: Spec, folder: Path) -> None:
     """A dataset of an HDF5 file."""
-    hand_over(folder, _complex(hdf5_array(where)[()]))
-
-
-def _complex(array: Any) -> Any:
-    """Records of real and imaginary part as complex numbers."""
-    if array.dtype.names is None:
-        return array
-    real, imag = array.dtype.names
-    kind = np.complex64 if array.dtype[0].itemsize <= 4 else np.complex128
-    return (array[real] + 1j * array[imag]).astype(kind)
+    hand_over(folder, as_complex(hdf5_array(where)[()]))
 
 
 def zarr_store(where: Spec, folder: Path) -> None:
     """An array of a zarr store."""
-    hand_over(folder, zarr_array(where)[...])
+    hand_over(folder, as_complex(zarr_array(where)[...]))
 
 
 def mtx(where: Spec, folder: Path) -> None:
@@ -190,23 +182,13 @@ def parquet(where: Spec, folder: Path) -> None:
     from pyarrow import parquet as reader
 
     table = reader.read_table(where.path, columns=None)
-    own = json.loads((table.schema.metadata or {}).get(b"pandas", b"{}")).get("index_columns", [])
-    names = [name for name in table.column_names if name not in own]
-    if where.name is not None:
-        names = [choose(where, names)]
-    notes = [f"{name} as index" for name in own if isinstance(name, str) and name in table.column_names]
-    labels = _labels(table, [name for name in own if isinstance(name, str) and name in table.column_names])
+    names, index = parquet_columns(where, table.schema)
+    notes = [f"{name} as index" for name in index]
+    labels = _labels(table, index)
     lists = [name for name in names if pyarrow.types.is_nested(table.schema.field(name).type)]
     for name in names:
         if table.column(name).null_count:
             raise Unclear(f"{where.path}: the column {name!r} has missing values; fill them, or take another column.")
-        kind = table.schema.field(name).type
-        if not (pyarrow.types.is_integer(kind) or pyarrow.types.is_floating(kind) or pyarrow.types.is_boolean(kind)
-                or pyarrow.types.is_decimal(kind) or name in lists):  # fmt: skip
-            raise Unclear(
-                f"{where.path}: the column {name!r} holds {kind}, no numbers; leave it out where the file is written, "
-                f"or take one column, as {where.path}:NAME."
-            )
     if lists and len(names) > 1:
         choose(where, names)
     if lists:

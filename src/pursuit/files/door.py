@@ -13,6 +13,7 @@ import numpy as np
 from ..labels import label
 from . import formats, parent, tables, text
 from .checks import enough_memory
+from .records import as_complex
 from .spec import Spec, Unclear, parse
 from .tables import Asked, Reading
 
@@ -48,12 +49,11 @@ def readings(spec: str | Path, asked: Asked = NOTHING_SAID) -> list[Reading]:
     """
     where = parse(str(spec))
     suffix = _suffix(where.path)
+    refuse_folder(where.path)
     if kind_of(str(spec)) == "other" and asked.dtype is None:
         raise ValueError(f"{spec}: files with the ending {suffix!r} cannot be read; needed is {FORMATS}.")
     if not where.path.exists():
         raise ValueError(f"{where.path}: no such file; give the path of a {suffix} file.")
-    if where.path.is_dir() and suffix != ".zarr":
-        raise ValueError(f"{where.path}: is a folder; give the path of a {suffix} file.")
     try:
         found = _read(where, suffix, asked)
         return [_part(where, one) for one in found]
@@ -65,6 +65,14 @@ def readings(spec: str | Path, asked: Asked = NOTHING_SAID) -> list[Reading]:
         raise ValueError(
             f"{where.path}: cannot be read as {suffix} ({_sentence(error)}); is it damaged? Save it again as {FORMATS}."
         ) from None
+
+
+def refuse_folder(path: Path) -> None:
+    """Raise ValueError for a folder that is no zarr store."""
+    if path.is_dir() and _suffix(path) != ".zarr":
+        known = _suffix(path) in READERS or _suffix(path) in (*TEXT, *RAW)
+        wanted = f"a {_suffix(path)} file" if known else "a file in it"
+        raise ValueError(f"{path}: is a folder; give the path of {wanted}.")
 
 
 def _part(where: Spec, whole: Reading) -> Reading:
@@ -216,8 +224,11 @@ def _sentence(error: BaseException) -> str:
 def _numbers(where: Spec, array: Any) -> Any:
     """The array, in one of the four dtypes that the solvers take; a memory map of one of them stays one."""
     dtype = array.dtype
-    if dtype.names is not None and len(dtype.names) == 2:
-        return _complex_fields(where, array)
+    if dtype.names is not None:
+        try:
+            return as_complex(array)
+        except ValueError as error:
+            raise Unclear(f"{where.text}: {error}.") from None
     if dtype.kind not in "biufc":
         raise Unclear(f"{where.text}: holds values of type {dtype}; needed are real or complex numbers.")
     single = dtype.itemsize <= (4 if dtype.kind == "f" else 8) and dtype.kind in "fc"
@@ -227,12 +238,3 @@ def _numbers(where: Spec, array: Any) -> Any:
         return array
     enough_memory(where.text, float(wanted.itemsize) * (array.nnz if hasattr(array, "nnz") else array.size))
     return array.astype(wanted)
-
-
-def _complex_fields(where: Spec, array: Any) -> Any:
-    """Complex numbers that are stored as pairs of fields."""
-    real, imag = array.dtype.names
-    if (real.lower(), imag.lower()) not in (("r", "i"), ("re", "im"), ("real", "imag")):
-        raise Unclear(f"{where.text}: holds records with {real!r} and {imag!r}; needed are numbers.")
-    kind = np.complex64 if array.dtype[0].itemsize <= 4 else np.complex128
-    return (array[real] + 1j * array[imag]).astype(kind)

@@ -1,14 +1,16 @@
-"""The arrays in files that hold several by path: HDF5 and zarr. Nothing is read but their names, shapes and kinds."""
+"""The arrays in files that hold several: HDF5, zarr and parquet. Nothing is read but their names, shapes and kinds."""
 
 from __future__ import annotations
 
+import json
 from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from .spec import Spec, choose
+from .records import parts
+from .spec import Spec, Unclear, choose
 
 
 def hdf5_array(where: Spec) -> Any:
@@ -38,4 +40,31 @@ def _meant(where: Spec, arrays: dict[str, Any]) -> Any:
 
 
 def _numeric(dtype: np.dtype[Any]) -> bool:
-    return dtype.kind in "biufc" or (dtype.names is not None and len(dtype.names) == 2)
+    return dtype.kind in "biufc" or parts(dtype) is not None
+
+
+def parquet_columns(where: Spec, schema: Any) -> tuple[list[str], list[str]]:
+    """The columns of numbers or of lists that are meant in a table of pyarrow's, and those of its index.
+
+    Raises
+    ------
+    Unclear
+        If a column holds something else.
+    """
+    import pyarrow
+
+    own = json.loads((schema.metadata or {}).get(b"pandas", b"{}")).get("index_columns", [])
+    index = [name for name in own if isinstance(name, str) and name in schema.names]
+    names = [name for name in schema.names if name not in index]
+    if where.name is not None:
+        names = [choose(where, names)]
+    kinds = pyarrow.types
+    known = (kinds.is_integer, kinds.is_floating, kinds.is_boolean, kinds.is_decimal, kinds.is_nested)
+    for name in names:
+        kind = schema.field(name).type
+        if not any(is_kind(kind) for is_kind in known):
+            raise Unclear(
+                f"{where.path}: the column {name!r} holds {kind}, no numbers; leave it out where the file is written, "
+                f"or take one column, as {where.path}:NAME."
+            )
+    return names, index

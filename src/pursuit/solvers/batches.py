@@ -100,7 +100,11 @@ def in_batches(call: Callable[..., Solution[Any]], A: Any, y: Any, size: int, op
     split = {name: _flat(name, value, batch) for name, value in options.items()}
     with rows_for_sure():  # all signals were looked at; those of a batch may be as many as there are measurements
         parts = [
-            call(op, _array(flat[first:last]), **{name: _part(name, v, first, last) for name, v in split.items()})
+            call(
+                op,
+                _finite(_array(flat[first:last]), first, batch),
+                **{name: _part(name, v, first, last) for name, v in split.items()},
+            )
             for first, last in bounds(len(flat), size)
         ]
         if not parts:
@@ -126,6 +130,18 @@ def held(A: Any) -> Operator:
             "batch_size, or call the solver for parts of A and y."
         )
     return op
+
+
+def _finite(rows: Any, first: int, batch: tuple[int, ...]) -> Any:
+    """The rows; raises ValueError, with the place among all signals, where a number is NaN or infinite."""
+    if isinstance(rows, Tensor):
+        bad = (~rows.detach().isfinite()).nonzero()[:1].tolist()
+    else:
+        bad = np.argwhere(~np.isfinite(rows))[:1].tolist() if rows.dtype.kind in "fc" else []
+    if not bad or isinstance(rows, np.ma.MaskedArray):
+        return rows
+    place = (*(int(i) for i in np.unravel_index(first + bad[0][0], batch)), bad[0][1])
+    raise ValueError(f"y is NaN or infinite at {place}; needed is a number everywhere: remove or fill it.")
 
 
 def _array(rows: Any) -> Any:
