@@ -204,7 +204,9 @@ def _listed(atoms: Any, names: tuple[str, ...] | None, begin: str) -> str:
     if names is None or all(names[atom] == str(atom) for atom in atoms):
         shown = [str(atom) for atom in atoms[:20]]
     else:
-        whole = [f"{atom} ({' '.join(names[atom].split())})" for atom in atoms]
+        whole = [
+            str(atom) if names[atom] == str(atom) else f"{atom} ({' '.join(names[atom].split())})" for atom in atoms
+        ]
         ends = itertools.accumulate((len(part) + len(", ") for part in whole), initial=len(begin))
         shown = [part for part, end in zip(whole, itertools.islice(ends, 1, None), strict=True) if end <= WIDTH]
         shown = shown or whole[:1]

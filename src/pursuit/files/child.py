@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
+from .cells import DECIMALS, WHOLE, parser
 from .records import as_complex
 from .spec import Spec, Unclear, choose
 from .stores import hdf5_array, parquet_columns, zarr_array
@@ -214,7 +215,12 @@ def xlsx(where: Spec, folder: Path) -> None:
     import openpyxl
 
     book = openpyxl.load_workbook(where.path, read_only=True, data_only=True)
-    sheet = book[choose(where, book.sheetnames)]
+    formulas = openpyxl.load_workbook(where.path, read_only=True)
+    names = [sheet.title for sheet in book.worksheets]
+    if where.name is None and len(names) > 1:  # notes are no array
+        names = [name for name in names if _has_number(formulas[name])] or names
+    sheet = book[choose(where, names)]
+    _refuse_unknown(where, sheet, formulas[sheet.title])
     cells = [[_cell(value) for value in row] for row in sheet.iter_rows(values_only=True)]
     while cells and not any(cells[-1]):
         cells.pop()
@@ -223,6 +229,27 @@ def xlsx(where: Spec, folder: Path) -> None:
         raise Unclear(f"{where.path}: the sheet {sheet.title!r} is empty.")
     padded = [row + [""] * (width - len(row)) for row in cells]
     (folder / "about.json").write_text(json.dumps({"kind": "table", "cells": padded}))
+
+
+def _has_number(sheet: Any) -> bool:
+    """Whether a cell holds a number, as such or as text, or a formula."""
+    parses = [parser(mark) for mark in DECIMALS]
+    cells = (cell for row in sheet.iter_rows() for cell in row if cell.value is not None)
+    return any(
+        cell.data_type in ("n", "f") or any(parse(str(cell.value)).kind <= WHOLE for parse in parses) for cell in cells
+    )
+
+
+def _refuse_unknown(where: Spec, sheet: Any, formulas: Any) -> None:
+    """Raise `Unclear` if a formula has no stored value, as where no spreadsheet has calculated it."""
+    for row, written in zip(sheet.iter_rows(), formulas.iter_rows(), strict=False):
+        for cell, formula in zip(row, written, strict=False):
+            if formula.data_type == "f" and cell.value is None and cell.data_type == "n":  # text may be empty
+                text = formula.value if isinstance(formula.value, str) else "a formula of several cells"
+                raise Unclear(
+                    f"{where.path}: the cell {formula.coordinate} of the sheet {sheet.title!r} is {text[:40]}, and its "
+                    "value is not stored; open the file in Excel or LibreOffice and save it, or write numbers."
+                )
 
 
 def _cell(value: Any) -> str:

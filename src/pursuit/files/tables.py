@@ -236,13 +236,22 @@ def _headed(table: _Table, count: int) -> _Table:
     """With so many lines of names taken off."""
     if count == 0:
         return table
-    names = [" ".join(filter(None, (str(cell).strip() for cell in column))) for column in table.cells[:count].T]
+    top = [[str(cell).strip() for cell in line] for line in table.cells[:count]]
+    lines = [line for line in top if not _is_title(line)]
     first, last = table.lines[0], table.lines[count - 1]
-    note = f"line {first} read as names" if count == 1 else f"lines {first}-{last} read as names"
+    read_as = "names" if lines else "a title"
+    note = f"line {first} read as {read_as}" if count == 1 else f"lines {first}-{last} read as {read_as}"
     body = table.part(slice(count, None), notes=(note, *table.notes))
     if not len(body.lines):
         raise ValueError("it has no line of numbers")
-    return replace(body, header=tuple(names))
+    names = tuple(" ".join(filter(None, column)) for column in zip(*lines, strict=True))
+    return replace(body, header=names if any(names) else None)
+
+
+def _is_title(line: Sequence[str]) -> bool:
+    """Whether a line of words stands over the table, not over its columns: a few cells at the left, and no others."""
+    filled = [bool(cell) for cell in line]
+    return len(line) > 2 and sum(filled) <= len(line) / 2 and all(filled[: sum(filled)])
 
 
 def _worded(table: _Table) -> int:
@@ -421,8 +430,14 @@ def _numbers(table: _Table) -> Reading:
         values, names = values[:, real] + 1j * values[:, imag], stems
         pairs = "in pairs" if len(real) > 1 else f"{table.columns[real[0]]} and {table.columns[imag[0]]}"
         notes = (*notes, f"columns {pairs} as real and imaginary part")
+    names = _without_gaps(names)
     array = values if values.imag.any() else np.ascontiguousarray(values.real)
     return Reading(array, notes, names, table.sure, table.doubts, flat=True, labels=table.labels)
+
+
+def _without_gaps(names: tuple[str, ...] | None) -> tuple[str, ...] | None:
+    """The names, with the numbers of columns that have none; None if none has one."""
+    return None if names is None or not any(names) else tuple(name or str(i) for i, name in enumerate(names))
 
 
 def _refused(table: _Table, bad: Any) -> ValueError:

@@ -17,7 +17,7 @@ from ..problems import Instance
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-from .style import BLACK, BLUE, GREEN, LABELS, ORANGE, RED, named_ticks
+from .style import BLACK, BLUE, GREEN, LABELS, ORANGE, RED, counted, named_ticks
 
 BEST = (BLUE, RED, GREEN)
 
@@ -69,6 +69,7 @@ def figure(instance: Instance, rows: Sequence[Row], oracle_db: float | None) -> 
     for ax in signals:
         ax.set_ylabel(value, fontsize=8)
     axes[-1].set_xlabel(instance.labels[0], fontsize=8)
+    counted(axes[-1].xaxis)
     for ax in axes:
         ax.tick_params(labelsize=8)
     drawn_ones = [row.x for row in best] + ([] if instance.x is None else [instance.x])
@@ -147,6 +148,7 @@ def _plot_measurements(ax: Axes, y: np.ndarray, complex_valued: bool) -> None:
     ax.set_title(f"measurements ({len(y)})", loc="left", fontsize=9, color="#9A6A00")
     ax.set_ylabel("|y|" if complex_valued else "y", fontsize=8)
     ax.set_xlabel("measurement", fontsize=8)
+    counted(ax.xaxis)
 
 
 def _bars(ax: Axes, rows: Sequence[Row], oracle_db: float | None, *, known: bool) -> None:

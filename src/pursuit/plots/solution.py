@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ..arrays import check_columns
 from ..core.report import array
 from ..core.solution import Solution, Status
-from .style import BLUE, LABELS, ORANGE, named_ticks
+from .style import BLUE, LABELS, ORANGE, counted, named_ticks, short_names
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -123,6 +123,7 @@ def _stems(ax: Axes, sol: Solution[Any], where: tuple[int, ...], truth: NDArray[
         base.set_visible(False)
     margin = max(1.0, 0.02 * sol.n)
     ax.set_xlim(-margin, sol.n - 1 + margin)
+    counted(ax.xaxis)
     if sol.names is not None and len(atoms) <= LABELS:
         named_ticks(ax, atoms, sol.names[atoms])
     ax.set_xlabel("column of A", fontsize=8)
@@ -145,11 +146,11 @@ def _path(
     shown = np.abs if np.iscomplexobj(values) else np.asarray
     atoms = np.unique(support[support >= 0])
     left.axhline(0, color="0.6", linewidth=0.8)
-    for atom in atoms:
+    named = [str(atom) for atom in atoms] if sol.names is None else short_names(sol.names[atoms])
+    for atom, name in zip(atoms, named, strict=True):
         at = support == atom
         line = np.where(at, values, 0).sum(-1)
-        name = atom if sol.names is None else sol.names[atom]
-        left.plot(ks, shown(line), ".-", linewidth=1, markersize=4, label=str(name))
+        left.plot(ks, shown(line), ".-", linewidth=1, markersize=4, label=name)
     if truth is not None:
         places = np.flatnonzero(truth)
         left.plot(np.full(len(places), ks[-1]), shown(truth[places]), "o", markersize=8, markerfacecolor="none",
@@ -164,6 +165,7 @@ def _path(
     right.set_title(f"residual {norms[0]:.3g} to {norms[-1]:.3g}", loc="left", fontsize=9)
     for ax in (left, right):
         ax.set_xlabel("k", fontsize=8)
+        counted(ax.xaxis)
 
 
 def _residuals(ax: Axes, norms: NDArray[Any], status: NDArray[Any], where: tuple[int, ...]) -> None:
@@ -182,5 +184,6 @@ def _residuals(ax: Axes, norms: NDArray[Any], status: NDArray[Any], where: tuple
     if ranked[-1] > 30 * ranked[0] > 0:
         ax.set_yscale("log")
     ax.set_xlabel("signals, by residual", fontsize=8)
+    counted(ax.xaxis)
     ax.set_ylabel("||y - A x||", fontsize=8)
     ax.set_title(f"{len(ranked)} signals; the circle is that on the left", loc="left", fontsize=9)

@@ -19,7 +19,7 @@ from ..files import write_whole
 from ..sweeps.cells import parts
 from ..sweeps.curves import LEVELS
 from ..sweeps.results import Sweep
-from .style import BLACK, BLUE, GREEN, ORANGE, RED, SKY
+from .style import BLACK, BLUE, GREEN, ORANGE, RED, SKY, counted
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -154,7 +154,6 @@ HEAT = "Red: success of 50 % (dashed) and 95 % (solid), by the fit; grey: no tri
 def _against_k(sweep: Sweep, success: str) -> Figure:
     """Success against k, for one m and one level of noise."""
     from matplotlib.figure import Figure
-    from matplotlib.ticker import MaxNLocator
 
     figure = Figure(figsize=(12.5, 5.2), dpi=110, layout="constrained")
     ax = figure.subplots()
@@ -174,7 +173,7 @@ def _against_k(sweep: Sweep, success: str) -> Figure:
         )  # fmt: skip
     for level in LEVELS:
         ax.axhline(100 * level, color="0.6", linewidth=0.8, linestyle=(0, (1, 3)))
-    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    counted(ax.xaxis)
     ax.set_xlabel(f"non-zeros k, of m = {', '.join(map(str, sweep.grid))} measurements", fontsize=9)
     ax.set_ylabel(f"{SHOWN[success]}, % of trials", fontsize=9)
     ax.set_ylim(0, 100)

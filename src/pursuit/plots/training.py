@@ -9,7 +9,7 @@ from typing import Any
 
 from ..files import write_whole
 from ..training import Epoch
-from .style import BLACK, BLUE, GREEN, ORANGE, RED, SKY
+from .style import BLACK, BLUE, GREEN, ORANGE, RED, SKY, counted
 
 PUBLISHED = (GREEN, SKY)
 Curve = tuple[Sequence[float], Sequence[float]]
@@ -32,7 +32,6 @@ def draw(
         if a cut network has the least loss.
     """
     from matplotlib.figure import Figure
-    from matplotlib.ticker import MaxNLocator
 
     figure = Figure(figsize=(7, 4), dpi=120, layout="constrained")
     ax = figure.subplots()
@@ -46,7 +45,7 @@ def draw(
     ax.set_yscale("log")
     ax.set_xlabel("epoch", fontsize=9)
     ax.set_ylabel(r"mean of $\|\hat{x} - x\|^2$", fontsize=9)
-    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    counted(ax.xaxis)
     ax.tick_params(which="both", labelsize=8)
     ax.spines[["top", "right"]].set_visible(False)
     _draw_decibels(ax, log)
