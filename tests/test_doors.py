@@ -2,6 +2,7 @@
 
 import inspect
 import re
+from functools import partial
 
 import dask.array
 import numpy as np
@@ -458,6 +459,85 @@ def test_tables_whose_rows_do_not_match_are_refused():
     lead, time = xr.DataArray(A, dims=("channel", "atom")), xr.DataArray(np.stack([y, y], 1), dims=("channel", "time"))
     refused(lambda: pursuit.omp(lead, time, 3), "'channel'", "y.transpose(..., 'channel')")
     assert pursuit.omp(lead, time.transpose(..., "channel"), 3).x.shape == (2, N)
+
+
+def spectra():
+    nm, atoms = np.linspace(400, 700, M).round(1), [f"c{j}" for j in range(N)]
+    return pd.DataFrame(A, nm, atoms), pd.Series(y, nm), pd.Series(x, atoms)
+
+
+def test_labels_of_weights_starts_and_truths_are_those_of_the_columns():
+    table, values, true = spectra()
+    weights = (true != 0) + 1.0
+    for name, call in {
+        "weights": lambda w: pursuit.omp(table, values, k=3, weights=w),
+        "x0": lambda x0: pursuit.iht(table, values, k=3, x0=x0),
+        "x": lambda truth: pursuit.compare(table, values, k=3, x=truth, methods=["omp"]),
+        "penalty_weights": lambda w: pursuit.greedy_lasso(table, values, 3, lam=0.01, penalty_weights=w),
+    }.items():
+        given = weights if "weights" in name else true
+        call(given)
+        call(given.to_numpy())
+        call(pd.Series(given.to_numpy()))  # an index that only counts says nothing
+        said = (f"the index of {name} has the same labels in another order than the columns of A", "column 0 (from 0)")
+        refused(partial(call, given[::-1]), *said, f"pass {name}.loc[A.columns]")
+        refused(partial(call, given.rename(index={"c0": "d0"})), "'d0' in", "other labels")
+    each = pd.DataFrame([weights, weights])
+    two = np.stack([y, y])
+    np.testing.assert_allclose(pursuit.omp(table, two, k=3, weights=each).x, [x, x], atol=1e-9)
+    for size in ({}, {"batch_size": 1}):
+        refused(
+            partial(pursuit.solve, table, two, k=3, weights=each[each.columns[::-1]], **size),
+            "the columns of weights have the same",
+            "weights[A.columns]",
+        )
+
+
+def test_an_operator_made_from_a_table_knows_its_rows():
+    table, values, _ = spectra()
+    op = pursuit.as_operator(table)
+    right(pursuit.omp(op, values, k=3))
+    refused(lambda: pursuit.omp(op, values[::-1], k=3), "same labels in another order", "'700' in y and '400' in A")
+    refused(lambda: pursuit.omp(op.complexified(), values[::-1], k=3), "same labels in another order")
+    two = pd.DataFrame([values, values])
+    for held in (table, op):
+        refused(
+            partial(pursuit.solve, held, two[two.columns[::-1]], k=3, batch_size=1), "the columns of y have the same"
+        )
+    refused(lambda: pursuit.on_real_signals(table * (1 + 1j), values[::-1]), "same labels in another order")
+    turned, parts = pursuit.on_real_signals(table * (1 + 1j), values * (1 + 1j))
+    assert set(pursuit.omp(turned, parts, k=3).atoms) == {f"c{j}" for j in ATOMS}
+
+
+def test_labels_that_are_numbers_are_equal_as_numbers():
+    table, values, _ = spectra()
+    for index in (values.index.astype(str), [f"{at:.3f}" for at in values.index]):
+        right(pursuit.omp(table, values.set_axis(index), k=3))
+        right(pursuit.omp(table.set_axis(index), values, k=3))
+    ids = 10**12 + np.arange(M)  # which are equal to nine digits
+    refused(lambda: pursuit.omp(table.set_axis(ids), values.set_axis(ids[::-1]), k=3), "same labels in another order")
+
+
+def test_labels_that_repeat_are_not_looked_up():
+    table, values, _ = spectra()
+    repeats = ["a"] * 15 + ["b"] * 15
+    with pytest.raises(ValueError, match=r"the order of the rows of A, whose labels repeat, or y\.to_num") as error:
+        pursuit.omp(table.set_axis(repeats), values.set_axis(repeats[::-1]), k=3)
+    assert "loc" not in str(error.value)
+
+
+def test_coordinates_of_xarray_are_labels():
+    lead = xr.DataArray(A, {"nm": np.arange(M) * 2.5}, ("nm", "atom"))
+    right(pursuit.omp(lead, xr.DataArray(y, lead.coords, ("nm",)), 3))
+    refused(lambda: pursuit.omp(lead, xr.DataArray(y, lead.coords, ("nm",))[::-1], 3), "same labels in another order")
+
+
+def test_records_of_real_and_imaginary_part_are_complex_whatever_their_names():
+    for fields in (("I", "Q"), ("i", "q"), ("Q", "I"), ("real", "imag"), ("Re", "Im"), ("r", "i")):
+        records = np.zeros(M, [(name, "f8") for name in fields])
+        real, imag = fields if fields != ("Q", "I") else fields[::-1]
+        records[real], records[imag] = z.real, z.imag
+        right(pursuit.omp(Z, records, 3), np.complex128)
 
 
 # Within torch.autocast, as in training with mixed precision.

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import h5py
 import numpy as np
+import openpyxl
 import pandas
 import pytest
 import scipy.io
@@ -15,7 +16,7 @@ import zarr
 from safetensors.torch import save_file
 
 from helpers import outputs
-from pursuit import cli, files
+from pursuit import cli, files, solve
 from pursuit.files import Asked
 
 rng = np.random.default_rng(0)
@@ -410,7 +411,8 @@ NOT_READ = {
     "f.h5": "f.h5: holds 3 arrays (/g/A, /half, /z); choose one, as f.h5:/g/A.",
     "f.h5:/t": "f.h5: has no array '/t'",
     "g.zarr": "g.zarr: holds 2 arrays (/A, /z); choose one, as g.zarr:/A.",
-    "bad.parquet": "bad.parquet: the column 'a' has missing values",
+    "bad.parquet": "bad.parquet: the column 'b' holds",
+    "bad.parquet:a": "bad.parquet: the column 'a' has missing values",
     "bad.parquet:b": "bad.parquet: the column 'b' holds",
     "l.parquet": "l.parquet: holds 2 arrays (v, w); choose one, as l.parquet:v.",
     "x.xlsx": "x.xlsx: holds 2 arrays (A, y); choose one, as x.xlsx:A.",
@@ -607,6 +609,147 @@ def test_other_digits_are_no_other_label(pursuit, folder):
         ]
         (folder / f"{name}.csv").write_text("\n".join(lines))
     assert pursuit("recover A.csv y.csv --index yes -k 3 -o o.npy")[0] == 0
+
+
+ATOMS = [f"a{i}" for i in range(60)]
+
+
+@pytest.mark.parametrize("end", ["csv", "parquet", "xlsx"])
+def test_labels_of_weights_starts_and_truths_are_those_of_the_columns(end, pursuit, folder):
+    true = pandas.DataFrame({"x": X}, ATOMS)
+    frames = {"A": pandas.DataFrame(A, [f"s{i}" for i in range(30)], ATOMS), "right": true, "back": true[::-1],
+              "other": true.rename(index={"a0": "b0"})}  # fmt: skip
+    for name, frame in frames.items():
+        {"csv": frame.to_csv, "xlsx": frame.to_excel, "parquet": frame.to_parquet}[end](f"{name}.{end}")
+    way = "save it without its index" if end == "parquet" else "give --columns {}=2:"
+    for command, name in (
+        (f"recover A.{end} y.npy -k 3 -o o.npy --method iht --x0 {{}}.{end}", "x0"),
+        (f"recover A.{end} y.npy -k 3 -o o.npy --weights {{}}.{end}".replace("right", "A"), "weights"),
+        (f"compare --A A.{end} --y y.npy -k 3 --methods omp -o out --x {{}}.{end}", "x"),
+    ):
+        for given, what in (("back", "the same labels in another order"), ("other", "other labels")):
+            code, _, err = pursuit(command.format(given))
+            assert code == 2
+            assert f"the index of {name} ({given}.{end}) has {what} than the columns of A (A.{end}): column 0" in err
+            assert f"or {way.format(name)} if their order is right." in err
+        if name != "weights":  # which are not negative
+            assert pursuit(command.format("right"))[0] == 0
+
+
+def test_names_that_are_numbers_may_be_written_otherwise(pursuit, folder):
+    nm = np.linspace(400, 700, 30).round(1)
+    pandas.DataFrame(A, [f"{at:.1f}" for at in nm], ATOMS).to_parquet("A.parquet")
+    two = pandas.DataFrame([Y, Y], columns=[f"{at:.2f}" for at in nm])
+    two.to_parquet("y.parquet")
+    two[two.columns[::-1]].to_parquet("back.parquet")
+    assert pursuit("recover A.parquet y.parquet -k 3 -o o.npy")[0] == 0
+    assert "the same labels in another order" in pursuit("recover A.parquet back.parquet -k 3 -o o.npy")[2]
+
+
+BATCHES = "recover {} {} -k 3 --batch 4 -o {}"
+
+
+@pytest.mark.parametrize("more", ["", " --workers 1"])
+def test_labels_are_compared_in_batches_too(more, pursuit, folder):
+    labels = [f"s{i}" for i in range(30)]
+    pandas.DataFrame(A, labels, ATOMS).to_parquet("A.parquet")
+    many = pandas.DataFrame(np.outer(np.arange(1, 10), Y), [f"p{i}" for i in range(9)], labels)
+    many.to_parquet("y.parquet")
+    many[labels[::-1]].to_parquet("back.parquet")
+    many.rename(columns={"s0": "t"}).to_parquet("other.parquet")
+    assert pursuit(BATCHES.format("A.parquet", "y.parquet", "o.npy") + more)[0] == 0
+    assert found() == [[5, 17, 40]] * 9  # the index of text is no column
+    for name, what in (("back", "the same labels in another order"), ("other", "other labels")):
+        code, _, err = pursuit(BATCHES.format("A.parquet", f"{name}.parquet", "p.npy") + more)
+        assert code == 2
+        assert f"the names of the columns of y ({name}.parquet) have {what} than the index of A (A.parquet)" in err
+    assert not Path("p.npy").exists()
+    many.assign(who="x").to_parquet("text.parquet")
+    assert "the column 'who' holds" in pursuit(BATCHES.format("A.parquet", "text.parquet", "p.npy"))[2]
+
+
+OWN = """
+import numpy, pursuit
+def good(A, y, k):
+    return pursuit.omp(numpy.asarray(A) @ numpy.eye(60), y, k=k)
+"""
+
+
+def test_own_solvers_work_in_batches(pursuit, folder, monkeypatch):
+    (folder / "mysol.py").write_text(OWN)
+    np.save("many.npy", np.outer(np.arange(1, 10), Y))
+    code, _, err = pursuit(BATCHES.format("A.npy", "many.npy", "o.npy") + " --method mysol:good")
+    assert (code, err) == (0, "")
+    assert found() == [[5, 17, 40]] * 9
+
+
+def test_batches_of_more_axes_are_those_of_one_call(pursuit, folder):
+    many = np.arange(1, 25).reshape(2, 3, 4, 1) * Y
+    np.save("many.npy", many)
+    zarr.save("many.zarr", many)
+    records = np.zeros(many.shape, [("I", "f8"), ("Q", "f8")])
+    records["I"] = many
+    np.save("records.npy", records)
+    for size in (1, 5, 7, 100):
+        for file in ("many.npy", "many.zarr", "records.npy"):
+            assert pursuit(f"recover A.npy {file} -k 3 --batch {size} -o o.npy")[0] == 0
+            np.testing.assert_allclose(np.load("o.npy"), np.arange(1, 25).reshape(2, 3, 4, 1) * X, atol=1e-9)
+    assert pursuit("recover A.npy many.npy -k 3 --batch 5 -o o.npz")[0] == 0
+    assert scipy.sparse.load_npz("o.npz").shape == (24, 60)
+    assert "signal's axis last" in pursuit("recover A.npy many.npy -k 3 --batch 5 --layout columns -o p.npy")[2]
+    assert "leave out --batch" in pursuit("recover A.npy y.npy -k 3 --batch 5 -o p.npy")[2]
+
+
+def test_a_nan_in_batches_is_named_by_its_place_in_the_file(pursuit, folder):
+    many = np.outer(np.arange(1, 21), Y)
+    many[17, 3] = np.nan
+    np.save("many.npy", many)
+    np.save("down.npy", many.T)
+    np.save("cube.npy", many.reshape(4, 5, 30))
+    for file, at in (("many.npy", "(17, 3)"), ("down.npy --layout columns", "(3, 17)"), ("cube.npy", "(3, 2, 3)")):
+        code, _, err = pursuit(f"recover A.npy {file} -k 3 --batch 4 -o {file[:4]}.npz")
+        assert code == 2
+        assert f"the entry at {at} is NaN or infinite" in err
+    with pytest.raises(ValueError, match=r"y is NaN or infinite at \(3, 2, 3\)"):
+        solve(A, many.reshape(4, 5, 30), "omp", k=3, batch_size=4)
+
+
+# Titles, folders, sheets
+
+
+def test_a_title_is_no_name(pursuit, folder):
+    np.savetxt("A.txt", A, header="A =\n", comments="")
+    code, out, _ = pursuit("recover A.txt y.npy -k 3 -o o.npy")
+    assert code == 0
+    assert "A.txt: 30 x 60, real; line 1 read as a title" in out
+    assert "columns of A (from 0): 5, 17, 40\n" in out
+    pandas.DataFrame(A, columns=[*ATOMS[:17], "", *ATOMS[18:]]).to_csv("gaps.csv", index=False)
+    assert "columns of A (from 0): 5 (a5), 17, 40 (a40)\n" in pursuit("recover gaps.csv y.npy -k 3 -o o.npy")[1]
+
+
+def test_a_folder_is_called_one(pursuit, folder):
+    (folder / "data").mkdir()
+    for where in ("data", "."):
+        code, _, err = pursuit(f"recover {where} y.npy -k 3 -o o.npy")
+        assert (code, err) == (2, f"pursuit: {where}: is a folder; give the path of a file in it.\n")
+        assert "is a folder" in pursuit(BATCHES.format("A.npy", where, "o.npz"))[2]
+
+
+def test_formulas_need_their_values(pursuit, folder):
+    book = openpyxl.Workbook()
+    for value in Y:
+        book.active.append([float(value)])
+    book.create_sheet("notes").append(["hello"])
+    book.save("y.xlsx")
+    assert pursuit("recover A.npy y.xlsx -k 3 -o o.npy")[0] == 0  # notes are no array
+    book.active["A30"] = "=1+1"
+    book.save("sum.xlsx")
+    code, _, err = pursuit("recover A.npy sum.xlsx -k 3 -o o.npy")
+    assert code == 2
+    assert "the cell A30 of the sheet 'Sheet' is =1+1, and its value is not stored; open the file in Excel" in err
+    book["notes"].append([3])
+    book.save("two.xlsx")
+    assert "holds 2 arrays (Sheet, notes)" in pursuit("recover A.npy two.xlsx -k 3 -o o.npy")[2]
 
 
 # One option for each file, and what else the command says

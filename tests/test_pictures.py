@@ -75,8 +75,38 @@ def test_long_and_odd_names_are_cut_and_shown_as_they_are():
     figure.draw_without_rendering()
     first, second, third, _ = named(figure.axes[0])
     assert first == r"price in \$ per \$unit"
-    assert second == "long long long long lon…"
+    assert second == "long long l…ng long long"
     assert third == "two lines"
+
+
+def test_names_that_differ_in_the_middle_stay_different():
+    names = [f"a very long name of component {j} in milligrams per litre" for j in range(60)]
+    (ax,) = pursuit.plot(pursuit.omp(pd.DataFrame(A, columns=names), Y[0], 4)).axes
+    assert len({*named(ax)}) == 4
+    assert named(ax)[-1] == f"a very lon…{ATOMS[-1]}… per litre"
+    left, _ = pursuit.plot(pursuit.path(pd.DataFrame(A, columns=names), Y[0], ks=[4]), ks=[4]).axes
+    assert len({text.get_text() for text in left.get_legend().get_texts()}) == 4
+
+
+def whole_ticks(ax):
+    ax.figure.draw_without_rendering()
+    low, high = sorted(ax.get_xlim())
+    ticks = [at for at in ax.get_xticks() if low <= at <= high]
+    return ticks and all(at == round(at) for at in ticks)
+
+
+def test_axes_that_count_have_whole_numbers():
+    of_path = pursuit.plot(pursuit.path(A, Y[0], ks=[4]), ks=[4])
+    stems, residuals = pursuit.plot(pursuit.omp(A[:, :3], Y[:2], 1)).axes
+    for ax in (*of_path.axes, stems, residuals):
+        assert whole_ticks(ax)
+
+
+def test_a_truth_in_another_order_is_not_drawn():
+    sol, truth = pursuit.omp(TABLE, Y[0], 4), pd.Series(X[0], GENES)
+    pursuit.plot(sol, truth=truth)
+    with pytest.raises(ValueError, match=r"the index of truth has the same labels in another order .* truth.loc\[A"):
+        pursuit.plot(sol, truth=truth[::-1])
 
 
 def test_the_comparison_of_tables_has_names_of_columns_and_measurements():
