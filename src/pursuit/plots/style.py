@@ -67,7 +67,7 @@ def short_names(names: Sequence[Any]) -> list[str]:
     Examples
     --------
     >>> short_names(["a peak with a long name, 1", "a peak with a long name, 2"])
-    ['a peak with…ong name, 1', 'a peak with…ong name, 2']
+    ['a peak with…long name, 1', 'a peak with…long name, 2']
     >>> short_names(["the long number 1 of the many parts", "the long number 2 of the many parts"])
     ['the long n…1…many parts', 'the long n…2…many parts']
     """
