@@ -1,7 +1,7 @@
 """Slips in the mathematics that the tests must catch: each is made in a copy of the repository, and the tests are run.
 
     python tests/mutations.py --list
-    python tests/mutations.py [NAME ...] [--tests FOLDER] [--out FILE]
+    python tests/mutations.py [NAME ...] [--tests FOLDER]
 
 A slip is caught if one of the test files named with it fails. `--tests` takes them from another folder, say that of an
 earlier commit: a change of the tests has kept their strength where both catch all. The copy has the compiled kernels of
