@@ -350,7 +350,7 @@ def test_bad_input_is_named(k, options, error, message):
         pursuit.amp(gaussian(), normal(0, 36), k, **options)
 
 
-def test_by_name_and_on_request():
+def test_by_name_and_in_a_comparison():
     A, y = unnormalised(), normal(0, 36)
     assert_close(pursuit.solve(A, y, "amp", k=3, max_steps=4).x, pursuit.amp(A, y, 3, max_steps=4).x)
     problem = pursuit.problems.gaussian(m=60, n=120, k=6, signals=4)

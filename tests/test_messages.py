@@ -133,7 +133,10 @@ def test_statuses_name_the_options_of_the_command_line(pursuit):
 def test_compare_refuses_a_penalty_that_no_method_takes(option, pursuit):
     code, _, err = pursuit(f"compare --A A.npy --y Y.npy -k 2 --methods omp,htp {option}")
     name = option.split()[0]
-    assert (code, err) == (2, f"pursuit: {name} was given, which only ista and fista take; leave it out, or add one.\n")
+    assert (code, err) == (
+        2,
+        f"pursuit: {name} was given, which only ista, fista and fista_ls take; leave it out, or add one.\n",
+    )
     code, _, err = pursuit("compare --A A.npy --y Y.npy -k 2 --methods omp,ista --lam-share 2")
     assert (code, err) == (2, "pursuit: --lam-share is 2.0; needed is a number between 0 and 1.\n")
 
@@ -357,7 +360,7 @@ def test_an_error_in_a_solver_of_one_s_own_is_not_called_ours(pursuit, monkeypat
         ({"k": 3.0}, TypeError, r"k is 3\.0; needed"),
         ({"k": []}, TypeError, r"k is \[\]; needed"),
         ({"methods": ()}, ValueError, "there are no methods; needed is at least one"),
-        ({"methods": ["omp"], "lam": 0.5}, ValueError, "lam was given, which only ista and fista take"),
+        ({"methods": ["omp"], "lam": 0.5}, ValueError, "lam was given, which only ista, fista and fista_ls take"),
         ({"methods": ["fista"], "lam": -1}, ValueError, "lam is -1; needed is a number from 0"),
     ],
 )

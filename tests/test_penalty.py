@@ -37,13 +37,57 @@ def test_it_means_the_same_in_a_comparison():
     instance = pursuit.problems.Instance(
         "mine", pursuit.as_operator(torch.from_numpy(A)), torch.from_numpy(Y), 6, None, {}
     )
-    of_share, of_lam, usual = (
+    of_share, of_lam = (
         pursuit.comparison.compare(instance, ["fista"], **options)[0].x
-        for options in ({"lam_share": 0.1}, {"lam": 7.0}, {})
+        for options in ({"lam_share": 0.1}, {"lam": 7.0})
     )
     np.testing.assert_array_equal(of_share, pursuit.fista(A, Y, lam_share=0.1).x)
     np.testing.assert_array_equal(of_lam, pursuit.fista(A, Y, 7.0).x)
-    np.testing.assert_array_equal(usual, pursuit.fista(A, Y, lam_share=0.01).x)
+
+
+def residual_of_largest(x, k):
+    """What least squares on the k largest entries leaves of the first signal."""
+    atoms = MATRIX[:, np.argsort(-np.abs(x))[:k]]
+    return np.linalg.norm(Y[0] - atoms @ np.linalg.lstsq(atoms, Y[0], rcond=None)[0])
+
+
+@pytest.mark.parametrize("known", [False, True])
+def test_without_a_penalty_a_comparison_takes_the_one_whose_largest_entries_explain_y_best(known):
+    k, shares = 6, pursuit.lasso_path.SHARES
+    instance = pursuit.problems.Instance(
+        "mine",
+        pursuit.as_operator(torch.from_numpy(A)),
+        torch.from_numpy(Y),
+        k,
+        torch.from_numpy(X) if known else None,
+        {},
+    )
+    rows = {row.method: row for row in pursuit.comparison.compare(instance, ["ista", "fista", "fista_ls"])}
+    exact = [pursuit.fista(A, Y[0], lam_share=share, max_steps=20000).x for share in shares]
+    left = [residual_of_largest(x, k) for x in exact]
+    assert max(left) > 1.05 * min(left)  # the choice matters
+    best = max(i for i, r in enumerate(left) if r <= min(left) + 1e-6 * np.linalg.norm(Y[0]))
+    for method in ("ista", "fista"):
+        np.testing.assert_allclose(rows[method].x[0], exact[best], atol=0.02 * np.abs(exact[best]).max())
+    assert rows["fista_ls"].nonzeros == k
+    refit = rows["fista_ls"].x[0].numpy()
+    np.testing.assert_array_equal(np.flatnonzero(refit), np.sort(np.argsort(-np.abs(rows["fista"].x[0].numpy()))[:k]))
+    assert np.linalg.norm(Y[0] - A @ refit) == pytest.approx(min(left), rel=1e-6)
+    assert rows["fista_ls"].steps == rows["fista"].steps > len(shares)  # of all penalties
+
+
+def test_refitting_takes_the_bias_of_the_penalty_away():
+    case = pursuit.problems.gaussian(signals=10)
+    rows = {row.method: row for row in pursuit.comparison.compare(case, ["omp", "fista", "fista_ls"])}
+    assert rows["fista_ls"].error_db < rows["fista"].error_db - 4
+    assert abs(rows["fista_ls"].error_db - rows["omp"].error_db) < 1.5
+
+
+def test_a_refit_of_fewer_entries_than_k_has_no_more():
+    case = pursuit.problems.gaussian(signals=3)
+    rows = {row.method: row for row in pursuit.comparison.compare(case, ["fista", "fista_ls"], lam_share=0.5)}
+    assert rows["fista_ls"].nonzeros == rows["fista"].nonzeros < case.k
+    assert rows["fista_ls"].residual < rows["fista"].residual
 
 
 @both

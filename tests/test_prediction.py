@@ -206,4 +206,16 @@ def test_a_penalised_method_is_solved_once_for_all_k(monkeypatch):
     )
     _, predictions = comparison.compare_by_prediction(case, [1, 3, 5], ["fista"])
     assert len(predictions) == 3
-    assert len(calls) == 1 + 2  # all folds; and all rows, with a first call that is not timed
+    assert len(calls) == 5 * (1 + 2)  # five penalties: all folds; and all rows, with a first call that is not timed
+    calls.clear()
+    comparison.compare_by_prediction(case, [1, 3, 5], ["fista"], lam_share=0.1)
+    assert [options["lam_share"] for options in calls] == [0.1] * (1 + 2)
+
+
+def test_every_solver_is_compared_by_default():
+    case = problems.gaussian(n=60, m=40, k=3, signals=2)
+    known = pursuit.compare(case.A, case.y, 3, x=case.x)
+    assert {row.method for row in known.rows} == {*pursuit.methods(), "fista_ls"}
+    found = pursuit.compare(case.A, case.y, [1, 3])
+    assert {row.method for row in found.rows} == {*pursuit.methods()}
+    assert all(row.nonzeros <= found.instance.k for row in found.rows)

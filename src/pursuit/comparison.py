@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from . import metrics
+from . import lasso_path, metrics
 from .core.layout import rows_for_sure
 from .core.selection import Hard
 from .core.solution import Solution, Status
@@ -25,14 +25,11 @@ from .prediction import FOLDS, Prediction, choose, cut, predict
 from .problems import Instance
 from .solvers.by_name import Method, answer, methods, name_of, solver, solver_of_k
 
-PENALISED = ("ista", "fista")
-# Compared only if named: greedy_lasso at a fixed penalty is OMP with another stop rule; amp is for random matrices
-# only.
-ON_REQUEST = ("greedy_lasso", "amp")
+# Methods that minimise with a penalty -> their solver; fista_ls refits the k largest entries of fista.
+PENALISED = {"ista": "ista", "fista": "fista", "fista_ls": "fista"}
 GREEDY_LAM = 0.1  # for the square-root LASSO, whose best penalty does not depend on the noise
 WORDS = ("method", "status")  # columns that hold words
 AT_ONCE = 1024  # signals that a network is given at a time
-LAM = 0.01  # share of the lam from which on the solution is zero
 
 
 @dataclass(frozen=True)
@@ -91,7 +88,7 @@ def compare(
         By default `usual()`.
     lam, lam_share : float, optional
         For ISTA and FISTA: the penalty, or the penalty as a share of the smallest one at which the solution is zero.
-        By default a share of 0.01.
+        By default five penalties are solved, and every signal takes the one that suits it: see `pursuit.lasso_path`.
     started : callable, optional
         Called with each method's name before it runs.
 
@@ -105,13 +102,12 @@ def compare(
         name = name_of(method)
         if started is not None:
             started(name)
-        options = _options(name, instance.k, lam, LAM if lam is None and lam_share is None else lam_share)
+        first, timed = (_solved(method, recover, lam, lam_share) for _ in range(2))  # what one keeps, the other has not
         few = {"max_steps": 2} if "max_steps" in inspect.signature(recover).parameters else {}
-        with rows_for_sure():
-            recover(instance.A, instance.y, **options, **few)  # the first call takes longer: torch sets itself up
-            begin = time.perf_counter()
-            solution = recover(instance.A, instance.y, **options)
-        rows.append(_row(name, instance, answer(method, solution), time.perf_counter() - begin))
+        first(instance.A, instance.y, instance.k, **few)  # the first call takes longer: torch sets itself up
+        begin = time.perf_counter()
+        solution = timed(instance.A, instance.y, instance.k)
+        rows.append(_row(name, instance, solution, time.perf_counter() - begin))
     return sorted(rows, key=lambda row: row.error_db)
 
 
@@ -163,15 +159,17 @@ def compare_by_prediction(
     >>> rows[0].method, rows[0].predicted.k
     ('omp', 3)
     """
-    share = LAM if lam is None and lam_share is None else lam_share
-    calls = {name_of(method): _solved(method, call, lam, share) for method, call in _called(chosen).items()}
+    if chosen is None:
+        chosen = usual(known=False)
+    calls = {name_of(method): _solved(method, call, lam, lam_share) for method, call in _called(chosen).items()}
     own = calls.keys() - set(methods())  # a solver of one's own need not take a batch of matrices
     predictions = predict(instance.A, instance.y, calls, ks, folds=folds, seed=seed, by_fold=own, started=started)
     k = choose(predictions).k
     of = {p.method: p for p in predictions if p.k == k}
     fitted = compare(replace(instance, k=k), chosen, lam=lam, lam_share=lam_share, started=started)
     rows = [replace(_cut(row, instance, k), predicted=of[row.method]) for row in fitted]
-    return sorted(rows, key=lambda row: of[row.method].error), predictions
+    asked = [*of]
+    return sorted(rows, key=lambda row: (of[row.method].rank, asked.index(row.method))), predictions
 
 
 def _cut(row: Row, instance: Instance, k: int) -> Row:
@@ -193,15 +191,34 @@ def _called(chosen: Sequence[Method] | None) -> dict[Method, Callable[..., Solut
 def _solved(
     method: Method, call: Callable[..., Solution[Any]], lam: float | None, lam_share: float | None
 ) -> Callable[..., Solution[Any]]:
-    """The method as a function of A, y and k; one whose answer does not depend on k is called once for all k."""
+    """The method as a function of A, y and k, with the solver's own options besides."""
     name = name_of(method)
+    if name in PENALISED:
+        return _penalised(name, call, lam, lam_share)
 
-    def solved(A: Operator, y: Tensor, k: int) -> Solution[Any]:
+    def solved(A: Operator, y: Tensor, k: int, **options: Any) -> Solution[Any]:
         with rows_for_sure():
-            return answer(method, call(A, y, **_options(name, k, lam, lam_share)))
+            return answer(method, call(A, y, k=k, **_needed(name), **options))
 
-    without_k = functools.cache(lambda A, y: solved(A, y, 0))
-    return (lambda A, y, k: without_k(A, y)) if name in PENALISED else solved
+    return solved
+
+
+def _penalised(
+    name: str, call: Callable[..., Solution[Any]], lam: float | None, lam_share: float | None
+) -> Callable[..., Solution[Any]]:
+    """With the penalty given, or the one of several that suits a signal. All k use the same solutions."""
+    given = {key: value for key, value in (("lam", lam), ("lam_share", lam_share)) if value is not None}
+
+    @functools.cache
+    def solutions(A: Operator, y: Tensor, **options: Any) -> list[Solution[Any]]:
+        with rows_for_sure():
+            return [call(A, y, **given, **options)] if given else lasso_path.path(call, A, y, **options)
+
+    def solved(A: Operator, y: Tensor, k: int, **options: Any) -> Solution[Any]:
+        best = lasso_path.suited(A, y, solutions(A, y, **options), k)
+        return lasso_path.refitted(A, y, best, k) if name == "fista_ls" else best
+
+    return solved
 
 
 def network_as_method(name: str, net: nn.Module) -> Callable[..., Solution[Any]]:
@@ -248,7 +265,17 @@ def solvers(chosen: Sequence[Method]) -> dict[Method, Callable[..., Solution[Any
     ValueError, TypeError
         If there is no such method, or it cannot be called with A, y and k.
     """
-    return {method: (solver if method in (*PENALISED, *ON_REQUEST) else solver_of_k)(method) for method in chosen}
+    return {method: _solver(method) for method in chosen}
+
+
+def _solver(method: Method) -> Callable[..., Solution[Any]]:
+    name = name_of(method)
+    return solver(PENALISED[name]) if name in PENALISED else solver_of_k(method, **_needed(name))
+
+
+def _needed(name: str) -> dict[str, Any]:
+    """What a method needs besides k."""
+    return {"lam": GREEDY_LAM} if name == "greedy_lasso" else {}
 
 
 def check(chosen: Sequence[Method], lam: float | None, lam_share: float | None) -> None:
@@ -265,8 +292,9 @@ def check(chosen: Sequence[Method], lam: float | None, lam_share: float | None) 
     solvers(chosen)
     given = [name for name, value in (("lam", lam), ("lam_share", lam_share)) if value is not None]
     if given and not {*map(name_of, chosen)} & {*PENALISED}:
+        *first, last = PENALISED
         raise ValueError(
-            f"{' and '.join(given)} was given, which only {' and '.join(PENALISED)} take; leave it out, or add one."
+            f"{' and '.join(given)} was given, which only {', '.join(first)} and {last} take; leave it out, or add one."
         )
     if lam is not None and not 0 <= lam < math.inf:
         raise ValueError(f"lam is {lam}; needed is a number from 0.")
@@ -276,9 +304,12 @@ def check(chosen: Sequence[Method], lam: float | None, lam_share: float | None) 
         raise ValueError(f"lam_share is {lam_share}; needed is a number between 0 and 1.")
 
 
-def usual() -> tuple[str, ...]:
-    """The methods that are compared by default."""
-    return tuple(name for name in methods() if name not in ON_REQUEST)
+def usual(known: bool = True) -> tuple[str, ...]:
+    """The methods that are compared by default: all, and `fista_ls`.
+
+    Where the truth is not known, all methods are refitted, and `fista` is what `fista_ls` is.
+    """
+    return (*methods(), "fista_ls") if known else methods()
 
 
 def oracle(instance: Instance) -> float | None:
@@ -289,14 +320,6 @@ def oracle(instance: Instance) -> float | None:
 
     atoms = Hard()(instance.x.abs(), instance.k)
     return metrics.nmse_db(atoms.embed(fit(instance.A, instance.y, atoms).z), instance.x)
-
-
-def _options(name: str, k: int, lam: float | None, lam_share: float | None) -> dict[str, Any]:
-    if name == "greedy_lasso":
-        return {"k": k, "lam": GREEDY_LAM}
-    if name not in PENALISED:
-        return {"k": k}
-    return {name: value for name, value in (("lam", lam), ("lam_share", lam_share)) if value is not None}
 
 
 def _row(name: str, instance: Instance, solution: Solution[Any], seconds: float) -> Row:

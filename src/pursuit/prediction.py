@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .core.atoms import Atoms
 from .core.least_squares import fit
 from .core.selection import Hard
 from .core.solution import Status
@@ -51,6 +52,11 @@ class Prediction:
     standard_error: float
     nonzeros: float
     status: Status
+
+    @property
+    def rank(self) -> float:
+        """The error in six digits, by which predictions are ordered: rounding does not decide between equal ones."""
+        return float(f"{self.error:.6g}")
 
     @property
     def db(self) -> float:
@@ -142,14 +148,14 @@ def choose(predictions: Sequence[Prediction]) -> Prediction:
     """
     best = least(predictions)
     close = [p for p in predictions if p.error <= best.error + best.standard_error]
-    return min(close, key=lambda p: (p.k, p.error))
+    return min(close, key=lambda p: (p.k, p.rank))
 
 
 def least(predictions: Sequence[Prediction]) -> Prediction:
     """The one of least error."""
     if not predictions:
         raise ValueError("there are no predictions; needed is at least one method and one k.")
-    return min(predictions, key=lambda p: (p.error, p.k))
+    return min(predictions, key=lambda p: (p.rank, p.k))
 
 
 def advice(predictions: Sequence[Prediction]) -> str:
@@ -247,8 +253,15 @@ def cut(A: Operator, y: Tensor, x: Tensor, k: int) -> Tensor:
     many = (x != 0).sum(-1, keepdim=True) > k
     if not many.any():
         return x
-    atoms = Hard()(x.abs(), k)
+    atoms = largest(x, k)
     return torch.where(many, atoms.embed(fit(A, y, atoms).z), x)
+
+
+def largest(x: Tensor, k: int) -> Atoms:
+    """The places of the k largest entries of every signal, largest first; of fewer where the others are zero."""
+    atoms = Hard()(x.abs(), k)
+    nonzero = x.gather(-1, atoms.indices) != 0
+    return atoms._replace(indices=torch.where(nonzero, atoms.indices, -1))
 
 
 def _prediction(

@@ -35,13 +35,15 @@ def compare(
     methods: Annotated[
         str | None,
         typer.Option(
-            help="Solvers, separated by commas; your own as module:function. Default: all but greedy_lasso and amp."
+            help="Solvers, separated by commas; your own as module:function; fista_ls is FISTA with its k largest "
+            "entries refitted. Default: all."
         ),
     ] = None,
-    lam: Annotated[float | None, typer.Option(help="ISTA, FISTA: the penalty.")] = None,
+    lam: Annotated[
+        float | None, typer.Option(help="ISTA, FISTA: the penalty. Default: of five shares, what suits a signal.")
+    ] = None,
     lam_share: Annotated[
-        float | None,
-        typer.Option(help="ISTA, FISTA: penalty, as a share of the smallest one that gives x = 0. Default: 0.01."),
+        float | None, typer.Option(help="ISTA, FISTA: penalty relative to the smallest one that gives x = 0.")
     ] = None,
     signals: Annotated[int | None, typer.Option(help="Number of signals of a synthetic problem.")] = None,
     seed: Annotated[int | None, typer.Option(help="Random seed of a test problem.")] = None,
@@ -64,9 +66,10 @@ def compare(
     pursuit compare gaussian --methods omp,mymodule:mysolver
     """
     with one_line_errors():
-        from .. import compared, comparison, files
+        from .. import compared, comparison, files, lasso_path
 
-        chosen = comparison.usual() if methods is None else listed("--methods", methods)
+        known = problem is not None or x is not None
+        chosen = comparison.usual(known) if methods is None else listed("--methods", methods)
         find_own(chosen)
         comparison.check(chosen, lam, lam_share)
         asked = file_options(header, index, decimal, columns, dtype)
@@ -86,13 +89,14 @@ def compare(
         for line in lines:
             typer.echo(line)
 
-        penalty = {"lam": lam, "lam_share": comparison.LAM if lam is None and lam_share is None else lam_share}
+        penalty = {"lam": lam, "lam_share": lam_share}
         with progress("comparing", len(chosen) * (1 if instance.x is not None else 2)) as advance:
             found = compared.of_instance(instance, ks, chosen, **penalty, started=advance)
         print_comparison(found.instance, found.rows, _caption(found))
         if found.advice:
             typer.echo(found.advice)
-        _write(folder, found, methods=list(chosen), **penalty)
+        shares = {"lam_shares": list(lasso_path.SHARES)} if lam is None and lam_share is None else penalty
+        _write(folder, found, methods=list(chosen), **shares)
 
 
 def _caption(found: Comparison) -> str | None:
