@@ -111,21 +111,21 @@ def test_a_truth_in_another_order_is_not_drawn():
 
 def test_the_comparison_of_tables_has_names_of_columns_and_measurements():
     figure = pursuit.compare(TABLE, MEASURED, x=X, methods=["omp", "sp"]).plot()
-    truth, measurements, omp, sp = figure.subfigs[0].axes
+    truth, measurements, omp, wrong, sp, lowest = figure.subfigs[0].axes
     assert named(measurements) == STATIONS
-    assert named(sp) == [GENES[j] for j in ATOMS]
-    assert sp.get_xlabel() == "column of A"
+    assert named(lowest) == [GENES[j] for j in ATOMS]
+    assert lowest.get_xlabel() == "column of A"
     figure.draw_without_rendering()
-    for ax in (truth, omp):  # one row of names for all
+    for ax in (truth, omp, wrong, sp):  # one row of names for all
         assert not any(tick.label1.get_visible() for tick in ax.xaxis.get_major_ticks())
-    assert overlapping(measurements) == overlapping(sp) == 0
+    assert overlapping(measurements) == overlapping(lowest) == 0
 
 
 def test_what_has_no_names_is_numbered():
     for table, y in ((A, Y), (pd.DataFrame(A), pd.DataFrame(Y))):
         found = pursuit.compare(table, y, x=X, methods=["omp"])
-        *_, measurements, omp = found.plot().subfigs[0].axes
-        assert omp.get_xlabel() == "index"
+        _, measurements, _, lowest = found.plot().subfigs[0].axes
+        assert lowest.get_xlabel() == "index"
         assert len(named(measurements)) < M / 2
         assert found.instance.measured is None
 
@@ -151,9 +151,9 @@ def test_the_picture_of_files_has_their_names_and_the_names_in_them(tmp_path, mo
         assert not end.value.code
         left = drawn[-1].subfigs[0]
         assert left.get_suptitle().startswith(f"A.csv (30 x 60), {y}: signal ")
-        _, measurements, omp = left.axes
+        _, measurements, _, lowest = left.axes
         assert named(measurements) == STATIONS
-        assert named(omp) == [GENES[j] for j in ATOMS]
+        assert named(lowest) == [GENES[j] for j in ATOMS]
 
 
 @pytest.mark.parametrize("places", [[0.0, 0.1, 0.2, 9.9, 10.0], [5.0], [9.8, 9.9, 10.0], [1.0, 4.0, 8.0]])

@@ -157,28 +157,60 @@ def test_what_cannot_be_compared_is_said_before_it_starts(options, said):
         pursuit.compare(np.ones((5, 8)) + np.eye(5, 8), np.ones((2, 5)), **options)
 
 
-def test_a_picture_cuts_no_spike_and_marks_a_bar_that_it_cuts():
+def dots(ax, place):
+    """Where the marks of a row are that are single signals, and where its arrows are."""
+    lines = [line for line in ax.lines if len(line.get_ydata()) and set(line.get_ydata()) == {place}]
+    found = {mark: [x for line in lines if line.get_marker() == mark for x in line.get_xdata()] for mark in "o|<>"}
+    assert ax.get_xlim()[0] <= min(x for xs in found.values() for x in xs)
+    assert max(x for xs in found.values() for x in xs) <= ax.get_xlim()[1]
+    return found
+
+
+def test_a_picture_cuts_no_spike_and_has_an_arrow_for_what_is_beyond_its_edge():
     rng = np.random.default_rng(0)
     A, x = rng.standard_normal((40, 60)), np.zeros((5, 60))
     x[:, [3, 30, 41]] = 50 * rng.standard_normal((5, 3))
-    found = pursuit.compare(A, x @ A.T, x=x, methods=["omp", "iht"])
+    y = x @ A.T
+    y[1:] += 5 * rng.standard_normal((4, 40))  # one signal is found exactly
+    found = pursuit.compare(A, y, x=x, methods=["omp", "iht"])
     worse = replace(found.rows[0], method="worse", error_db=40.0, x=100 * found.rows[0].x)
     figure = replace(found, rows=[*found.rows, worse]).plot()
     figure.canvas.draw()
-    axes = [ax for part in figure.subfigs for ax in part.axes]
-    spikes = [ax for ax in axes if ax.collections and "NMSE" not in ax.get_xlabel()]
+    spikes = [ax for ax in figure.subfigs[0].axes if ax.collections]
     for ax in spikes:
         low, high = ax.get_ylim()
         ends = np.concatenate([segment[:, 1] for lines in ax.collections for segment in lines.get_segments()])
         assert low <= ends.min()
         assert ends.max() <= high
-    assert spikes
-    (bars,) = (ax for ax in axes if "NMSE" in ax.get_xlabel())
-    told = [text.get_text() for text in bars.texts]
-    assert "40.0 (bar cut off)" in told
-    assert 10 <= bars.get_xlim()[1] < 11  # not 40, which would hide the others
+    assert len(spikes) == 1 + 2 * 3  # the truth; of three methods the signal and its error
+    (errors,) = figure.subfigs[1].axes
+    assert [text.get_text() for text in errors.texts][-1] == "40.00 dB"
+    assert errors.get_xlim()[1] < 10  # not 40, which would hide the others
+    best, worst = dots(errors, 0), dots(errors, 2)
+    assert len(best["o"]) == 4
+    assert best["|"] == [pytest.approx(found.rows[0].error_db)]
+    assert best["<"] == [errors.get_xlim()[0]]  # the exact one
+    assert len(worst[">"]) == 5 + 1  # its signals, and all together
+    assert "arrows: beyond the edge" in errors.get_xlabel()
+
+
+def test_the_signal_that_is_shown_is_the_median_of_omp_and_not_of_the_best():
+    case = problems.gaussian(signals=9)
+    found = pursuit.compare(case.A, case.y, case.k, x=case.x, methods=["omp", "fista_ls", "els"])
     omp = next(row for row in found.rows if row.method == "omp")
-    assert f"{omp.error_db:.1f} (bar cut off)" in told  # below the least that is drawn
+    error = ((omp.x - case.x).norm(dim=-1) / case.x.norm(dim=-1)).tolist()
+    shown = error.index(sorted(error)[4])
+    assert found.plot().subfigs[0].get_suptitle() == f"data: signal {shown + 1} of 9, the median of omp"
+
+
+def test_an_oracle_that_is_exact_is_called_so():
+    case = problems.gaussian(signals=2, snr=float("inf"))
+    (ax,) = pursuit.compare(case.A, case.y, case.k, x=case.x, methods=["omp"]).plot().subfigs[1].axes
+    assert ax.get_title(loc="left") == "oracle: exact"
+    assert [text.get_text() for text in ax.texts] == ["exact"]
+    noisy = problems.gaussian(signals=2)
+    (ax,) = pursuit.compare(noisy.A, noisy.y, noisy.k, x=noisy.x, methods=["omp"]).plot().subfigs[1].axes
+    assert re.fullmatch(r"oracle: -3\d\.\d\d dB", ax.get_title(loc="left"))
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.complex128])

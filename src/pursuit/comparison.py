@@ -29,6 +29,7 @@ from .solvers.by_name import Method, answer, methods, name_of, solver, solver_of
 PENALISED = {"ista": "ista", "fista": "fista", "fista_ls": "fista"}
 GREEDY_LAM = 0.1  # for the square-root LASSO, whose best penalty does not depend on the noise
 WORDS = ("method", "status")  # columns that hold words
+EXACT = 100.0  # an error below so many units of rounding is none
 AT_ONCE = 1024  # signals that a network is given at a time
 
 
@@ -320,6 +321,24 @@ def oracle(instance: Instance) -> float | None:
 
     atoms = Hard()(instance.x.abs(), instance.k)
     return metrics.nmse_db(atoms.embed(fit(instance.A, instance.y, atoms).z), instance.x)
+
+
+def is_exact(db: float, instance: Instance) -> bool:
+    """Whether an error is rounding alone."""
+    return db < 20 * math.log10(EXACT * torch.finfo(instance.y.dtype).eps)
+
+
+def in_words(db: float, instance: Instance) -> str:
+    """An error as it is shown.
+
+    Examples
+    --------
+    >>> from pursuit import problems
+    >>> case = problems.gaussian(n=60, m=40, k=3, signals=5)
+    >>> in_words(-27.42, case), in_words(-303.9, case)
+    ('-27.42 dB', 'exact')
+    """
+    return "exact" if is_exact(db, instance) else f"{db:.2f} dB"
 
 
 def _row(name: str, instance: Instance, solution: Solution[Any], seconds: float) -> Row:

@@ -10,6 +10,7 @@ from .operators import Dense
 from .problems import Instance, check_sizes
 
 WAVELET = "db4"
+RATE = 360.0  # Hz, taken from the MIT-BIH records: PyWavelets does not tell it; beats are then 0.9 s apart
 
 
 def ecg(*, n: int = 512, m: int = 256, k: int = 64, hop: int = 64, seed: int = 0) -> Instance:
@@ -56,7 +57,8 @@ def ecg(*, n: int = 512, m: int = 256, k: int = 64, hop: int = 64, seed: int = 0
         x=windows @ basis,
         synthesis=Dense(basis),
         settings={"n": n, "m": m, "k": k, "hop": hop, "wavelet": WAVELET, "signals": len(windows), "seed": seed},
-        labels=("sample", "ECG (ADC units)"),
+        labels=("time (s, if sampled at 360 Hz)", "ECG (ADC units)"),
+        rate=RATE,
     )
 
 

@@ -35,6 +35,8 @@ class Instance:
         The arguments that made it.
     labels : tuple of str
         Labels of the signal's axis and values, with units.
+    rate : float
+        Samples of the signal per unit of its axis.
     names : sequence, optional
         Names of the columns of A.
     measured : sequence, optional
@@ -49,6 +51,7 @@ class Instance:
     settings: dict[str, Any]
     synthesis: Operator | None = None
     labels: tuple[str, str] = ("index", "coefficient")
+    rate: float = 1.0
     names: Sequence[Any] | None = None
     measured: Sequence[Any] | None = None
 

@@ -100,11 +100,14 @@ def compare(
 
 
 def _caption(found: Comparison) -> str | None:
+    from .. import comparison
+
     if found.predictions:
         return "Held out: 10 log10 of |y - A x|^2 / |y|^2 on rows of A that were not used (5 folds)."
     if found.oracle_db is None:
         return None
-    return f"Oracle (least squares on the k largest true coefficients): {found.oracle_db:.2f} dB"
+    said = comparison.in_words(found.oracle_db, found.instance)
+    return f"Oracle (least squares on the k largest true coefficients): {said}"
 
 
 def _write(folder: Path, found: Comparison, **settings: Any) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from torch import Tensor
 
-from ..comparison import Row
+from ..comparison import Row, in_words, is_exact
 from ..files import write_whole
 from ..files.spec import short
 from ..problems import Instance
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 from .style import BLACK, BLUE, GREEN, LABELS, ORANGE, RED, counted, named_ticks
 
 BEST = (BLUE, RED, GREEN)
-
-
 SPARSE = 0.2  # a signal with a smaller share of non-zeros is drawn as spikes
+WORST = 10.0  # dB; larger errors would hide the differences between the others
+FAR = 10.0  # dB; single signals that are better or worse than all methods by more would hide them, too
 
 
 def draw(path: Path, instance: Instance, rows: Sequence[Row], oracle_db: float | None) -> None:
@@ -32,59 +32,99 @@ def draw(path: Path, instance: Instance, rows: Sequence[Row], oracle_db: float |
 
 
 def figure(instance: Instance, rows: Sequence[Row], oracle_db: float | None) -> Figure:
-    """Draw one signal (that of median error under the best method), and the errors of all methods."""
+    """Draw one signal, that of median error under the `baseline`, and the errors of all methods."""
     from matplotlib.figure import Figure
 
-    item = typical(instance, rows[0])
+    under = baseline(rows)
+    item = typical(instance, under)
     best = rows[:3]
-    truth = None if instance.x is None else _shown(instance.signal(_one(instance.x, item)))
-    panels = (truth is not None) + 1 + len(best)
-    drawn = Figure(figsize=(11, 1.55 * panels + 0.6), dpi=120, layout="constrained")
+    known = instance.x is not None
+    heights = [1.0] * (2 if known else 1) + ([1.0, 0.5] if known else [1.0]) * len(best)
+    drawn = Figure(figsize=(11, 1.4 * sum(heights) + 0.9), dpi=120, layout="constrained")
     grid = drawn.add_gridspec(1, 2, width_ratios=(1.75, 1))
     left, right = drawn.add_subfigure(grid[0]), drawn.add_subfigure(grid[1])
-    axes: list[Any] = list(np.atleast_1d(left.subplots(panels, 1)))
-
-    complex_valued = instance.y.is_complex()
-    value = f"|{instance.labels[1]}|" if complex_valued else instance.labels[1]
-    signals = [ax for i, ax in enumerate(axes) if i != (truth is not None)]
-    if truth is not None:
-        _plot(axes[0], truth, BLACK, "truth")
-    _plot_measurements(axes[1 if truth is not None else 0], _shown(_one(instance.y, item)), complex_valued)
-    count = instance.y.shape[:-1].numel()
-    measure, behind = ("NMSE", ", truth in grey") if truth is not None else ("held-out rows", "")
-    over = " over all signals" if count > 1 else ""
-    for ax, row, colour in zip(axes[-len(best) :], best, BEST, strict=False):
-        if truth is not None:
-            _plot(ax, truth, "0.6", None)
-        _plot(ax, _shown(instance.signal(_one(row.x, item))), colour, None)
-        title = f"{row.method}: {measure} {_db(row):.1f} dB{over}{behind}"
-        ax.set_title(title, loc="left", fontsize=9, color=colour)
-    length = len(_shown(instance.signal(_one(rows[0].x, item))))
-    signals[0].set_xlim(-0.02 * length, 1.02 * length)
-    low, high = zip(*(ax.get_ylim() for ax in signals), strict=True)
-    for ax in signals[1:]:
-        ax.sharex(signals[0])
-        ax.sharey(signals[0])  # with its limits, which would cut larger signals
-    signals[0].set_ylim(min(low), max(high))
-    for ax in signals:
-        ax.set_ylabel(value, fontsize=8)
-    axes[-1].set_xlabel(instance.labels[0], fontsize=8)
-    counted(axes[-1].xaxis)
+    axes: list[Any] = list(np.atleast_1d(left.subplots(len(heights), 1, height_ratios=heights)))
+    measured_on = axes[1] if known else axes[0]
+    signals = [*axes[:1], *axes[2::2]] if known else axes[1:]
+    strips = axes[3::2] if known else []
+    _plot_measurements(measured_on, _shown(_one(instance.y, item)), instance.y.is_complex())
+    _plot_signals(signals, instance, best, item)
+    _plot_errors(strips, instance, best, item)
+    _share(signals, strips, instance)
+    _name_axes(signals, strips, instance)
     for ax in axes:
         ax.tick_params(labelsize=8)
-    drawn_ones = [row.x for row in best] + ([] if instance.x is None else [instance.x])
-    if instance.synthesis is None:
-        _name_stems(signals, [_shown(_one(x, item)) for x in drawn_ones], instance.names)
-    measured = instance.measured
-    if measured is not None and len(measured) <= LABELS:
-        named_ticks(axes[1 if truth is not None else 0], range(len(measured)), measured)
-    for ax in axes:
         ax.spines[["top", "right"]].set_visible(False)
-    title = _title(instance)
-    left.suptitle(f"{title}: signal {item + 1} of {count}" if count > 1 else title, fontsize=10)
-
-    _bars(right.subplots(), rows, oracle_db, known=truth is not None)
+    if instance.synthesis is None:
+        truths = [instance.x] if instance.x is not None else []
+        _name_stems([*signals, *strips], [_shown(_one(x, item)) for x in (*truths, *(row.x for row in best))], instance)
+    if instance.measured is not None and len(instance.measured) <= LABELS:
+        named_ticks(measured_on, range(len(instance.measured)), instance.measured)
+    count, title = instance.y.shape[:-1].numel(), _title(instance)
+    left.suptitle(
+        f"{title}: signal {item + 1} of {count}, the median of {under.method}" if count > 1 else title, fontsize=10
+    )
+    _errors(right.subplots(), instance, rows, oracle_db)
     return drawn
+
+
+def _plot_signals(axes: Sequence[Axes], instance: Instance, best: Sequence[Row], item: int) -> None:
+    """The truth, if it is known, and the signals of the best methods over it."""
+    along, several = _places(instance), instance.y.shape[:-1].numel() > 1
+    truth = None if instance.x is None else _shown(instance.signal(_one(instance.x, item)))
+    measure = "held-out rows" if truth is None else "NMSE"
+    if truth is not None:
+        _plot(axes[0], along, truth, BLACK, "truth")
+    for ax, row, colour in zip(axes[-len(best) :], best, BEST, strict=False):
+        if truth is not None:
+            _plot(ax, along, truth, "0.6", None)
+        of_all = " over all signals" if several else ""
+        behind = "" if truth is None else "; truth in grey; its error below"
+        title = f"{row.method}: {measure} {in_words(_db(row), instance)}{of_all}{behind}"
+        _plot(ax, along, _shown(instance.signal(_one(row.x, item))), colour, None)
+        ax.set_title(title, loc="left", fontsize=9, color=colour)
+
+
+def _plot_errors(axes: Sequence[Axes], instance: Instance, best: Sequence[Row], item: int) -> None:
+    """What each of the best methods has too much or too little."""
+    for ax, row, colour in zip(axes, best, BEST, strict=False):
+        assert instance.x is not None
+        _plot(ax, _places(instance), _shown(instance.signal(_one(row.x - instance.x, item))), colour, None)
+        ax.axhline(0, color="0.6", linewidth=0.6)
+
+
+def _share(signals: Sequence[Axes], strips: Sequence[Axes], instance: Instance) -> None:
+    """One axis along all signals, one scale for all signals, and one for all errors."""
+    along = _places(instance)
+    signals[0].set_xlim(along[0] - 0.02 * (along[-1] - along[0]), along[-1] + 0.02 * (along[-1] - along[0]))
+    for group in (signals, strips):
+        low, high = zip(*(ax.get_ylim() for ax in group), strict=True) if group else ((0.0,), (1.0,))
+        for ax in group:
+            if ax is not signals[0]:
+                ax.sharex(signals[0])
+            if ax is not group[0]:
+                ax.sharey(group[0])  # with its limits, which would cut larger signals
+        if group:
+            group[0].set_ylim(min(low), max(high))
+
+
+def _name_axes(signals: Sequence[Axes], strips: Sequence[Axes], instance: Instance) -> None:
+    value = f"|{instance.labels[1]}|" if instance.y.is_complex() else instance.labels[1]
+    for ax in signals:
+        ax.set_ylabel(value, fontsize=8)
+    for ax in strips:
+        ax.set_ylabel("|error|" if instance.y.is_complex() else "error", fontsize=8)
+    for ax in [*signals, *strips][1:] if strips else signals:
+        ax.tick_params(labelbottom=not strips or ax in strips)
+    (strips or signals)[-1].set_xlabel(instance.labels[0], fontsize=8)
+    if instance.rate == 1:
+        counted((strips or signals)[-1].xaxis)
+
+
+def _places(instance: Instance) -> np.ndarray:
+    """Where the entries of a signal are on its axis."""
+    n = instance.A.shape[1] if instance.synthesis is None else instance.synthesis.shape[0]
+    return np.arange(n) / instance.rate
 
 
 def _title(instance: Instance) -> str:
@@ -96,8 +136,9 @@ def _title(instance: Instance) -> str:
     return f"{short(A)} ({m} x {n}), {short(y)}".replace("$", r"\$")
 
 
-def _name_stems(axes: Sequence[Axes], values: Sequence[np.ndarray], names: Sequence[Any] | None) -> None:
+def _name_stems(axes: Sequence[Axes], values: Sequence[np.ndarray], instance: Instance) -> None:
     """Names of the columns below the last of the axes, which share theirs, if few columns have a stem."""
+    names = instance.names
     if names is None or all(str(name) == str(i) for i, name in enumerate(names)):
         return  # columns that are only numbered
     if any((one != 0).sum() > SPARSE * len(one) for one in values):
@@ -111,15 +152,25 @@ def _name_stems(axes: Sequence[Axes], values: Sequence[np.ndarray], names: Seque
     axes[-1].set_xlabel("column of A", fontsize=8)
 
 
+def baseline(rows: Sequence[Row]) -> Row:
+    """The method whose median signal is shown: OMP, else the one in the middle; the best would hide its failures."""
+    return next((row for row in rows if row.method == "omp"), rows[len(rows) // 2])
+
+
 def typical(instance: Instance, row: Row) -> int:
     """The number of the signal whose error is the median under this method."""
-    x, y = row.x.reshape(-1, row.x.shape[-1]), instance.y.reshape(-1, instance.y.shape[-1])
-    if instance.x is None:
-        error = (instance.A.forward(row.x).reshape(y.shape) - y).norm(dim=-1) / y.norm(dim=-1)
-    else:
-        truth = instance.x.reshape(x.shape)
-        error = (x - truth).norm(dim=-1) / truth.norm(dim=-1)
+    error = per_signal(instance, row)
     return int(error.argsort()[(len(error) - 1) // 2])
+
+
+def per_signal(instance: Instance, row: Row) -> Tensor:
+    """Of every signal the error relative to the truth, or, where that is unknown, the residual relative to y."""
+    got, wanted = (instance.A.forward(row.x), instance.y) if instance.x is None else (row.x, instance.x)
+    return ((got - wanted).norm(dim=-1) / wanted.norm(dim=-1)).reshape(-1)
+
+
+def _per_signal_db(instance: Instance, row: Row) -> np.ndarray:
+    return 20 * np.log10(np.maximum(per_signal(instance, row).detach().cpu().numpy(), 1e-300))
 
 
 def _one(values: Tensor, item: int) -> Tensor:
@@ -131,13 +182,13 @@ def _shown(values: Tensor) -> np.ndarray:
     return np.asarray(values.abs() if values.is_complex() else values)
 
 
-def _plot(ax: Axes, values: np.ndarray, colour: str, title: str | None) -> None:
+def _plot(ax: Axes, along: np.ndarray, values: np.ndarray, colour: str, title: str | None) -> None:
     at = np.flatnonzero(values)
     if len(at) > SPARSE * len(values):
-        ax.plot(values, color=colour, linewidth=1.1)
+        ax.plot(along, values, color=colour, linewidth=1.1)
     else:
-        ax.vlines(at, 0, values[at], color=colour, linewidth=1.4)
-        ax.plot(at, values[at], "o", color=colour, markersize=2.5)
+        ax.vlines(along[at], 0, values[at], color=colour, linewidth=1.4)
+        ax.plot(along[at], values[at], "o", color=colour, markersize=2.5)
         ax.axhline(0, color="0.6", linewidth=0.6)
     if title is not None:
         ax.set_title(title, loc="left", fontsize=9)
@@ -151,57 +202,64 @@ def _plot_measurements(ax: Axes, y: np.ndarray, complex_valued: bool) -> None:
     counted(ax.xaxis)
 
 
-def _bars(ax: Axes, rows: Sequence[Row], oracle_db: float | None, *, known: bool) -> None:
-    # Longer bars would hide the others.
-    low, high = max(-120.0, min(map(_db, rows))), 10.0
-    edge = 1.12 * low - 0.5
-    values = np.clip([*map(_db, rows)], low, high)
-    colours = [*BEST, *["0.75"] * len(rows)][: len(rows)]
-    spread = [0.0 if known else _standard_error(row, low, high) for row in rows]
-    ax.barh(
-        range(len(rows)),
-        values,
-        xerr=None if known else spread,
-        color=colours,
-        height=0.7,
-        error_kw={"capsize": 2, "linewidth": 0.9},
-    )
-    for place, (row, value, colour) in enumerate(zip(rows, values, colours, strict=True)):
-        inside = value < 0.2 * low
-        cut = "" if low <= _db(row) <= high else " (bar cut off)"
+def _errors(ax: Axes, instance: Instance, rows: Sequence[Row], oracle_db: float | None) -> None:
+    """The error of every method as a mark, with its signals as dots; without the truth, with its standard error."""
+    known, several = instance.x is not None, instance.y.shape[:-1].numel() > 1
+    dots = [_per_signal_db(instance, row) if known and several else np.empty(0) for row in rows]
+    overall = [*map(_db, rows), *([] if oracle_db is None else [oracle_db])]
+    low, high = _limits(overall, np.concatenate(dots), instance)
+    for place, (row, signals) in enumerate(zip(rows, dots, strict=True)):
+        colour, value = BEST[place] if place < len(BEST) else "0.35", _db(row)
+        _mark(ax, signals, place, (low, high), "o", color=colour, markersize=4, alpha=0.3, markeredgewidth=0)
+        if known:
+            _mark(ax, [value], place, (low, high), "|", color=colour, markersize=13, markeredgewidth=2.5)
+        else:
+            _mark(ax, [value], place, (low, high), "o", color=colour, markersize=5)
+        if row.predicted is not None and low <= value <= high:
+            ax.errorbar(value, place, xerr=row.predicted.standard_error_db, color=colour, capsize=2, linewidth=0.9)
         ax.annotate(
-            f"{_db(row):.1f}{cut}", (value + spread[place] if inside else min(value - spread[place], 0.0), place),
-            (5 if inside else -5, 0),
-            textcoords="offset points",
-            ha="left" if inside else "right", va="center", fontsize=8,
-            color="white" if inside and colour in BEST else BLACK,
+            in_words(value, instance), (1.03, place), xycoords=("axes fraction", "data"), ha="left", va="center",
+            fontsize=8, color=colour,
         )  # fmt: skip
     ax.set_yticks(range(len(rows)), [row.method for row in rows], fontsize=9)
-    ax.invert_yaxis()
-    ax.set_xlim(edge, max(0.0, *(1.05 * (value + more) for value, more in zip(values, spread, strict=True))))
+    ax.set_ylim(len(rows) - 0.5, -0.5)
+    ax.set_xlim(low, high)
+    ax.grid(axis="y", color="0.9", linewidth=0.7)
+    ax.set_axisbelow(True)
     if oracle_db is not None:
-        seen = oracle_db > edge
-        if seen:
+        if low <= oracle_db <= high:
             ax.axvline(oracle_db, color=BLACK, linestyle="--", linewidth=1)
-        ax.annotate(
-            f"oracle {oracle_db:.1f} dB" + ("" if seen else " (off the scale)"),
-            (max(oracle_db, edge), 1.0), (0, 3), xycoords=("data", "axes fraction"),
-            textcoords="offset points", ha="left", va="bottom", fontsize=8,
-        )  # fmt: skip
-    ax.set_xlabel(
-        "NMSE (dB), lower is better" if known else "held-out rows (dB), lower is better; ± standard error", fontsize=9
-    )
+        ax.set_title(f"oracle: {in_words(oracle_db, instance)}", fontsize=8, loc="left")
+    about = "NMSE (dB), lower is better" if known else "held-out rows (dB), lower is better; ± standard error"
+    about += "\ndots: single signals; bars and numbers: all together" if known and several else ""
+    beyond = any(not low <= value <= high for value in [*overall[: len(rows)], *np.concatenate(dots)])
+    ax.set_xlabel(about + "\narrows: beyond the edge" * beyond, fontsize=8)
     ax.tick_params(axis="x", labelsize=8)
     ax.spines[["top", "right"]].set_visible(False)
+
+
+def _mark(
+    ax: Axes, values: Sequence[float] | np.ndarray, place: int, limits: tuple[float, float], mark: str, **style: Any
+) -> None:
+    """Marks in one row; an arrow at the edge for values beyond it."""
+    at, (low, high) = np.asarray(values, dtype=float), limits
+    arrows = {**style, "markersize": 6, "markeredgewidth": 0}
+    for there, edge, sign in ((at < low, low, "<"), (at > high, high, ">")):
+        if there.any():
+            ax.plot(np.full(there.sum(), edge), np.full(there.sum(), place), sign, clip_on=False, **arrows)
+    inside = (low <= at) & (at <= high)
+    ax.plot(at[inside], np.full(inside.sum(), place), mark, **style)
+
+
+def _limits(overall: Sequence[float], dots: np.ndarray, instance: Instance) -> tuple[float, float]:
+    """Both ends of the axis of errors: of all that is neither exact, nor far worse than x = 0, nor far off the rest."""
+    shown = [db for db in overall if db <= WORST and not is_exact(db, instance)] or [-10.0, 0.0]
+    low, high = min(shown) - FAR, min(max(shown) + FAR, WORST)
+    shown += [db for db in dots.tolist() if low <= db <= high]
+    room = max(0.5, 0.06 * (max(shown) - min(shown)))
+    return min(shown) - room, max(shown) + room
 
 
 def _db(row: Row) -> float:
     """What ranks the rows: the error where the truth is known, else that of prediction."""
     return row.error_db if row.predicted is None else row.predicted.db
-
-
-def _standard_error(row: Row, low: float, high: float) -> float:
-    """That of the prediction; none on a bar that is cut off."""
-    if row.predicted is None or not low <= row.predicted.db <= high:
-        return 0.0
-    return row.predicted.standard_error_db
