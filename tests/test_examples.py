@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from matplotlib.image import imread
 
 from helpers import without_notice
 from pursuit import nets
@@ -53,3 +54,14 @@ def test_foreign_weights_from_a_file(tmp_path, capsys):
         assert message in said
         assert said.count("\n") == 1
     assert not (tmp_path / "not.safetensors").exists()
+
+
+def test_the_picture_of_the_readme_can_be_made_again(tmp_path):
+    picture = tmp_path / "new" / "spikes.png"
+    run = subprocess.run([sys.executable, EXAMPLES / "spikes.py", picture], capture_output=True, text=True, check=False)
+    assert (run.returncode, without_notice(run.stderr)) == (0, "")
+    assert run.stdout.startswith("true [ 30  38  90 150 159], found [ 30  38  90 150 159]")
+    drawn, committed = (imread(path) for path in (picture, EXAMPLES.parent / "results/spikes/figure.png"))
+    assert drawn.shape == committed.shape
+    assert np.abs(drawn - committed).mean() < 0.01  # another version of Matplotlib may set letters otherwise
+    assert np.abs(committed - 1).mean() > 0.01  # it is not empty
