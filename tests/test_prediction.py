@@ -244,6 +244,19 @@ def test_a_penalised_method_is_solved_once_for_all_k(monkeypatch):
     assert [options["lam_share"] for options in calls] == [0.1] * (1 + 2)
 
 
+@pytest.mark.parametrize("lam_share", [0.5, 0.03])
+def test_a_penalised_method_is_refitted_also_where_it_has_no_more_than_k(lam_share):
+    case = unknown(n=60, m=40, k=3, signals=2, snr=60.0)
+    (row,), (of_three,) = comparison.compare_by_prediction(case, [3], ["fista"], lam_share=lam_share)
+    A = case.A.to_dense()
+    for x, y in zip(row.x, case.y, strict=True):
+        atoms = x.nonzero().squeeze(-1)
+        assert len(atoms) <= 3
+        torch.testing.assert_close(x[atoms], torch.linalg.lstsq(A[:, atoms], y).solution)
+    if lam_share < 0.1:  # all three are found
+        assert of_three.error < 1e-4
+
+
 def test_every_solver_is_compared_by_default():
     case = problems.gaussian(n=60, m=40, k=3, signals=2)
     known = pursuit.compare(case.A, case.y, 3, x=case.x)

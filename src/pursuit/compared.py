@@ -94,7 +94,8 @@ def compare(
     """Recover the same signals by several methods, and say which is best.
 
     Where the true signals `x` are known, methods are ranked by their error. Else they are ranked by how well they
-    predict rows of A that were held out, all with k non-zeros at most: see `pursuit.prediction`. Each method
+    predict rows of A that were held out, all with k non-zeros at most, those of ISTA and FISTA refitted: see
+    `pursuit.prediction`. Each method
     is then called once for every fold and every k, which takes a while.
 
     Parameters

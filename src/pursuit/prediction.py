@@ -251,10 +251,13 @@ def _taller(values: Tensor, m: int, axis: int) -> Tensor:
 def cut(A: Operator, y: Tensor, x: Tensor, k: int) -> Tensor:
     """The least squares on the k largest entries of every signal with more non-zeros; other signals as they are."""
     many = (x != 0).sum(-1, keepdim=True) > k
-    if not many.any():
-        return x
+    return torch.where(many, refit(A, y, x, k), x) if many.any() else x
+
+
+def refit(A: Operator, y: Tensor, x: Tensor, k: int) -> Tensor:
+    """The least squares on the k largest entries of every signal."""
     atoms = largest(x, k)
-    return torch.where(many, atoms.embed(fit(A, y, atoms).z), x)
+    return atoms.embed(fit(A, y, atoms).z)
 
 
 def largest(x: Tensor, k: int) -> Atoms:
