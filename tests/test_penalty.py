@@ -187,3 +187,12 @@ def test_the_penalty_by_weights_has_derivatives(solve):
     sol.x.sum().backward()
     assert y.grad.isfinite().all()
     assert y.grad.any()
+
+
+def test_greedy_lasso_in_a_comparison_is_omp_that_stops_earlier():
+    """As docs/comparisons.md says."""
+    case = pursuit.problems.gaussian(signals=10)
+    (row,) = pursuit.comparison.compare(case, ["greedy_lasso"])
+    omp = pursuit.omp(case.A, case.y, (row.x != 0).sum(-1))
+    torch.testing.assert_close(row.x, omp.x)
+    assert row.nonzeros < case.k
