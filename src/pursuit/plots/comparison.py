@@ -241,8 +241,8 @@ def _errors(ax: Axes, instance: Instance, rows: Sequence[Row], oracle_db: float 
 def _mark(
     ax: Axes, values: Sequence[float] | np.ndarray, place: int, limits: tuple[float, float], mark: str, **style: Any
 ) -> None:
-    """Marks in one row; an arrow at the edge for values beyond it."""
-    at, (low, high) = np.asarray(values, dtype=float), limits
+    """Marks in one row; an arrow at the edge for values beyond it, and for those that are no number."""
+    at, (low, high) = np.nan_to_num(np.asarray(values, dtype=float), nan=np.inf, posinf=np.inf, neginf=-np.inf), limits
     arrows = {**style, "markersize": 6, "markeredgewidth": 0}
     for there, edge, sign in ((at < low, low, "<"), (at > high, high, ">")):
         if there.any():
