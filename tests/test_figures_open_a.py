@@ -98,8 +98,8 @@ def bounds(tmp_path_factory):
 
 def test_no_error_is_above_its_bound(bounds):
     assert_finite(bounds["trials"], ["algorithm", "steps", "eta", "tau", "trial", "error", "bound", "gap"])
-    told = [row for row in bounds["trials"] if row["bound"] is not None]
-    assert len(told) > 0.2 * len(bounds["trials"])
+    told = bounds["trials"]
+    assert len(told) > 0.2 * sum(row["trials"] for row in bounds["summary"])
     assert all(row["error"] <= row["bound"] * (1 + 1e-5) + 1e-10 for row in told)  # rows are rounded
     assert all(row["violations"] == 0 for row in bounds["totals"])
     assert sum(row["bounds"] for row in bounds["totals"]) == len(told)
@@ -107,16 +107,25 @@ def test_no_error_is_above_its_bound(bounds):
 
 def test_errors_and_bounds_grow_with_the_temperature(bounds):
     assert_finite(bounds["summary"], ["median_error", "median_bound", "share_bounded", "worst_ratio", "trials"])
-    for setting in dgu_bounds.SETTINGS:
-        rows = dgu_bounds._of(bounds["summary"], setting)
+    tried = [(setting, problem) for setting in dgu_bounds.SETTINGS for problem in dgu_bounds.PROBLEMS]
+    for rows in (dgu_bounds._of(bounds["summary"], *which) for which in tried):
+        if not rows:
+            continue  # IHT with step 0.6 on ill-conditioned matrices
         shares = [row["share_bounded"] for row in rows]
         assert shares == sorted(shares, reverse=True)
         assert rows[0]["median_error"] < 1e-12
         assert rows[-1]["median_error"] > 0.1
     for row in bounds["totals"]:
         assert row["tau_guaranteed"] < row["tau_transition"]
-        assert row["observed_over_guaranteed"] is None or row["observed_over_guaranteed"] > 0.4  # one step of the grid
+        least = 0.4 if row["problem"] == "Gaussian" else 10 ** (-12 / 8)  # one step of the grid
+        assert row["observed_over_guaranteed"] is None or row["observed_over_guaranteed"] > least
     assert_labelled(dgu_bounds.draw(bounds, quick=True))
+
+
+def test_problems_are_as_ill_conditioned_as_they_are_called(bounds):
+    conditions = {row["problem"]: row["condition"] for row in bounds["totals"]}
+    assert conditions["Gaussian"] == conditions["noisy"] < 10
+    assert 30 < conditions["condition 1e2"] < 300 < 3e3 < conditions["condition 1e4"] < 3e4
 
 
 def test_a_broken_bound_is_counted():

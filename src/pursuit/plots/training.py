@@ -104,17 +104,11 @@ def stems(ax: Any, weights: Sequence[float], oracle: Sequence[float] | None = No
         ax.plot(at, values, "o", color=colour, markersize=3, label="learned" if oracle is None else f"learned, {label}")
     if oracle is not None:
         places = [j for j, here in enumerate(inside) if here]
-        size = max(weights)  # only ratios of weights matter
-        ax.plot(
-            places,
-            [size] * len(places),
-            "_",
-            color=ORANGE,
-            markersize=7,
-            markeredgewidth=2,
-            label="oracle: 1 here, else 0",
-        )
-    ax.set_ylim(bottom=0)
+        # In a strip below the axis: only ratios of weights matter, so that the oracle's have no height.
+        ax.plot(places, [-0.04 * max(weights)] * len(places), "|", color=ORANGE, markersize=7, markeredgewidth=1.5,
+                label="oracle: 1 here, else 0")  # fmt: skip
+        ax.axhline(0, color=BLACK, linewidth=0.6)
+    ax.set_ylim(bottom=0 if oracle is None else -0.08 * max(weights))
     ax.set_xlabel("index", fontsize=9)
     ax.set_ylabel("structure weight |w|", fontsize=9)
     ax.tick_params(labelsize=8)

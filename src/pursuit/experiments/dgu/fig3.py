@@ -13,11 +13,15 @@ matrix, places and signals; the authors show one matrix. The 512 test signals ar
   has 12 layers and a temperature that falls from 0.1 to 1e-3; IHT-Net has structure weights and learned step sizes per
   layer. These options were chosen among a dozen by the validation losses of seeds 0 and 1.
 
+The quick form is a toy problem: do the weights of the first ten of 64 places grow if all non-zeros are there? 12
+measurements for OMP-Net and 16 for IHT-Net, 5 non-zeros, 60 epochs.
+
 Tables: `loss` (per epoch), `summary` (one row per run), `weights`, `errors` (relative, per test signal).
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,7 +33,7 @@ from ... import nets
 from ...core.least_squares import solve
 from ...ensembles import Ensemble, fourier_levels
 from ...operators.real_form import on_real_signals
-from ...plots.style import BLACK, BLUE, GREEN, ORANGE, RED, SKY
+from ...plots.style import BLACK, BLUE, GREEN, ORANGE, RED
 from ...plots.training import stems
 from ...solvers.iht import iht
 from ...solvers.omp import omp
@@ -43,16 +47,19 @@ if TYPE_CHECKING:
 
 TITLES = {"omp-net": "OMP-Net, m = 20", "iht-net": "IHT-Net, m = 36"}
 MEASUREMENTS = {"omp-net": 20, "iht-net": 36}
-PUBLISHED = {"omp-net": 4.709e-3, "iht-net": 4.869e-4}  # best validation loss of the authors' checkpoints
 PLACES = 20  # admissible
+TOY_MEASUREMENTS = {"omp-net": 12, "iht-net": 16}
+NAMES = {"paper": "paper's training", "warm": "from counts", "options": "our options"}
+COLOURS = {"paper": BLUE, "warm": GREEN, "options": RED}
 
 
 def cells(quick: bool, seed: int) -> list[Row]:
-    """A cell per network, variant and seed."""
+    """A cell per network, variant and seed; the quick form has one seed and the toy problem."""
     seeds = [seed] if quick else [seed, seed + 1, seed + 2]
     epochs = {"paper": 1000, "options": 300, "warm": 500}
+    toy = {"toy": True, "epochs": 60}
     return [
-        {"network": network, "variant": variant, "seed": s, "epochs": 4 if quick else epochs[variant]}
+        {"network": network, "variant": variant, "seed": s, "epochs": epochs[variant], **(toy if quick else {})}
         for variant in epochs
         for s in seeds
         for network in TITLES
@@ -60,18 +67,26 @@ def cells(quick: bool, seed: int) -> list[Row]:
     ]
 
 
+def problem(network: str, seed: int, *, toy: bool = False) -> Ensemble:
+    """The paper's signals, or the toy problem: 64 unknowns, 5 non-zeros, all among the first ten places."""
+    if not toy:
+        return fourier_levels(m=MEASUREMENTS[network], seed=seed, admissible=PLACES)
+    ensemble = fourier_levels(n=64, m=TOY_MEASUREMENTS[network], k=5, seed=seed, admissible=10)
+    return replace(ensemble, admissible=(torch.arange(64) < 10).to(torch.float32))
+
+
 def build(network: str, variant: str, ensemble: Ensemble, seed: int) -> Any:
     """The network before training."""
-    A = ensemble.A
+    A, k = ensemble.A, ensemble.k
     if variant == "options":
         if network == "omp-net":
-            return nets.OMPNet(A, layers=12, tau=nets.Annealed(1e-1, 1e-3), signals="real")
+            return nets.OMPNet(A, layers=k + 2, tau=nets.Annealed(1e-1, 1e-3), signals="real")
         eta = nets.Learned(0.5)
-        return nets.IHTNet(A, k=10, layers=30, eta=eta, tau=1e-3, signals="real", weights="per-layer")
+        return nets.IHTNet(A, k=k, layers=30, eta=eta, tau=1e-3, signals="real", weights="per-layer")
     w0 = frequencies(ensemble, seed) if variant == "warm" else None
     if network == "omp-net":
-        return nets.OMPNet(A, layers=10, tau=1e-3, signals="real part", w0=w0)
-    return nets.IHTNet(A, k=10, layers=30, eta=0.5, tau=1e-3, signals="real part", w0=w0)
+        return nets.OMPNet(A, layers=k, tau=1e-3, signals="real part", w0=w0)
+    return nets.IHTNet(A, k=k, layers=30, eta=0.5, tau=1e-3, signals="real part", w0=w0)
 
 
 def frequencies(ensemble: Ensemble, seed: int) -> Tensor:
@@ -91,22 +106,24 @@ TRAINING: dict[str, dict[str, Any]] = {
 def run(cell: Row, folder: Path) -> Tables:
     """Train one network and compare it with the hard solver it came from."""
     network, variant, seed = cell["network"], cell["variant"], cell["seed"]
-    ensemble = fourier_levels(m=MEASUREMENTS[network], seed=seed, admissible=PLACES)
+    toy = cell.get("toy", False)
+    ensemble = problem(network, seed, toy=toy)
     net = build(network, variant, ensemble, seed)
     trained = fit(net, ensemble, epochs=cell["epochs"], seed=seed, folder=folder, **TRAINING[variant])
     y, x = ensemble.draw(512, torch.Generator().manual_seed(1_000_003 + seed))
     errors = {name: _errors(found, x) for name, found in _answers(network, net, ensemble, y, x).items()}
     row = {"network": network, "variant": variant, "seed": seed}
-    best = net.weights.argsort(descending=True)[:PLACES]
     admissible = _admissible(ensemble)
+    places = int(admissible.sum())
+    best = net.weights.argsort(descending=True)[:places]
     summary = {
         **row,
         "epochs": cell["epochs"],
         "best_epoch": trained.best_epoch,
         "validation_loss": trained.validation_loss,
         "test_loss": trained.test_loss,
-        "published_validation_loss": PUBLISHED[network] if variant != "options" else "",
-        "admissible_of_20_largest": int(admissible[best].sum()),
+        "published_validation_loss": "" if toy or variant == "options" else _published(network)["best_validation_loss"],
+        f"admissible_of_{places}_largest": int(admissible[best].sum()),
         "seconds": sum(epoch.seconds for epoch in trained.log),
         **{f"{name}_loss": float(e.square().mean()) for name, e in errors.items()},
         **{f"{name}_median": float(e.median()) for name, e in errors.items()},
@@ -154,7 +171,7 @@ def polished(ensemble: Ensemble, y: Tensor, weights: Tensor) -> Tensor:
     A and y are split into real and imaginary parts, because the signals are real.
     """
     A, r = on_real_signals(ensemble.A, y)
-    start = omp(A, r, PLACES, weights=weights).x
+    start = omp(A, r, int(_admissible(ensemble).sum()), weights=weights).x
     return sp(A, r, ensemble.k, x0=start, weights=weights).x
 
 
@@ -178,16 +195,22 @@ def _short(value: Any) -> Any:
     return None if value is None else float(f"{value:.5g}")
 
 
+def _published(network: str) -> dict[str, float]:
+    """Numbers of the authors' trained networks: best validation loss, weights, quartiles of the relative errors."""
+    rows = published("dgu_fig3_summary.csv")
+    return {row["quantity"]: float(row["value"]) for row in rows if row["network"] == network.replace("-", "_")}
+
+
 def draw(tables: Tables, quick: bool) -> Figure:
     """Losses beside the published ones, learned weights, relative errors; a row per network."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(13, 7.4), dpi=110, layout="constrained")
-    axes = figure.subplots(2, 3, width_ratios=(1.1, 1, 1.15))
+    figure = Figure(figsize=(14, 7.6), dpi=110, layout="constrained")
+    axes = figure.subplots(2, 3, width_ratios=(1.1, 1, 1.3))
     for row, network in zip(axes, TITLES, strict=True):
-        _losses(row[0], network, tables)
-        _weights(row[1], network, tables["weights"])
-        _boxes(row[2], network, tables["errors"])
+        _losses(row[0], network, tables, quick)
+        _weights(row[1], network, tables["weights"], quick)
+        _boxes(row[2], network, tables["errors"], quick)
     return figure
 
 
@@ -195,69 +218,96 @@ def _of(rows: list[Row], **which: Any) -> list[Row]:
     return [row for row in rows if all(row[name] == value for name, value in which.items())]
 
 
-def _losses(ax: Any, network: str, tables: Tables) -> None:
-    authors = [r for r in published("dgu_fig3_loss.csv") if r["network"] == network.replace("-", "_")]
-    curve = [(float(r["epoch"]), float(r["loss"])) for r in authors if r["split"] == "val"]
-    ax.plot(*zip(*curve, strict=True), color="0.6", linewidth=1, label="published")
-    for variant, colour in (("paper", BLUE), ("warm", GREEN), ("options", RED)):
+def _losses(ax: Any, network: str, tables: Tables, quick: bool) -> None:
+    if not quick:
+        authors = [r for r in published("dgu_fig3_loss.csv") if r["network"] == network.replace("-", "_")]
+        for split, colour, name in (("train", "0.82", "training"), ("val", "0.45", "validation")):
+            curve = [(float(r["epoch"]), float(r["loss"])) for r in authors if r["split"] == split]
+            ax.plot(*zip(*curve, strict=True), color=colour, linewidth=1, label=f"published, {name}")
+    for variant, colour in COLOURS.items():
         rows = _of(tables["loss"], network=network, variant=variant)  # none of some
         for i, seed in enumerate(sorted({r["seed"] for r in rows})):
             mine = _of(rows, seed=seed)
             ax.plot(
                 [r["epoch"] for r in mine], [r["validation_loss"] for r in mine], color=colour, linewidth=0.8,
-                alpha=0.85, label=variant if i == 0 else None,
+                alpha=0.85, label=NAMES[variant] if i == 0 else None,
             )  # fmt: skip
     base = np.median([r["hard_loss"] for r in _of(tables["summary"], network=network)])
     name = network.split("-")[0].upper()
-    for level, text, style in ((base, f"{name},\nhard", "--"), (PUBLISHED[network], "published\nbest", "-.")):
+    levels = [(base, f"hard {name} =\nnetwork with\nweights one", "--")]
+    if not quick:
+        levels.append((_published(network)["best_validation_loss"], "published\nbest", "-."))
+    for level, text, style in levels:
         ax.axhline(level, color=BLACK, linestyle=style, linewidth=0.9)
         ax.annotate(text, (1, level), (3, 0), xycoords=("axes fraction", "data"), textcoords="offset points",
                     va="center", fontsize=7.5)  # fmt: skip
     ax.set_xscale("log")
     ax.set_yscale("log")
-    ax.set_xlabel("epoch", fontsize=9)
+    ax.set_xlabel("epoch (curves begin after the first)", fontsize=9)
     ax.set_ylabel("validation loss, mean $\\|\\hat x - x\\|^2$", fontsize=9)
-    _finish(ax, f"{TITLES[network]}, a curve per seed")
+    _finish(ax, f"{_title(network, quick)}, a curve per seed")
 
 
-def _weights(ax: Any, network: str, rows: list[Row]) -> None:
+def _title(network: str, quick: bool) -> str:
+    return f"{network.split('-')[0].upper()}-Net, toy problem" if quick else TITLES[network]
+
+
+def _weights(ax: Any, network: str, rows: list[Row], quick: bool) -> None:
     rows = _of(rows, network=network, variant="paper")
     rows = _of(rows, seed=min(r["seed"] for r in rows))
     stems(ax, [r["weight"] for r in rows], [r["admissible"] for r in rows])
-    _finish(ax, "weights of the paper's network, first seed")
+    if not quick:
+        theirs = _published(network)
+        ax.axhspan(theirs["20th_largest_weight"], theirs["largest_weight"], color=ORANGE, alpha=0.18, linewidth=0,
+                   label="published: range of the 20 largest")  # fmt: skip
+    _finish(ax, "weights of the paper's network, first seed", columns=2)
 
 
-def _boxes(ax: Any, network: str, rows: list[Row]) -> None:
+def _boxes(ax: Any, network: str, rows: list[Row], quick: bool) -> None:
     name = network.split("-")[0].upper()
     shown = [
-        ("paper", "hard", name, "0.75"),
-        ("paper", "hard_oracle", f"{name},\noracle\nweights", "0.75"),
-        ("paper", "net", "network,\npaper", SKY),
-        ("warm", "net", "network,\nwarm", GREEN),
-        ("options", "net", "network,\noptions", ORANGE),
-        ("paper", "polished", "learned\nweights,\nreal-valued\nOMP + SP", RED),
+        ("paper", "hard", f"hard {name}", "0.75"),
+        ("paper", "hard_oracle", f"hard {name},\noracle\nweights", "0.75"),
+        *(
+            (variant, "net", "network,\n" + NAMES[variant].replace("'s ", "'s\n"), COLOURS[variant])
+            for variant in COLOURS
+        ),
     ]
     rows = _of(rows, network=network)
     shown = [box for box in shown if _of(rows, variant=box[0])]
-    values = [[r["relative_error"] for r in _of(rows, variant=v, method=m)] for v, m, _, _ in shown]
-    boxes = ax.boxplot(
-        values, patch_artist=True, widths=0.6, medianprops={"color": BLACK},
-        flierprops={"marker": ".", "markersize": 2, "markeredgecolor": "0.5"},
-    )  # fmt: skip
-    for box, (_, _, _, colour) in zip(boxes["boxes"], shown, strict=True):
-        box.set_facecolor(colour)
+    seeds = sorted({r["seed"] for r in rows})
+    for place, (variant, method, _, colour) in enumerate(shown):
+        values = [[r["relative_error"] for r in _of(rows, variant=variant, method=method, seed=s)] for s in seeds]
+        boxes = ax.boxplot(
+            values, positions=[place + 0.2 * (i - (len(seeds) - 1) / 2) for i in range(len(seeds))], widths=0.17,
+            patch_artist=True, manage_ticks=False, medianprops={"color": BLACK},
+            flierprops={"marker": ".", "markersize": 1.5, "markeredgecolor": "0.6"},
+        )  # fmt: skip
+        for box in boxes["boxes"]:
+            box.set_facecolor(colour)
+        theirs = {"hard": "hard", "net": "network"}.get(method)
+        if not quick and theirs is not None and variant == "paper":
+            _published_box(ax, place - 0.42, _published(network), theirs)
     ax.set_yscale("log")
-    ax.set_xticks(range(1, len(shown) + 1), [label for _, _, label, _ in shown], fontsize=7)
+    ax.set_xlim(-0.6, len(shown) - 0.4)
+    ax.set_xticks(range(len(shown)), [label for _, _, label, _ in shown], fontsize=8)
     ax.set_ylabel("relative error of a test signal", fontsize=9)
-    _finish(ax, "errors, test signals of all seeds")
+    _finish(ax, "errors, a box per seed" if quick else "errors, a box per seed; white: published quartiles")
 
 
-def _finish(ax: Any, title: str) -> None:
+def _published_box(ax: Any, at: float, theirs: dict[str, float], which: str) -> None:
+    """The published quartiles as a white box, without whiskers."""
+    low, middle, high = (theirs[f"{which}_error_{part}"] for part in ("q1", "median", "q3"))
+    ax.bar(at, high - low, bottom=low, width=0.13, color="white", edgecolor=BLACK, linewidth=0.9)
+    ax.hlines(middle, at - 0.065, at + 0.065, color=RED, linewidth=1.4)
+
+
+def _finish(ax: Any, title: str, columns: int = 3) -> None:
     """Title, and a legend between it and the axes, where it hides nothing."""
-    ax.set_title(title, fontsize=10, loc="left", pad=22)
+    ax.set_title(title, fontsize=10, loc="left", pad=34 if ax.get_legend_handles_labels()[0] else 6)
     if ax.get_legend_handles_labels()[0]:
         ax.legend(
-            fontsize=7.5, loc="lower left", bbox_to_anchor=(-0.02, 1.0), ncols=4, frameon=False, columnspacing=1,
+            fontsize=7.5, loc="lower left", bbox_to_anchor=(-0.02, 1.0), ncols=columns, frameon=False, columnspacing=1,
             handletextpad=0.4,
         )  # fmt: skip
     ax.tick_params(labelsize=8)
