@@ -11,6 +11,8 @@ from pursuit.solvers import sea_plus
 
 settings.register_profile("pursuit", deadline=None, derandomize=True, database=None, max_examples=3)
 settings.load_profile("pursuit")
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # as in `make test &`: tests and their children wait for Ctrl-C
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 torch.set_num_threads(1)  # on problems this small, threads cost more than they give
 
 

@@ -48,7 +48,7 @@ from pursuit.metrics import nmse_db
 
 NAMES = [name for name in registry.EXPERIMENTS if name.startswith("na-")]
 FORMS = ({"quick": True}, {}, {"full": True})
-SMALL = {"layerwise": None, "epochs": 2, "steps": 2, "batch": 8, "validation": 16, "test": 16}
+SMALL = {"layerwise": None, "epochs": 2, "last": 3, "steps": 2, "batch": 8, "validation": 16, "test": 16}
 
 
 @pytest.fixture
@@ -78,7 +78,8 @@ def assert_drawn(figure):
     assert seen
     for ax in seen:
         assert ax.get_ylabel() or ax.get_yticklabels()
-        assert ax.get_xlabel() or ax.get_title(loc="left") == ""  # a twin
+        named_below = not ax.xaxis.get_tick_params().get("labelbottom", True)  # by the panel that shares its axis
+        assert ax.get_xlabel() or named_below
     figure.canvas.draw()
 
 
@@ -90,7 +91,7 @@ def assert_drawn(figure):
 def test_cells_differ_and_are_json(name, form):
     cells = planned(name, seed=3, **form)
     assert cells
-    assert all(cell["seed"] == 3 for cell in cells)
+    assert {cell["seed"] for cell in cells} == ({3, 4, 5} if name == "na-fig6" and not form else {3})
     assert len({path_of(cell, alista.Path()) for cell in cells}) == len(cells)
     assert json.loads(json.dumps(cells)) == cells
     sizes = {cell["size"] for cell in cells if "size" in cell}
@@ -103,7 +104,9 @@ def test_the_main_setting_comes_first():
             cells = planned(name, **form)
             assert all((cell["n"], cell["snr"]) == (1000, 40) for cell in cells[: 2 if name == "na-fig4" else 5])
             depth = 10 if "quick" in form and name != "na-fig4" else 16
-            assert next(cell for cell in cells if "size" in cell)["layers"] == depth
+            depths = next(cell for cell in cells if "size" in cell)["layers"]
+            assert depths[-1] == depth
+            assert len(depths) > 1 or "full" in form  # the paper's protocol has a training for each
 
 
 def test_figures_share_their_cells():
@@ -118,14 +121,16 @@ def test_figures_share_their_cells():
 
 
 def test_the_full_form_is_the_protocol_of_the_paper():
-    numbers = alista.recipe("full", "NA_ALISTA_UR_128", 1000, 16)
+    cell = next(cell for cell in planned("na-fig6", full=True) if cell["model"] == "NA_ALISTA_UR_128")
+    numbers = alista.at_depth(cell, 16)["recipe"]
     assert numbers["epochs"] == 420
     options = alista.fit_options(numbers)
     assert (options["n_train"], options["batch_size"], options["lr"], options["resample"]) == (49664, 512, 2e-4, True)
     assert (options["schedule"], options["halve_every"], options["clip"]) == ("halve", None, 1000)
     radio = planned("na-communication", published_protocol=True)
     trained = next(cell for cell in radio if cell["model"] == "ALISTA")
-    assert (trained["layers"], trained["recipe"]["epochs"], trained["recipe"]["lr"]) == (16, 70 + 9 * 16, 5e-5)
+    at = alista.at_depth(trained, 16)
+    assert (trained["layers"], at["recipe"]["epochs"], at["recipe"]["lr"]) == ([16], 70 + 9 * 16, 5e-5)
     assert not trained["recipe"]["fresh"]
     assert {cell["protocol"] for cell in radio} == {"published"}
 
@@ -140,7 +145,7 @@ def test_full_and_published_forms_of_other_experiments():
 
 def test_some_cells_only():
     cells = planned("na-fig6")
-    some = selected(cells, "model=ALISTA,model=ISTA,n=1000,snr=40,layers=16")
+    some = selected(cells, "model=ALISTA,model=ISTA,n=1000,snr=40,layers=16,seed=0")
     assert [cell["model"] for cell in some] == ["ISTA", "ALISTA"]
     assert selected(cells, None) == cells
     with pytest.raises(ValueError, match="--only has 'modle=ALISTA'; needed is FIELD=VALUE with a field of model, n"):
@@ -207,13 +212,50 @@ def test_networks_are_those_of_the_authors():
     assert not torch.equal(same, other)
 
 
-def test_our_trainings_go_layer_by_layer_first():
-    numbers = alista.recipe("ours", "NA_ALISTA_UR_128", 1000, 16)
-    assert numbers["epochs"] == alista.RECIPES["ours"]["NA_ALISTA"]["epochs"] + 16
-    assert alista.fit_options(numbers)["layerwise_epochs"] == 1
-    net = alista.built(alista.trained_cell("ALISTA", size="ours", seed=0, n=300), torch.randn(250, 300),
-                       selection=pursuit.nets.CountSchedule(50))  # fmt: skip
-    theta = net.theta.detach()
+def test_a_network_grows_from_what_it_has_learned(small, tmp_path, monkeypatch):
+    begun = []
+    fit = alista.fit
+
+    def watched(net, *args, **options):
+        begun.append({name: value.clone() for name, value in net.state_dict().items()} | {"epochs": options["epochs"]})
+        trained = fit(net, *args, **options)
+        begun[-1]["after"] = {name: value.clone() for name, value in net.state_dict().items()}
+        return trained
+
+    monkeypatch.setattr(alista, "fit", watched)
+    for model in ("AGLISTA", "NA_ALISTA_UR_16"):
+        cell = alista.trained_cell(model, size="quick", seed=0, layers=(1, 3))
+        tables = alista.run(cell, tmp_path / model)
+        first, then = begun[-2:]
+        assert (first["epochs"], then["epochs"]) == (2, 3)
+        for name, learned in first["after"].items():
+            assert torch.equal(then[name][: len(learned)], learned) if learned.ndim else then[name] == learned
+            assert torch.equal(then[name], learned) or (len(then[name]) == 3 and (then[name][2] == learned[-1]).all())
+        assert [row["layers"] for row in tables["results"]] == [1, 3]
+        assert [row["signals"] for row in tables["results"]] == [2 * 2 * 8, 2 * 2 * 8 + 3 * 2 * 8]
+    assert torch.equal(begun[0]["gamma"], torch.tensor([0.5]))  # the authors' start
+
+
+def test_a_network_that_was_stopped_goes_on_at_its_depth(small, tmp_path, monkeypatch):
+    cell = alista.trained_cell("ALISTA", size="quick", seed=0, layers=(1, 2))
+    whole = alista.run(cell, tmp_path / "whole")
+    fit = alista.fit
+
+    def stopped(net, *args, **options):
+        if net.layers == 2:
+            raise KeyboardInterrupt
+        return fit(net, *args, **options)
+
+    monkeypatch.setattr(alista, "fit", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        alista.run(cell, tmp_path / "stopped")
+    monkeypatch.setattr(alista, "fit", fit)
+    for one, other in zip(alista.run(cell, tmp_path / "stopped")["results"], whole["results"], strict=True):
+        assert {**one, "seconds": 0} == {**other, "seconds": 0}
+
+
+def test_thresholds_of_the_family_fall():
+    theta = na_family.falling(0.5, 0.05, 16)
     assert torch.allclose(theta[[0, -1]], torch.tensor([0.5, 0.05]))
     assert torch.allclose(theta[1:] / theta[:-1], theta[1] / theta[0])
 
@@ -241,34 +283,36 @@ def test_quick_figure_six_then_two_that_share_with_it(small, tmp_path, monkeypat
     monkeypatch.setattr(alista, "fit", lambda net, *args, **kwargs: trained.append(net) or fit(net, *args, **kwargs))
 
     tables = reproduce("na-fig6", tmp_path / "na-fig6", quick=True, only="model=ALISTA,model=FISTA")
-    assert [row["model"] for row in tables["results"]] == ["FISTA"] * 15 + ["ALISTA"]
+    assert [row["model"] for row in tables["results"]] == ["FISTA"] * 15 + ["ALISTA"] * 3
     row = tables["results"][-1]
-    assert (row["epochs"], row["signals"], row["parameters"]) == (2, 2 * 2 * 8, 20)
+    assert (row["layers"], row["epochs"], row["signals"], row["parameters"]) == (10, 3, (2 + 2 + 3) * 2 * 8, 20)
     assert all(math.isfinite(row[name]) for name in ("validation_db", "test_db", "published_db", "seconds"))
-    assert [row["epoch"] for row in tables["log"]] == [1, 2]
+    assert [(row["layers"], row["epoch"]) for row in tables["log"]] == [
+        (2, 1), (2, 2), (6, 1), (6, 2), (10, 1), (10, 2), (10, 3)
+    ]  # fmt: skip
     settings = json.loads((tmp_path / "na-fig6" / "settings.json").read_text())
     assert (len(settings["cells"]), settings["cells_missing"], settings["quick"]) == (2, 3, True)
     assert settings["seconds"] > 0
     assert (tmp_path / "na-fig6" / "figure.png").stat().st_size > 1000
 
-    assert len(trained) == 1
+    assert len(trained) == 3  # one per depth
     tables = reproduce("na-fig6", tmp_path / "na-fig6", quick=True)
-    assert len(trained) == 3
-    assert sum(row["seed"] == 0 for row in tables["results"]) == 33
+    assert len(trained) == 9
+    assert sum(row["seed"] == 0 for row in tables["results"]) == 39
     again = reproduce("na-fig3", tmp_path / "na-fig3", quick=True)
-    assert len(trained) == 3
+    assert len(trained) == 9
     assert again == tables
 
     reproduce("na-fig4", tmp_path / "na-fig4", quick=True, only="model=NA_ALISTA_UR_128")
-    assert len(trained) == 4  # it is published at another depth, hence a network of its own
+    assert len(trained) == 12  # it is published at another depth, hence a network of its own
 
     # Figures 1 and 5 need the network itself: it is read from the training that Figure 6 has finished.
     cell = next(cell for cell in planned("na-fig6", quick=True) if cell["model"] == "NA_ALISTA_UR_128")
     (tmp_path / "na-fig1" / "cells").mkdir(parents=True)
     net, _, tables = alista.network(cell, tmp_path / "na-fig1" / "cells")
-    theirs = next(row for row in again["results"] if row["model"] == "NA_ALISTA_UR_128")
-    assert tables["results"] == [theirs]  # with its seconds: nothing was left to do
-    assert torch.equal(net.h0, next(n.h0 for n in trained if hasattr(n, "h0")))
+    theirs = [row for row in again["results"] if row["model"] == "NA_ALISTA_UR_128"]
+    assert tables["results"] == theirs  # with their seconds: nothing was left to do
+    assert torch.equal(net.h0, next(n.h0 for n in trained if hasattr(n, "h0") and n.layers == 10))
 
 
 def test_adopting_takes_no_file_of_other_experiments(tmp_path):
@@ -343,7 +387,7 @@ def test_norms_of_sparse_vectors_are_kept_and_of_dense_ones_are_not(looked):
 def test_thresholds_and_errors_of_every_layer(looked):
     tables = joined(looked[na_fig5])
     layers = tables["layers"]
-    assert [row["layer"] for row in layers] == list(range(16))
+    assert [row["layer"] for row in layers] == list(range(10))
     for before, after in zip(layers[1:], layers, strict=False):
         assert before["mean_error_before"] == after["mean_error_after"]
     assert all(row["mean_ratio"] > 0 and 0 <= row["share_within_5"] <= 1 for row in layers)
@@ -361,7 +405,7 @@ def test_pictures_of_what_is_there():
     assert_drawn(na_fig6.draw({"results": more}, quick=False))
     figure = na_fig3.draw({"results": more}, quick=False)
     assert_drawn(figure)
-    assert sum(ax.get_visible() for ax in figure.axes) == 2  # K = 26 has a solver only
+    assert sum(ax.get_visible() for ax in figure.axes) == 4  # two panels with strips: K = 26 has a solver only
     sizes = [row_of("NA_ALISTA_UR_16"), row_of("NA_ALISTA_UR_128", n=2000, db=None)]
     assert_drawn(na_fig4.draw({"results": sizes}, quick=True))
     radio = [row_of("ISTA", n=256, snr=10, m=m, layers=k, db=-2.0) for m in (100, 50) for k in (1, 2)]
@@ -458,7 +502,7 @@ def test_communication_in_its_smallest_form(small, tmp_path):
     tables = reproduce("na-communication", tmp_path / "x", quick=True, published_protocol=True)
     assert {row["model"] for row in tables["results"]} == set(alista.quick_models())
     assert all(math.isfinite(row["test_db"]) for row in tables["results"])
-    trained = next(row for row in tables["results"] if row["model"] == "ALISTA")
+    trained = next(row for row in tables["results"] if row["model"] == "ALISTA" and row["layers"] == 8)
     assert (trained["signals"], trained["published_db"]) == (16, -12.039)  # signals drawn once
     assert tables["oracle"][0]["test_db"] < -18  # dB; the published -12 and less are no better
 
@@ -473,11 +517,16 @@ def test_none_beats_the_oracle(small, tmp_path):
     cell = planned("na-oracle", quick=True)[0]
     tables = na_oracle.run(cell | {"signals": 48}, tmp_path / "cells" / "x")
     found = {row["method"]: row for row in tables["oracle"]}
-    assert list(found) == ["ALISTA", "AGLISTA", "NA_ALISTA_UR_128", "LAMP", "OMP", "AMP", "oracle"]
+    assert list(found) == [
+        "ALISTA", "AGLISTA", "NA_ALISTA_UR_128", "LAMP", "LAMP_once", "AMP", "AMP_once", "OMP", "oracle"
+    ]  # fmt: skip
+    assert {found[name]["told"] for name in ("ALISTA", "NA_ALISTA_UR_128")} == {"nothing"}
+    assert all(row["ms_low"] <= row["ms_per_signal"] <= row["ms_high"] for row in found.values() if row["ms_low"])
+    assert found["oracle"]["ms_per_signal"] is None
     assert found["oracle"]["test_db"] == min(row["test_db"] for row in found.values())
     assert found["oracle"]["test_db"] < -25
     assert found["NA_ALISTA_UR_128"]["times_na_alista"] == 1
-    assert [found[name]["parameters"] for name in ("ALISTA", "LAMP", "OMP")] == [32, 80, 0]
+    assert [found[name]["parameters"] for name in ("ALISTA", "LAMP", "OMP")] == [20, 50, 0]
     assert_drawn(na_oracle.draw(tables, quick=True))
 
 

@@ -82,14 +82,15 @@ def communication_as_markdown(path):
 
 
 def oracle_as_markdown(path):
-    """Error, parameters and time of every method, as the page on NA-ALISTA shows them."""
-    lines = ["| | N | NMSE (dB) | parameters | ms/signal | times NA-ALISTA's |", "|---|--:|--:|--:|--:|--:|"]
+    """Error, what is told, parameters and time of every method, as the page on NA-ALISTA shows them."""
+    lines = ["| | N | told | NMSE (dB) | parameters | ms/signal | times NA-ALISTA's |", "|---|--:|---|--:|--:|--:|--:|"]
     with open(path, newline="") as file:
         for row in csv.DictReader(file):
             label = MODELS[row["method"]].label if row["method"] in MODELS else LABELS[row["method"]]
+            times = [f"{float(row[name]):.2f}" if row[name] else "" for name in ("ms_per_signal", "times_na_alista")]
+            told = row.get("told", "")
             cells = [
-                label.partition(" (not")[0], row["n"], f"{float(row['test_db']):.2f}", row["parameters"],
-                f"{float(row['ms_per_signal']):.2f}", f"{float(row['times_na_alista']):.2f}",
+                label.partition(" (not")[0], row["n"], told, f"{float(row['test_db']):.2f}", row["parameters"], *times,
             ]  # fmt: skip
             lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
@@ -249,3 +250,12 @@ def test_commands_parse(command):
         context = group.make_context(name, [name, *arguments], parent=context)
         command = group.get_command(context, name)
     command.make_context(name, arguments, parent=context)
+
+
+def test_every_committed_picture_is_shown_with_words():
+    shown = set()
+    for page in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")):
+        for words, link in re.findall(r"!\[([^\]]*)\]\(([^)]+\.png)\)", page.read_text()):
+            assert len(words.split()) >= 3, (page.name, link)
+            shown.add((page.parent / link).resolve())
+    assert {path.resolve() for path in (ROOT / "results").rglob("*.png")} - shown == set()

@@ -137,9 +137,11 @@ def adopt_begun(path: Path, shared: str | None) -> None:
     if begun.exists():
         return
     for other in _others(path, shared):
-        files = sorted(other.with_suffix("").glob("[!.]*"))
+        there = other.with_suffix("")
+        files = [file for file in sorted(there.rglob("[!.]*")) if file.is_file()]
         for file in files:
-            _copy(file, output_folder(begun) / file.name)
+            target = begun / file.relative_to(there)
+            _copy(file, output_folder(target.parent) / target.name)
         if files:
             return
 

@@ -22,6 +22,7 @@ Networks get the operator as a matrix: at these sizes that is three to ten times
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -37,7 +38,6 @@ from .alista import PARTIAL, sort_key
 from .oracle import least_squares, nmse_db
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 __all__ = ["PARTIAL", "cells", "draw", "run", "sort_key"]
@@ -47,6 +47,7 @@ PERIOD, BAND = 1024, (212, 812)
 PILOTS = (100, 75, 50)
 LAYERS = (1, *range(2, 25, 2))
 DEPTH = 16  # first
+QUICK_DEPTHS = (2, 4, 8)
 ORACLE = "oracle"  # the name of the model that is told the support
 LAMBDAS = {"ISTA": 0.031, "FISTA": 0.003}
 SELECTION = nets.CountSchedule(S, share=1.5, low=3, high=10)
@@ -58,12 +59,12 @@ SHORT: Row = {**alista.SHORT, "rates": {"theta": 0.1}}
 TINY: Row = {**alista.TINY, "rates": {"theta": 0.1}}
 RECIPES: dict[str, dict[str, Row]] = {
     "quick": {
-        "ALISTA": {**TINY, "layerwise": 1, "epochs": 6, "steps": 40, "batch": 128, "lr": 1e-2},
-        "NA_ALISTA": {**TINY, "rates": None, "layerwise": 1, "epochs": 8, "steps": 60, "batch": 128, "lr": 2e-3},
+        "ALISTA": {**TINY, "epochs": 4, "last": 6, "steps": 40, "lr": 1e-2},
+        "NA_ALISTA": {**TINY, "rates": None, "epochs": 4, "last": 8, "steps": 60, "lr": 2e-3},
     },
     "ours": {
-        "ALISTA": {**SHORT, "layerwise": 1, "epochs": 12, "steps": 100, "batch": 128, "lr": 1e-2},
-        "NA_ALISTA": {**SHORT, "rates": None, "layerwise": 1, "epochs": 16, "steps": 100, "batch": 128, "lr": 2e-3},
+        "ALISTA": {**SHORT, "epochs": 4, "last": 12, "lr": 1e-2},
+        "NA_ALISTA": {**SHORT, "rates": None, "epochs": 6, "last": 16, "lr": 2e-3},
     },
     # The authors' loss is a mean over real and imaginary parts of n entries.
     "full": {
@@ -74,23 +75,26 @@ RECIPES: dict[str, dict[str, Row]] = {
 
 
 def cells(quick: bool, seed: int, full: bool = False, published_protocol: bool = False) -> list[Row]:
-    """Cells of every model; 16 layers first, 8 in the quick form."""
+    """Cells of every model; in the authors' protocols each number of layers is a training of its own."""
     size = alista.size_of(quick, full or published_protocol)
     protocol = "published" if published_protocol else "mended"
-    depths = (8,) if quick else (DEPTH, *(k for k in LAYERS if k != DEPTH))
+    own = size == "full"
+    chains = [(k,) for k in (DEPTH, *(k for k in LAYERS if k != DEPTH))] if own else [QUICK_DEPTHS if quick else LAYERS]
     counts = PILOTS[:1] if quick else PILOTS
     names = (*(alista.quick_models() if quick else alista.COMPARED), ORACLE)
-    return alista.distinct(_cell(model, m, k, size, protocol, seed) for k in depths for m in counts for model in names)
+    return alista.distinct(
+        _cell(model, m, layers, size, protocol, seed) for layers in chains for m in counts for model in names
+    )
 
 
-def _cell(model: str, m: int, layers: int, size: str, protocol: str, seed: int) -> Row:
+def _cell(model: str, m: int, layers: Sequence[int], size: str, protocol: str, seed: int) -> Row:
     shared = {"model": model, "n": N, "m": m, "snr": SNR, "protocol": protocol, "seed": seed}
     if model in alista.CLASSICAL:
         return {**shared, "layers": list(LAYERS), "signals": alista.signals(size)}
     if model == ORACLE:
         return {**shared, "signals": alista.signals(size)}
-    numbers = alista.recipe(size, model, N, layers, RECIPES)
-    return {**shared, "layers": layers, "size": size, "recipe": {**numbers, "fresh": protocol == "mended"}}
+    numbers = alista.recipe(size, model, N, RECIPES)
+    return {**shared, "layers": list(layers), "size": size, "recipe": {**numbers, "fresh": protocol == "mended"}}
 
 
 def run(cell: Row, folder: Path) -> Tables:
@@ -103,8 +107,10 @@ def run(cell: Row, folder: Path) -> Tables:
     if cell["model"] in alista.CLASSICAL:
         errors = alista.classical_errors(cell, ensemble, c2, LAMBDAS[cell["model"]])
         return {"results": [alista.classical_row(cell, k, *db, published(cell, k)) for k, db in errors.items()]}
-    net = network(cell, ensemble)
-    return alista.train(net, ensemble, cell, folder, published(cell, cell["layers"]))
+    _, tables = alista.grow(
+        cell, folder, ensemble, build=lambda at: network(at, ensemble), theirs=lambda layers: published(cell, layers)
+    )
+    return tables
 
 
 def problem(cell: Row) -> BernoulliGaussian:
@@ -131,19 +137,16 @@ def published(cell: Row, layers: int) -> float | None:
 
 
 def draw(tables: Tables, quick: bool) -> Figure:
-    """Ours above, the published values below, a panel per number of pilots; beside a single one, its bars."""
+    """Ours above, the published values below, a panel per number of pilots."""
     rows = tables["results"]
     counts = sorted({row["m"] for row in rows}, reverse=True)
-    alone = len(counts) == 1
-    figure = alista_pictures.new_figure(len(counts) + alone, 2)
-    axes = figure.subplots(2, len(counts) + alone, squeeze=False)
-    for (above, below), m in zip(axes.T, counts, strict=False):
+    figure = alista_pictures.new_figure(len(counts), 2)
+    axes = figure.subplots(2, len(counts), squeeze=False)
+    for (above, below), m in zip(axes.T, counts, strict=True):
         mine = [row for row in rows if row["m"] == m]
         alista_pictures.ours(above, mine, "layers", LAYERS)
-        _names(above, mine)
         alista_pictures.published(below, LAYERS, alista.published_over_layers(N, SNR, m))
         below.sharex(above)
-        below.sharey(above)
         for row in tables.get("oracle", []):
             if row["m"] == m:
                 above.axhline(row["test_db"], color="0.5", linestyle=":", linewidth=1)
@@ -151,22 +154,5 @@ def draw(tables: Tables, quick: bool) -> Figure:
                                color="0.4", textcoords="offset points")  # fmt: skip
         alista_pictures.finish(above, f"ours: {m} pilots", "layers K")
         alista_pictures.finish(below, f"published: {m} pilots, drawn with replacement", "layers K")
-    if alone:
-        alista_pictures.bars_at(axes[0, 1], rows, DEPTH)
-    alista_pictures.hide_unused(axes)
     alista_pictures.explain(figure, rows, theirs="published: other pilots and noise, not comparable with ours")
     return figure
-
-
-def _names(ax: Axes, rows: list[Row]) -> None:
-    """The names of networks that are there at one depth only, beside their symbols, which may cover each other."""
-    networks = [row for row in rows if row["model"] not in alista.CLASSICAL and row.get("test_db") is not None]
-    if len({row["layers"] for row in networks}) != 1:
-        return
-    networks.sort(key=lambda row: row["test_db"])
-    low, high = ax.get_ylim()
-    middle = sum(row["test_db"] for row in networks) / len(networks)
-    for place, row in enumerate(networks):
-        label = f"{alista.MODELS[row['model']].label}, {row['test_db']:.1f}"
-        height = middle + 0.06 * (high - low) * (place - (len(networks) - 1) / 2)
-        ax.annotate(label, (row["layers"], height), (9, 0), textcoords="offset points", va="center", fontsize=8)

@@ -26,6 +26,7 @@ numbers found on 128 let more of them diverge.
 from __future__ import annotations
 
 import copy
+import math
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -107,10 +108,14 @@ MODELS = {
 }
 
 # An epoch has so many `steps` of `batch` new signals each; with `layerwise`, one for every layer goes before.
-TRAINED: Row = {**alista.SHORT, "layerwise": 1, "epochs": 24, "steps": 75, "batch": 128, "test": 128}
+TRAINED: Row = {**alista.SHORT, "layerwise": 1, "epochs": 24, "steps": 75, "validation": 2048, "test": 128}
+# With a large learning rate from one threshold for all layers, the last ones become so high that every entry is
+# selected or zero. Their gradient is then zero, and they never recover. Thresholds that fall over the layers, as errors
+# do, avoid this: those of the first and the last layer, geometric in between.
+FALLING: Row = {"gamma": 0.5, "theta": [0.5, 0.05]}
 MATRICES: Row = {**TRAINED, "selection": "none", "lr": 1e-3}
 SELECTING: Row = {**MATRICES, "selection": "percent"}
-CONSTANTS: Row = {**TRAINED, **alista.FALLING, "selection": "counts", "lr": 1e-2}
+CONSTANTS: Row = {**TRAINED, **FALLING, "selection": "counts", "lr": 1e-2}
 HARDER_MIX: Row = {**CONSTANTS, "harder": {"share": 0.1, "k": 32}}
 LSTM: Row = {**TRAINED, "selection": "counts", "lr": 2e-3, "clip": 0.1}
 GRID: Row = {"batch": 1024, "c_theta": [0.01, 0.015, 0.02, 0.025, 0.03, 0.04], "c_beta": [-2e-3, 0.0, 2e-3, 5e-3, 1e-2],
@@ -197,7 +202,16 @@ def network(cell: Row, ensemble: BernoulliGaussian) -> Any:
         return WITH_MATRICES[model](A, layers=layers, tied=cell["recipe"].get("tied", False), selection=selection)
     if model == "TILISTA":
         return nets.TiLISTA(A, layers=layers, selection=selection)
-    return alista.built(cell, A, selection=selection)
+    net = alista.built(cell, A, selection=selection)
+    if "theta" in cell["recipe"]:
+        first, last = cell["recipe"]["theta"]
+        net.theta.data = falling(first, last, layers)
+    return net
+
+
+def falling(first: float, last: float, layers: int) -> Tensor:
+    """Thresholds that fall from the first to the last layer, geometric in between."""
+    return torch.logspace(math.log10(first), math.log10(last), layers)
 
 
 def _with_all_epochs(cell: Row) -> Row:

@@ -105,7 +105,7 @@ def draw(tables: Tables, quick: bool) -> Figure:
         rows = [row for row in tables["points"] if row["panel"] == panel]
         if rows:
             _scatter(ax, rows, f"{title}: {panel}, r = {r[panel]:.2f}", panel)
-    alista_pictures.hide_unused(axes)
+    alista_pictures.hide_unused(figure)
     return figure
 
 

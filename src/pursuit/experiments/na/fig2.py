@@ -27,5 +27,5 @@ def cells(quick: bool, seed: int, full: bool = False) -> list[Row]:
 
 
 def draw(tables: Tables, quick: bool) -> Figure:
-    """The panel, and its bars at the paper's depth."""
+    """The panel, with the differences below."""
     return alista_pictures.over_layers(tables["results"])

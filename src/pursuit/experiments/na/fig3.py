@@ -1,7 +1,7 @@
 """Reconstruction error over the number of unknowns (Figure 3), with 16 layers and with 26.
 
-The published plot is of 26 layers under a file name that says 16; the authors' results hold both, and both are drawn.
-Cells of 500, 1000 and 2000 unknowns are those of `na-fig6`.
+The published plot is of 26 layers under a file name that says 16; the authors' results hold both. Our networks have 16
+layers, those of 26 are in the form `full`. Cells of 500, 1000 and 2000 unknowns are those of `na-fig6`.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def cells(quick: bool, seed: int, full: bool = False) -> list[Row]:
     sizes = (N, *(n for n in SIZES if n != N))
     return alista.distinct(
         alista.cell_of(model, size=alista.size_of(quick, full), seed=seed, n=n, layers=layers, snr=snr)
-        for layers in DEPTHS
+        for layers in ([(k,) for k in DEPTHS] if full else [None])
         for snr in SNRS
         for n in sizes
         for model in alista.models(full)
@@ -38,24 +38,20 @@ def cells(quick: bool, seed: int, full: bool = False) -> list[Row]:
 
 
 def draw(tables: Tables, quick: bool) -> Figure:
-    """A panel per depth and noise level; beside a single one, its bars at the paper's number of unknowns."""
+    """A panel per depth and noise level of which a network is trained, with the differences below."""
     wanted = (alista.QUICK_LAYERS,) if quick else DEPTHS
     rows = [row for row in tables["results"] if row["layers"] in wanted]
     rows = [row for row in rows if _trained(rows, row["layers"], row["snr"])] or rows
-    panels = sorted({(row["layers"], -row["snr"]) for row in rows})
-    depths, snrs = sorted({k for k, _ in panels}), sorted({low for _, low in panels})
-    alone = len(panels) == 1
-    figure = alista_pictures.new_figure(len(snrs) + alone, len(depths))
-    axes = figure.subplots(len(depths), len(snrs) + alone, squeeze=False)
-    for k, low in panels:
-        ax, snr = axes[depths.index(k), snrs.index(low)], -low
-        mine = [row for row in rows if (row["layers"], row["snr"]) == (k, snr)]
-        alista_pictures.curves(ax, mine, "n", SIZES, _published(k, snr))
-        alista_pictures.finish(ax, f"K = {k}, SNR = {snr} dB, M = {alista.M}", "unknowns N")
-    if alone:
-        alista_pictures.bars(axes[0, 1], [row for row in rows if row["n"] == N])
-        alista_pictures.finish(axes[0, 1], f"the same at N = {N}: filled ours, dashed published", "NMSE (dB)", "")
-    alista_pictures.hide_unused(axes)
+    settings = sorted({(row["layers"], -row["snr"]) for row in rows})
+    depths, snrs = sorted({k for k, _ in settings}), sorted({low for _, low in settings})
+    figure, axes = alista_pictures.panels_of(len(depths), len(snrs))
+    for k, low in settings:
+        mine = [row for row in rows if (row["layers"], -row["snr"]) == (k, low)]
+        alista_pictures.panel(
+            axes[depths.index(k)][snrs.index(low)], mine, "n", SIZES, _published(k, -low),
+            f"K = {k}, SNR = {-low} dB, M = {alista.M}", "unknowns N",
+        )  # fmt: skip
+    alista_pictures.hide_unused(figure)
     alista_pictures.explain(figure, rows)
     return figure
 

@@ -1,4 +1,4 @@
-"""Reconstruction error over the size of NA-ALISTA's LSTM (Figure 4): 16 layers, 40 dB, three numbers of unknowns.
+"""Reconstruction error over the size of NA-ALISTA's LSTM and for its inputs (Figure 4): 16 layers, 40 dB.
 
 Cells of size 128 are those of `na-fig6`.
 """
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 __all__ = ["PARTIAL", "SHARED", "cells", "draw", "run", "sort_key"]
 
 HIDDEN = (16, 32, 64, 128, 256)
+INPUTS = ("UR", "U", "R")
+QUICK = (2, 8, 16)  # layers: published values are of 16
 SIZES = (N, 500, 2000)
 COLOURS = {500: (GREEN, "s"), 1000: (BLUE, "o"), 2000: (RED, "^")}
 
@@ -28,9 +30,9 @@ def cells(quick: bool, seed: int, full: bool = False) -> list[Row]:
     """Cells of every size; the paper's main setting first, then the extremes."""
     size = alista.size_of(quick, full)
     if quick:
-        return [alista.trained_cell(_model(hidden), size=size, seed=seed) for hidden in (128, 16)]
-    order = (128, 16, 256, 64, 32)
-    return [alista.trained_cell(_model(hidden), size=size, seed=seed, n=n) for n in SIZES for hidden in order]
+        return [alista.trained_cell(_model(hidden), size=size, seed=seed, layers=QUICK) for hidden in (128, 16)]
+    order = [(128, "UR"), (16, "UR"), (128, "U"), (128, "R"), (256, "UR"), (64, "UR"), (32, "UR")]
+    return [alista.trained_cell(_model(*one), size=size, seed=seed, n=n) for n in SIZES for one in order]
 
 
 def draw(tables: Tables, quick: bool) -> Figure:
@@ -68,8 +70,8 @@ def _handles(sizes: list[int]) -> list[Any]:
     return [*by_size, *by_origin]
 
 
-def _model(hidden: int) -> str:
-    return f"NA_ALISTA_UR_{hidden}"
+def _model(hidden: int, inputs: str = "UR") -> str:
+    return f"NA_ALISTA_{inputs}_{hidden}"
 
 
 def _hidden(model: str) -> int:

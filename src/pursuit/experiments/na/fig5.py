@@ -28,7 +28,7 @@ from ...weights import analytic_weights, generalized_coherence
 from ..cells import Row, Tables
 from . import alista
 from . import pictures as alista_pictures
-from .alista import PARTIAL, SHARED, SNR, K, N
+from .alista import PARTIAL, SHARED, SNR, N
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -37,9 +37,9 @@ if TYPE_CHECKING:
 __all__ = ["PARTIAL", "SHARED", "cells", "draw", "run"]
 
 LINES = {
-    "ratio": (BLACK, "o", r"$\theta^{(k)} / \gamma^{(k)}$ (left)"),
-    "error_before": (BLUE, "s", r"$\|x^{(k)} - x^*\|_1$, before the step (right)"),
-    "error_after": (RED, "^", r"$\|x^{(k+1)} - x^*\|_1$, after it (right)"),
+    "ratio": (BLACK, "o", r"$\theta^{(k)} / \gamma^{(k)}$, which (5) wants above the blue line"),
+    "error_before": (BLUE, "s", r"$\tilde\mu \|x^{(k)} - x^*\|_1$, before the step"),
+    "error_after": (RED, "^", r"$\tilde\mu \|x^{(k+1)} - x^*\|_1$, after it"),
 }
 
 
@@ -64,7 +64,7 @@ def run(cell: Row, folder: Path) -> Tables:
     values = {name: torch.cat([part[name] for part in parts], dim=1) for name in parts[0]}
     W = analytic_weights(ensemble.A)
     mu = float(generalized_coherence(W, ensemble.A))
-    layers = [_layer(cell["n"], k, mu, {name: v[k] for name, v in values.items()}) for k in range(K)]
+    layers = [_layer(cell["n"], k, mu, {name: v[k] for name, v in values.items()}) for k in range(len(values["ratio"]))]
     met = values["ratio"] >= mu * values["error_before"]
     summary = {
         "n": cell["n"],
@@ -116,7 +116,7 @@ def _short(value: Any) -> float:
 
 
 def draw(tables: Tables, quick: bool) -> Figure:
-    """A panel per number of unknowns; the ratio on the left axis, the errors on the right one."""
+    """A panel per number of unknowns: both sides of the condition (5), on one axis."""
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
 
@@ -134,23 +134,18 @@ def draw(tables: Tables, quick: bool) -> Figure:
 
 
 def _panel(ax: Axes, rows: list[Row], summary: Row) -> None:
-    right = ax.twinx()
-    k = [row["layer"] for row in rows]
-    for name, (colour, marker, _) in LINES.items():
-        where = ax if name == "ratio" else right
-        mean, std = ([row[f"{what}_{name}"] for row in rows] for what in ("mean", "std"))
-        where.plot(k, mean, color=colour, marker=marker, markersize=4, linewidth=1.2)
-        where.fill_between(
-            k, [max(m - s, 0) for m, s in zip(mean, std, strict=True)],
-            [m + s for m, s in zip(mean, std, strict=True)], color=colour, alpha=0.15, linewidth=0,
-        )  # fmt: skip
-    title = f"N = {summary['n']}, {SNR} dB\nr of the means: {summary['r_of_means_before']:.2f} before the step, "
-    alista_pictures.finish(
-        ax, f"{title}{summary['r_of_means_after']:.2f} after", "layer k", r"$\theta / \gamma$ (units of x)"
+    k, mu = [row["layer"] for row in rows], summary["coherence"]
+    for (name, (colour, marker, _)), factor in zip(LINES.items(), (1, mu, mu), strict=True):
+        mean, std = ([factor * row[f"{what}_{name}"] for row in rows] for what in ("mean", "std"))
+        ax.plot(k, mean, color=colour, marker=marker, markersize=4, linewidth=1.2)
+        low = [max(m - s, m / 10) for m, s in zip(mean, std, strict=True)]
+        high = [m + s for m, s in zip(mean, std, strict=True)]
+        ax.fill_between(k, low, high, color=colour, alpha=0.15, linewidth=0)
+    ax.set_yscale("log")
+    met = summary["share_of_signals_within_5_in_all_layers"] * summary["signals"]
+    title = (
+        f"N = {summary['n']}, {SNR} dB; (5) holds for {met:.0f} of {summary['signals']} signals\n"
+        f"r of the means: {summary['r_of_means_before']:.2f} before the step, {summary['r_of_means_after']:.2f} after"
     )
+    alista_pictures.finish(ax, title, "layer k", "units of x")
     ax.title.set_fontsize(9)
-    right.set_ylabel("l1 error (units of x)", fontsize=9)
-    right.tick_params(labelsize=8)
-    right.spines["top"].set_visible(False)
-    for each in (ax, right):
-        each.set_ylim(bottom=0)

@@ -2,20 +2,22 @@
 
 At the paper's main setting and at N = 2000, 40 dB, 16 layers. All errors are of the same 10 000 held-out test signals;
 networks are those of `na-fig6`. The oracle, least squares on the true support, is given the places of the non-zeros.
-OMP is given the noise level, at which it stops. AMP is LAMP untrained and without retries.
+OMP is given the noise level, at which it stops. AMP is LAMP untrained; it and LAMP, which are given the distribution of
+the non-zeros, are there with and without retries of signals that fit badly. `told` says who is given what.
 
-Times are medians over batches of 512 signals. All methods take turns in one process, without gradients; OMP and the
-oracle, which take longer, have fewer turns. `times_na_alista` is a ratio of such medians.
+Times are medians over batches of 512 signals, with quartiles. All methods take turns in one process, without gradients;
+OMP, which takes longer, has fewer turns. `times_na_alista` is a ratio of such medians.
 
 Tables: `oracle`, and the networks' `results` and `log`.
 """
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Callable
 from pathlib import Path
-from statistics import median
+from statistics import median, quantiles
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -41,12 +43,20 @@ __all__ = ["PARTIAL", "SHARED", "cells", "draw", "run"]
 
 NETWORKS = ("ALISTA", "ALISTA_AT", "AGLISTA", "NA_ALISTA_UR_128", "LAMP")
 LABELS = {
+    "LAMP_once": "LAMP without retries",
     "OMP": "OMP, stopped at the known noise level",
     "AMP": "AMP (LAMP untrained)",
+    "AMP_once": "AMP without retries",
     "oracle": "least squares on the true support",
 }
+PRIOR = "distribution of the non-zeros"
+TOLD = {
+    "LAMP": PRIOR, "LAMP_once": PRIOR, "AMP": PRIOR, "AMP_once": PRIOR, "OMP": "noise level", "oracle": "support",
+}  # fmt: skip
+OTHERS = {"AMP": (ORANGE, "*"), "AMP_once": (ORANGE, "1"), "OMP": (ORANGE, "P"), "LAMP_once": (BLACK, "+")}
 TICKS = (0.1, 0.2, 0.5, 1, 2, 5, 10, 20)  # ms
 TIMED, TURNS, SLOW_TURNS = 512, 15, 3
+PREPARED = 2**14  # signals, as in a training
 MOST = 100  # non-zeros of any signal: OMP ends there
 
 Recover = Callable[[Tensor, Tensor], Tensor]
@@ -77,16 +87,24 @@ def run(cell: Row, folder: Path) -> Tables:
         methods[plan["model"]] = (_alone(net.eval()), sum(p.numel() for p in net.parameters()))
         for name, rows in found.items():
             tables.setdefault(name, []).extend(rows)
-    methods |= {"OMP": (_omp(ensemble), 0), "AMP": (_alone(_amp(ensemble)), 0), "oracle": (least_squares(ensemble), 0)}
+        if plan["model"] == "LAMP":
+            once = copy.deepcopy(net)
+            once.retry_steps = 0
+            methods["LAMP_once"] = (_alone(once.eval()), methods["LAMP"][1])
+    methods |= {
+        "AMP": (_alone(_amp(ensemble)), 0), "AMP_once": (_alone(_amp(ensemble, retry_steps=0)), 0),
+        "OMP": (_omp(ensemble), 0), "oracle": (least_squares(ensemble), 0),
+    }  # fmt: skip
     with torch.no_grad():
-        seconds = _seconds({name: recover for name, (recover, _) in methods.items()}, ensemble, cell["seed"])
+        timed = {name: recover for name, (recover, _) in methods.items() if name != "oracle"}  # nobody can call it
+        spent = _seconds(timed, ensemble, cell["seed"])
         errors = {name: nmse_db(recover, ensemble, cell) for name, (recover, _) in methods.items()}
-    base = seconds["NA_ALISTA_UR_128"]
+    base = median(spent["NA_ALISTA_UR_128"])
     rows = [
         {
             "n": cell["n"], "method": name, "test_db": alista.rounded(errors[name]),
             "published_db": alista.published(name, cell["n"], K, SNR), "parameters": methods[name][1],
-            "ms_per_signal": round(1e3 * seconds[name], 4), "times_na_alista": round(seconds[name] / base, 2),
+            "told": TOLD.get(name, "nothing"), **_times(spent.get(name), base),
             "signals": cell["signals"], "seed": cell["seed"], "threads": torch.get_num_threads(),
         }
         for name in methods
@@ -99,8 +117,11 @@ def _alone(net: Any) -> Recover:
     return lambda y, x: net(y)
 
 
-def _amp(ensemble: BernoulliGaussian) -> nets.LAMP:
-    return nets.LAMP(ensemble.A, layers=K, sparsity=S, retry_steps=0).eval()
+def _amp(ensemble: BernoulliGaussian, retry_steps: int = 60) -> nets.LAMP:
+    net = nets.LAMP(ensemble.A, layers=K, sparsity=S, retry_steps=retry_steps).eval()
+    with torch.no_grad():
+        net.prepare(ensemble.draw(PREPARED, torch.Generator().manual_seed(0))[0])  # what residuals are usual
+    return net
 
 
 def _omp(ensemble: BernoulliGaussian) -> Recover:
@@ -137,19 +158,29 @@ def nmse_db(recover: Recover, ensemble: BernoulliGaussian, cell: Row) -> float:
     return float(10 * torch.log10(torch.tensor(error / energy, dtype=torch.float64)))
 
 
-def _seconds(methods: dict[str, Recover], ensemble: BernoulliGaussian, seed: int) -> dict[str, float]:
-    """Seconds per signal of each method."""
+def _times(spent: list[float] | None, base: float) -> Row:
+    """Milliseconds per signal: the median and the quartiles."""
+    names = ("ms_per_signal", "ms_low", "ms_high", "times_na_alista")
+    if spent is None:
+        return dict.fromkeys(names)
+    low, middle, high = quantiles(spent, n=4, method="inclusive")
+    values = [1e3 * middle, 1e3 * low, 1e3 * high, middle / base]
+    return {name: round(value, 4) for name, value in zip(names, values, strict=True)}
+
+
+def _seconds(methods: dict[str, Recover], ensemble: BernoulliGaussian, seed: int) -> dict[str, list[float]]:
+    """Seconds per signal of each method, of every turn."""
     y, x = ensemble.draw(TIMED, torch.Generator().manual_seed(seed))
     times: dict[str, list[float]] = {name: [] for name in methods}
     for turn in range(TURNS + 1):
         for name, recover in methods.items():
-            if name in ("OMP", "oracle") and turn > SLOW_TURNS:
+            if name == "OMP" and turn > SLOW_TURNS:
                 continue
             begin = time.perf_counter()
             recover(y, x)
             if turn:  # the first turn compiles
-                times[name].append(time.perf_counter() - begin)
-    return {name: median(spent) / TIMED for name, spent in times.items()}
+                times[name].append((time.perf_counter() - begin) / TIMED)
+    return times
 
 
 def draw(tables: Tables, quick: bool) -> Figure:
@@ -164,7 +195,8 @@ def draw(tables: Tables, quick: bool) -> Figure:
         ax.annotate(f"{LABELS['oracle']}: {oracle:.1f} dB", (0.02, oracle), (0, -3), fontsize=8,
                     xycoords=("axes fraction", "data"), textcoords="offset points", va="top")  # fmt: skip
         ax.set_xscale("log")
-        low, high = min(r["ms_per_signal"] for r in mine), max(r["ms_per_signal"] for r in mine)
+        times = [row["ms_per_signal"] for row in mine if row["method"] != "oracle"]
+        low, high = min(times), max(times)
         ax.set_xlim(low / 1.5, high * 2)
         ax.set_xticks([t for t in TICKS if low / 1.5 < t < high * 2], minor=False)
         ax.set_xticks([], minor=True)
@@ -181,9 +213,11 @@ def _methods(ax: Axes, rows: list[Row]) -> None:
     apart, free = 0.045 * (high - low), low
     for row in rows:
         model = alista.MODELS.get(row["method"])
-        colour, marker = (model.colour, model.marker) if model else (ORANGE, "*" if row["method"] == "AMP" else "P")
-        label = model.label.partition(" (")[0] if model else LABELS[row["method"]].partition(" (")[0]
-        ax.plot(row["ms_per_signal"], row["test_db"], marker, color=colour, markersize=7)
+        colour, marker = (model.colour, model.marker) if model else OTHERS[row["method"]]
+        label = (model.label if model else LABELS[row["method"]]).partition(" (")[0]
+        time = row["ms_per_signal"]
+        ends = [[time - row.get("ms_low", time)], [row.get("ms_high", time) - time]]
+        ax.errorbar(time, row["test_db"], xerr=ends, fmt=marker, color=colour, markersize=7, elinewidth=1)
         time, place = row["ms_per_signal"], max(row["test_db"], free)
         right = time > 1
         near = (

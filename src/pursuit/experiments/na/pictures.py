@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ..cells import Row
-from .alista import CLASSICAL, LAYERS, MODELS, K, Model, published_over_layers
+from .alista import CLASSICAL, LAYERS, MODELS, Model, published_over_layers
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 # What the two kinds of values are: both are errors on test signals.
-OURS = "ours: epoch with the lowest validation error"
+OURS = "ours: epoch with the lowest validation error (bars: least and largest of three seeds)"
 PUBLISHED = "published: epoch with the lowest test error"
 
 
@@ -26,23 +26,58 @@ def style(model: str) -> Model:
     return MODELS["NA_ALISTA_UR_128"]._replace(label=model.replace("_", "-"))
 
 
-def curves(
-    ax: Axes, rows: Sequence[Row], x: str, places: Sequence[int], theirs: Callable[[str, int], float | None]
+def panel(
+    axes: Sequence[Axes],
+    rows: Sequence[Row],
+    x: str,
+    places: Sequence[int],
+    theirs: Callable[[str, int], float | None],
+    title: str,
+    xlabel: str,
 ) -> None:
-    """Our NMSE over a field of the rows, and the published one of every model at these places."""
-    published(ax, places, theirs)
-    ours(ax, rows, x, places)
+    """Our NMSE over a field of the rows, and the published one at these places; below, ours minus published."""
+    above, below = axes
+    published(above, places, theirs)
+    ours(above, rows, x, places)
+    below.axhline(0, color="0.6", linewidth=0.8)
+    ours(below, rows, x, places, theirs)
+    finish(above, title, "")
+    finish(below, "", xlabel, "ours - published (dB)")
+    low, high = below.get_ylim()
+    below.set_ylim(min(low, -1), max(high, 1))
+    above.sharex(below)
+    above.tick_params(labelbottom=False)
 
 
-def ours(ax: Axes, rows: Sequence[Row], x: str, places: Sequence[int]) -> None:
-    """Our NMSE over a field of the rows; lines join neighbouring places only."""
+def ours(
+    ax: Axes,
+    rows: Sequence[Row],
+    x: str,
+    places: Sequence[int],
+    theirs: Callable[[str, int], float | None] | None = None,
+) -> None:
+    """Our NMSE over a field of the rows, or how much it is above the published one.
+
+    The mean of all seeds, with a bar from the least to the largest; lines join neighbouring places only.
+    """
     for model, (_, colour, marker) in MODELS.items():
         mine = [row for row in rows if row["model"] == model and row.get("test_db") is not None]
-        for seed in sorted({row["seed"] for row in mine}):
-            found = {row[x]: row["test_db"] for row in mine if row["seed"] == seed}
-            at = sorted({*places, *found})
-            ax.plot(at, [found.get(place, math.nan) for place in at], color=colour, linewidth=1.4, marker=marker,
-                    markersize=4.5)  # fmt: skip
+        found: dict[int, list[float]] = {}
+        for row in mine:
+            zero = 0.0 if theirs is None else theirs(model, row[x])
+            if zero is not None:
+                found.setdefault(row[x], []).append(row["test_db"] - zero)
+        if not found:
+            continue
+        at = sorted({*places, *found})
+        mean = [sum(found[place]) / len(found[place]) if place in found else math.nan for place in at]
+        spread = [
+            [abs(end(found[place]) - middle) if place in found else 0.0 for place, middle in zip(at, mean, strict=True)]
+            for end in (min, max)
+        ]
+        several = any(len(values) > 1 for values in found.values())
+        ax.errorbar(at, mean, yerr=spread if several else None, color=colour, linewidth=1.4, marker=marker,
+                    markersize=4.5, elinewidth=1, capsize=2)  # fmt: skip
 
 
 def published(ax: Axes, places: Sequence[int], theirs: Callable[[str, int], float | None]) -> None:
@@ -55,23 +90,30 @@ def published(ax: Axes, places: Sequence[int], theirs: Callable[[str, int], floa
 
 
 def over_layers(rows: Sequence[Row]) -> Figure:
-    """A panel per number of unknowns and SNR; a single panel has bars beside it."""
-    panels = sorted({(-row["snr"], row["n"]) for row in rows})
-    columns = len({n for _, n in panels})
-    lines = len({snr for snr, _ in panels})
-    figure = new_figure(columns + (len(panels) == 1), lines)
-    axes = figure.subplots(lines, columns + (len(panels) == 1), squeeze=False)
-    sizes, snrs = sorted({n for _, n in panels}), sorted({snr for snr, _ in panels})
+    """A panel per number of unknowns and SNR of which a network is trained, with the differences below."""
+    trained = {(-row["snr"], row["n"]) for row in rows if row["model"] not in CLASSICAL}
+    panels = sorted(trained or {(-row["snr"], row["n"]) for row in rows})
+    sizes, snrs = sorted({n for _, n in panels}), sorted({low for low, _ in panels})
+    figure, axes = panels_of(len(snrs), len(sizes))
     for low, n in panels:
-        ax, snr = axes[snrs.index(low), sizes.index(n)], -low
+        snr = -low
         mine = [row for row in rows if (row["snr"], row["n"]) == (snr, n)]
-        curves(ax, mine, "layers", LAYERS, published_over_layers(n, snr))
-        finish(ax, f"N = {n}, SNR = {snr} dB", "layers K")
-    if len(panels) == 1:
-        bars_at(axes[0, 1], rows, K)
-    hide_unused(axes)
+        depths = [k for k in LAYERS if k <= max([*(r["layers"] for r in mine if r["model"] not in CLASSICAL), 2])]
+        mine = [row for row in mine if row["layers"] <= depths[-1]]
+        panel(axes[snrs.index(low)][sizes.index(n)], mine, "layers", depths, published_over_layers(n, snr),
+              f"N = {n}, SNR = {snr} dB", "layers K")  # fmt: skip
+    hide_unused(figure)
     explain(figure, rows)
     return figure
+
+
+def panels_of(lines: int, columns: int) -> tuple[Figure, list[list[tuple[Axes, Axes]]]]:
+    """A figure of so many panels, each with a strip below it; those without data are hidden when it is drawn."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(max(9.6, 4.3 * columns), 4.4 * lines + 0.7), dpi=110, layout="constrained")
+    axes = figure.subplots(2 * lines, columns, squeeze=False, height_ratios=[3, 1.2] * lines)
+    return figure, [list(zip(axes[2 * i], axes[2 * i + 1], strict=True)) for i in range(lines)]
 
 
 def new_figure(columns: int, lines: int) -> Figure:
@@ -82,9 +124,9 @@ def new_figure(columns: int, lines: int) -> Figure:
     return Figure(figsize=(width, 3.6 * lines + 0.7), dpi=110, layout="constrained")
 
 
-def hide_unused(axes: Any) -> None:
+def hide_unused(figure: Figure) -> None:
     """Hide panels without data."""
-    for ax in axes.flat:
+    for ax in figure.axes:
         if not ax.has_data():
             ax.set_visible(False)
 
@@ -116,28 +158,3 @@ def explain(figure: Figure, rows: Sequence[Row], theirs: str = PUBLISHED) -> Non
                label=theirs),
     ]  # fmt: skip
     figure.legend(handles=handles, loc="outside upper center", ncols=5, fontsize=8, frameon=False)
-
-
-def bars_at(ax: Axes, rows: Sequence[Row], depth: int) -> None:
-    """The NMSE of every model at `depth` layers; if no network has so many, at the smallest number that one has."""
-    depths = {row["layers"] for row in rows if row["model"] not in CLASSICAL}
-    depth = depth if depth in depths or not depths else min(depths)
-    bars(ax, [row for row in rows if row["layers"] == depth and row.get("test_db") is not None])
-    finish(ax, f"the same at K = {depth}: filled ours, dashed published", "NMSE (dB)", "")
-
-
-def bars(ax: Axes, rows: Sequence[Row]) -> None:
-    """One setting's NMSE of every model, ours and published."""
-    for place, row in enumerate(rows):
-        colour = style(row["model"]).colour
-        ax.barh(place - 0.19, row["test_db"], height=0.36, color=colour)
-        ax.annotate(f"{row['test_db']:.1f}", (row["test_db"], place - 0.19), (-3, 0), textcoords="offset points",
-                    ha="right", va="center", fontsize=8)  # fmt: skip
-        if row["published_db"] is not None:
-            ax.barh(place + 0.19, row["published_db"], height=0.36, facecolor="none", edgecolor=colour, linestyle="--")
-            ax.annotate(f"{row['published_db']:.1f}", (row["published_db"], place + 0.19), (-3, 0), fontsize=8,
-                        textcoords="offset points", ha="right", va="center", color="0.4")  # fmt: skip
-    ax.set_yticks(range(len(rows)), [style(row["model"]).label for row in rows], fontsize=8)
-    ax.invert_yaxis()
-    low = min([0.0, *(row[name] for row in rows for name in ("test_db", "published_db") if row[name] is not None)])
-    ax.set_xlim(1.15 * low or -1, 0)
