@@ -56,9 +56,9 @@ def run(cell: Row, folder: Path) -> Tables:
     """
     case = deconvolution.instance(cell)
     spikes, summary = _spikes("truth", case.x), []
-    for method, x, seconds in deconvolution.solutions(cell, case):
-        spikes += _spikes(method, x)
-        summary.append(deconvolution.summary(cell, case, method, x, seconds))
+    for found in deconvolution.solutions(cell, case):
+        spikes += _spikes(found.method, found.x)
+        summary.append(deconvolution.summary(cell, case, *found))
     measured = [{"sample": i, "y": value} for i, value in enumerate(case.y[0].tolist())]
     shared = cell["family"] == deconvolution.FAMILIES[0]  # truth and measurements are those of all families
     tables: Tables = {"spikes": spikes if shared else [row for row in spikes if row["method"] != "truth"]}
