@@ -280,12 +280,13 @@ def test_fig1_tables_and_picture(few, tmp_path):
     spikes = {}
     for row in tables["spikes"]:
         spikes.setdefault(row["method"], {})[row["sample"]] = row["amplitude"]
-    assert set(spikes) == OURS | {"sklearn-omp", "truth"}
+    assert {row["method"] for row in tables["summary"]} == OURS | {"sklearn-omp"}
+    assert set(spikes) <= OURS | {"sklearn-omp", "truth"}  # CoSaMP may end at zero
     assert len(spikes["truth"]) == 5
     assert all(1 <= abs(value) <= 2 for value in spikes["truth"].values())
     assert len(tables["measurements"]) == 100
     for row in tables["summary"]:
-        missed = set(spikes["truth"]) - set(spikes[row["method"]])
+        missed = set(spikes["truth"]) - set(spikes.get(row["method"], {}))
         assert row["support_distance"] == pytest.approx(len(missed) / 5)
     figure = sea_fig1.draw(tables, quick=True)
     seen = [ax for ax in figure.axes if ax.get_visible()]

@@ -45,9 +45,9 @@ N, SIGMA, BOUNDARY, ETA, STEPS = 500, 3.0, "circular", 1.8, 1000
 EXPLORING = ("sea", "iht", "htp")  # those that take a start, a step size and a budget
 STARTS = ("zero", "omp", "els", "sea")  # what methods start from
 FAMILIES = ("zero", "omp", "els", "sea_plus", "chosen", "others", "niht")  # what one cell runs
-STEP_SIZES = (0.25, 0.5, 1.0, 1.5, 1.8, 3.0, 6.0, 10.0)  # in 1 / L; columns have norm one, so that 1 is 10.6 / L
-PENALTIES = (1e-1, 1e-2, 1e-3, 1e-4)  # shares of the smallest at which the solution is zero
-CHOOSING = 25  # signals to choose them on
+STEP_SIZES = (0.5, 1.0, 1.8, 4.0, 10.0)  # in 1 / L; columns have norm one, so that 1 is 10.6 / L
+PENALTIES = (1e-2, 1e-3, 1e-4)  # shares of the smallest at which the solution is zero
+CHOOSING = 20  # signals to choose them on
 BATCH = 50  # signals at a time: swaps of ELS need k (n - k) numbers for each
 PURPLE, GREY, OLIVE, VIOLET, BROWN, PINK, TEAL = (
     "#CC79A7", "#7F7F7F", "#8C7A00", "#4B2E83", "#7A4A1E", "#F2789F", "#00798C",

@@ -73,7 +73,7 @@ def draw(tables: Tables, quick: bool) -> Figure:
     from matplotlib.lines import Line2D
 
     rows = {row["method"]: row for row in sorted(tables["summary"], key=lambda row: deconvolution.order(row["method"]))}
-    spikes: dict[str, dict[int, float]] = {}
+    spikes: dict[str, dict[int, float]] = {method: {} for method in rows}
     for row in tables["spikes"]:
         spikes.setdefault(row["method"], {})[row["sample"]] = row["amplitude"]
     shown: dict[str, list[str]] = {}  # a method, and those with the same spikes
