@@ -35,7 +35,7 @@ N, RHO, TRIALS, BLOCK, ETA, STEPS = 64, 0.55, 100, 250, 1.8, 1000
 SPACING = 4  # of the values of m
 QUICK: Row = {"trials": 50, "steps": 200, "spacing": 16}
 LEVEL = 0.95
-EQUAL = 0.003  # curves that are nowhere farther apart are drawn as one
+EQUAL = 0.012  # curves that are nowhere farther apart are drawn as one
 # Which methods one cell runs.
 FAMILIES: dict[str, tuple[str, ...]] = {
     "poster": POSTER,
