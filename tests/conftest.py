@@ -7,7 +7,7 @@ import torch
 from hypothesis import settings
 
 from helpers import DEVICES
-from pursuit.solvers import sea_plus
+from pursuit.solvers import whitened_lasso
 
 settings.register_profile("pursuit", deadline=None, derandomize=True, database=None, max_examples=3)
 settings.load_profile("pursuit")
@@ -35,5 +35,5 @@ def signals_as_before():
 def rough_lasso():
     """SEA+ with a rougher start, where all it does holds of any: its LASSO takes more time than all that is tested."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sea_plus, "LASSO_STEPS", 20)
+        patch.setattr(whitened_lasso, "LASSO_STEPS", 20)
         yield

@@ -23,6 +23,7 @@ PARTS = (
 NOTICE = "pursuit: compiling kernels for this machine, at their first use; kept for later calls\n"
 DEVICES = ("cpu", "cuda") if torch.cuda.is_available() else ("cpu",)
 
+# The plain inverse, which recovers no sparse signal from fewer measurements, is in test_inverse.py.
 # AMP is not here but in test_amp.py: it counts rows and columns, and complex numbers have noise in two dimensions.
 # The arguments each solver needs besides A, y and k: small budgets, and for the proximal ones, in the place of k, the
 # penalty as a share of the largest correlation |A^H y| (so that it scales as the problem does).
@@ -38,6 +39,7 @@ SOLVERS: dict[str, dict[str, Any]] = {
     "els": {},
     "sea": {"max_steps": 60},
     "sea_plus": {"max_steps": 60},
+    "whitened_lasso": {},
     "greedy_lasso": {"lam": 0.0},
     "ista": {"share": 0.3},
     "fista": {"share": 0.3},
@@ -47,7 +49,8 @@ PROXIMAL = ("ista", "fista")
 # test_solvers.py, and what every solver promises in test_check_solver.py.
 SINGLE = tuple(name for name in SOLVERS if name != "sea_plus")
 SELECTING = tuple(name for name in SOLVERS if name not in PROXIMAL)
-ITERATIVE = tuple(name for name in SOLVERS if name not in ("omp", "ols", "greedy_lasso"))  # those that take x0
+WITHOUT_START = ("omp", "ols", "whitened_lasso")  # and without a step size
+ITERATIVE = tuple(name for name in SOLVERS if name not in (*WITHOUT_START, "greedy_lasso"))  # those that take x0
 WEIGHTING = tuple(name for name in SELECTING if name != "greedy_lasso")  # whose weights multiply the score
 WEIGHTS = {name: "penalty_weights" if name == "greedy_lasso" else "weights" for name in SELECTING}  # the option's name
 NEEDS: dict[str, dict[str, Any]] = {"greedy_lasso": {"lam": 0.0}}  # besides A, y and k; zero makes it OMP
@@ -60,6 +63,7 @@ REFITTING = (
     "els",
     "sea",
     "sea_plus",
+    "whitened_lasso",
 )  # those whose x is the least squares on its support
 LOSSY = ("omp", "iht", "htp", "els", "sea")  # those that take a loss
 

@@ -122,10 +122,10 @@ MUTATIONS = (
         "test_solvers test_straight_through test_kernels",
     ),
     Mutation(
-        "SEA+ forgets that whitening scales the measurements",
-        "solvers/sea_plus.py",
-        "return lasso(p, B, z, LASSO_STEPS).to(p.y) * size.to(p.y)",
-        "return lasso(p, B, z, LASSO_STEPS).to(p.y)",
+        "The whitened LASSO whitens the columns, not the measurements",
+        "solvers/whitened_lasso.py",
+        "z = gain * factors.left.forward((y / size).to(factors.left.dtype))",
+        "z = factors.left.forward((y / size).to(factors.left.dtype))",
         "test_solvers test_laws test_inputs test_devices",
     ),
     Mutation(

@@ -8,7 +8,7 @@ import scipy.sparse
 import torch
 
 import pursuit
-from helpers import REAL, SINGLE, deconvolution, fourier, gaussian, instance, normal, recover
+from helpers import REAL, SINGLE, WITHOUT_START, deconvolution, fourier, gaussian, instance, normal, recover
 from pursuit import datasets, problems
 from pursuit.solvers.given import measured
 from pursuit.theory.common import fits
@@ -39,7 +39,8 @@ OPERATORS = {
 @pytest.mark.parametrize(("form", "name"), [*product(OPERATORS, SINGLE), ("dense", "sea_plus")])
 def test_nothing_is_made_on_the_default_device(form, name):
     case = instance(OPERATORS[form](), 3, batch=(4,), noise=0.1)
-    options = {"tol": 1e-3, "max_steps": 4, **({} if name in ("omp", "ols", "greedy_lasso") else {"x0": case.x})}
+    start = {} if name in (*WITHOUT_START, "greedy_lasso") else {"x0": case.x}
+    options = {"tol": 1e-3, "max_steps": 4, **start}
     wanted = recover(name, case.A, case.y, 3, **options)
     with torch.device("meta"):  # its tensors mix with none that have values
         found = recover(name, case.A, case.y, 3, **options)

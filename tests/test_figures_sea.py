@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from pursuit import cli, metrics, peers, problems
 from pursuit.experiments.cells import path_of, planned
 from pursuit.experiments.runner import reproduce
 from pursuit.experiments.sea import (
+    ablation,
     deconvolution,
 )
 from pursuit.experiments.sea import (
@@ -29,10 +31,13 @@ from pursuit.experiments.sea import (
 )
 
 FEW = {"snrs": ("inf", 20), "sparsities": (3, 5), "runs": 3, "steps": 10}
-OURS = {
-    *("sea", "sea_plus", "iht", "htp", "omp", "ompr", "els"),
+POSTER = {
+    *("sea", "iht", "htp", "omp", "ompr", "els"),
     *(f"{method}@{start}" for method in ("sea", "iht", "htp") for start in ("omp", "els")),
 }
+INVERSES = {"inverse", "inverse-noise", "inverse-best"}
+CHOSEN = {"iht-best", "htp-best", "fista"}
+OURS = POSTER | INVERSES | CHOSEN | {"sea_plus", "els@sea", "sp", "cosamp", "ols", "niht", "whitened_lasso"}
 
 
 @pytest.fixture
@@ -57,7 +62,7 @@ def test_cells_differ_and_are_json(name, quick):
     cells = planned(name, quick=quick, seed=3)
     assert len({path_of(cell, Path()) for cell in cells}) == len(cells)
     assert json.loads(json.dumps(cells, allow_nan=False)) == cells
-    assert {cell["family"] for cell in cells} == {"zero", "omp", "els", *peers.available()}
+    assert {cell["family"] for cell in cells} == {*deconvolution.FAMILIES, *peers.available()}
     assert all(cell["seed"] == 3 and cell["boundary"] == "circular" for cell in cells)
 
 
@@ -139,28 +144,54 @@ def test_methods_are_the_solvers_from_their_starts(family, boundary):
     asked = cell(family, boundary=boundary)
     case = deconvolution.instance(asked)
     eta = 1.8 / np.linalg.norm(case.A.to_dense().numpy(), 2) ** 2
-    found = {method: x for method, x, _ in deconvolution.solutions(asked, case)}
-    assert set(found) <= OURS
-    for method, x in found.items():
+    found = list(deconvolution.solutions(asked, case))
+    assert {each.method for each in found} <= OURS
+    tuned = {"eta": eta, "max_steps": 10}
+    for method, x, _, chosen in found:
         algorithm, _, start = method.partition("@")
-        options = {}
-        if algorithm in deconvolution.TUNED:
-            x0 = pursuit.solve(case.A, case.y, start, k=4).x if start else None
-            options = {"eta": eta, "x0": x0, "max_steps": 10}
-        torch.testing.assert_close(x, pursuit.solve(case.A, case.y, algorithm, k=4, **options).x)
+        assert (chosen is None) == (method not in CHOSEN)
+        if method in CHOSEN | {"inverse-best"}:
+            continue  # below
+        options = tuned if algorithm in (*deconvolution.EXPLORING, "sea_plus") else {}
+        if start:
+            given = tuned if start == "sea" else {}
+            options = options | {"x0": pursuit.solve(case.A, case.y, start, k=4, **given).x}
+        if method == "inverse-noise":
+            options = {"eps": (case.y - case.A.forward(case.x)).norm(dim=-1)}
+        if method == "niht":
+            options = {"max_steps": 10}
+        named = "inverse" if method in INVERSES else algorithm
+        torch.testing.assert_close(x, pursuit.solve(case.A, case.y, named, k=4, **options).x)
+
+
+def test_the_best_step_penalty_and_truncation_are_no_worse_than_others():
+    asked = cell("chosen", snr=20, runs=deconvolution.CHOOSING, n=200)
+    case = deconvolution.instance(asked)
+    for method, x, _, chosen in deconvolution.solutions(asked, case):
+        tried = deconvolution.PENALTIES if method == "fista" else deconvolution.STEP_SIZES
+        assert chosen in tried
+        assert ((x != 0).sum(-1) <= 4).all()
+    best, told, plain = (
+        next(each.x for each in deconvolution.solutions({**asked, "family": "others"}, case) if each.method == method)
+        for method in ("inverse-best", "inverse-noise", "inverse")
+    )
+    missed = [metrics.support_distance(x, case.x, 4) for x in (best, told, plain)]
+    assert (missed[0] <= missed[1]).all()
+    assert (missed[0] <= missed[2]).all()
+    assert missed[0].mean() < missed[2].mean()
 
 
 def test_signals_in_parts_are_the_same(monkeypatch):
     case = deconvolution.instance(cell("omp"))
-    whole = {method: x for method, x, _ in deconvolution.solutions(cell("omp"), case)}
+    whole = {found.method: found.x for found in deconvolution.solutions(cell("omp"), case)}
     monkeypatch.setattr(deconvolution, "BATCH", 2)
-    for method, x, _ in deconvolution.solutions(cell("omp"), case):
-        torch.testing.assert_close(x, whole[method])
+    for found in deconvolution.solutions(cell("omp"), case):
+        torch.testing.assert_close(found.x, whole[found.method])
 
 
 def test_peers_take_part_where_they_are(monkeypatch):
     case = deconvolution.instance(cell("sklearn-omp"))
-    ((method, x, seconds),) = deconvolution.solutions(cell("sklearn-omp"), case)
+    ((method, x, seconds, _),) = deconvolution.solutions(cell("sklearn-omp"), case)
     torch.testing.assert_close(x, pursuit.omp(case.A, case.y, 4).x)
     assert method == "sklearn-omp"
     assert seconds > 0
@@ -184,7 +215,8 @@ def test_fig2_tables_and_picture(few, tmp_path):
     assert len(rows) == 4 * (len(OURS) + 1)
     for row in rows:
         assert 0 <= row["support_distance"] <= 1
-        assert 0 <= row["residual"] < 1
+        assert row["residual"] >= 0
+        assert row["residual"] < 1 or row["method"] in ("iht-best", "cosamp")  # which may diverge
         assert row["runs"] == 3
     by = {(row["method"], row["snr_db"], row["k"]): row for row in rows}
     for snr in ("inf", 20):
@@ -192,7 +224,8 @@ def test_fig2_tables_and_picture(few, tmp_path):
             assert by["sklearn-omp", snr, k]["support_distance"] == by["omp", snr, k]["support_distance"]
             for start in ("omp", "els"):  # never worse than where it started
                 assert by[f"sea@{start}", snr, k]["residual"] <= by[start, snr, k]["residual"] * (1 + 1e-9) + 1e-14
-            assert by["sea_plus", snr, k]["residual"] <= by["sea", snr, k]["residual"] * (1 + 1e-9) + 1e-14
+            for part in ("sea", "els@sea", "whitened_lasso"):
+                assert by["sea_plus", snr, k]["residual"] <= by[part, snr, k]["residual"] * (1 + 1e-9) + 1e-14
     record = json.loads((tmp_path / "settings.json").read_text())
     assert record["settings"] == "n=80"
     assert (tmp_path / "figure.png").stat().st_size > 10_000
@@ -205,21 +238,41 @@ def test_fig2_is_drawn_of_what_is_finished(few, tmp_path):
     assert tables["summary"][0]["standard_error"] is None
 
 
-def test_fig2_shows_every_method_once_and_labels_its_axes(few):
+def test_fig2_shows_every_method_and_equal_curves_once(few):
+    def of(method):
+        return 0.1 if method in ("omp", "ompr", "sklearn-omp") else 0.11 + 0.01 * sorted(OURS).index(method)
+
     rows = [
-        {"method": method, "snr_db": snr, "k": k, "runs": 2, "support_distance": 0.1, "standard_error": 0.01}
-        for method in (*OURS, *peers.PEERS)
+        {"method": method, "snr_db": snr, "k": k, "runs": 2, "support_distance": of(method), "standard_error": 0.01}
+        for method in (*OURS, "sklearn-omp")
         for snr in ("inf", 20)
         for k in (5, 10)
     ]
     figure = sea_fig2.draw({"summary": rows}, quick=True)
     shown = [text.get_text() for ax in figure.axes if ax.get_legend() for text in ax.get_legend().get_texts()]
-    labels = {deconvolution.label(method) for method in (*OURS, *peers.PEERS)}
-    assert set(shown) == labels
-    assert len(shown) == len(labels) + 2  # OMP and ELS are in both
-    assert [bool(ax.get_ylabel()) for ax in figure.axes] == [True, False, True, False]
-    assert all(ax.get_xlabel() for ax in figure.axes[2:])
-    assert figure.axes[0].get_title(loc="left") == "noiseless"
+    names = [name for text in shown for name in text.split(" = ")]
+    assert set(names) == {deconvolution.label(method) for method in (*OURS, "sklearn-omp")}
+    assert "OMP = OMPR = scikit-learn OMP" in shown
+    assert [bool(ax.get_ylabel()) for ax in figure.axes] == [True, False] * 3
+    assert all(ax.get_xlabel() for ax in figure.axes)
+    assert figure.axes[0].get_title(loc="left") == "SNR 20 dB"
+    assert "the plain inverse solves it" in figure.axes[1].get_title(loc="left")
+
+
+def test_the_parts_of_sea_plus(few, monkeypatch, tmp_path):
+    monkeypatch.setattr(ablation, "QUICK", {"snrs": (20, "inf"), "sparsities": (5,), "runs": 3, "steps": 20})
+    rows = reproduce("sea-ablation", tmp_path, quick=True)["parts"]
+    assert [row["parts"] for row in rows[::2]] != [row["parts"] for row in rows[:2]]
+    by = {(row["parts"], row["snr_db"]): row for row in rows}
+    assert {parts for parts, _ in by} == set(ablation.PARTS)
+    for (parts, snr), row in by.items():
+        assert by["SEA+", snr]["residual"] <= row["residual"] * (1 + 1e-9) + 1e-14, parts
+        assert row["behind"] == pytest.approx(row["support_distance"] - by["SEA+", snr]["support_distance"], abs=2e-6)
+    case = deconvolution.instance(cell(snr=20, k=5, n=500))
+    sol = pursuit.sea_plus(case.A, case.y, 5, eta=1.8 / case.A.normalised().norm2(), max_steps=20)
+    missed = metrics.support_distance(sol.x, case.x, 5).mean()
+    assert by["SEA+", 20]["support_distance"] == pytest.approx(missed, abs=1e-6)
+    assert by["SEA+", "inf"]["support_distance"] == 0
 
 
 def test_fig1_tables_and_picture(few, tmp_path):
@@ -227,20 +280,32 @@ def test_fig1_tables_and_picture(few, tmp_path):
     spikes = {}
     for row in tables["spikes"]:
         spikes.setdefault(row["method"], {})[row["sample"]] = row["amplitude"]
-    assert set(spikes) == OURS | {"sklearn-omp", "truth"}
+    assert {row["method"] for row in tables["summary"]} == OURS | {"sklearn-omp"}
+    assert set(spikes) <= OURS | {"sklearn-omp", "truth"}  # CoSaMP may end at zero
     assert len(spikes["truth"]) == 5
     assert all(1 <= abs(value) <= 2 for value in spikes["truth"].values())
     assert len(tables["measurements"]) == 100
     for row in tables["summary"]:
-        missed = set(spikes["truth"]) - set(spikes[row["method"]])
+        missed = set(spikes["truth"]) - set(spikes.get(row["method"], {}))
         assert row["support_distance"] == pytest.approx(len(missed) / 5)
     figure = sea_fig1.draw(tables, quick=True)
     seen = [ax for ax in figure.axes if ax.get_visible()]
-    assert len(seen) == len(OURS) + 2
-    assert all(ax.get_title(loc="left") for ax in seen)
+    assert 4 <= len(seen) <= 1 + len(sea_fig1.SHOWN_METHODS)
+    titles = [ax.get_title(loc="left") for ax in seen]
+    assert all(titles)
+    assert "scikit-learn OMP" in next(title for title in titles if re.search(r"\bOMP:|: OMP\b|\bOMP,", title))
     assert sum(bool(ax.get_xlabel()) for ax in seen) == 2
     low, high = seen[0].get_ylim()
     assert -high == low == -1.5 * max(map(abs, spikes["truth"].values()))
+
+
+def test_fig1_marks_what_is_cut(few):
+    spikes = [{"method": "truth", "sample": 3, "amplitude": 1.0}, {"method": "sea", "sample": 5, "amplitude": -90.0}]
+    summary = [{"method": "sea", "support_distance": 1.0, "residual": 0.5}]
+    figure = sea_fig1.draw({"spikes": spikes, "summary": summary, "measurements": []}, quick=True)
+    assert "arrows: cut, up to 90" in figure.axes[1].get_title(loc="left")
+    (arrow,) = [line for line in figure.axes[1].lines if line.get_marker() == "v"]
+    assert arrow.get_xdata() == [5]
 
 
 # Phase transitions
@@ -250,15 +315,13 @@ def test_phase_transitions_are_those_of_the_sweep(few, monkeypatch, tmp_path):
     monkeypatch.setattr(sea_fig3, "QUICK", {"trials": 10, "steps": 30, "spacing": 8})
     settings = "n=24,rho=0.4"
     cells = planned("sea-fig3", quick=True, settings=settings)
-    assert len({path_of(cell, Path()) for cell in cells}) == len(cells) == 6
+    assert len({path_of(cell, Path()) for cell in cells}) == len(cells) == 2 * (len(sea_fig3.FAMILIES) + 1)
     tables = reproduce("sea-fig3", tmp_path, quick=True, settings=settings)
-    methods = {*OURS, "sklearn-omp"}
+    methods = {name for family in sea_fig3.FAMILIES.values() for name in family} | {"sklearn-omp"}
     assert {row["method"] for row in tables["counts"]} == {row["method"] for row in tables["curves"]} == methods
     by = {(row["method"], row["m"], row["k"]): row["found"] for row in tables["counts"]}
-    assert {(m, k) for method, m, k in by if method == "sea"} == {(8, k) for k in (1, 2, 3)} | {
-        (16, k) for k in range(1, 7)
-    }
-    assert max(k for method, _, k in by if method == "sea_plus") == 9
+    grid = {(8, k) for k in (1, 2, 3)} | {(16, k) for k in range(1, 7)}
+    assert all({key[1:] for key in by if key[0] == method} == grid for method in methods)
     # scikit-learn's OMP is ours, on the same trials.
     shared = [key[1:] for key in by if key[0] == "sklearn-omp"]
     assert [by["sklearn-omp", *key] for key in shared] == [by["omp", *key] for key in shared]
@@ -272,8 +335,10 @@ def test_phase_transitions_are_those_of_the_sweep(few, monkeypatch, tmp_path):
 
 def test_the_poster_is_the_default_of_the_phase_transitions():
     cells = [cell for cell in planned("sea-fig3") if cell["family"] == "poster"]
-    assert {(c["n"], c["trials"], c["rho"], c["eta"], c["steps"]) for c in cells} == {(64, 1000, 0.35, 1.8, 1000)}
-    assert [cell["m"] for cell in cells] == list(range(4, 64, 2))
+    assert {(c["n"], c["trials"], c["rho"], c["eta"], c["steps"]) for c in cells} == {(64, 100, 0.55, 1.8, 1000)}
+    assert [cell["m"] for cell in cells] == list(range(4, 64, 4))
+    cells = [cell for cell in planned("sea-fig3", settings="trials=1000") if cell["family"] == "poster"]
+    assert {(c["trials"], c["block"]) for c in cells} == {(1000, 250)}
 
 
 @pytest.mark.parametrize(

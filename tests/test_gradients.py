@@ -16,6 +16,7 @@ from helpers import (
     SELECTING,
     SOLVERS,
     WEIGHTS,
+    WITHOUT_START,
     gaussian,
     instance,
     normal,
@@ -39,6 +40,7 @@ OPTIONS = {
     "els": {"max_steps": 2},
     "sea": {"eta": 0.4, "max_steps": 5},
     "sea_plus": {"eta": 0.4, "max_steps": 5},
+    "whitened_lasso": {"max_steps": 2},
     "greedy_lasso": {"lam": 0.0},
     "ista": {"max_steps": 4},
     "fista": {"max_steps": 4},
@@ -195,4 +197,5 @@ def test_an_item_of_zeros_does_not_spoil_the_gradients_of_the_others(name):
 
 
 def test_what_is_tested_here_is_every_solver():
-    assert {*OPTIONS, "amp"} == set(pursuit.methods()) == {"omp", "ols", "greedy_lasso", "amp", *ITERATIVE}
+    assert {*OPTIONS, "amp", "inverse"} == set(pursuit.methods())
+    assert {*WITHOUT_START, "greedy_lasso", *ITERATIVE} == set(OPTIONS)

@@ -1,5 +1,6 @@
 """Every solver, exactly: against its published box, against other people's code, and in the corners."""
 
+import math
 from itertools import islice, product
 
 import numpy as np
@@ -25,6 +26,7 @@ from helpers import (
     SOLVERS,
     WEIGHTING,
     WEIGHTS,
+    deconvolution,
     gaussian,
     instance,
     normal,
@@ -39,7 +41,8 @@ from helpers import (
 from pursuit import Status, metrics, problems
 from pursuit.core.atoms import Atoms
 from pursuit.kernels.cpu import whole
-from pursuit.solvers import sea_plus
+from pursuit.operators.svd import svd
+from pursuit.solvers import whitened_lasso
 from pursuit.solvers.els import swap_gains
 from pursuit.solvers.problem import problem
 
@@ -542,30 +545,53 @@ def test_the_whitened_lasso_is_that_of_a_tight_frame(dtype):
     """Whitened fully, rows are orthonormal: the LASSO of A and of T A, for any invertible T, is then the same."""
     A, _, y = many(dtype, count=4, m=12, n=32, k=3, noise=0.0)
     T = normal(3, 12, 12).to(A.dtype) + 5 * torch.eye(12, dtype=A.dtype)
-    found = [
-        sea_plus.whitened_lasso(problem(B, z, 3, unit_columns=False), 1e-9)
-        for B, z in ((A, y), (T @ A, (T @ y.unsqueeze(-1)).squeeze(-1)))
-    ]
-    # The penalty is a share of the largest that matters, and so the same.
+    found = []
+    for B, z in ((A, y), (T @ A, (T @ y.unsqueeze(-1)).squeeze(-1))):
+        p = problem(B, z, 3, unit_columns=False)
+        level = torch.tensor(1e-12, dtype=REAL)
+        found.append(whitened_lasso.lasso(p, *whitened_lasso.whitened(p, svd(p.A), level)))
+    # The penalty is a share of the largest that matters, and so the same; LASSOs are solved in single precision.
     assert_close(found[0], found[1], rtol=0, atol=2e-3)
     assert (found[0].abs() > 1e-3).sum(-1).max() < 32  # sparse, as a LASSO is
 
 
-def test_sea_plus_tells_nearly_parallel_atoms_apart(monkeypatch):
-    """Its whitened start is what finds them; a matrix too large to be formed has the plain one."""
-    case = problems.deconvolution(n=300, k=10, signals=20, seed=3)
-    distance = {
-        "sea": metrics.support_distance(pursuit.sea(case.A, case.y, 10).x, case.x, 10).mean(),
-        "whitened": metrics.support_distance(pursuit.sea_plus(case.A, case.y, 10).x, case.x, 10).mean(),
-    }
-    monkeypatch.setattr(sea_plus, "DENSE", 100)
-    monkeypatch.setattr(sea_plus, "PLAIN_STEPS", 100)
-    p = problem(case.A, case.y, 10)
-    start = sea_plus.rough_lasso(p)
-    assert start.dtype == case.y.dtype
-    plain = sea_plus.lasso(p, p.A, case.y, 100)
-    assert torch.equal(start, plain)
-    assert distance["whitened"] < 0.5 * distance["sea"]
+@pytest.mark.parametrize("dtype", [REAL, COMPLEX])
+@pytest.mark.parametrize("n", [20, 21])
+def test_a_circular_convolution_is_whitened_as_its_matrix_is(n, dtype):
+    A = deconvolution(dtype, n=n, sigma=2.0)
+    p = instance(A, 3, batch=(6,), noise=0.01)
+    by_fft, by_matrix = pursuit.whitened_lasso(A, p.y, 3), pursuit.whitened_lasso(p.dense, p.y, 3)
+    assert_close(by_fft.x, by_matrix.x, rtol=0, atol=1e-9)
+
+
+def test_the_whitened_lasso_tells_nearly_parallel_atoms_apart(monkeypatch):
+    """Without noise, and with; where A is too large to be decomposed, the LASSO is the plain one."""
+    for snr, most in ((math.inf, 0.02), (40, 0.2)):
+        case = problems.deconvolution(n=300, k=10, signals=20, seed=3, snr=snr)
+
+        def missed(sol, case=case):
+            return metrics.support_distance(sol.x, case.x, 10).mean()
+
+        white, plus = pursuit.whitened_lasso(case.A, case.y, 10), pursuit.sea_plus(case.A, case.y, 10)
+        assert missed(white) < most
+        assert missed(plus) <= missed(white)
+        assert missed(plus) < 0.5 * missed(pursuit.sea(case.A, case.y, 10))
+    monkeypatch.setattr(whitened_lasso, "svd", lambda A: None)
+    plain = pursuit.whitened_lasso(case.A, case.y, 10)
+    assert plain.steps.tolist() == [1] * 20
+    lasso = pursuit.fista(case.A, case.y, lam_share=1e-2, max_steps=400)
+    largest = lasso.x.abs().topk(10, dim=-1).indices
+    assert_close(plain.support.sort(dim=-1).values, largest.sort(dim=-1).values)
+
+
+def test_sea_plus_is_as_good_as_each_of_its_parts():
+    A, _, y = many(REAL, count=40, m=20, n=40, k=6, noise=0.3)
+    white, explored = pursuit.whitened_lasso(A, y, 6), pursuit.sea(A, y, 6, max_steps=60)
+    parts = [white, explored, *(pursuit.els(A, y, 6, x0=part.x) for part in (white, explored))]
+    sol = pursuit.sea_plus(A, y, 6, max_steps=60)
+    for part in parts:
+        assert (sol.residual_norm <= part.residual_norm * (1 + 1e-9)).all()
+        assert (sol.residual_norm < part.residual_norm * (1 - 1e-6)).any()
 
 
 def test_sea_stops_at_a_zero_residual():
@@ -947,7 +973,7 @@ def test_solve_by_name_is_the_solver_itself(name):
     p = instance(gaussian(), 3, noise=0.1)
     options = {"max_steps": 3} | ({"lam": 0.1} if name in PROXIMAL else {"k": 3} | NEEDS.get(name, {}))
     assert torch.equal(pursuit.solve(p.A, p.y, name, **options).x, getattr(pursuit, name)(p.A, p.y, **options).x)
-    assert pursuit.methods() == (*SOLVERS, "amp")
+    assert pursuit.methods() == (*SOLVERS, "amp", "inverse")
 
 
 @pytest.mark.parametrize(

@@ -64,6 +64,7 @@ from .solvers.fista import fista as fista
 from .solvers.greedy_lasso import greedy_lasso as greedy_lasso
 from .solvers.htp import htp as htp
 from .solvers.iht import iht as iht
+from .solvers.inverse import inverse as inverse
 from .solvers.ista import ista as ista
 from .solvers.niht import niht as niht
 from .solvers.ols import ols as ols
@@ -75,6 +76,7 @@ from .solvers.problem import Iterate as Iterate
 from .solvers.sea import sea as sea
 from .solvers.sea_plus import sea_plus as sea_plus
 from .solvers.sp import sp as sp
+from .solvers.whitened_lasso import whitened_lasso as whitened_lasso
 from .weights import analytic_weights as analytic_weights
 from .weights import generalized_coherence as generalized_coherence
 from .weights import welch_bound as welch_bound

@@ -31,6 +31,7 @@ EXPERIMENTS = {
     "na-communication": "NA-ALISTA and its competitors on OFDM channel estimation",
     "sea-fig1": "SEA and its competitors on one deconvolution: every solution",
     "sea-fig2": "SEA and its competitors on deconvolution: support distance over the number of spikes",
+    "sea-ablation": "SEA+ without each of its parts, on the signals of sea-fig2 (not in the paper)",
     "sea-net": "SEA-Net next to IHT-Net and OMP-Net, before and after training",
     "sea-fig3": "SEA and its competitors on Gaussian matrices: phase transitions",
 }

@@ -19,6 +19,7 @@ from .fista import fista
 from .greedy_lasso import greedy_lasso
 from .htp import htp
 from .iht import iht
+from .inverse import inverse
 from .ista import ista
 from .lazy import is_lazy, lazily
 from .niht import niht
@@ -28,8 +29,12 @@ from .ompr import ompr
 from .sea import sea
 from .sea_plus import sea_plus
 from .sp import sp
+from .whitened_lasso import whitened_lasso
 
-NAMED = (omp, ols, iht, niht, htp, cosamp, sp, ompr, els, sea, sea_plus, greedy_lasso, ista, fista, amp)
+NAMED = (
+    omp, ols, iht, niht, htp, cosamp, sp, ompr, els, sea, sea_plus, whitened_lasso, greedy_lasso, ista, fista, amp,
+    inverse,
+)  # fmt: skip
 Method = str | Callable[..., Solution[Any]]  # a name, `module:function`, or the function itself
 SOLVERS: dict[str, Callable[..., Solution[Any]]] = {f.__name__: f for f in NAMED}
 OWN: set[str] = set()  # the user's modules that something was imported from

@@ -1,68 +1,51 @@
-"""SEA+: the Support Exploration Algorithm from several starts, then a local search from the best support."""
+"""SEA+: a local search from the whitened LASSO and from the Support Exploration Algorithm; the best support is kept."""
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from ..core.autocast import full_precision
-from ..core.numeric import ones_for_zeros
 from ..core.solution import Arr, Solution
-from ..operators import Dense, Operator
 from ..operators.adapters import Nested, OperatorLike, PerItem
-from . import els, fista, sea
+from ..operators.svd import svd
+from . import els, sea
 from .on_support import refit
 from .problem import Hook, Problem, problem
+from .whitened_lasso import lasso, levels, whitened
 
-# For the LASSOs that give a start: the penalty, as a share of the smallest one at which the solution is zero; the
-# levels of whitening, as shares of the largest eigenvalue of A A^H, from much noise to none; the steps of FISTA.
-DENSE = 2**24  # whitening forms A if A and its Gram matrix have at most so many entries
-SHARE, LEVELS, LASSO_STEPS, PLAIN_STEPS = 1e-2, (1e-1, 1e-2, 1e-6), 100, 400
+NEAREST = 4  # so many levels are improved by ELS; from the others it takes longer and does not end lower
 
 
-def lasso(p: Problem, A: Operator, y: Tensor, max_steps: int) -> Tensor:
-    """An approximate LASSO solution for the given `A` and `y` instead of those of the problem, `(*batch, n)`."""
-    floor = p.loss.rounding(torch.finfo(y.dtype).eps) * torch.linalg.vector_norm(y, dim=-1)
-    p = replace(p, A=A, y=y, target=floor, max_steps=torch.full_like(p.max_steps, max_steps)).with_step_size(None, 1.0)
-    theta = p.eta * (SHARE * A.adjoint(y).abs().amax(-1, keepdim=True))
-    return fista.run(p, y.new_zeros(*p.batch, A.shape[1]), theta=theta).x
+def from_lasso(p: Problem) -> tuple[Tensor, Tensor]:
+    """The LASSO's k largest entries at the best levels of whitening, best first, and what they leave.
 
-
-def whitened_lasso(p: Problem, level: float) -> Tensor:
-    """The LASSO solution with `A` and `y` times `(A A^H + level L)^(-1/2)`, which separates nearly parallel atoms.
-
-    It is only a start, so single precision is enough.
+    Supports are `(levels, *batch, k)`, residual norms `(levels, *batch)`.
     """
-    single, double = (torch.complex64, torch.complex128) if p.y.is_complex() else (torch.float32, torch.float64)
-    A, y = p.A.to_dense().detach().to(double), p.y.detach().to(double)
-    size = torch.linalg.vector_norm(y, dim=-1, keepdim=True)
-    top = p.A.norm2().detach().double()[..., None, None]
-    eye = torch.eye(A.shape[-2], dtype=double, device=A.device)
-    C = torch.linalg.cholesky(A @ A.mH + level * ones_for_zeros(top) * eye)
-    W = torch.linalg.solve_triangular(C, eye.expand_as(C), upper=False)
-    B, z = Dense((W @ A).to(single)), Dense(W).forward(y / ones_for_zeros(size)).to(single)
-    return lasso(p, B, z, LASSO_STEPS).to(p.y) * size.to(p.y)
+    factors = svd(p.A)
+    tried = levels(p.y) if factors is not None else p.y.new_zeros(1)
+    chosen = [p.choice.best(lasso(p, *whitened(p, factors, level))) for level in tried]
+    left = torch.stack([refit(p.A, p.y.detach(), S).r.norm(dim=-1) for S in chosen])
+    order = left.argsort(dim=0, stable=True)[:NEAREST]
+    supports = torch.stack([S.indices for S in chosen])
+    return supports.gather(0, order.unsqueeze(-1).expand(*order.shape, supports.shape[-1])), left.gather(0, order)
 
 
-def rough_lasso(p: Problem) -> Tensor:
-    """A LASSO solution, `(*batch, n)`: of those at several levels the one whose k largest entries fit best."""
-    m, n = p.A.shape
-    if n * max(m, n) > DENSE:
-        return lasso(p, p.A, p.y.detach(), PLAIN_STEPS)
-    x = [whitened_lasso(p, level) for level in LEVELS]
-    left = [refit(p.A, p.y.detach(), p.choice.best(each)).r.norm(dim=-1) for each in x]
-    best = torch.stack(left).argmin(0)
-    return torch.stack(x).gather(0, best[None, ..., None].expand(1, *x[0].shape)).squeeze(0)
+def from_exploration(p: Problem, x0: Tensor | None) -> Tensor:
+    """The supports of SEA from zero, and from `x0` if it is given, `(1 or 2, *batch, k)`."""
+    zero = p.y.new_zeros(*p.batch, p.A.shape[1])
+    starts = torch.stack([zero] if x0 is None else [zero, x0])
+    found = p.repeated(len(starts)).find("sea", sea.run, starts).support
+    return torch.nn.functional.pad(found, (0, p.max_k - found.shape[-1]), value=-1)
 
 
-def start_points(p: Problem, x0: Tensor | None) -> Tensor:
-    """The starts of SEA, `(2 or 3, *batch, n)`: zero, the LASSO's solution, and the caller's `x0` if there is one."""
-    found = rough_lasso(p)
-    given = () if x0 is None else (x0,)
-    return torch.stack([torch.zeros_like(found), found, *given])
+def best(p: Problem, supports: Tensor) -> Tensor:
+    """Of these supports, `(count, *batch, k)`, each improved by ELS, the one with the smallest residual."""
+    found = p.repeated(len(supports)).find("els", els.run, supports)
+    first = found.residual_norm.argmin(0)  # the first of equals
+    return found.support.gather(0, first[None, ..., None].expand(1, *found.support.shape[1:])).squeeze(0)
 
 
 @full_precision
@@ -79,14 +62,11 @@ def sea_plus(
     weights: Any = None,
     on_step: Hook | None = None,
 ) -> Solution[Arr]:
-    """SEA from zero, from a LASSO's solution and from `x0`; then ELS from the best support found. By name `"sea_plus"`.
+    """ELS from the whitened LASSO, from SEA, and from SEA started at `x0`; the support with the least residual is kept.
 
-    It is meant for nearly parallel columns. There SEA from zero chooses several atoms around each true one, which the
-    LASSO tells apart. Up to rounding, the residual is never larger than that of SEA from zero.
-
-    The LASSO is solved for `A` and `y` whitened, that is times `(A A^H + level L)^(-1/2)`, with `L` the largest
-    eigenvalue of `A A^H`; of three levels, the one whose k largest entries fit best is used. If `A` is too large to be
-    formed as a matrix, the plain LASSO is solved.
+    It is meant for nearly parallel columns. There greedy choices, and SEA from zero, take several atoms around each
+    true one, which the whitened LASSO tells apart: see `whitened_lasso`. Up to rounding, the residual is never larger
+    than those of `whitened_lasso`, of SEA, and of ELS from either, or else it meets `tol` or `eps`.
 
     Parameters
     ----------
@@ -98,22 +78,22 @@ def sea_plus(
     eta : float or array (*batch,), default 1.8 / L
         Step size of SEA; see `pursuit.solve`.
     x0 : array (*batch, n), optional
-        One more start of SEA.
+        One more start of SEA, from whose support ELS goes on too.
     tol : float or array (*batch,), optional
         Stop when `||r|| <= tol ||y||`.
     eps : float or array (*batch,), optional
         Stop when `||r|| <= eps`, a level in the units of `y`; if `||y||` is not above it, x is zero.
     max_steps : int or int array (*batch,), default 1000
-        Number of steps of SEA from each start, and most swaps of ELS.
+        Number of steps of SEA from each start, and most swaps of ELS from each support.
     weights : array (n,) or (*batch, n), optional
         Multiply the scores of SEA and the gains of ELS, not the LASSO; see `pursuit.solve`.
     on_step : callable, optional
-        Run without the compiled kernel, and call this after every swap of ELS: see `pursuit.solve`.
+        Run without the compiled kernel, and call this after every step of the last run of ELS: see `pursuit.solve`.
 
     Returns
     -------
     Solution
-        `steps` and `status` are those of ELS.
+        `steps` and `status` are those of a last run of ELS, from the best support.
 
     Raises
     ------
@@ -122,8 +102,7 @@ def sea_plus(
 
     References
     ----------
-    SEA and ELS as in `sea` and `els`. Whitening: Jia, Rohe, "Preconditioning the Lasso for sign consistency", EJS
-    2015. The combination is ours.
+    As in `sea`, `els` and `whitened_lasso`. The combination is ours.
 
     Examples
     --------
@@ -136,9 +115,19 @@ def sea_plus(
 
 
 def run(p: Problem, x0: Tensor | None, on_step: Hook | None = None) -> Solution[Tensor]:
-    """SEA from all starts, then ELS from the best support."""
-    X = start_points(p, x0)
-    ways = p.repeated(len(X)).find("sea", sea.run, X)
-    best = ways.residual_norm.argmin(0)  # the first of equals
-    support = ways.support.gather(0, best[None, ..., None].expand(1, *ways.support.shape[1:])).squeeze(0)
+    """The best support, then ELS once more, which finds nothing to improve and shows it to `on_step`."""
+    with torch.no_grad():
+        support = best_support(p, x0)
     return p.find("els", els.run, support, on_step)
+
+
+def best_support(p: Problem, x0: Tensor | None) -> Tensor:
+    """Of the supports from everywhere, the best after ELS, `(*batch, k)`; of a LASSO that meets the target, its own."""
+    near, left = from_lasso(p)
+    items, above = p.batch.numel(), (left[0] > p.target).flatten().nonzero().squeeze(-1)
+    if not len(above):
+        return near[0]
+    q, near = p.only(above), near.reshape(len(near), items, -1)
+    x0 = None if x0 is None else x0.reshape(items, -1)[above]
+    found = best(q, torch.cat([near[:, above], from_exploration(q, x0)]))
+    return near[0].index_copy(0, above, found).view(*p.batch, -1)

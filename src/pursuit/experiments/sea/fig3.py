@@ -1,12 +1,15 @@
 """Phase transitions of SEA and its competitors: where 95 % of supports are found (the poster's Figure 3).
 
 Gaussian matrices, one per trial, with unit columns; Gaussian values on a uniformly random support; no noise. For every
-`zeta = m / n`, the largest `rho = k / m` at which the support found contains the true one in more than 95 % of 1000
-trials. The poster does not state n, the step size or the number of steps: n = 64, 1.8 / L and 1000 steps are our
-choice; the paper may have used 256 k steps. All are settings.
+`zeta = m / n`, the largest `rho = k / m` at which the support found contains the true one in more than 95 % of trials,
+1000 of them in the poster. It does not state n, the step size or the number of steps: n = 64, 1.8 / L and 1000 steps
+are our choice; the paper may have used 256 k steps. The default has 100 trials, so that all fits into an hour of one
+core. All are settings.
 
-The trials are those of `pursuit sweep phase` with the same n, seed and block. Besides the poster's twelve methods there
-are `sea_plus` and the solvers of other packages that are installed, on the first block of trials.
+The trials are those of `pursuit sweep phase` with the same n, seed and block. All methods have the same grid and the
+same trials: the poster's twelve; IHT and HTP with other fixed step sizes than its 1.8 / L; SP, CoSaMP, NIHT, OLS, the
+k largest entries of FISTA and of AMP, the whitened LASSO, `sea_plus`; and the solvers of other packages that are
+installed.
 """
 
 from __future__ import annotations
@@ -21,24 +24,34 @@ from ...sweeps.cells import Settings, Task, solve
 from ...sweeps.run import POSTER
 from ..cells import Row, Tables
 from . import deconvolution
+from .rivals import RIVALS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 PARTIAL = True
-N, RHO, TRIALS, BLOCK, ETA, STEPS = 64, 0.35, 1000, 250, 1.8, 1000
-SPACING = 2  # of the values of m
+N, RHO, TRIALS, BLOCK, ETA, STEPS = 64, 0.55, 100, 250, 1.8, 1000
+SPACING = 4  # of the values of m
 QUICK: Row = {"trials": 50, "steps": 200, "spacing": 16}
 LEVEL = 0.95
-BEYOND, FURTHER = "sea_plus", 1.5  # which needs a grid with so much larger rho
-# The panels, and what is in them beside the solvers of other packages, which are in the first.
+EQUAL = 0.012  # curves that are nowhere farther apart are drawn as one
+# Which methods one cell runs.
+FAMILIES: dict[str, tuple[str, ...]] = {
+    "poster": POSTER,
+    "sea_plus": ("sea_plus",),
+    "rivals": (*RIVALS, "sp", "cosamp", "ols", "whitened_lasso"),
+    "niht": ("niht",),
+}
+STEP_SIZES = {"iht": ("iht-0.4", "iht-0.5", "iht-0.65"), "htp": ("htp-1", "htp-1.5")}  # of which the best is drawn
 PANELS = {
-    "from zero": ("sea_plus", "sea", "iht", "htp"),
+    "the best, and convex methods": ("sea_plus", "sea", "whitened_lasso", "fista", "amp", *peers.PEERS),
+    "greedy methods from zero": ("omp", "ols", "sp", "cosamp", "niht", "iht", "best iht", "htp", "best htp"),
     "from OMP": ("omp", "ompr", "iht@omp", "htp@omp", "sea@omp"),
     "from ELS": ("els", "iht@els", "htp@els", "sea@els"),
 }
 LINES = {"": "-", "omp": "--", "els": ":"}
+OWN_LINES = {"iht": ":", "htp": ":"}
 
 
 def cells(
@@ -64,21 +77,14 @@ def cells(
     if trials < 1 or trials % block:
         raise ValueError(f"trials is {trials}; needed is a number up to {BLOCK}, or a multiple of it.")
     Settings(n=n, seed=seed, block=block, eta=eta, max_steps=steps)  # which checks them
-    shared = {"n": n, "block": block, "seed": seed}
-    tuned = {"eta": eta, "steps": steps}
-    families: list[Row] = [
-        {"family": "poster", "rho": rho, "trials": trials, **tuned},
-        # These take their time.
-        {"family": BEYOND, "rho": min(1.0, FURTHER * rho), "trials": block, **tuned},
-    ]
-    families += [
-        {"family": name, "rho": rho, "trials": block, "version": peers.release(name)} for name in peers.available()
-    ]
+    shared = {"n": n, "block": block, "seed": seed, "rho": rho, "trials": trials}
+    families: list[Row] = [{"family": name, "eta": eta, "steps": steps} for name in FAMILIES]
+    families += [{"family": name, "version": peers.release(name)} for name in peers.available()]
     return [
         {**shared, **family, "m": m}
         for family in families
         for m in range(spacing, n, spacing)
-        if family["rho"] * m >= 1  # one atom
+        if rho * m >= 1  # one atom
     ]
 
 
@@ -94,15 +100,16 @@ def run(cell: Row, folder: Path) -> Tables:
     """
     tuned = {"eta": cell.get("eta", ETA), "max_steps": cell.get("steps", STEPS)}
     settings = Settings(n=cell["n"], seed=cell["seed"], block=cell["block"], **tuned)
-    methods = POSTER if cell["family"] == "poster" else (cell["family"],)
+    methods = FAMILIES.get(cell["family"], (cell["family"],))
+    own = [RIVALS.get(method, method) for method in methods]
     m, ks = cell["m"], tuple(range(1, int(cell["rho"] * cell["m"]) + 1))
     counts: list[Row] = []
     for k in ks:
-        blocks = [solve(settings, Task(m, k, block, methods)) for block in range(cell["trials"] // cell["block"])]
-        for parts in zip(*blocks, strict=True):
+        blocks = [solve(settings, Task(m, k, block, tuple(own))) for block in range(cell["trials"] // cell["block"])]
+        for method, parts in zip(methods, zip(*blocks, strict=True), strict=True):
             counts.append(
                 {
-                    "method": parts[0].method, "m": m, "k": k, "zeta": m / cell["n"], "rho": k / m,
+                    "method": method, "m": m, "k": k, "zeta": m / cell["n"], "rho": k / m,
                     "trials": sum(part.trials for part in parts), "found": sum(part.found for part in parts),
                     "exact": sum(part.exact for part in parts),
                     "seconds": round(sum(part.seconds for part in parts), 3),
@@ -126,23 +133,26 @@ def _point(method: str, m: int, n: int, counts: list[Row]) -> Row:
 
 def sort_key(row: Row) -> Any:
     """By method, then m, then k."""
-    return deconvolution.order(row["method"]), row["m"], row.get("k", 0)
+    return _base(row["method"]), row["method"], row["m"], row.get("k", 0)
+
+
+def _base(method: str) -> tuple[int, int]:
+    """The place of a method; those of one algorithm with several step sizes have that of the algorithm."""
+    name = "cosamp" if method == "cosamp" else method.partition("-")[0] if method in RIVALS else method
+    return deconvolution.order(name)
 
 
 def draw(tables: Tables, quick: bool) -> Figure:
-    """The 95 % curves, a panel per start, on one scale."""
+    """The 95 % curves, a panel per kind of method, on one scale."""
     from matplotlib.figure import Figure
 
-    rows = tables["curves"]
+    rows = _with_the_best_steps(tables["curves"])
     top = max(row["rho"] for row in rows)
-    figure = Figure(figsize=(13.5, 5.3), dpi=120, layout="constrained")
+    figure = Figure(figsize=(4.1 * len(PANELS), 6.0), dpi=120, layout="constrained")
     axes = figure.subplots(1, len(PANELS), sharex=True, sharey=True)
     for ax, (name, methods) in zip(axes, PANELS.items(), strict=True):
-        others = sorted({row["method"] for row in rows} & set(peers.PEERS)) if name == "from zero" else []
-        drawn = [name for name in (*methods, *others) if any(row["method"] == name for row in rows)]
-        for place, method in enumerate(drawn):
-            width = 2.8 - 1.6 * place / max(1, len(drawn) - 1)  # curves may coincide: later ones are thinner
-            _curve(ax, [row for row in rows if row["method"] == method], width)
+        for group in deconvolution.groups(rows, methods, "rho", EQUAL):
+            _curve(ax, [row for row in rows if row["method"] == group[0]], " = ".join(map(_label, group)))
         ax.set_title(name, loc="left", fontsize=10)
         ax.set_xlabel(r"measurements per unknown, $\zeta = m / n$", fontsize=9)
         ax.set_xlim(0, 1)
@@ -150,30 +160,49 @@ def draw(tables: Tables, quick: bool) -> Figure:
         ax.grid(color="0.92", linewidth=0.6)
         ax.tick_params(labelsize=8)
         ax.spines[["top", "right"]].set_visible(False)
-        ax.legend(fontsize=8, frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=3, handlelength=3.5)
+        ax.legend(fontsize=8, frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=2, handlelength=3.0)
     axes[0].set_ylabel(r"non-zeros per measurement, $\rho = k / m$", fontsize=9)
     trials = sorted({row["trials"] for row in tables["counts"]}, reverse=True)
     figure.suptitle(
-        f"Below a curve more than 95 % of supports are found; {' or '.join(map(str, trials))} trials per point, "
-        "95 % band of a logistic fit; triangles: above the grid's largest k; no line: below at k = 1",
+        f"Below a curve 95 % of supports are found, of {' or '.join(map(str, trials))} trials per point. "
+        "Line: logistic fit with its 95 % band; dots: the poster's rule, the largest k counted above 95 %",
         fontsize=10,
     )
     return figure
 
 
-def _curve(ax: Axes, rows: list[Row], width: float) -> None:
+def _with_the_best_steps(rows: list[Row]) -> list[Row]:
+    """The curves, and those of IHT and HTP once more with the step size whose curve is highest on average."""
+    more: list[Row] = []
+    for algorithm, names in STEP_SIZES.items():
+        curves = {name: [row for row in rows if row["method"] == name] for name in names}
+        there = {name: curve for name, curve in curves.items() if curve}
+        if there:
+            best = max(there, key=lambda name: sum(row["rho"] for row in there[name]))
+            step = best.partition("-")[2]
+            more += [{**row, "method": f"best {algorithm}", "step": step} for row in there[best]]
+    return [*rows, *more]
+
+
+def _label(method: str) -> str:
+    best = method.partition("best ")[2]
+    return f"{best.upper()}, best step" if best else deconvolution.label(method)
+
+
+def _curve(ax: Axes, rows: list[Row], text: str) -> None:
     rows = sorted(rows, key=lambda row: row["m"])
     method, zeta = rows[0]["method"], [row["zeta"] for row in rows]
-    ends = [row["where"] == "inside" for row in rows]  # else success is likelier, or rarer, at all k of the grid
+    inside = [row["where"] == "inside" for row in rows]  # else success is likelier, or rarer, at all k of the grid
 
     def shown(name: str) -> list[float]:
-        return [row[name] if end else math.nan for row, end in zip(rows, ends, strict=True)]
+        return [row[name] if there else math.nan for row, there in zip(rows, inside, strict=True)]
 
-    look: Row = {"color": deconvolution.colour(method), "linestyle": LINES[method.partition("@")[2]]}
-    ax.plot(zeta, shown("rho"), label=deconvolution.label(method), linewidth=width, **look)
-    ax.fill_between(zeta, shown("rho_low"), shown("rho_high"), color=look["color"], alpha=0.15, linewidth=0)
-    beyond = [row for row in rows if row["where"] == "above"]
+    algorithm, _, start = method.removeprefix("best ").partition("@")
+    line = OWN_LINES.get(method, LINES[start])
+    colour = deconvolution.colour(algorithm)
+    text += f" {rows[0]['step']}" if "step" in rows[0] else ""
     ax.plot(
-        [row["zeta"] for row in beyond], [row["rho"] for row in beyond], "^", color=look["color"], fillstyle="none",
-        markersize=5, clip_on=False, in_layout=False,
-    )  # fmt: skip
+        zeta, shown("rho"), label=text, linewidth=2.6 if method == "sea_plus" else 1.4, color=colour, linestyle=line
+    )
+    ax.fill_between(zeta, shown("rho_low"), shown("rho_high"), color=colour, alpha=0.12, linewidth=0)
+    ax.plot(zeta, [row["rho_counted"] for row in rows], ".", color=colour, markersize=4)
