@@ -1,6 +1,7 @@
 """The page on deep greedy unfolding is true: its tables are the committed results."""
 
 import re
+import statistics
 from pathlib import Path
 
 import pytest
@@ -75,7 +76,39 @@ def solvers_as_markdown(path):
     return "\n".join(lines)
 
 
+def start_as_markdown(path):
+    """Test losses over the oracle's of ten seeds per recipe."""
+    rows = rows_of(path)
+    heads = ["start and training", "epochs", "median", "least", "largest", "before training", "seeds above 10"]
+    lines = [f"| {' | '.join(heads)} |", "|---|" + "--:|" * (len(heads) - 1)]
+    for recipe in dict.fromkeys(row["recipe"] for row in rows):
+        mine = [row for row in rows if row["recipe"] == recipe]
+        ratios = [row["test_loss"] / row["oracle_loss"] for row in mine]
+        before = statistics.median(row["start_loss"] / row["oracle_loss"] for row in mine)
+        failed = f"{sum(ratio > 10 for ratio in ratios)} of {len(ratios)}"
+        numbers = [statistics.median(ratios), min(ratios), max(ratios), before]
+        lines.append(
+            f"| {recipe} | {mine[0]['epochs']} | {' | '.join(f'{v:.0f}' if v >= 10 else f'{v:.1f}' for v in numbers)} | {failed} |"
+        )
+    return "\n".join(lines)
+
+
+def family_start_as_markdown(path):
+    """Losses from both starts, medians of the seeds."""
+    rows = rows_of(path)
+    heads = ["network", "start", "before training", "trained", "oracle's weights"]
+    lines = [f"| {' | '.join(heads)} |", "|---|---|" + "--:|" * (len(heads) - 2)]
+    titles = {"omp": "OMP-Net", "sp": "SP-Net", "htp": "HTP-Net", "cosamp": "CoSaMP-Net"}
+    for network, eta, start in dict.fromkeys((row["network"], row["eta"], row["start"]) for row in rows):
+        mine = [r for r in rows if (r["network"], r["eta"], r["start"]) == (network, eta, start)]
+        name = titles[network] + (f", eta = {eta:g}" if eta else "")
+        cells = [short(statistics.median(r[c] for r in mine)) for c in ("start_loss", "loss", "oracle_loss")]
+        lines.append(f"| {name} | {start} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
 SHOWN = {
+    "results/dgu-start/summary.csv": start_as_markdown,
     "results/dgu-fig3/summary.csv": fig3_as_markdown,
     "results/dgu-solvers/solvers.csv": solvers_as_markdown,
 }

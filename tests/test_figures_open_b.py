@@ -160,7 +160,7 @@ def test_generalization_worsens_with_the_share_outside(tmp_path):
         assert counts == set(range(2, 9))
         same = _at(rows, 4, network=name, axis="k", value="loss")
         assert same["network"] == same["network told k"]
-    assert labelled(dgu_generalization.draw(tables, quick=True), 8)
+    assert labelled(dgu_generalization.draw(tables, quick=True), 4)
 
 
 def _at(rows, at, *, network, axis, value):

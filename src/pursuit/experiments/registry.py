@@ -13,6 +13,7 @@ EXPERIMENTS = {
     "dgu-fig2": "Soft-OMP and Soft-IHT next to OMP and IHT, over the temperature",
     "dgu-fig3": "OMP-Net and IHT-Net: losses, learned weights, errors",
     "dgu-solvers": "learned, counted and oracle weights, in the networks and in hard solvers",
+    "dgu-start": "OMP-Net from counted places and from ones, ten seeds",
     "dgu-relaxations": "softsort, NeuralSort and optimal transport: accuracy and cost",
     "dgu-family": "networks unrolled from CoSaMP, SP and HTP, next to OMP-Net and IHT-Net",
     "dgu-layers": "weights, step sizes and temperatures: per layer or shared, fixed or learned",

@@ -95,13 +95,13 @@ def build(name: str, ensemble: Ensemble, *, k: int | None = None, **options: Any
     return form.network(ensemble.A, **sizes, signals="real part", **options).to(ensemble.A.dtype.to_real())
 
 
-def train(net: Any, ensemble: Ensemble, *, epochs: int, seed: int) -> Trained:
+def train(net: Any, ensemble: Ensemble, *, epochs: int, seed: int, lr: float = TRAINING["lr"]) -> Trained:
     """Train the network. If its numbers overflow, training ends with the best parameters so far."""
     log: list[Epoch] = []
     stopped = False
     try:
         log = fit(net, ensemble, epochs=epochs, validate_every=2, seed=seed, on_epoch=log.append,
-                  **TRAINING).log  # fmt: skip
+                  **{**TRAINING, "lr": lr}).log  # fmt: skip
     except TrainingError:
         stopped = True
     validated = [(e.validation_loss, e.epoch) for e in log if e.validation_loss is not None]
@@ -128,12 +128,14 @@ def recover(net: Any, y: Tensor) -> Tensor:
     return x
 
 
-def hard(name: str, ensemble: Ensemble, y: Tensor, weights: Tensor | None, *, k: int | None = None) -> Tensor:
+def hard(
+    name: str, ensemble: Ensemble, y: Tensor, weights: Tensor | None, *, k: int | None = None, eta: float = ETA
+) -> Tensor:
     """The real part of the solver's result after as many steps as the network has layers."""
     form = FAMILY[name]
     options: dict[str, Any] = {} if name == "omp" else {"max_steps": form.layers}
     if form.has_eta:
-        options["eta"] = ETA
+        options["eta"] = eta
     x: Tensor = form.solver(ensemble.A, y, ensemble.k if k is None else k, weights=weights, **options).x
     return x.real
 

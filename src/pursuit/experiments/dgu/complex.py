@@ -36,7 +36,6 @@ import math
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from statistics import geometric_mean
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -66,6 +65,7 @@ TAUS = (1.0, 0.3, 0.1, 0.03)
 STEPS = (1e-3, 1e-4, 1e-5, 1e-6, 1e-7)  # of the differences, times tau: the loss varies on the scale of the temperature
 DIRECTIONS = 4  # in which the weights are moved
 DECIDED = 1e-5  # the largest spread with which a numerical derivative counts
+TOP = 1e-4  # where the figure marks the comparisons that are left out
 LABELS = {"identify.w": "weights", "identify.tau.log": "log tau", "eta.log": "log eta"}
 
 PLACES: dict[str, Any] = {"n": 128, "k": 5, "admissible": 10}
@@ -110,17 +110,28 @@ def run(cell: Row, folder: Path) -> Tables:
 
 
 def draw(tables: Tables, quick: bool) -> Figure:
-    """Errors of gradients over the temperature, and losses over the epochs."""
+    """Errors of gradients over the temperature, per sort of matrix; losses over the epochs, a line per seed."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(12, 5), dpi=120, layout="constrained")
-    left, right = figure.subplots(1, 2)
-    for ax in (left, right):
+    figure = Figure(figsize=(13, 7), dpi=110, layout="constrained")
+    axes = figure.subplots(2, 3)
+    for ax in axes.flat:
         ax.set_yscale("log")
         ax.tick_params(which="both", labelsize=8)
         ax.spines[["top", "right"]].set_visible(False)
-    _draw_gradients(left, tables["gradients"])
-    _draw_training(right, tables["training"], tables["trained"])
+    for ax, matrix in zip(axes[:, 0], ("complex", "real"), strict=True):
+        _draw_gradients(ax, tables["gradients"], matrix)
+    for line, network in zip(axes[:, 1:], ("OMPNet", "IHTNet"), strict=True):
+        for ax, signals in zip(line, FIELDS, strict=True):
+            which = {"network": network, "signals": signals}
+            log, trained = (
+                [row for row in tables[name] if all(row[field] == value for field, value in which.items())]
+                for name in ("training", "trained")
+            )
+            _draw_training(ax, log, trained)
+            ax.set_title(f"{_title(network)}, {signals} signals: a line per seed", loc="left", fontsize=9)
+        line[1].sharey(line[0])
+    axes[0, 2].legend(fontsize=8, frameon=False, loc="lower left")  # the same colours in all panels
     return figure
 
 
@@ -319,53 +330,38 @@ def _title(network: str) -> str:
     return f"{network.removesuffix('Net')}-Net"
 
 
-def _draw_gradients(ax: Axes, rows: list[Row]) -> None:
-    for network, colour in COLOURS.items():
-        for matrix, line, marker in (("complex", "-", "o"), ("real", ":", "x")):
-            mine = [row for row in rows if (row["network"], row["matrix"]) == (network, matrix)]
-            decided = [row for row in mine if row["spread"] <= DECIDED]
-            worst: dict[float, float] = {}
-            for row in decided:
+def _draw_gradients(ax: Axes, rows: list[Row], matrix: str) -> None:
+    for place, (network, colour) in enumerate(COLOURS.items()):
+        mine = [row for row in rows if (row["network"], row["matrix"]) == (network, matrix)]
+        worst: dict[float, float] = {}
+        for row in mine:
+            if row["spread"] <= DECIDED:
                 worst[row["tau"]] = max(worst.get(row["tau"], 0.0), row["relative_error"])
-            taus = sorted(worst)
-            share = f" ({len(decided)} of {len(mine)})" if len(decided) < len(mine) else ""
-            label = f"{_title(network)}, {matrix} A{share}"
-            ax.plot(
-                taus, [worst[t] for t in taus], color=colour, linestyle=line, marker=marker, markersize=5, label=label
-            )
+        taus = sorted(worst)
+        ax.plot(taus, [worst[t] for t in taus], color=colour, marker="o", markersize=4, label=_title(network))
+        undecided = [row["tau"] for row in mine if row["spread"] > DECIDED]
+        beside = [tau * 1.03 ** (place - 2) for tau in undecided]
+        label = f"{_title(network)}: {len(undecided)} of {len(mine)} without a\nstable numerical derivative"
+        if undecided:
+            ax.plot(beside, [TOP] * len(beside), "x", color=colour, markersize=5, label=label)
     ax.set_xscale("log")
-    ax.set_ylim(1e-16, 1e-4)  # room for the legend below
+    ax.set_ylim(1e-13, 2 * TOP)  # room for the legend below
     ax.set_xlabel(r"temperature $\tau$ (units of the scores)", fontsize=9)
     ax.set_ylabel("relative error of the gradient (no unit)", fontsize=9)
-    title = "automatic against numerical differentiation: worst of parameters, signals, seeds"
-    ax.set_title(title, loc="left", fontsize=9)
-    title = "in brackets: comparisons with a reliable numerical derivative; the others are left out"
-    ax.legend(fontsize=7.5, frameon=False, loc="lower center", ncols=2, title=title, title_fontsize=7.5)
+    ax.set_title(f"gradients, {matrix} A: worst of parameters, signals, seeds", loc="left", fontsize=9)
+    ax.legend(fontsize=7, frameon=False, loc="lower left", ncols=2)
 
 
 def _draw_training(ax: Axes, log: list[Row], trained: list[Row]) -> None:
-    for network, colours in (("OMPNet", (BLUE, GREEN)), ("IHTNet", (RED, ORANGE))):
-        for signals, colour in zip(FIELDS, colours, strict=True):
-            mine = [row for row in log if (row["network"], row["signals"]) == (network, signals)]
-            if not mine:
-                continue
-            losses: dict[int, list[float]] = {}
-            for row in mine:
-                if row["validation_loss"] is not None:
-                    losses.setdefault(row["epoch"], []).append(row["validation_loss"])
-            epochs = sorted(losses)
-            least, mean, most = ([of(losses[e]) for e in epochs] for of in (min, geometric_mean, max))
-            ax.fill_between(epochs, least, most, color=colour, alpha=0.12, linewidth=0)
-            ax.plot(epochs, mean, color=colour, linewidth=1.4, label=f"{_title(network)}, {signals} signals")
-            of_kind = [row for row in trained if (row["network"], row["signals"]) == (network, signals)]
-            hard = geometric_mean(row["hard_loss"] for row in of_kind)
-            ax.axhline(hard, color=colour, linewidth=1, linestyle=":")
-    ax.plot([], [], color=BLACK, linewidth=1, linestyle=":", label="hard solver, weights 1 (same colour)")
-    low, high = ax.get_ylim()
-    ax.set_ylim(low, high * 10)  # room for the legend
+    for colour, seed in zip((BLUE, RED, GREEN), sorted({row["seed"] for row in trained}), strict=False):
+        curve = [
+            (r["epoch"], r["validation_loss"]) for r in log if r["seed"] == seed and r["validation_loss"] is not None
+        ]
+        if curve:
+            ax.plot(*zip(*curve, strict=True), color=colour, linewidth=0.9, label=f"seed {seed}")
+        for row in trained:
+            if row["seed"] == seed:
+                ax.axhline(row["hard_loss"], color=colour, linewidth=0.9, linestyle=":")
+    ax.plot([], [], color=BLACK, linewidth=0.9, linestyle=":", label="hard solver, weights 1 (same colour)")
     ax.set_xlabel("epoch", fontsize=9)
-    ax.set_ylabel(r"validation loss, mean of $\|\hat{x} - x\|^2$ ($\|x\| = 1$, no unit)", fontsize=9)
-    count = len({row["seed"] for row in trained})
-    seeds = "one seed" if count == 1 else f"geometric mean and range of {count} seeds"
-    ax.set_title(f"training on Fourier samples: {seeds}", loc="left", fontsize=9)
-    ax.legend(fontsize=8, frameon=False, loc="upper right", ncols=2)
+    ax.set_ylabel(r"validation loss, mean of $\|\hat{x} - x\|^2$", fontsize=9)

@@ -206,7 +206,7 @@ def _trials(algorithm: str, quantity: str, curves: dict[Curve, Tensor]) -> list[
 
 
 def _summary(algorithm: str, quantity: str, curves: dict[Curve, Tensor]) -> list[Row]:
-    theirs = _published(algorithm, quantity)
+    theirs = {curve: mean for curve, (mean, _) in _published(algorithm, quantity).items()}
     rows = []
     for curve, values in curves.items():
         logs = (values + FLOOR[quantity]).log10()
@@ -234,33 +234,39 @@ def _names(algorithm: str, quantity: str, curve: Curve) -> Row:
     }
 
 
-def _published(algorithm: str, quantity: str) -> dict[Curve, float]:
+def _published(algorithm: str, quantity: str) -> dict[Curve, tuple[float, float]]:
+    """Mean and standard deviation of the authors' logarithms."""
     rows = [r for r in published("dgu_fig2.csv") if (r["algorithm"], r["quantity"]) == (algorithm, quantity)]
     return {
-        Curve(float(row["noise_std_or_iterations"]), row["variant"], float(row["tau"]) if row["tau"] else None): float(
-            row["mean_log10"]
+        Curve(float(row["noise_std_or_iterations"]), row["variant"], float(row["tau"]) if row["tau"] else None): (
+            float(row["mean_log10"]),
+            float(row["std_log10"]),
         )
         for row in rows
     }
 
 
 def _panel(ax: Axes, rows: list[Row], algorithm: str, quantity: str) -> None:
-    symbol = r"$\sigma$" if quantity == "recovery_error" else "n"
+    name = "$\\sigma$ = {:g}" if quantity == "recovery_error" else "after {:g} steps"
     levels = sorted({row["noise_std_or_iterations"] for row in rows if row["published_mean_log10"] is not None})
     colours = dict(zip(levels, COLOURS, strict=True))
+    theirs = _published(algorithm, quantity)
     for level in sorted({row["noise_std_or_iterations"] for row in rows}):
         curve = [row for row in rows if row["noise_std_or_iterations"] == level]
-        label = f"{symbol} = {level:g}"
+        label = name.format(level)
         if level in colours:
-            _curve(ax, curve, colours[level], label)
+            spread = {c.tau: s for c, (_, s) in theirs.items() if (c.level, c.variant) == (level, "soft")}
+            _curve(ax, curve, colours[level], label, spread)
+            if quantity == "soft_minus_hard":
+                ax.axhline(FLOOR[quantity], color="0.6", linewidth=1)
         else:
             mean = [10 ** row["mean_log10"] for row in curve]
-            label += f" (fits the published n = {UNNAMED[level]})"
+            label += f" (stored as {UNNAMED[level]})"
             ax.plot([row["tau"] for row in curve], mean, "--", color=colours[UNNAMED[level]], linewidth=1, label=label)
     ax.set_xscale("log")
     ax.set_yscale("log")
     steps = "" if quantity == "soft_minus_hard" else f", {STEPS[algorithm]} steps"
-    noise = rf", $\sigma$ = {NOISE_OF_DIFFERENCE:g}, after n steps" if quantity == "soft_minus_hard" else ""
+    noise = rf", $\sigma$ = {NOISE_OF_DIFFERENCE:g}" if quantity == "soft_minus_hard" else ""
     ax.set_title(f"{NAMES[algorithm]} and Soft-{NAMES[algorithm]}{steps}{noise}", loc="left", fontsize=9)
     ax.tick_params(which="both", labelsize=8)
     ax.tick_params(axis="x", which="both", labelbottom=True)
@@ -268,13 +274,17 @@ def _panel(ax: Axes, rows: list[Row], algorithm: str, quantity: str) -> None:
     ax.legend(loc="lower right", bbox_to_anchor=(1, 0.13), fontsize=8, frameon=False)  # between the hard lines
 
 
-def _curve(ax: Axes, rows: list[Row], colour: str, label: str) -> None:
+def _curve(ax: Axes, rows: list[Row], colour: str, label: str, spread: dict[float | None, float]) -> None:
     soft = [row for row in rows if row["variant"] == "soft"]
     tau = [row["tau"] for row in soft]
     low, mean, high = ([10 ** (r["mean_log10"] + way * r["std_log10"]) for r in soft] for way in (-1, 0, 1))
     ax.fill_between(tau, low, high, color=colour, alpha=0.15, linewidth=0)
     ax.plot(tau, mean, color=colour, linewidth=1.4, label=label)
-    ax.plot(tau, [10 ** r["published_mean_log10"] for r in soft], "o", color=colour, markersize=4, fillstyle="none")
+    for row in soft:
+        theirs = row["published_mean_log10"]
+        ends = [10 ** (theirs + way * spread[row["tau"]]) for way in (-1, 1)]
+        ax.plot([row["tau"]] * 2, ends, color=colour, linewidth=0.8, alpha=0.8)
+        ax.plot(row["tau"], 10**theirs, "o", color=colour, markersize=4, fillstyle="none")
     for row in rows:
         if row["variant"] == "hard":
             ax.axhline(10 ** row["mean_log10"], color=colour, linewidth=1, linestyle=":")
@@ -304,9 +314,12 @@ def _explain(figure: Figure, counts: list[int]) -> None:
             linestyle="none",
             fillstyle="none",
             markersize=4,
-            label="soft solver, published",
+            label="published: mean, bar: standard deviation",
         ),
         Line2D([], [], color=BLACK, linestyle=":", linewidth=1, label="hard solver"),
-        Line2D([], [], color=BLACK, linestyle="--", linewidth=1, label="soft solver, other n than published"),
+        Line2D(
+            [], [], color=BLACK, linestyle="--", linewidth=1, label="soft solver, the steps that fit the stored data"
+        ),
+        Line2D([], [], color="0.6", linewidth=1, label="$10^{-12}$, added before the logarithm"),
     ]
-    figure.legend(handles=handles, loc="outside upper center", ncols=len(handles), fontsize=8, frameon=False)
+    figure.legend(handles=handles, loc="outside upper center", ncols=3, fontsize=8, frameon=False)

@@ -16,9 +16,9 @@ same in all of them: two entries that differ by `gap` mix with relative weight `
   those of the hard algorithm, without and with knowledge of the places. Seconds per epoch are medians, validation
   every fifth epoch not counted.
 
-How to read the figure: on the left, a curve farther to the right is a relaxation that agrees with sorting at a higher
-temperature. In the middle, lower is cheaper. On the right, lower is more accurate and farther left is cheaper: filled
-marks are single seeds, dotted and dashed lines the means of hard algorithms.
+How to read the figure: on the left, a curve below 1 is a relaxation that is closer to sorting than softsort. In the
+middle, lower is cheaper. On the right, lower is more accurate: marks are single seeds, dotted and dashed lines the
+means of hard algorithms.
 """
 
 from __future__ import annotations
@@ -118,20 +118,21 @@ def run(cell: Row, folder: Path) -> Tables:
 
 
 def draw(tables: Tables, quick: bool) -> Figure:
-    """Difference over temperature, cost over length, and loss against time."""
+    """Difference over temperature, cost over length, and loss of every trained network."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(14, 5), dpi=120, layout="constrained")
     axes = figure.subplots(1, 3)
     for ax in axes:
-        ax.set_xscale("log")
+        if ax is not axes[2]:
+            ax.set_xscale("log")
         ax.set_yscale("log")
         ax.tick_params(which="both", labelsize=8)
         ax.spines[["top", "right"]].set_visible(False)
     _draw_difference(axes[0], tables["difference"])
     _draw_cost(axes[1], tables["cost"])
     _draw_training(axes[2], tables["training"])
-    _plain_numbers(axes[1], axes[2])
+    _plain_numbers(axes[1])
     return figure
 
 
@@ -280,18 +281,23 @@ def _rounded(value: float) -> float:
 
 
 def _draw_difference(ax: Axes, rows: list[Row]) -> None:
+    """Each relaxation's difference to sorting over softsort's: below 1 it is closer to sorting than softsort."""
     for sort, name in NAMES.items():
         for algorithm, line in (("omp", "-"), ("iht", "--")):
-            curve = [row for row in rows if (row["algorithm"], row["sort"]) == (algorithm, sort)]
-            tau = [row["tau"] for row in curve]
-            low, mean, high = ([10 ** (r["mean_log10"] + way * r["std_log10"]) for r in curve] for way in (-1, 0, 1))
-            ax.fill_between(tau, low, high, color=COLOURS[sort], alpha=0.1, linewidth=0)
+            mine, base = (
+                {r["tau"]: r["mean_log10"] for r in rows if (r["algorithm"], r["sort"]) == (algorithm, which)}
+                for which in (sort, "softsort")
+            )
+            ratios = [10 ** (mean - base[tau]) for tau, mean in mine.items()]
             label = f"{name}, Soft-{algorithm.upper()}"
-            ax.plot(tau, mean, color=COLOURS[sort], linestyle=line, linewidth=1.4, label=label)
+            if sort != "softsort":
+                ax.plot(list(mine), ratios, color=COLOURS[sort], linestyle=line, linewidth=1.4, label=label)
+    ax.axhline(1, color=COLOURS["softsort"], linewidth=1.2, label="softsort")
     ax.set_xlabel(r"temperature $\tau$ (units of the scores)", fontsize=9)
-    ax.set_ylabel(r"$\|x_{soft} - x_{hard}\|\,/\,\|x_{hard}\|$ (no unit)", fontsize=9)
-    ax.set_title(f"difference to sorting, geometric mean of {rows[0]['trials']} trials", loc="left", fontsize=9)
-    ax.legend(fontsize=8, frameon=False, loc="lower right")
+    ax.set_ylabel(r"$\|x_{soft} - x_{hard}\|$ over that of softsort", fontsize=9)
+    title = f"difference to sorting, relative to softsort's;\ngeometric means of {rows[0]['trials']} trials"
+    ax.set_title(title, loc="left", fontsize=9)
+    ax.legend(fontsize=8, frameon=False, loc="lower left")
 
 
 def _draw_cost(ax: Axes, rows: list[Row]) -> None:
@@ -309,31 +315,35 @@ def _draw_cost(ax: Axes, rows: list[Row]) -> None:
 
 
 def _draw_training(ax: Axes, rows: list[Row]) -> None:
-    for algorithm, marker, line in (("omp", "o", ":"), ("iht", "s", "--")):
+    """A column of seeds per network and relaxation, with the hard algorithms of each network as lines."""
+    marks = ("o", "s", "^", "D")
+    seeds = sorted({row["seed"] for row in rows})
+    labels = []
+    for place, (algorithm, sort) in enumerate((a, s) for a in ("omp", "iht") for s in NAMES):
+        mine = [row for row in rows if (row["algorithm"], row["sort"]) == (algorithm, sort)]
+        for row in mine:
+            seed = seeds.index(row["seed"])
+            ax.plot(place + 0.14 * (seed - (len(seeds) - 1) / 2), row["test_loss"], marks[seed % len(marks)],
+                    color=COLOURS[sort], markersize=6)  # fmt: skip
+        labels.append(NAMES[sort].replace(" ", "\n"))
+    for start, algorithm in ((0, "omp"), (len(NAMES), "iht")):
         of_net = [row for row in rows if row["algorithm"] == algorithm]
-        for sort, name in NAMES.items():
-            mine = [row for row in of_net if row["sort"] == sort]
-            seconds, loss = [row["seconds_per_epoch"] for row in mine], [row["test_loss"] for row in mine]
-            label = f"{algorithm.upper()}-Net, {name}"
-            ax.plot(seconds, loss, marker, color=COLOURS[sort], markersize=6, linestyle="none", label=label)
-        for what, colour in (("hard", BLACK), ("oracle", "0.6")):
+        for what, style, name in (("hard", ":", "hard, weights one"), ("oracle", "--", "hard, told the places")):
             level = geometric_mean(row[f"{what}_loss"] for row in of_net)
-            known = "knows the places" if what == "oracle" else "hard"
-            ax.axhline(level, color=colour, linestyle=line, linewidth=1, label=f"{algorithm.upper()}, {known}")
+            ax.hlines(level, start - 0.4, start + len(NAMES) - 0.6, color=BLACK, linestyle=style, linewidth=1,
+                      label=name if start == 0 else None)  # fmt: skip
+    ax.set_xticks(range(len(labels)), labels)
+    ax.set_xlabel("OMP-Net, and IHT-Net; a mark per seed", fontsize=9)
     low, high = ax.get_ylim()
-    ax.set_ylim(low / 2, high * 60)  # room for the legend
-    ax.set_xlabel("seconds per epoch", fontsize=9)
+    ax.set_ylim(low / 1.5, high * 4)  # room for the legend
     ax.set_ylabel(r"test loss, mean of $\|\hat{x} - x\|^2$ ($\|x\| = 1$, no unit)", fontsize=9)
     ax.set_title(f"trained for {rows[0]['epochs']} epochs", loc="left", fontsize=9)
-    ax.legend(fontsize=7.5, frameon=False, loc="upper left", ncols=2)
+    ax.legend(fontsize=8, frameon=False, loc="upper right")
 
 
-def _plain_numbers(cost: Axes, training: Axes) -> None:
-    """Ticks at the lengths that were timed, and times without powers of ten."""
-    from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
+def _plain_numbers(cost: Axes) -> None:
+    """Ticks at the lengths that were timed."""
+    from matplotlib.ticker import NullFormatter
 
     cost.set_xticks(SIZES, [str(n) for n in SIZES])
     cost.xaxis.set_minor_formatter(NullFormatter())
-    training.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    training.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
-    training.xaxis.set_minor_formatter(NullFormatter())

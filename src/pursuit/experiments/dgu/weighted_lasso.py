@@ -5,8 +5,9 @@ signals with 10 non-zeros drawn from N(0, 1) at distinct places, noise of exact 
 All losses, noise levels and values of lambda have the same matrices, signals and directions of noise, in double
 precision.
 
-`"l1-sr"` is run correctly and, with `legacy`, as in the authors' code. The soft variant ranks the gains by softsort at
-one temperature, in the units of the loss. There are no published numbers to compare with; the paper has pictures only.
+`"l1-sr"` is run correctly and, with `legacy`, as in the authors' code; both are in the table `summary`. `references`
+has OMP with 10 and with 30 atoms, and least squares on the true support. The soft variant ranks the gains by softsort
+at one temperature, in the units of the loss. The paper has pictures only, no numbers to compare with.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from ...plots.style import BLACK, BLUE, GREEN, RED
 from ...problems import on_random_support
 from ...relaxations import Relaxed, softsort
 from ...solvers.greedy_lasso import OBJECTIVES, greedy_lasso
+from ...solvers.omp import omp
 from ..cells import Row, Tables
 
 if TYPE_CHECKING:
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
 M, N, S = 150, 300, 10
 STEPS = 30
 TAU = 1e-4
+LINES = {f"OMP, {STEPS} atoms": ":", f"OMP, {S} atoms": "--", "true support": "-."}
 EXPONENTS = tuple(e / 4 for e in range(-32, 9))  # of lambda
 NOISE = (1e-3, 1e-2, 1e-1)
 COLOURS = dict(zip(NOISE, (BLUE, RED, GREEN), strict=True))
@@ -58,7 +61,7 @@ def cells(quick: bool, seed: int) -> list[Row]:
         for loss in OBJECTIVES
         for legacy in ((False, True) if loss == "l1-sr" else (False,))
         for noise in NOISE
-    ]
+    ] + [{"loss": "references", "noise": noise, "trials": 3 if quick else 30, "seed": seed} for noise in NOISE]
 
 
 def run(cell: Row, folder: Path) -> Tables:
@@ -72,6 +75,8 @@ def run(cell: Row, folder: Path) -> Tables:
         Unused: a cell takes seconds.
     """
     A, x, y = _problem(cell["trials"], cell["noise"], cell["seed"])
+    if cell["loss"] == "references":
+        return {"references": _references(cell, A, x, y)}
     runs: list[tuple[Selection, float]] = [(Hard(), 0.0)]
     runs += [(Hard(), 10**e) for e in EXPONENTS[:: cell["every"]]]
     if not cell["legacy"]:
@@ -97,6 +102,31 @@ def run(cell: Row, folder: Path) -> Tables:
     return {"summary": rows}
 
 
+def _references(cell: Row, A: Tensor, x: Tensor, y: Tensor) -> list[Row]:
+    """OMP with as many atoms as the signals have, and with `STEPS`, and least squares on the true support."""
+    support = (x != 0).to(torch.int8).argsort(dim=-1, descending=True, stable=True)[..., :S]
+    columns = A.take_along_dim(support.unsqueeze(-2), dim=-1)
+    z = torch.linalg.lstsq(columns, y.unsqueeze(-1)).solution.squeeze(-1)
+    found = {
+        f"OMP, {S} atoms": omp(A, y, S).x,
+        f"OMP, {STEPS} atoms": omp(A, y, STEPS).x,
+        "true support": torch.zeros_like(x).scatter(-1, support, z),
+    }
+    rows = []
+    for method, estimate in found.items():
+        logs = (torch.linalg.vector_norm(estimate - x, dim=-1) / torch.linalg.vector_norm(x, dim=-1)).log10()
+        rows.append(
+            {
+                "method": method,
+                "noise": cell["noise"],
+                "mean_log10_error": round(logs.mean().item(), 4),
+                "std_log10_error": round(logs.std(correction=0).item(), 4),
+                "trials": cell["trials"],
+            }
+        )
+    return rows
+
+
 def draw(tables: Tables, quick: bool) -> Figure:
     """A panel per loss: geometric means over lambda with a band of one standard deviation, one colour per noise."""
     from matplotlib.figure import Figure
@@ -104,7 +134,7 @@ def draw(tables: Tables, quick: bool) -> Figure:
     figure = Figure(figsize=(11, 7.6), dpi=120, layout="constrained")
     axes = figure.subplots(2, 2, sharex=True, sharey=True)
     for ax, loss in zip(axes.flat, OBJECTIVES, strict=True):
-        _panel(ax, [row for row in tables["summary"] if row["loss"] == loss], loss)
+        _panel(ax, [row for row in tables["summary"] if row["loss"] == loss], loss, tables["references"])
     for ax in axes[:, 0]:
         ax.set_ylabel(r"relative error $\|\hat{x} - x\|\,/\,\|x\|$ (no unit)", fontsize=9)
     _explain(figure, tables["summary"][0]["trials"])
@@ -122,22 +152,21 @@ def _problem(trials: int, noise: float, seed: int) -> tuple[Tensor, Tensor, Tens
     return A, x, (A @ x.unsqueeze(-1)).squeeze(-1) + e
 
 
-def _panel(ax: Axes, rows: list[Row], loss: str) -> None:
+def _panel(ax: Axes, rows: list[Row], loss: str, references: list[Row]) -> None:
     for noise, colour in COLOURS.items():
         curve = [row for row in rows if row["noise"] == noise]
         hard = [row for row in curve if row["variant"] == "hard" and not row["legacy"]]
         low, mean, high = _levels(hard, -1), _levels(hard, 0), _levels(hard, 1)
         ax.fill_between(*_over(hard, low), _over(hard, high)[1], color=colour, alpha=0.15, linewidth=0)
         ax.plot(*_over(hard, mean), color=colour, linewidth=1.4)
-        ax.axhline(next(level for row, level in zip(hard, mean, strict=True) if row["lam"] == 0),
-                   color=colour, linewidth=1, linestyle=":")  # fmt: skip
+        for row in references:
+            if row["noise"] == noise:
+                ax.axhline(10 ** row["mean_log10_error"], color=colour, linewidth=1, linestyle=LINES[row["method"]])
         soft = [row for row in curve if row["variant"] == "soft"]
         ax.plot(*_over(soft, _levels(soft, 0)), "o", color=colour, markersize=5, fillstyle="none")
-        legacy = [row for row in curve if row["legacy"]]
-        # Black, as it would be lost on the line that it mostly falls on.
-        ax.plot(*_over(legacy, _levels(legacy, 0)), color=BLACK, linewidth=0.8, linestyle=(0, (4, 6)))
     ax.set_xscale("log")
     ax.set_yscale("log")
+    ax.set_xlim(1e-8, 3)  # beyond, nothing is found
     ax.set_title(TITLES[loss], loc="left", fontsize=9)
     ax.set_xlabel(rf"$\lambda$ ({UNITS[loss]})", fontsize=9)
     ax.tick_params(which="both", labelsize=8)
@@ -168,10 +197,9 @@ def _explain(figure: Figure, trials: int) -> None:
     what: list[Any] = [
         Line2D([], [], **style, label=f"hard: geometric mean of {trials} trials"),
         Patch(color=BLACK, alpha=0.15, linewidth=0, label="one standard deviation of the logarithm"),
-        Line2D([], [], **style, linestyle=":", label=rf"hard, $\lambda$ = 0: OMP, {STEPS} atoms"),
+        *(Line2D([], [], color=BLACK, linewidth=1, linestyle=line, label=f"least squares on the {method}"
+                 if method == "true support" else method) for method, line in LINES.items()),
         Line2D([], [], color=BLACK, marker="o", linestyle="none", fillstyle="none", markersize=5,
                label=rf"soft, $\tau$ = {TAU:g}"),
-        Line2D([], [], color=BLACK, linewidth=0.8, linestyle=(0, (4, 6)),
-               label=r"hard, without the condition $|a_j^* r| > \lambda \|r\|$"),
     ]  # fmt: skip
     figure.legend(handles=noise + what, loc="outside upper center", ncols=4, fontsize=8, frameon=False)
