@@ -87,9 +87,8 @@ def start_as_markdown(path):
         before = statistics.median(row["start_loss"] / row["oracle_loss"] for row in mine)
         failed = f"{sum(ratio > 10 for ratio in ratios)} of {len(ratios)}"
         numbers = [statistics.median(ratios), min(ratios), max(ratios), before]
-        lines.append(
-            f"| {recipe} | {mine[0]['epochs']} | {' | '.join(f'{v:.0f}' if v >= 10 else f'{v:.1f}' for v in numbers)} | {failed} |"
-        )
+        shown = " | ".join(f"{v:.0f}" if v >= 10 else f"{v:.1f}" for v in numbers)
+        lines.append(f"| {recipe} | {mine[0]['epochs']} | {shown} | {failed} |")
     return "\n".join(lines)
 
 

@@ -331,7 +331,7 @@ def _draw_training(ax: Axes, rows: list[Row]) -> None:
         for what, style, name in (("hard", ":", "hard, weights one"), ("oracle", "--", "hard, told the places")):
             level = geometric_mean(row[f"{what}_loss"] for row in of_net)
             ax.hlines(level, start - 0.4, start + len(NAMES) - 0.6, color=BLACK, linestyle=style, linewidth=1,
-                      label=name if start == 0 else None)  # fmt: skip
+                      label=name if start == 0 else "")  # fmt: skip
     ax.set_xticks(range(len(labels)), labels)
     ax.set_xlabel("OMP-Net, and IHT-Net; a mark per seed", fontsize=9)
     low, high = ax.get_ylim()

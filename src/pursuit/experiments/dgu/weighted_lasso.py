@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 M, N, S = 150, 300, 10
 STEPS = 30
 TAU = 1e-4
-LINES = {f"OMP, {STEPS} atoms": ":", f"OMP, {S} atoms": "--", "true support": "-."}
+LINES: dict[str, Any] = {f"OMP, {STEPS} atoms": ":", f"OMP, {S} atoms": "--", "true support": "-."}
 EXPONENTS = tuple(e / 4 for e in range(-32, 9))  # of lambda
 NOISE = (1e-3, 1e-2, 1e-1)
 COLOURS = dict(zip(NOISE, (BLUE, RED, GREEN), strict=True))
