@@ -260,7 +260,7 @@ def test_a_penalised_method_is_refitted_also_where_it_has_no_more_than_k(lam_sha
 def test_every_solver_is_compared_by_default():
     case = problems.gaussian(n=60, m=40, k=3, signals=2)
     known = pursuit.compare(case.A, case.y, 3, x=case.x)
-    assert {row.method for row in known.rows} == {*pursuit.methods(), "fista_ls"}
+    assert {row.method for row in known.rows} == {*pursuit.methods(), "fista_ls"} - {"inverse"}  # which is for small A
     found = pursuit.compare(case.A, case.y, [1, 3])
-    assert {row.method for row in found.rows} == {*pursuit.methods()}
+    assert {row.method for row in found.rows} == {*pursuit.methods()} - {"inverse"}
     assert all(row.nonzeros <= found.instance.k for row in found.rows)

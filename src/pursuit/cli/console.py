@@ -123,9 +123,10 @@ def _own_place(error: Exception) -> str | None:
     """Where in a user's solver, operator or signals it was raised, if it was raised there."""
     from ..solvers.by_name import OWN
 
-    frame, line = _frames(error)[-1]
-    if frame.f_globals.get("__name__") not in OWN:
+    frames = _frames(error)
+    if not frames or frames[-1][0].f_globals.get("__name__") not in OWN:
         return None
+    frame, line = frames[-1]
     return f"{os.path.basename(frame.f_code.co_filename)}, line {line}, in {frame.f_code.co_name}"
 
 
