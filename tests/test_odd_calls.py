@@ -165,6 +165,14 @@ def test_a_matrix_without_rows_or_columns_is_refused(method, shape):
         pursuit.solve(np.zeros(shape), np.ones((4, shape[0])), method, **options)
 
 
+@pytest.mark.parametrize("method", pursuit.methods())
+def test_no_signals_and_no_atoms_are_an_empty_answer(method):
+    options = (
+        {"lam": 0.1} if method in ("ista", "fista") else {"k": 0, **({"lam": 0.1} if method == "greedy_lasso" else {})}
+    )
+    assert pursuit.solve(A, Y[:0], method, **options).check().x.shape == (0, A.shape[1])
+
+
 def test_the_support_holds_all_that_is_not_zero_beside_signals_below_the_level():
     """It was cut to as many atoms as there are measurements, where an `eps` was given."""
     for sol in (pursuit.fista(A, Y, lam=1e-3, eps=3.0), pursuit.amp(A, Y, alpha=0.1, max_steps=3, eps=2.0)):

@@ -188,7 +188,8 @@ def factor(B: Tensor, y: Tensor, count: Tensor) -> tuple[Tensor, Tensor]:
     Only the first `count (*batch,)` columns of `B (*batch, m, k)` are in use; the others are zero.
     """
     batch, k = B.shape[:-2], B.shape[-1]
-    B, y, count = B.reshape(-1, *B.shape[-2:]), y.reshape(-1, y.shape[-1], 1), count.reshape(-1)
+    items = batch.numel()  # not -1, which is ambiguous where there are no items and no columns
+    B, y, count = B.reshape(items, *B.shape[-2:]), y.reshape(items, y.shape[-1], 1), count.reshape(items)
     upper, c = _triangle(B, y)
     used = torch.arange(k, device=B.device) < count.unsqueeze(-1)
     eye = torch.eye(k, dtype=B.dtype, device=B.device)
