@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 # What the two kinds of values are: both are errors on test signals.
-OURS = "ours: epoch with the lowest validation error (bars: least and largest of three seeds)"
+OURS = "ours: epoch with the lowest validation error (bars: least and largest of the seeds)"
 PUBLISHED = "published: epoch with the lowest test error"
 
 
@@ -157,4 +157,5 @@ def explain(figure: Figure, rows: Sequence[Row], theirs: str = PUBLISHED) -> Non
         Line2D([], [], color="0.3", marker="o", linestyle="--", linewidth=0.9, markersize=5, markerfacecolor="none",
                label=theirs),
     ]  # fmt: skip
-    figure.legend(handles=handles, loc="outside upper center", ncols=5, fontsize=8, frameon=False)
+    columns = 5 if figure.get_figwidth() > 12 else 3
+    figure.legend(handles=handles, loc="outside upper center", ncols=columns, fontsize=8, frameon=False)
