@@ -223,7 +223,7 @@ def test_a_network_grows_from_what_it_has_learned(small, tmp_path, monkeypatch):
         return trained
 
     monkeypatch.setattr(alista, "fit", watched)
-    for model in ("AGLISTA", "NA_ALISTA_UR_16"):
+    for model in ("ALISTA", "NA_ALISTA_UR_16"):
         cell = alista.trained_cell(model, size="quick", seed=0, layers=(1, 3))
         tables = alista.run(cell, tmp_path / model)
         first, then = begun[-2:]
@@ -234,6 +234,26 @@ def test_a_network_grows_from_what_it_has_learned(small, tmp_path, monkeypatch):
         assert [row["layers"] for row in tables["results"]] == [1, 3]
         assert [row["signals"] for row in tables["results"]] == [2 * 2 * 8, 2 * 2 * 8 + 3 * 2 * 8]
     assert torch.equal(begun[0]["gamma"], torch.tensor([0.5]))  # the authors' start
+
+
+def test_networks_of_few_layers_pass_nothing_on_where_the_recipe_says_so(small, tmp_path, monkeypatch):
+    begun = []
+    fit = alista.fit
+
+    def watched(net, *args, **options):
+        begun.append(net.gamma.detach().clone())
+        trained = fit(net, *args, **options)
+        begun.append(net.gamma.detach().clone())
+        return trained
+
+    monkeypatch.setattr(alista, "fit", watched)
+    cell = alista.trained_cell("AGLISTA", size="quick", seed=0, layers=(1, 2, 3, 4))
+    rows = alista.run({**cell, "recipe": {**cell["recipe"], "alone": 2}}, tmp_path)["results"]
+    for before, start in ((begun[1], begun[2]), (begun[3], begun[4])):
+        assert not torch.equal(start[: len(before)], before)
+        assert torch.equal(start, torch.full_like(start, 0.5))  # the authors' start
+    assert torch.equal(begun[6][:3], begun[5])
+    assert [row["signals"] for row in rows] == [2 * 2 * 8, 2 * 2 * 8, 2 * 2 * 8, 2 * 2 * 8 + 3 * 2 * 8]
 
 
 def test_a_network_that_was_stopped_goes_on_at_its_depth(small, tmp_path, monkeypatch):

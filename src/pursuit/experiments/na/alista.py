@@ -75,19 +75,22 @@ CLASSICAL = ("ISTA", "FISTA")
 COMPARED = ("ISTA", "FISTA", "ALISTA", "AGLISTA", "NA_ALISTA_UR_128", "ALISTA_AT")
 
 # By size and kind of network. At every depth there are so many `epochs`, at the last one `last`, of `steps` batches of
-# new signals; the learning rate follows half a cosine at each.
+# new signals; the learning rate follows half a cosine at each. Networks of up to `alone` layers pass nothing on: with
+# one or two layers, AGLISTA learns to overshoot by -1 (a), which deeper networks that start from it do not unlearn.
 SHORT: Row = {"schedule": "cosine", "clip": 0.3, "steps": 100, "batch": 128, "validation": 4096, "test": SIGNALS}
 TINY: Row = {**SHORT, "validation": 1024, "test": 2048}
 CONSTANTS: Row = {**SHORT, "epochs": 4, "last": 12, "lr": 1e-2}
 RECIPES: dict[str, dict[str, Row]] = {
     "quick": {
         "ALISTA": {**TINY, "epochs": 3, "last": 6, "steps": 20, "lr": 1e-2},
+        "AGLISTA": {**TINY, "epochs": 3, "last": 6, "steps": 20, "lr": 1e-2, "alone": 2},
         "NA_ALISTA": {**TINY, "epochs": 10, "last": 12, "steps": 40, "lr": 2e-3, "clip": 0.1},
         "LAMP": {**TINY, "epochs": 1, "last": 1, "steps": 25, "lr": 3e-3},
     },
     "ours": {
         "ALISTA": CONSTANTS,
         "ALISTA_AT": {**CONSTANTS, "lr": 3e-3},
+        "AGLISTA": {**CONSTANTS, "alone": 2},
         "NA_ALISTA": {**SHORT, "epochs": 8, "last": 32, "lr": 2e-3, "clip": 0.1},
         "LAMP": {**SHORT, "epochs": 1, "last": 2, "steps": 50, "lr": 3e-3},
     },
@@ -122,6 +125,7 @@ def at_depth(cell: Row, layers: int) -> Row:
     """The cell of one of the depths of a network that grows, with the numbers of its training."""
     numbers = dict(cell["recipe"])
     last = numbers.pop("last", numbers["epochs"])
+    numbers.pop("alone", None)
     numbers["epochs"] = last if layers == cell["layers"][-1] else numbers["epochs"]
     numbers["epochs"] += numbers.pop("epochs_per_layer", 0) * layers
     return {**cell, "layers": layers, "recipe": numbers}
@@ -276,15 +280,17 @@ def grow(
     """Train a network at each depth of a cell, from what it has learned at the depth before.
 
     Returns the network of the last depth, and the tables of all. Signals and seconds of a row are those of all depths
-    so far; signals that are not new in every epoch are the same at all depths.
+    that the network has grown through; signals that are not new in every epoch are the same at all depths.
     """
     net, signals, seconds = None, 0, 0.0
     tables: Tables = {"results": [], "log": []}
     for layers in cell["layers"]:
         at, before = at_depth(cell, layers), net
         net = build(at)
-        if before is not None:
+        if before is not None and before.layers > cell["recipe"].get("alone", 0):
             carry_over(before, net)
+        else:
+            signals, seconds = 0, 0.0
         found = train(net, ensemble, at, folder / str(layers), theirs(layers))
         for row in found["results"]:
             signals = row["signals"] + (signals if at["recipe"].get("fresh", True) else 0)
