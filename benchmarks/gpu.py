@@ -12,6 +12,8 @@ and writes what it finds as it finds it, so that a run cut short leaves what it 
     training.csv    a training step of OMP-Net, IHT-Net and NA-ALISTA, at the papers' sizes
     profile.txt     kernels that take the time, and how many are launched
     tuning.csv      ways to launch the Triton kernels of OMP
+    networks.csv    networks of Figure 6 of "Neurally augmented ALISTA", trained side by side; their files, in
+                    na-fig6/cells, are those of `pursuit reproduce na-fig6`, which goes on with what was cut short
 
 Times are of single precision, after runs that do not count, with the device idle before the clock is read; what is
 compared takes turns, and medians are given. A batch grows until the next size would take longer than the limit of a
@@ -35,9 +37,11 @@ import time
 import types
 import zipfile
 from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager, suppress
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
+from multiprocessing import get_context
 from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
@@ -46,8 +50,8 @@ ROOT = Path(__file__).resolve().parent.parent
 WHEELS = ROOT / "wheels"
 # Parts in order, with the seconds that each may take, and those of a quick run.
 LIMITS = {
-    "machine": (90, 90), "tests": (200, 90), "solvers": (160, 60), "training": (60, 60), "profile": (45, 60),
-    "tuning": (45, 60),
+    "machine": (60, 90), "tests": (130, 90), "solvers": (110, 60), "training": (40, 60), "profile": (30, 60),
+    "tuning": (30, 60), "networks": (150, 60),
 }  # fmt: skip
 GRACE = 20  # seconds for a part to end after it was told to
 TESTS = ("test_kernels_cuda.py", "test_cuda.py", "test_solvers.py", "test_relaxations.py")
@@ -656,6 +660,49 @@ def tune(given: argparse.Namespace) -> int:
     return 0
 
 
+# ---- networks of the papers ------------------------------------------------------------------------------------------
+
+
+def train_networks(given: argparse.Namespace) -> int:
+    """Every network of Figure 6 that is finished in time, several at once: a small network leaves a GPU idle."""
+    from pursuit.experiments.na import alista, fig6
+
+    table = Table(
+        given.out / "networks.csv", "model", "n", "snr", "layers", "test_db", "published_db", "difference", "seconds",
+        "signals", "device", "seed", "note",
+    )  # fmt: skip
+    store = given.out / "na-fig6" / "cells"
+    store.mkdir(parents=True, exist_ok=True)
+    cells = [cell for cell in fig6.cells(given.quick, seed=1) if cell["model"] not in alista.CLASSICAL]
+    cells = cells[-1:] if given.quick else cells
+    about = {"device": given.device, "seed": 1}
+    with ProcessPoolExecutor(min(8, os.cpu_count() or 1), mp_context=get_context("spawn")) as pool:
+        runs = {pool.submit(train_network, cell, store, given.device): cell for cell in cells}
+        for run in as_completed(runs):
+            cell = runs[run]
+            with patient(table, **about, model=cell["model"], n=cell["n"], snr=cell["snr"]):
+                for row in run.result():
+                    table.add(
+                        **about, **{name: row.get(name, "") for name in table.rows.fieldnames if name not in about}
+                    )
+    return 0
+
+
+def train_network(cell: dict[str, Any], store: Path, device: str) -> list[dict[str, Any]]:
+    """Train the network of a cell at all its depths; the cell's file is written when it is finished."""
+    import torch
+
+    from pursuit.experiments.cells import path_of
+    from pursuit.experiments.na import alista
+
+    torch.set_num_threads(1)
+    path = path_of(cell, store)
+    begin = time.perf_counter()
+    tables = alista.run_trained(cell, path.with_suffix(""), device)
+    path.write_text(json.dumps({"seconds": time.perf_counter() - begin, "tables": tables}))
+    return tables["results"]
+
+
 PARTS: dict[str, Callable[[argparse.Namespace], int]] = {
     "machine": look_at_machine,
     "tests": run_tests,
@@ -663,6 +710,7 @@ PARTS: dict[str, Callable[[argparse.Namespace], int]] = {
     "training": compare_training,
     "profile": profile,
     "tuning": tune,
+    "networks": train_networks,
 }
 
 if __name__ == "__main__":

@@ -63,7 +63,7 @@ def small(monkeypatch):
 
     monkeypatch.setattr(alista, "RECIPES", shortened(alista.RECIPES))
     monkeypatch.setattr(na_communication, "RECIPES", shortened(na_communication.RECIPES))
-    monkeypatch.setattr(alista, "problem", lambda cell: pursuit.ensembles.bernoulli_gaussian(n=60, m=30, k=5))
+    monkeypatch.setattr(alista, "problem", lambda cell, device="cpu": pursuit.ensembles.bernoulli_gaussian(n=60, m=30, k=5))
     monkeypatch.setattr(alista, "SIGNALS", 32)
 
 

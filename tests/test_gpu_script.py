@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from pursuit.reproduce import reproduce
+
 ROOT = Path(__file__).parent.parent
 
 
@@ -46,6 +48,19 @@ def test_every_part_writes_what_it_found(tmp_path):
     parts = (tmp_path / "profile.txt").read_text().split("####")[1:]
     assert all("Self CPU" in part and " launches," in part for part in parts)
     assert len(parts) >= 9
+
+
+def test_networks_are_trained_and_their_files_are_those_of_the_experiment(tmp_path):
+    run = script("--out", tmp_path, "--parts", "networks")
+    assert run.returncode == 0, run.stdout + run.stderr
+    found = rows(tmp_path / "networks.csv")
+    assert {row["model"] for row in found} == {"ALISTA"}
+    assert [row["layers"] for row in found] == ["2", "6", "10"]
+    assert all(row["device"] == "cpu" and float(row["test_db"]) < -3 and not row["note"] for row in found)
+    tables = reproduce("na-fig6", tmp_path / "na-fig6", quick=True, seed=1, only="model=ALISTA")
+    assert [row["test_db"] for row in tables["results"]] == pytest.approx(
+        [float(row["test_db"]) for row in found], rel=1e-3
+    )
 
 
 def test_a_part_that_fails_is_told_and_the_others_run(tmp_path):

@@ -256,14 +256,14 @@ def classical_row(cell: Row, layers: int, db: float, iterate_db: float, theirs: 
 # Networks
 
 
-def run_trained(cell: Row, folder: Path) -> Tables:
+def run_trained(cell: Row, folder: Path, device: str = "cpu") -> Tables:
     """Train a network in `folder`, or continue its training there, and evaluate it on held-out test signals."""
-    return grown(cell, folder)[2]
+    return grown(cell, folder, device)[2]
 
 
-def grown(cell: Row, folder: Path) -> tuple[Any, BernoulliGaussian, Tables]:
+def grown(cell: Row, folder: Path, device: str = "cpu") -> tuple[Any, BernoulliGaussian, Tables]:
     """The network of a cell at its last depth, its signals, and the tables of all depths."""
-    ensemble = problem(cell)
+    ensemble = problem(cell, device)
     net, tables = grow(
         cell,
         folder,
@@ -286,7 +286,7 @@ def grow(
     tables: Tables = {"results": [], "log": []}
     for layers in cell["layers"]:
         at, before = at_depth(cell, layers), net
-        net = build(at)
+        net = build(at).to(ensemble.A.device)
         if before is not None and before.layers > cell["recipe"].get("alone", 0):
             carry_over(before, net)
         else:
@@ -309,9 +309,9 @@ def carry_over(before: Any, net: Any) -> None:
     net.load_state_dict(state)
 
 
-def problem(cell: Row) -> BernoulliGaussian:
+def problem(cell: Row, device: str = "cpu") -> BernoulliGaussian:
     """The signals and measurements of a cell."""
-    return bernoulli_gaussian(n=cell["n"], m=M, k=S, snr=float(cell["snr"]), seed=cell["seed"])
+    return bernoulli_gaussian(n=cell["n"], m=M, k=S, snr=float(cell["snr"]), seed=cell["seed"], device=device)
 
 
 def built(
