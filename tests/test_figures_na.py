@@ -42,6 +42,9 @@ from pursuit.experiments.na import (
 from pursuit.experiments.na import (
     oracle as na_oracle,
 )
+from pursuit.experiments.na import (
+    recipes as na_recipes,
+)
 from pursuit.experiments.registry import module
 from pursuit.experiments.runner import reproduce
 from pursuit.metrics import nmse_db
@@ -63,7 +66,9 @@ def small(monkeypatch):
 
     monkeypatch.setattr(alista, "RECIPES", shortened(alista.RECIPES))
     monkeypatch.setattr(na_communication, "RECIPES", shortened(na_communication.RECIPES))
-    monkeypatch.setattr(alista, "problem", lambda cell, device="cpu": pursuit.ensembles.bernoulli_gaussian(n=60, m=30, k=5))
+    monkeypatch.setattr(
+        alista, "problem", lambda cell, device="cpu": pursuit.ensembles.bernoulli_gaussian(n=60, m=30, k=5)
+    )
     monkeypatch.setattr(alista, "SIGNALS", 32)
 
 
@@ -95,7 +100,8 @@ def test_cells_differ_and_are_json(name, form):
     assert len({path_of(cell, alista.Path()) for cell in cells}) == len(cells)
     assert json.loads(json.dumps(cells)) == cells
     sizes = {cell["size"] for cell in cells if "size" in cell}
-    assert sizes <= {"quick" if "quick" in form else "full" if "full" in form else "ours"}
+    full = "full" in form and name != "na-recipes"  # which has no such form
+    assert sizes <= {"quick" if "quick" in form else "full" if full else "ours"}
 
 
 def test_the_main_setting_comes_first():
@@ -631,3 +637,27 @@ def test_labels_keep_their_distance_and_their_order(places):
     assert all(b - a > 1.5 - 1e-9 for a, b in pairwise(spread))
     assert sum(spread) == pytest.approx(sum(places))  # to both sides alike
     assert spread[-1] == places[-1] or len(places) == 4  # what has room stays
+
+
+# Recipes
+
+
+def test_recipes_are_compared_on_validation_signals_alone(small, tmp_path):
+    cells = planned("na-recipes", quick=True)
+    assert [cell["recipe"]["alone"] for cell in cells] == [2, 0]
+    tables = reproduce("na-recipes", tmp_path, quick=True)
+    rows = tables["recipes"]
+    assert [(row["model"], row["layers"], row["alone"]) for row in rows] == [
+        ("AGLISTA", 2, 2), ("AGLISTA", 4, 2), ("AGLISTA", 2, 0), ("AGLISTA", 4, 0)
+    ]  # fmt: skip
+    assert not any("test" in name for row in rows for name in row)
+    assert rows[0]["validation_db"] == rows[2]["validation_db"]  # nothing is passed on yet
+    assert rows[1]["validation_db"] != rows[3]["validation_db"]
+    assert_drawn(na_recipes.draw(tables, quick=True))
+
+
+def test_the_first_of_the_compared_recipes_is_that_of_the_results():
+    for cell in planned("na-recipes"):
+        first = na_recipes.CANDIDATES[cell["model"]][0]
+        in_use = alista.recipe("ours", cell["model"], cell["n"])
+        assert first.items() <= in_use.items()
