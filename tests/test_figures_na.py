@@ -45,6 +45,9 @@ from pursuit.experiments.na import (
 from pursuit.experiments.na import (
     recipes as na_recipes,
 )
+from pursuit.experiments.na import (
+    weights as na_weights,
+)
 from pursuit.experiments.registry import module
 from pursuit.experiments.runner import reproduce
 from pursuit.metrics import nmse_db
@@ -100,7 +103,7 @@ def test_cells_differ_and_are_json(name, form):
     assert len({path_of(cell, alista.Path()) for cell in cells}) == len(cells)
     assert json.loads(json.dumps(cells)) == cells
     sizes = {cell["size"] for cell in cells if "size" in cell}
-    full = "full" in form and name != "na-recipes"  # which has no such form
+    full = "full" in form and name not in ("na-recipes", "na-weights")  # which have no such form
     assert sizes <= {"quick" if "quick" in form else "full" if full else "ours"}
 
 
@@ -661,3 +664,18 @@ def test_the_first_of_the_compared_recipes_is_that_of_the_results():
         first = na_recipes.CANDIDATES[cell["model"]][0]
         in_use = alista.recipe("ours", cell["model"], cell["n"])
         assert first.items() <= in_use.items()
+
+
+# Weights
+
+
+def test_weights_are_compared_in_networks_that_are_trained_alike(small, tmp_path):
+    assert [(cell["weights"], cell["snr"]) for cell in planned("na-weights")] == [
+        ("exact", 40), ("authors'", 40), ("exact", 20), ("authors'", 20)
+    ]  # fmt: skip
+    tables = reproduce("na-weights", tmp_path, quick=True)
+    exact, authors = ([row for row in tables["results"] if row["weights"] == name] for name in ("exact", "authors'"))
+    assert [row["layers"] for row in exact] == [row["layers"] for row in authors] == list(alista.QUICK_DEPTHS)
+    assert exact[0]["test_db"] != authors[0]["test_db"]
+    assert exact[0]["noise"] > authors[0]["noise"] > 1  # 1 is that of W = A
+    assert_drawn(na_weights.draw(tables, quick=True))

@@ -28,6 +28,7 @@ EXPERIMENTS = {
     "na-fig5": "NA-ALISTA: thresholds over step sizes against the true error",
     "na-fig6": "NA-ALISTA and its competitors over the layers, for N and SNR",
     "na-recipes": "recipes for the networks that grow, on validation signals (not in the paper)",
+    "na-weights": "ALISTA with exact weights and with those of the authors' code (not in the paper)",
     "na-oracle": "networks, AMP and OMP next to the oracle: error and time (not in the paper)",
     "na-family": "the learned ISTA family side by side: error over the layers and costs (not in the paper)",
     "na-communication": "NA-ALISTA and its competitors on OFDM channel estimation",
