@@ -136,12 +136,16 @@ def test_the_full_form_is_the_protocol_of_the_paper():
     options = alista.fit_options(numbers)
     assert (options["n_train"], options["batch_size"], options["lr"], options["resample"]) == (49664, 512, 2e-4, True)
     assert (options["schedule"], options["halve_every"], options["clip"]) == ("halve", None, 1000)
-    radio = planned("na-communication", published_protocol=True)
+    radio = planned("na-communication", published_protocol=True, full=True)
     trained = next(cell for cell in radio if cell["model"] == "ALISTA")
     at = alista.at_depth(trained, 16)
     assert (trained["layers"], at["recipe"]["epochs"], at["recipe"]["lr"]) == ([16], 70 + 9 * 16, 5e-5)
     assert not trained["recipe"]["fresh"]
     assert {cell["protocol"] for cell in radio} == {"published"}
+    short = next(cell for cell in planned("na-communication", published_protocol=True) if cell["model"] == "ALISTA")
+    assert not short["recipe"]["fresh"]  # their data with our training
+    assert short["recipe"]["steps"] * short["recipe"]["batch"] == 49_920
+    assert short["layers"] == list(na_communication.LAYERS)
 
 
 def test_full_and_published_forms_of_other_experiments():

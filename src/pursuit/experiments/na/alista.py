@@ -422,7 +422,9 @@ def thinned(log: Sequence[Epoch], most: int = LOGGED) -> list[Epoch]:
 
 def row_key(cell: Row) -> Row:
     """The fields that identify a row."""
-    return {name: cell[name] for name in ("model", "n", "m", "layers", "snr", "size", "seed") if name in cell}
+    return {
+        name: cell[name] for name in ("model", "n", "m", "layers", "snr", "protocol", "size", "seed") if name in cell
+    }
 
 
 def with_published(db: float | None, theirs: float | None) -> Row:
