@@ -73,6 +73,7 @@ def small(monkeypatch):
         alista, "problem", lambda cell, device="cpu": pursuit.ensembles.bernoulli_gaussian(n=60, m=30, k=5)
     )
     monkeypatch.setattr(alista, "SIGNALS", 32)
+    monkeypatch.setattr(alista, "HARDER", {"share": 0.1, "k": 8})
 
 
 def row_of(model, *, n=1000, layers=16, snr=40, db=-20.0, **more):
@@ -667,7 +668,7 @@ def test_the_first_of_the_compared_recipes_is_that_of_the_results():
     for cell in planned("na-recipes"):
         first = na_recipes.CANDIDATES[cell["model"]][0]
         in_use = alista.recipe("ours", cell["model"], cell["n"])
-        assert first.items() <= in_use.items()
+        assert first == (in_use["lr"], in_use.get("alone", 0), "harder" in in_use)
 
 
 # Weights
@@ -675,10 +676,10 @@ def test_the_first_of_the_compared_recipes_is_that_of_the_results():
 
 def test_weights_are_compared_in_networks_that_are_trained_alike(small, tmp_path):
     assert [(cell["weights"], cell["snr"]) for cell in planned("na-weights")] == [
-        ("exact", 40), ("authors'", 40), ("exact", 20), ("authors'", 20)
+        ("exact", 40), ("published", 40), ("exact", 20), ("published", 20)
     ]  # fmt: skip
     tables = reproduce("na-weights", tmp_path, quick=True)
-    exact, authors = ([row for row in tables["results"] if row["weights"] == name] for name in ("exact", "authors'"))
+    exact, authors = ([row for row in tables["results"] if row["weights"] == name] for name in ("exact", "published"))
     assert [row["layers"] for row in exact] == [row["layers"] for row in authors] == list(alista.QUICK_DEPTHS)
     assert exact[0]["test_db"] != authors[0]["test_db"]
     assert exact[0]["noise"] > authors[0]["noise"] > 1  # 1 is that of W = A
