@@ -92,10 +92,10 @@ def fit(
         Largest norm of the gradient; None for no limit.
     clip_each : float, optional
         Largest norm of a single signal's gradient, before the mean over the batch; None for no limit. In greedy
-        networks the gradient of one signal near a tie of two scores may be far larger than all others, which are then
-        lost in the mean; with 1.0, CoSaMP-Net and HTP-Net learn from weights of one (`pursuit reproduce dgu-family`). A
-        step takes two to seven times as long. The network must work under `torch.func.vmap`, as those of
-        `pursuit.nets` do.
+        networks the gradient of one signal near a tie of two scores may be far larger than those of the others, which
+        are then lost in the mean. With 1.0, CoSaMP-Net learns more from weights of one (`pursuit reproduce
+        dgu-family`). A step takes two to seven times as long. The network must work under `torch.func.vmap`, as those
+        of `pursuit.nets` do.
     resample : bool, default False
         Whether to draw new training signals in every epoch; of given signals, `n_train` of those that are there for
         training.
