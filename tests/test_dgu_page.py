@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from pursuit.experiments.cells import read_tables
+from pursuit.experiments.dgu import family
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "deep-greedy-unfolding.md").read_text()
@@ -92,17 +93,18 @@ def start_as_markdown(path):
     return "\n".join(lines)
 
 
-def family_start_as_markdown(path):
-    """Losses from both starts, medians of the seeds."""
-    rows = rows_of(path)
-    heads = ["network", "start", "before training", "trained", "oracle's weights"]
-    lines = [f"| {' | '.join(heads)} |", "|---|---|" + "--:|" * (len(heads) - 2)]
-    titles = {"omp": "OMP-Net", "sp": "SP-Net", "htp": "HTP-Net", "cosamp": "CoSaMP-Net"}
-    for network, eta, start in dict.fromkeys((row["network"], row["eta"], row["start"]) for row in rows):
-        mine = [r for r in rows if (r["network"], r["eta"], r["start"]) == (network, eta, start)]
-        name = titles[network] + (f", eta = {eta:g}" if eta else "")
-        cells = [short(statistics.median(r[c] for r in mine)) for c in ("start_loss", "loss", "oracle_loss")]
-        lines.append(f"| {name} | {start} | {' | '.join(cells)} |")
+def family_as_markdown(path):
+    """Share of signals that each network fails on, in per cent, seeds side by side."""
+    rows = [row for row in rows_of(path) if row["method"] == "network"]
+    heads = {
+        "one": "weights one", "learned, ones": "from ones", "learned, clipped": "from ones, clipped",
+        "counted": "counted", "learned, counted": "from counted", "oracle": "oracle",
+    }  # fmt: skip
+    lines = [f"| | {' | '.join(heads.values())} |", "|---|" + "---|" * len(heads)]
+    for network, eta in family.NETWORKS:
+        mine = [row for row in rows if (row["network"], row["eta"]) == (network, eta)]
+        shares = [[f"{100 * row['failed']:.2g}" for row in mine if row["weights"] == weights] for weights in heads]
+        lines.append(f"| {family.title(network, eta)} | {' | '.join(map(', '.join, shares))} |")
     return "\n".join(lines)
 
 
@@ -110,6 +112,7 @@ SHOWN = {
     "results/dgu-start/summary.csv": start_as_markdown,
     "results/dgu-fig3/summary.csv": fig3_as_markdown,
     "results/dgu-solvers/solvers.csv": solvers_as_markdown,
+    "results/dgu-family/methods.csv": family_as_markdown,
 }
 
 

@@ -1,11 +1,13 @@
 """The experiments on open questions of "Deep greedy unfolding" that train small networks."""
 
 import math
+from pathlib import Path
 
 import pytest
 import torch
 
 from pursuit.experiments import small_networks as trained
+from pursuit.experiments.cells import read_tables
 from pursuit.experiments.dgu import (
     family as dgu_family,
 )
@@ -17,6 +19,7 @@ from pursuit.experiments.dgu import (
 )
 from pursuit.experiments.registry import module
 
+RESULTS = Path(__file__).parents[1] / "results"
 ERRORS = {"loss", "median_relative_error", "mean_relative_error"}
 
 
@@ -45,7 +48,9 @@ def labelled(figure, count):
     )
 
 
-@pytest.mark.parametrize(("experiment", "per_seed"), [("dgu-family", 5), ("dgu-layers", 18), ("dgu-generalization", 2)])
+@pytest.mark.parametrize(
+    ("experiment", "per_seed"), [("dgu-family", 18), ("dgu-layers", 18), ("dgu-generalization", 2)]
+)
 def test_cells_are_distinct_and_quick_ones_of_one_seed(experiment, per_seed):
     quick, full = (module(experiment).cells(quick=q, seed=5) for q in (True, False))
     assert len(quick) == per_seed
@@ -54,33 +59,77 @@ def test_cells_are_distinct_and_quick_ones_of_one_seed(experiment, per_seed):
     assert {cell["seed"] for cell in full} == {5, 6, 7}
 
 
-def test_family_trains_and_compares(tmp_path):
-    tables = dgu_family.run(small("dgu-family", network="omp", epochs=4, signals=256), tmp_path / "omp")
-    loss = by_method(tables["methods"])
-    assert loss.keys() == dgu_family.STYLE.keys()
-    assert loss["network"] < loss["network, untrained"]
-    assert loss["solver, oracle weights"] < loss["solver, weights 1"]
-    row = tables["networks"][0]
-    assert row["test_loss"] == loss["network"]
-    assert {"validation_loss", "best_epoch", "seconds_per_epoch", "median_relative_error"} <= row.keys()
-    assert not row["stopped"]
-    others = dgu_family.run(small("dgu-family", network="htp", epochs=2), tmp_path / "htp")
-    tables = {name: rows + others[name] for name, rows in tables.items()}
-    assert all_finite(tables["networks"])
-    assert all_finite(tables["methods"])
-    assert labelled(dgu_family.draw(tables, quick=True), 2)
+@pytest.fixture(scope="module")
+def family(tmp_path_factory):
+    """Tables of OMP-Net, trained in all ways, and of HTP-Net from counted places."""
+    cells = [small("dgu-family", network="omp", recipe=recipe, epochs=4, signals=256) for recipe in dgu_family.RECIPES]
+    cells += [small("dgu-family", network="htp", eta=1.0, recipe=recipe, epochs=2) for recipe in ("ones", "counted")]
+    tables = {}
+    for cell in cells:
+        for name, rows in dgu_family.run(cell, tmp_path_factory.mktemp("cell")).items():
+            tables.setdefault(name, []).extend(rows)
+    return tables
 
 
-def test_family_figure_cuts_off_what_broke():
-    rows = [
-        {"network": "cosamp", "seed": 0, "method": method, "loss": 1e20 if method == "network" else 0.1,
-         "median_relative_error": 0.1}
-        for method in dgu_family.STYLE
-    ]  # fmt: skip
-    left, right = dgu_family.draw({"methods": rows}, quick=True).get_axes()
-    assert left.get_ylim()[1] == dgu_family.TOP
-    assert [text.get_text() for text in left.texts] == ["to 1e+20"]
-    assert not right.texts
+def family_values(tables, value, network="omp", method="network"):
+    rows = [row for row in tables["methods"] if (row["network"], row["method"]) == (network, method)]
+    return {row["weights"]: row[value] for row in rows}
+
+
+def test_family_trains_and_compares(family):
+    loss, failed = (family_values(family, value) for value in ("loss", "failed"))
+    assert loss.keys() == failed.keys() == dgu_family.STYLE.keys()
+    assert loss["learned, clipped"] < loss["learned, ones"] < loss["one"]
+    assert failed["learned, clipped"] < failed["one"] / 4
+    assert family_values(family, "loss", method="solver")["oracle"] < loss["one"] / 100
+    for network in ("omp", "htp"):
+        losses = family_values(family, "loss", network)
+        assert losses["counted"] < losses["one"] / 10
+        assert losses["learned, counted"] < losses["learned, ones"] / 10
+    kept = family_values(family, "first_support_kept", "htp", "solver")
+    assert 0 < kept["one"] < kept["oracle"] < 1
+    assert [row["seed"] for row in family["networks"]] == [0] * 5
+    assert not any(row["stopped"] for row in family["networks"])
+    assert all_finite(family["networks"])
+    assert all_finite(family["methods"])
+
+
+def test_committed_networks_learn_from_ones():
+    """All but HTP-Net with step 0.5; CoSaMP-Net better if each signal is clipped."""
+    rows = [row for row in read_tables(RESULTS / "dgu-family")["methods"] if row["method"] == "network"]
+    failed = {(row["network"], row["eta"], row["seed"], row["weights"]): row["failed"] for row in rows}
+    for network, eta in dgu_family.NETWORKS:
+        for seed in range(3):
+            before, after = (failed[network, eta, seed, weights] for weights in ("one", "learned, ones"))
+            assert (after < 0.34 * before) == ((network, eta) != ("htp", 0.5))
+            if network == "cosamp":
+                assert failed[network, eta, seed, "learned, clipped"] < 0.34 * after
+
+
+def test_a_single_signal_hides_what_the_others_know(family):
+    """At the first temperature of the annealing; at the last one most signals have no gradient."""
+    soft, hard = (row for row in family["gradients"] if row["network"] == "omp")
+    assert (soft["tau"], hard["tau"]) == (0.1, 1e-3)
+    assert soft["each"] > 0.9 > 0.75 > soft["whole"]
+    assert soft["silent"] < 0.1 < 0.8 < hard["silent"]
+    assert 1 / 64 < soft["largest"] < 1
+
+
+def test_chances_of_gradients():
+    inside = torch.tensor([True, False, True, False])
+    chance = dgu_family._chance
+    assert chance([torch.tensor([-1.0, 0.0, -2.0, 3.0])], inside) == 1
+    assert chance([torch.tensor([1.0, 0.0, 2.0, 0.5])], inside) == 0
+    assert chance([torch.zeros(4), torch.tensor([-1.0, 0.0, -1.0, 0.0])], inside) == 0.75
+
+
+def test_family_figure(family):
+    figure = dgu_family.draw(family, quick=True)
+    assert labelled(figure, 3)
+    failed, losses, gradients = figure.get_axes()
+    assert failed.get_ylim()[1] == 1
+    assert len(losses.texts) == 5  # an arrow per training
+    assert all(0 <= y <= 1 for line in gradients.lines for y in line.get_ydata())
 
 
 @pytest.mark.parametrize("name", trained.FAMILY)

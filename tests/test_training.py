@@ -232,6 +232,52 @@ def test_the_gradient_is_clipped(clip):
     assert norm == pytest.approx(1e-3, rel=1e-3) if clip else norm > 0.01
 
 
+@pytest.mark.parametrize("dtype", [torch.float64, torch.complex128])
+def test_the_gradient_of_every_signal_is_clipped(dtype):
+    ensemble = Ensemble(
+        "y = x", Dense(torch.eye(6, dtype=dtype)), k=2, real=not dtype.is_complex, noise=0.0, settings={}
+    )
+    step = {"epochs": 1, "batch_size": 40, "n_train": 40, "n_validation": 8, "n_test": 8, "lr": 1e-12, "clip": None}
+
+    def network():
+        net = Matched(ensemble, complex_weights=dtype.is_complex)
+        with torch.no_grad():
+            net.weights += torch.arange(6)
+        return net
+
+    first, batches = network(), []
+    first.register_forward_pre_hook(lambda net, given: batches.append(given[0]) if len(given[0]) == 40 else None)
+    fit(first, ensemble, **step)
+    whole = [p.grad.clone() for p in first.parameters()]
+    single = []
+    for y in batches[0].to(dtype):
+        first.zero_grad()
+        (first(y) - (y if dtype.is_complex else y.real)).abs().square().sum().backward()
+        single.append([p.grad.clone() for p in first.parameters()])
+    norms = [math.sqrt(sum(float(g.abs().square().sum()) for g in gradients)) for gradients in single]
+    largest = sorted(norms)[20]  # about half of the signals are above
+    for limit, expected in (
+        (2 * max(norms), whole),
+        (largest, [sum(g * min(1, largest / norm) for g, norm in zip(one, norms, strict=True)) / 40
+                   for one in zip(*single, strict=True)]),
+    ):  # fmt: skip
+        net = network()
+        fit(net, ensemble, **step, clip_each=limit)
+        torch.testing.assert_close([p.grad for p in net.parameters()], expected)
+
+
+def test_greedy_networks_train_with_clipped_signals():
+    """Also where an epoch ends with a smaller batch."""
+    ensemble = ENSEMBLES["fourier"]
+    for net in (
+        nets.OMPNet(ensemble.A, layers=2, tau=0.1),
+        nets.CoSaMPNet(ensemble.A, k=2, layers=2, tau=0.1),
+        nets.HTPNet(ensemble.A, k=2, layers=2, tau=0.1),
+    ):
+        losses = [epoch.train_loss for epoch in fit(net, ensemble, **QUICK, clip_each=1.0).log]
+        assert losses[-1] < losses[0]
+
+
 def test_validation_can_be_rarer_and_ends_the_training():
     training = fit(Matched(ENSEMBLES["gaussian"]), ENSEMBLES["gaussian"], **QUICK, validate_every=3)
     assert [record.epoch for record in training.log if record.validation_loss is not None] == [3, 6, 7]
@@ -516,6 +562,7 @@ RESUMED = [
     ("fourier", {"resample": True, "halve_every": 3, "lr_factors": {"part": 0.1}}, {}),
     ("fourier of complex signals", {"validate_every": 3}, {"complex_weights": True}),
     ("gaussian", {"halve_every": None, "clip": None, "optimizer": "adam"}, {}),
+    ("fourier of complex signals", {"clip_each": 0.1}, {"complex_weights": True}),
 ]
 
 
@@ -556,6 +603,7 @@ OTHER_RUNS = [
     ({"lr": 0.5}, {}, {}, "lr is 0.01 there and 0.5 here"),
     ({"seed": 4}, {}, {}, "seed is 0 there and 4 here"),
     ({"clip": None}, {}, {}, "clip is 1.0 there and None here"),
+    ({"clip_each": 0.1}, {}, {}, "clip_each is None there and 0.1 here"),
     ({"lr_factors": {"part": 2.0}}, {}, {}, "lr_factors is {} there and {'part': 2.0} here"),
     ({}, {"layers": 2}, {}, "the network's layers is 1 there and 2 here"),
     (
@@ -713,6 +761,7 @@ BAD_OPTIONS = [
     ({"schedule": "steps"}, "schedule is 'steps'; choose one of halve, cosine"),
     ({"lr": math.nan}, "lr is nan; needed is a finite number > 0"),
     ({"clip": -1}, "clip is -1"),
+    ({"clip_each": 0}, "clip_each is 0"),
     ({"lr_factors": {"weights": 0}}, "lr_factors['weights'] is 0"),
     (
         {"lr_factors": {"eta": 2.0}},
@@ -819,9 +868,21 @@ COMMANDS = [
         {"noise": 1e-3},
     ),
     (
-        ("sp-net", *SOFT, "--problem", "gaussian-levels", "--double", "--schedule", "cosine", "--lr", 0.1),
+        (
+            "sp-net",
+            *SOFT,
+            "--problem",
+            "gaussian-levels",
+            "--double",
+            "--schedule",
+            "cosine",
+            "--lr",
+            0.1,
+            "--clip-each",
+            2,
+        ),
         {"tau": 0.1},
-        {"schedule": "cosine", "lr": 0.1},
+        {"schedule": "cosine", "lr": 0.1, "clip_each": 2.0},
         {"noise": 1e-3},
     ),
     (("sea-net",), {"layers": 2, "weights": "shared"}, {"seed": 0}, {"seed": 0}),

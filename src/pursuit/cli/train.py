@@ -172,6 +172,9 @@ def train(
         int | None, typer.Option(help="lista to lamp: first train layer by layer, for so many epochs each.")
     ] = None,
     clip: Annotated[float, typer.Option(help="Largest norm of the gradient.")] = 1.0,
+    clip_each: Annotated[
+        float | None, typer.Option(help="Largest norm of the gradient of one signal. Default: no limit.")
+    ] = None,
     resample: Annotated[
         bool | None,
         typer.Option(
@@ -241,7 +244,8 @@ def train(
             )
         training_options = _training(
             chosen, schedule=schedule, halve_every=halve_every, epochs=epochs, batch_size=batch_size,
-            optimizer=optimizer, lr=lr, clip=clip, resample=resample, layerwise_epochs=layerwise_epochs, seed=seed,
+            optimizer=optimizer, lr=lr, clip=clip, clip_each=clip_each, resample=resample,
+            layerwise_epochs=layerwise_epochs, seed=seed,
         )  # fmt: skip
         of_parts = {"n_train": n_train, "n_validation": n_validation, "n_test": n_test}
         with warnings_in_one_line():

@@ -15,7 +15,7 @@ EXPERIMENTS = {
     "dgu-solvers": "learned, counted and oracle weights, in the networks and in hard solvers",
     "dgu-start": "OMP-Net from counted places and from ones, ten seeds",
     "dgu-relaxations": "softsort, NeuralSort and optimal transport: accuracy and cost",
-    "dgu-family": "networks unrolled from CoSaMP, SP and HTP, next to OMP-Net and IHT-Net",
+    "dgu-family": "networks unrolled from OMP, IHT, SP, HTP and CoSaMP, from ones and from counted places",
     "dgu-layers": "weights, step sizes and temperatures: per layer or shared, fixed or learned",
     "dgu-generalization": "trained networks on signals with another structure",
     "dgu-bounds": "distance of soft and hard solvers, and its bound, over the temperature",

@@ -95,13 +95,16 @@ def build(name: str, ensemble: Ensemble, *, k: int | None = None, **options: Any
     return form.network(ensemble.A, **sizes, signals="real part", **options).to(ensemble.A.dtype.to_real())
 
 
-def train(net: Any, ensemble: Ensemble, *, epochs: int, seed: int, lr: float = TRAINING["lr"]) -> Trained:
-    """Train the network. If its numbers overflow, training ends with the best parameters so far."""
+def train(net: Any, ensemble: Ensemble, *, epochs: int, seed: int, **options: Any) -> Trained:
+    """Train the network. If its numbers overflow, training ends with the best parameters so far.
+
+    `options` are those of `fit`, in the place of `TRAINING`.
+    """
     log: list[Epoch] = []
     stopped = False
     try:
         log = fit(net, ensemble, epochs=epochs, validate_every=2, seed=seed, on_epoch=log.append,
-                  **{**TRAINING, "lr": lr}).log  # fmt: skip
+                  **{**TRAINING, **options}).log  # fmt: skip
     except TrainingError:
         stopped = True
     validated = [(e.validation_loss, e.epoch) for e in log if e.validation_loss is not None]

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call, grad_and_value, vmap
 
 from .options import OPTIMIZERS, Options, TrainingError
 from .processes import NUMERICAL, SingleProcess
@@ -145,11 +146,23 @@ class Learner:
         """The loss of these signals of a batch of `size`; its gradient is added to the parameters."""
         if not len(y):
             return torch.zeros((), device=y.device)
+        if self.options.clip_each is not None:
+            return self._clipped_gradient(y, x, size, self.options.clip_each)
         errors = _squared_errors(self.net(y), x)
         loss = errors.mean() if len(y) == size else errors.sum() / size
         if loss.requires_grad or self.whole:  # the first layers may have no parameters
             loss.backward()
         return loss.detach()
+
+    def _clipped_gradient(self, y: Tensor, x: Tensor, size: int, largest: float) -> Tensor:
+        """The same with the gradient of every signal at most `largest`."""
+        learned = {name: p.detach() for name, p in zip(self.names, self.parameters, strict=True)}
+        gradients, errors = gradient_of_each(self.net, learned, y, x)
+        norms = torch.stack([g.abs().square().reshape(len(y), -1).sum(-1) for g in gradients.values()]).sum(0).sqrt()
+        factors = largest / norms.clamp(min=largest)
+        for p, g in zip(self.parameters, gradients.values(), strict=True):
+            p.grad = torch.tensordot(factors.to(g.dtype), g, 1) / size
+        return errors.sum() / size
 
     def _squared_error(self, y: Tensor, x: Tensor) -> Tensor:
         total = torch.zeros((), dtype=torch.float64, device=x.device)
@@ -167,6 +180,18 @@ class Learner:
     def _tensors(self) -> dict[str, Tensor]:
         state = {name: value for name, value in self.net.state_dict().items() if isinstance(value, Tensor)}
         return {**self.progress, **state}
+
+
+def gradient_of_each(
+    net: nn.Module, learned: dict[str, Tensor], y: Tensor, x: Tensor
+) -> tuple[dict[str, Tensor], Tensor]:
+    """The squared error of every signal, and its gradient at the parameters `learned`, `(signals, *shape)` by name."""
+
+    def error(learned: dict[str, Tensor], y: Tensor, x: Tensor) -> Tensor:
+        return _squared_errors(functional_call(net, learned, (y,)), x)
+
+    gradients, errors = vmap(grad_and_value(error), (None, 0, 0))(learned, y, x)
+    return gradients, errors
 
 
 def _squared_errors(found: Tensor, x: Tensor) -> Tensor:

@@ -132,6 +132,7 @@ class Options:
     seed: int
     validate_every: int
     layerwise_epochs: int | None
+    clip_each: float | None
 
     def check(self) -> None:
         for name in ("epochs", "batch_size", "n_train", "n_validation", "n_test", "validate_every"):
@@ -147,8 +148,9 @@ class Options:
         one_of("optimizer", self.optimizer, OPTIMIZERS)
         one_of("schedule", self.schedule, SCHEDULES)
         positive_number("lr", self.lr)
-        if self.clip is not None:
-            positive_number("clip", self.clip)
+        for name in ("clip", "clip_each"):
+            if getattr(self, name) is not None:
+                positive_number(name, getattr(self, name))
         for name, factor in self.lr_factors.items():
             positive_number(f"lr_factors[{name!r}]", factor)
 

@@ -66,12 +66,8 @@ def draw(tables: Tables, quick: bool) -> Figure:
     left, right = bottom.subplots(1, 2, sharey=True)
     left.vlines(range(1, len(v) + 1), 0, v, color=BLACK, linewidth=1.4)
     left.plot(range(1, len(v) + 1), v, "o", color=BLACK, markersize=4)
-    _label(
-        left,
-        "index of the score",
-        "score (no unit)",
-        "the scores v; 7 and 10 nearly tie, and share two rows half and half",
-    )
+    left.set_xticks(range(1, len(v) + 1))
+    _label(left, "index of the score", "score (no unit)", "the scores v; 7 and 10 nearly tie")
     for tau, matrix in matrices.items():
         _ordered(right, tau, matrix @ v)
     _label(right, "rank, largest first", "sorted score (no unit)", r"sort(v), and softsort$_\tau$(v) v")
