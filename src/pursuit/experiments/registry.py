@@ -35,6 +35,8 @@ EXPERIMENTS = {
     "sea-fig1": "SEA and its competitors on one deconvolution: every solution",
     "sea-fig2": "SEA and its competitors on deconvolution: support distance over the number of spikes",
     "sea-ablation": "SEA+ without each of its parts, on the signals of sea-fig2 (not in the paper)",
+    "sea-theory": "how far the theorem of SEA reaches, and first hits against the bound T_RIP (not in the paper)",
+    "sea-oracle": "SEA beside the oracle, which moves X by the true signal (not in the poster)",
     "sea-net": "SEA-Net next to IHT-Net and OMP-Net, before and after training",
     "sea-fig3": "SEA and its competitors on Gaussian matrices: phase transitions",
 }
