@@ -192,6 +192,34 @@ def sea_net_as_markdown(path):
     return "\n".join(lines)
 
 
+def real_data_as_markdown(path):
+    """Per data set: how far a method's training loss is above the least of all, and its loss on rows held out."""
+    found, least = {}, {}
+    with open(path, newline="") as file:
+        for row in csv.DictReader(file):
+            found.setdefault(row["method"], {}).setdefault(row["data"], {})[row["k"]] = row
+            at = row["data"], row["k"]
+            least[at] = min(least.get(at, np.inf), float(row["training"]))
+    data, shown = list(dict.fromkeys(at[0] for at in least)), "4" if "classification" in str(path) else "6"
+    lines = [f"| | {' | '.join(f'{name}: training, mean (most) | held out, k = {shown}' for name in data)} |"]
+    lines.append("|---|" + "--:|" * 2 * len(data))
+    for method, by_data in found.items():
+        cells = []
+        for name in data:
+            rows = by_data.get(name)
+            if rows is None:
+                cells += ["", ""]
+                continue
+            above = [100 * (float(row["training"]) / least[name, k] - 1) for k, row in rows.items()]
+            behind, error = (1000 * float(rows[shown][key]) for key in ("behind_omp", "behind_omp_error"))
+            cells += [
+                f"{np.mean(above):.1f} ({max(above):.1f})",
+                f"{1000 * float(rows[shown]['held_out']):.1f}" if method == "omp" else f"{behind:+.1f} ± {error:.1f}",
+            ]
+        lines.append(f"| `{method}` | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
 def sea_speed_as_markdown(path):
     """What a signal takes, plainly and by ours."""
     lines = ["| | ms per signal | times faster than plain |", "|---|--:|--:|"]
@@ -220,6 +248,8 @@ SHOWN = {
     "results/sea-fig2/summary.csv": deconvolution_as_markdown,
     "results/sea-ablation/parts.csv": ablation_as_markdown,
     "results/sea-net/errors.csv": sea_net_as_markdown,
+    "results/sea-regression/losses.csv": real_data_as_markdown,
+    "results/sea-classification/losses.csv": real_data_as_markdown,
     "results/sea_speed.csv": sea_speed_as_markdown,
     **{f"results/compare/{name}/table.csv": as_markdown for name in ("deconvolution", "ecg", "fourier", "gaussian")},
     "results/sea-fig2/summary.csv#times": times_as_markdown,

@@ -37,6 +37,8 @@ EXPERIMENTS = {
     "sea-ablation": "SEA+ without each of its parts, on the signals of sea-fig2 (not in the paper)",
     "sea-theory": "how far the theorem of SEA reaches, and first hits against the bound T_RIP (not in the paper)",
     "sea-oracle": "SEA beside the oracle, which moves X by the true signal (not in the poster)",
+    "sea-regression": "least squares on real data: training loss over the number of columns, rows held out",
+    "sea-classification": "logistic loss on real data: training loss over the number of columns, rows held out",
     "sea-net": "SEA-Net next to IHT-Net and OMP-Net, before and after training",
     "sea-fig3": "SEA and its competitors on Gaussian matrices: phase transitions",
 }
