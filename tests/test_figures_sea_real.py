@@ -154,6 +154,22 @@ def test_penalised_solutions_have_k_columns_and_are_fits(experiment, method, mon
     assert (real.total_loss(loss, A, y, x) < 0.5 * (omp + at_zero)).all()
 
 
+def test_columns_of_zeros_are_kept_from_other_packages():
+    A, y = data_of(classification, "even")
+    seen = []
+
+    def first(A, y, k):
+        seen.append(A.shape)
+        return np.arange(A.shape[1]) < k
+
+    x = classification._one_by_one(first, A, y, [1, 2])
+    assert seen == [(1797, 62)] * 2
+    zero = (A == 0).all(0)
+    assert x.shape == (2, 65)
+    assert not x[:, zero].any()
+    assert (x.sum(-1) == torch.tensor([1.0, 2.0])).all()
+
+
 def test_rows_held_out_are_predicted_by_the_others():
     """Everything again with NumPy and scikit-learn alone."""
     from sklearn.linear_model import OrthogonalMatchingPursuit
@@ -276,6 +292,11 @@ def test_what_the_page_says_of_classification():
     means = {name: np.mean(of(name)) for name in ("sea", "abess", "skscope", "l1")}
     assert max(means.values()) < 2 * min(means.values())
     assert np.mean(of("sea@omp")) > 0.8 * np.mean(of("omp"))
+    even = {at: value for at, value in above_least(rows).items() if at[0] == "even"}
+    assert max(value for (_, name, _), value in even.items() if name != "htp") < 1.07
+    assert max(value for (_, name, _), value in even.items() if name == "htp") > 1.07
+    for k in classification.KS:
+        assert (even["even", "sea", k] > even["even", "omp", k] * (1 + 1e-6)) == (k >= 8)
     wrong = [100 * float(rows["cancer", method, 4]["misclassified"]) for method in ("els", "sea", "omp")]
     assert "at k = 4 ELS gets {:.1f} % of the labels held out wrong, SEA {:.1f} %, OMP {:.1f} %".format(*wrong) in PAGE
     assert [

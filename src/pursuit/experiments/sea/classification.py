@@ -120,7 +120,11 @@ OTHERS = {"abess": _by_abess, "skscope": _by_skscope}
 
 
 def _one_by_one(recover: Any, A: Tensor, y: Tensor, ks: Any) -> Tensor:
-    return torch.from_numpy(np.stack([recover(A.numpy(), y.numpy(), k) for k in ks]))
+    """One k at a time, without the columns that are zero, which abess refuses."""
+    there = A.numpy().any(0)
+    x = np.zeros((len(ks), A.shape[1]))
+    x[:, there] = [recover(A.numpy()[:, there], y.numpy(), k) for k in ks]
+    return torch.from_numpy(x)
 
 
 def _prepared(data: Data, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

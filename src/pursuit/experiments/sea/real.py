@@ -220,7 +220,7 @@ def draw(tables: Tables, titles: dict[str, str], methods: Sequence[str], loss: s
     axes[2, 0].set_ylabel(f"{loss} on rows held out,\nshare of that at x = 0", fontsize=9)
     if labelled:
         axes[3, 0].set_ylabel("share of labels held out\nthat are wrong", fontsize=9)
-    axes[0, -1].legend(fontsize=8, frameon=False, loc="upper right")
+    axes[0, 0].legend(fontsize=8, frameon=False, loc="upper right")
     return figure
 
 
