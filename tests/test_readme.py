@@ -14,7 +14,7 @@ from pursuit import cli
 from pursuit.experiments.na import family
 from pursuit.experiments.na.alista import MODELS
 from pursuit.experiments.na.oracle import LABELS
-from pursuit.experiments.sea.net import NETWORKS
+from pursuit.experiments.sea.net import TITLES, WEIGHTS
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -180,15 +180,19 @@ def times_as_markdown(path):
 
 
 def sea_net_as_markdown(path):
-    """NMSE of every network and of its solver, per seed."""
-    found = {}
+    """The share of signals that every network and every solver misses, per kind of weights; seeds side by side."""
+    found, kinds = {}, {name: label.partition(",")[0] for name, (_, _, label) in WEIGHTS.items()}
+    kinds.update({"learned": "its own", "oracle": "oracle"})
     with open(path, newline="") as file:
         for row in csv.DictReader(file):
-            by_method = found.setdefault(NETWORKS[row["network"]][0].replace("\n", " "), {})
-            by_method.setdefault(row["method"], []).append(f"{float(row['nmse_db']):.1f}")
-    heads = ["network, untrained", "network", "solver, weights 1", "solver, learned weights", "solver, oracle weights"]
-    lines = ["| | " + " | ".join(heads) + " |", "|---|" + "--:|" * len(heads)]
-    lines += [f"| {name} | {' | '.join(', '.join(rows[head]) for head in heads)} |" for name, rows in found.items()]
+            share = 100 * float(row["missed"])
+            shown = f"{share:.1f}" if share < 10 else f"{share:.0f}"
+            found.setdefault(row["method"], {}).setdefault(row["weights"], []).append(shown)
+    lines = [f"| | {' | '.join(kinds.values())} |", "|---|" + "--:|" * len(kinds)]
+    lines += [
+        f"| {TITLES[name]} | {' | '.join(', '.join(by_kind.get(kind, ())) for kind in kinds)} |"
+        for name, by_kind in found.items()
+    ]
     return "\n".join(lines)
 
 
