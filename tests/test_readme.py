@@ -160,6 +160,23 @@ def ablation_as_markdown(path):
     return "\n".join(lines)
 
 
+def phases_as_markdown(path):
+    """Up to which k / m 95 % of supports are found, at three m: by the fit with its band, and counted."""
+    at, found = ("16", "32", "48"), {}
+    with open(path, newline="") as file:
+        for row in csv.DictReader(file):
+            if row["m"] in at:
+                fit = "above {rho}" if row["where"] == "above" else "{rho} ({rho_low} to {rho_high})"
+                numbers = {name: f"{float(row[name]):.2f}" for name in ("rho", "rho_low", "rho_high", "rho_counted")}
+                shown = f"{fit.format(**numbers)} | {numbers['rho_counted']}"
+                found.setdefault(row["method"], {})[row["m"]] = float(row["rho"]), shown
+    rows = {}
+    for method, by_m in sorted(found.items(), key=lambda item: -item[1]["32"][0]):
+        rows.setdefault(" | ".join(by_m[m][1] for m in at), []).append(f"`{method}`")
+    lines = [f"| | {' | '.join(f'm = {m}: fit | counted' for m in at)} |", "|---|" + "--:|" * 2 * len(at)]
+    return "\n".join([*lines, *(f"| {', '.join(methods)} | {cells} |" for cells, methods in rows.items())])
+
+
 def times_as_markdown(path):
     """Time and missed support of our solvers and those of other packages, without noise, at two k."""
     names = {
@@ -251,6 +268,7 @@ SHOWN = {
     "results/ten_million.csv": ten_million_as_markdown,
     "results/sea-fig2/summary.csv": deconvolution_as_markdown,
     "results/sea-ablation/parts.csv": ablation_as_markdown,
+    "results/sea-fig3/curves.csv": phases_as_markdown,
     "results/sea-net/errors.csv": sea_net_as_markdown,
     "results/sea-regression/losses.csv": real_data_as_markdown,
     "results/sea-classification/losses.csv": real_data_as_markdown,

@@ -40,13 +40,25 @@ EQUAL = 0.012  # curves that are nowhere farther apart are drawn as one
 FAMILIES: dict[str, tuple[str, ...]] = {
     "poster": POSTER,
     "sea_plus": ("sea_plus",),
-    "rivals": (*RIVALS, "sp", "cosamp", "ols", "whitened_lasso"),
+    "rivals": (*(name for name in RIVALS if name != "fista"), "sp", "cosamp", "ols", "whitened_lasso"),
+    "fista": ("fista",),
     "niht": ("niht",),
 }
 STEP_SIZES = {"iht": ("iht-0.4", "iht-0.5", "iht-0.65"), "htp": ("htp-1", "htp-1.5")}  # of which the best is drawn
 PANELS = {
-    "the best, and convex methods": ("sea_plus", "sea", "whitened_lasso", "fista", "amp", *peers.PEERS),
-    "greedy methods from zero": ("omp", "ols", "sp", "cosamp", "niht", "iht", "best iht", "htp", "best htp"),
+    "SEA, convex methods, best subsets": ("sea_plus", "sea", "fista", "amp", "whitened_lasso", "abess", "skscope"),
+    "greedy methods from zero": (
+        "omp",
+        "sklearn-omp",
+        "ols",
+        "sp",
+        "cosamp",
+        "niht",
+        "iht",
+        "best iht",
+        "htp",
+        "best htp",
+    ),
     "from OMP": ("omp", "ompr", "iht@omp", "htp@omp", "sea@omp"),
     "from ELS": ("els", "iht@els", "htp@els", "sea@els"),
 }
@@ -163,9 +175,10 @@ def draw(tables: Tables, quick: bool) -> Figure:
         ax.legend(fontsize=8, frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=2, handlelength=3.0)
     axes[0].set_ylabel(r"non-zeros per measurement, $\rho = k / m$", fontsize=9)
     trials = sorted({row["trials"] for row in tables["counts"]}, reverse=True)
+    ends = " (it ends where all k of the grid are above)" if any(row["where"] == "above" for row in rows) else ""
     figure.suptitle(
-        f"Below a curve 95 % of supports are found, of {' or '.join(map(str, trials))} trials per point. "
-        "Line: logistic fit with its 95 % band; dots: the poster's rule, the largest k counted above 95 %",
+        f"95 % of supports found, {' or '.join(map(str, trials))} trials per point. Line: logistic fit with its 95 % "
+        f"band{ends}; dots: the poster's rule, the largest k counted above 95 %",
         fontsize=10,
     )
     return figure

@@ -14,7 +14,9 @@ from ...solvers.htp import htp
 from ...solvers.iht import iht
 
 STEPS = 1000
-SHARE = 1e-3  # the penalty of FISTA, as a share of the smallest at which the solution is zero
+# FISTA's penalty, as a share of the smallest at which the solution is zero, and its steps. With a larger penalty small
+# non-zeros are lost, and the smaller the penalty, the more steps are needed.
+SHARE, FISTA_STEPS = 1e-4, 5000
 
 
 def iht_040(A: Any, y: Any, k: int) -> Solution[Any]:
@@ -44,7 +46,7 @@ def htp_150(A: Any, y: Any, k: int) -> Solution[Any]:
 
 def fista_largest(A: Any, y: Any, k: int) -> Solution[Any]:
     """The k largest entries of FISTA's solution, refitted."""
-    return _refitted(A, y, k, fista(A, y, lam_share=SHARE, max_steps=STEPS))
+    return _refitted(A, y, k, fista(A, y, lam_share=SHARE, max_steps=FISTA_STEPS))
 
 
 def amp_largest(A: Any, y: Any, k: int) -> Solution[Any]:
