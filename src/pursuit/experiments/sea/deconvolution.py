@@ -56,12 +56,13 @@ COLOURS = {
     "sea": BLUE, "sea_plus": VIOLET, "iht": ORANGE, "htp": GREEN, "omp": BLACK, "ompr": SKY, "els": RED,
     "iht-best": ORANGE, "htp-best": GREEN, "niht": BROWN, "sp": PINK, "cosamp": GREY, "ols": TEAL, "fista": SKY,
     "whitened_lasso": TEAL, "inverse": GREY, "inverse-noise": GREY, "inverse-best": GREY, "amp": BROWN,
-    "sklearn-omp": GREY, "abess": PURPLE, "skscope": OLIVE,
+    "sklearn-omp": GREY, "abess": PURPLE, "skscope": OLIVE, "basis-pursuit": BLACK,
 }  # fmt: skip
 NAMES = {
     "sea_plus": "SEA+", "sklearn-omp": "scikit-learn OMP", "abess": "abess", "skscope": "skscope",
     "iht-best": "IHT, best step", "htp-best": "HTP, best step", "cosamp": "CoSaMP", "fista": "FISTA, k largest",
-    "whitened_lasso": "whitened LASSO", "inverse": "plain inverse", "inverse-noise": "inverse, noise told",
+    "whitened_lasso": "whitened LASSO", "basis-pursuit": "basis pursuit",
+    "inverse": "plain inverse", "inverse-noise": "inverse, noise told",
     "inverse-best": "inverse, best truncation told",
 }  # fmt: skip
 

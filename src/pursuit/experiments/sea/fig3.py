@@ -8,8 +8,8 @@ core. All are settings.
 
 The trials are those of `pursuit sweep phase` with the same n, seed and block. All methods have the same grid and the
 same trials: the poster's twelve; IHT and HTP with other fixed step sizes than its 1.8 / L; SP, CoSaMP, NIHT, OLS, the
-k largest entries of FISTA and of AMP, the whitened LASSO, `sea_plus`; and the solvers of other packages that are
-installed.
+k largest entries of basis pursuit, of FISTA and of AMP, the whitened LASSO, `sea_plus`; and the solvers of other
+packages that are installed.
 """
 
 from __future__ import annotations
@@ -40,13 +40,22 @@ EQUAL = 0.012  # curves that are nowhere farther apart are drawn as one
 FAMILIES: dict[str, tuple[str, ...]] = {
     "poster": POSTER,
     "sea_plus": ("sea_plus",),
-    "rivals": (*(name for name in RIVALS if name != "fista"), "sp", "cosamp", "ols", "whitened_lasso"),
-    "fista": ("fista",),
+    "rivals": (*(name for name in RIVALS if name != "basis-pursuit"), "sp", "cosamp", "ols", "whitened_lasso"),
+    "basis-pursuit": ("basis-pursuit",),
     "niht": ("niht",),
 }
 STEP_SIZES = {"iht": ("iht-0.4", "iht-0.5", "iht-0.65"), "htp": ("htp-1", "htp-1.5")}  # of which the best is drawn
 PANELS = {
-    "SEA, convex methods, best subsets": ("sea_plus", "sea", "fista", "amp", "whitened_lasso", "abess", "skscope"),
+    "SEA, convex methods, best subsets": (
+        "sea_plus",
+        "sea",
+        "basis-pursuit",
+        "amp",
+        "fista",
+        "whitened_lasso",
+        "abess",
+        "skscope",
+    ),
     "greedy methods from zero": (
         "omp",
         "sklearn-omp",
@@ -150,8 +159,7 @@ def sort_key(row: Row) -> Any:
 
 def _base(method: str) -> tuple[int, int]:
     """The place of a method; those of one algorithm with several step sizes have that of the algorithm."""
-    name = "cosamp" if method == "cosamp" else method.partition("-")[0] if method in RIVALS else method
-    return deconvolution.order(name)
+    return deconvolution.order(next((name for name, steps in STEP_SIZES.items() if method in steps), method))
 
 
 def draw(tables: Tables, quick: bool) -> Figure:
