@@ -16,6 +16,7 @@ from pursuit.experiments.runner import reproduce
 from pursuit.experiments.sea import (
     ablation,
     deconvolution,
+    rivals,
 )
 from pursuit.experiments.sea import (
     fig1 as sea_fig1,
@@ -331,6 +332,17 @@ def test_phase_transitions_are_those_of_the_sweep(few, monkeypatch, tmp_path):
     same = [(row["m"], row["k"]) for row in sweep.table() if row["m"] in (8, 16)]
     assert len(same) > 3
     assert [row["found"] for row in sweep.table() if row["m"] in (8, 16)] == [by["sea@omp", *key] for key in same]
+
+
+def test_basis_pursuit_finds_few_non_zeros_however_small():
+    rng = torch.Generator().manual_seed(0)
+    A = torch.nn.functional.normalize(torch.randn(4, 24, 40, dtype=torch.float64, generator=rng), dim=-2)
+    x = torch.zeros(4, 40, dtype=torch.float64)
+    x[:, 3], x[:, 17] = 1.0, 1e-4  # the penalty of FISTA hides the second
+    y = (A @ x[..., None])[..., 0]
+    assert torch.allclose(rivals.basis_pursuit_largest(A, y, 2).x, x)
+    assert torch.allclose(rivals.basis_pursuit_largest(A[0], y[:1], 2).x, x[:1])
+    assert not torch.allclose(rivals.fista_largest(A, y, 2).x, x)
 
 
 def test_the_poster_is_the_default_of_the_phase_transitions():
