@@ -64,12 +64,12 @@ class Unrolled(NamedTuple):
 
 
 NETWORKS = {
-    "sea-net": Unrolled("SEA-Net", lambda e, w: SEANet(e.A, k=K, layers=LAYERS, w0=w), 200),
+    "sea-net": Unrolled("SEA-Net", lambda e, w: SEANet(e.A, k=K, layers=LAYERS, w0=w), 100),
     "sea-net-fixed": Unrolled(
-        "SEA-Net, fixed step sizes", lambda e, w: SEANet(e.A, k=K, layers=LAYERS, eta=_step(e), w0=w), 200
+        "SEA-Net, fixed step sizes", lambda e, w: SEANet(e.A, k=K, layers=LAYERS, eta=_step(e), w0=w), 100
     ),
     "sea-net-per-layer": Unrolled(
-        "SEA-Net, weights per layer", lambda e, w: SEANet(e.A, k=K, layers=LAYERS, weights="per-layer", w0=w), 200
+        "SEA-Net, weights per layer", lambda e, w: SEANet(e.A, k=K, layers=LAYERS, weights="per-layer", w0=w), 100
     ),
     "iht-net": Unrolled("IHT-Net", lambda e, w: IHTNet(e.A, k=K, layers=LAYERS, eta=Learned(ETA), w0=w), 500),
     "omp-net": Unrolled("OMP-Net", lambda e, w: OMPNet(e.A, layers=K, w0=w), 500),
