@@ -250,8 +250,8 @@ MUTATIONS = (
     Mutation(
         "`pursuit train` loses --layerwise-epochs",
         "cli/train.py",
-        "resample=resample, layerwise_epochs=layerwise_epochs, seed=seed,",
-        "resample=resample, layerwise_epochs=None, seed=seed,",
+        "layerwise_epochs=layerwise_epochs, seed=seed,",
+        "layerwise_epochs=None, seed=seed,",
         "test_cli test_training",
     ),
     Mutation(
