@@ -1,5 +1,6 @@
 """The experiments of the Support Exploration Algorithm in their smallest forms, and the settings of experiments."""
 
+import csv
 import json
 import math
 import re
@@ -392,3 +393,17 @@ def test_a_signal_is_missed_if_one_of_its_non_zeros_is():
     found[2, 3], found[2, 7] = 0.1, 0.2
     row = sea_net._row("sea", "one", 0, found, x)
     assert row["missed"] == pytest.approx(1 / 3, abs=1e-6)
+
+
+def test_what_the_page_says_of_sea_net():
+    with (Path(__file__).parents[1] / "results/sea-net/errors.csv").open(newline="") as file:
+        missed = {(r["method"], r["weights"], r["seed"]): 100 * float(r["missed"]) for r in csv.DictReader(file)}
+    solvers, seeds, learned = sea_net.SOLVERS, ("0", "1", "2"), ("sea-net", "iht-net", "omp-net")
+    counted = {(name, seed): missed[name, "counted", seed] for name in solvers for seed in seeds}
+    assert max(abs(value - missed[name, "oracle", seed]) for (name, seed), value in counted.items()) < 1.1
+    assert max(value - missed[name, net, seed] for (name, seed), value in counted.items() for net in learned) < 0.4
+    assert max(counted[name, seed] for name in ("sp", "els") for seed in seeds) < 1
+    own = {name: [missed[name, "learned", seed] for seed in seeds] for name in ("iht-net", "omp-net", "sea-net-fixed")}
+    assert [round(value) for value in own["sea-net-fixed"]] == [28, 25, 28]
+    assert all(2.9 <= value <= 6 for value in own["iht-net"])
+    assert all(40 <= missed["iht-net", "oracle", seed] <= 53.5 for seed in seeds)
