@@ -405,5 +405,5 @@ def test_what_the_page_says_of_sea_net():
     assert max(counted[name, seed] for name in ("sp", "els") for seed in seeds) < 1
     own = {name: [missed[name, "learned", seed] for seed in seeds] for name in ("iht-net", "omp-net", "sea-net-fixed")}
     assert [round(value) for value in own["sea-net-fixed"]] == [28, 25, 28]
-    assert all(2.9 <= value <= 6 for value in own["iht-net"])
+    assert [round(value, 1) for value in own["iht-net"]] == [6.0, 2.9, 5.1]
     assert all(40 <= missed["iht-net", "oracle", seed] <= 53.5 for seed in seeds)
