@@ -200,7 +200,7 @@ def test_rows_held_out_are_predicted_by_the_others():
 @pytest.mark.parametrize("name", NAMES)
 def test_tables_and_picture(name, monkeypatch, tmp_path):
     experiment = NAMES[name]
-    small = {"data": experiment.QUICK["data"], "ks": (1, 2), "folds": 2, "steps": 4}
+    small = experiment.QUICK._replace(ks=(1, 2), folds=2, steps=4)
     monkeypatch.setattr(experiment, "QUICK", small)
     monkeypatch.setattr(classification, "TUNED_STEPS", 4)
     monkeypatch.setattr(classification, "STRENGTHS", 4)

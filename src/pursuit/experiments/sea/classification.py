@@ -23,7 +23,7 @@ from torch import Tensor
 from ...core.losses import Logistic
 from ..cells import Row, Tables
 from . import real
-from .real import Data, Method
+from .real import Data, Form, Method
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 PARTIAL = True
 KS = (1, 2, 3, 4, 6, 8, 10, 15, 20)
 FOLDS, STEPS = 5, 50
-QUICK: Row = {"data": ("cancer",), "ks": (1, 3), "folds": 2, "steps": 20}
+QUICK = Form(("cancer",), (1, 3), folds=2, steps=20)
 METHODS = ("omp", "els", "iht", "htp", "l1", "sea", "sea@omp", "sea@els", "els@sea", "abess", "skscope")
 TUNED_STEPS = 200  # of IHT and HTP at each of five step sizes
 STRENGTHS = 20  # weights of the L1 penalty
@@ -40,15 +40,8 @@ TITLES = {"cancer": "breast cancer, 30 columns", "even": "even digits, 64 pixels
 
 def cells(quick: bool, seed: int, folds: int | None = None, steps: int | None = None) -> list[Row]:
     """One per data set and method."""
-    folds = (QUICK["folds"] if quick else FOLDS) if folds is None else folds
-    steps = (QUICK["steps"] if quick else STEPS) if steps is None else steps
-    real.check(folds, steps)
-    shared = {"ks": list(QUICK["ks"] if quick else KS), "folds": folds, "seed": seed}
-    return [
-        {"data": data, **method, **shared}
-        for data in (QUICK["data"] if quick else DATA)
-        for method in real.there(METHODS, steps)
-    ]
+    form = QUICK if quick else Form(tuple(DATA), KS, FOLDS, STEPS)
+    return real.planned(form, METHODS, seed, folds, steps)
 
 
 def run(cell: Row, folder: Path) -> Tables:

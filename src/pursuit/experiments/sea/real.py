@@ -43,6 +43,15 @@ DARKEST = 100.0  # per cent behind the best at which the colour is darkest
 WORST = 1.5  # losses on rows held out that are shown; at x = 0 it is 1
 
 
+class Form(NamedTuple):
+    """A form of an experiment: names of data sets, numbers of columns, folds, and steps of SEA."""
+
+    data: tuple[str, ...]
+    ks: tuple[int, ...]
+    folds: int
+    steps: int
+
+
 class Data(NamedTuple):
     """Features `(rows, columns)`, what to predict from them, and the folds; not yet standardised."""
 
@@ -114,6 +123,14 @@ def total_loss(loss: Any, A: Tensor, y: Tensor, x: Tensor) -> Tensor:
     """Half of the squared residuals of `x (*batch, n)`, or the sum of another loss."""
     residual = checked(loss, y).residual(Dense(A), y.expand(*x.shape[:-1], -1), x)
     return residual.square().sum(-1) / 2
+
+
+def planned(form: Form, methods: Iterable[str], seed: int, folds: int | None, steps: int | None) -> list[Row]:
+    """A cell per data set and method."""
+    folds, steps = form.folds if folds is None else folds, form.steps if steps is None else steps
+    check(folds, steps)
+    shared = {"ks": list(form.ks), "folds": folds, "seed": seed}
+    return [{"data": data, **method, **shared} for data in form.data for method in there(methods, steps)]
 
 
 def there(methods: Iterable[str], steps: int) -> list[Row]:

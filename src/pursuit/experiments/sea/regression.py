@@ -23,7 +23,7 @@ from ... import peers
 from ...core.losses import LeastSquares
 from ..cells import Row, Tables
 from . import real
-from .real import Data, Method
+from .real import Data, Form, Method
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 PARTIAL = True
 KS = (1, 2, 3, 4, 5, 6, 8, 10, 12, 15, 20, 25, 30)
 FOLDS, STEPS = 10, 1000
-QUICK: Row = {"data": ("diabetes",), "ks": (1, 3, 6), "folds": 3, "steps": 50}
+QUICK = Form(("diabetes",), (1, 3, 6), folds=3, steps=50)
 METHODS = (
     *("omp", "ols", "ompr", "els", "iht", "htp", "sp", "lasso", "whitened_lasso"),
     *("sea", "sea@omp", "sea@els", "els@sea", "sea_plus", "abess", "skscope"),
@@ -47,15 +47,8 @@ TITLES = {
 
 def cells(quick: bool, seed: int, folds: int | None = None, steps: int | None = None) -> list[Row]:
     """One per data set and method."""
-    folds = (QUICK["folds"] if quick else FOLDS) if folds is None else folds
-    steps = (QUICK["steps"] if quick else STEPS) if steps is None else steps
-    real.check(folds, steps)
-    shared = {"ks": list(QUICK["ks"] if quick else KS), "folds": folds, "seed": seed}
-    return [
-        {"data": data, **method, **shared}
-        for data in (QUICK["data"] if quick else DATA)
-        for method in real.there(METHODS, steps)
-    ]
+    form = QUICK if quick else Form(tuple(DATA), KS, FOLDS, STEPS)
+    return real.planned(form, METHODS, seed, folds, steps)
 
 
 def run(cell: Row, folder: Path) -> Tables:
